@@ -1,0 +1,1 @@
+"""What a case is: phantoms, datalists of known layouts, checks."""

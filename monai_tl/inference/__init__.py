@@ -1,0 +1,1 @@
+"""What it says: predictions on the case's own grid, and scores."""

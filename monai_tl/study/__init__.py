@@ -1,0 +1,1 @@
+"""The question asked: does transfer help? Statistics over score files."""

@@ -1,0 +1,1 @@
+"""How it learns: device policy, windows, handlers, run folders."""

@@ -1,0 +1,1 @@
+"""What is carried over: reading, planning, adapting, freezing and accounting for source weights."""
