@@ -1,0 +1,143 @@
+"""Cases from any folder layout: one pattern per modality, paired by the subject id that stands in the paths."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from monai_tl.errors import ConfigError, DataError, did_you_mean
+
+Case = dict[str, str]  # {"subject": "IXI012", "T1": path, "T2": path, "label": path}
+POLICIES = ("refuse", "leave_out")
+_PLACES = re.compile(r"(\{subject\}|\*)")
+
+
+class Cases(list[Case]):
+    """Complete cases in order of subject id, and those left out on request.
+
+    Attributes:
+        left_out: subject -> what it lacks; empty unless ``incomplete="leave_out"`` was asked for.
+    """
+
+    def __init__(self) -> None:
+        """Start with no case."""
+        super().__init__()
+        self.left_out: dict[str, str] = {}
+
+
+def find_cases(patterns: Mapping[str, str], *, incomplete: str = "refuse") -> Cases:
+    """Find the cases whose files match one pattern per modality.
+
+    Args:
+        patterns: modality (and ``"label"``) -> path with ``{subject}``, e.g. ``"t1/{subject}_T1.nii.gz"``.
+            ``{subject}`` stands for as little text as fits within one folder or file name, and for the same text
+            wherever it is repeated; ``*`` for any text within one name. Relative to the working directory or absolute.
+        incomplete: ``"refuse"``, or ``"leave_out"`` to go on without subjects that lack a file.
+
+    Returns:
+        Cases with absolute paths.
+
+    Raises:
+        ConfigError: if a pattern has no ``{subject}``.
+        DataError: if a pattern matches nothing, or if a subject lacks a file or has two for one modality.
+    """
+    check_policy("incomplete", incomplete)
+    if not patterns or "subject" in patterns:
+        raise ConfigError(f"patterns take modality names (and 'label') as keys; got {list(patterns) or 'none'}")
+    found = {role: _match(role, pattern) for role, pattern in patterns.items()}
+    unmatched = [f"{role}: {_nothing_there(patterns[role])}" for role in found if not found[role]]
+    if unmatched:
+        raise DataError(list_problems("no file matches", unmatched))
+    return pair_by_subject(found, incomplete)
+
+
+def pair_by_subject(found: Mapping[str, Mapping[str, Sequence[str]]], incomplete: str) -> Cases:
+    """Join the files of each subject into a case; the order of files plays no part.
+
+    Args:
+        found: modality or ``"label"`` -> subject -> absolute paths, of which there has to be exactly one.
+        incomplete: ``"refuse"`` or ``"leave_out"``.
+
+    Raises:
+        DataError: naming the subjects that lack a file or have two, if they are refused or nothing else is left.
+    """
+    check_policy("incomplete", incomplete)
+    cases = Cases()
+    subjects = sorted({subject for by_subject in found.values() for subject in by_subject})
+    for subject in subjects:
+        files = {role: by_subject.get(subject, ()) for role, by_subject in found.items()}
+        fault = _fault(files)
+        if fault:
+            cases.left_out[subject] = fault
+        else:
+            cases.append({"subject": subject, **{role: paths[0] for role, paths in files.items()}})
+    if cases.left_out and (incomplete == "refuse" or not cases):
+        first = f"{len(cases.left_out)} of {len(subjects)} subjects are incomplete"
+        remedy = "; add the files, or go on without these subjects with incomplete=leave_out:" if cases else ":"
+        raise DataError(list_problems(first + remedy, [f"{name} {fault}" for name, fault in cases.left_out.items()]))
+    return cases
+
+
+def list_problems(first_line: str, problems: Sequence[str], shown: int = 5) -> str:
+    """Put a headline over the first few problems, one indented line each, and count the rest."""
+    more = [f"and {len(problems) - shown} more"] if len(problems) > shown else []
+    return "\n  ".join([first_line, *problems[:shown], *more])
+
+
+def name_some(names: Sequence[str], shown: int = 5) -> str:
+    """Join the first few names and count the rest: ``"A, B, C, D, E and 7 more"``."""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
+
+
+def check_policy(keyword: str, policy: str) -> None:
+    """Refuse a policy other than ``"refuse"`` and ``"leave_out"``."""
+    if policy not in POLICIES:
+        raise ConfigError(f"unknown {keyword} '{policy}': {did_you_mean(policy, POLICIES)}")
+
+
+def _match(role: str, pattern: str) -> dict[str, list[str]]:
+    """Subject -> files that match."""
+    pieces = _PLACES.split(_absolute(pattern))
+    if "{subject}" not in pieces:
+        raise ConfigError(f"the pattern for {role} needs {{subject}} where the subject id stands; got '{pattern}'")
+    expression, wildcard, named = "", "", False
+    for piece in pieces:
+        if piece == "{subject}":
+            expression += "(?P=subject)" if named else "(?P<subject>[^/]+?)"
+            named = True
+        else:
+            expression += "[^/]*" if piece == "*" else re.escape(piece)
+        wildcard += "*" if piece in ("{subject}", "*") else glob.escape(piece)
+    files: dict[str, list[str]] = {}
+    for path in sorted(glob.glob(wildcard)):
+        match = re.fullmatch(expression, path)
+        if match and os.path.isfile(path):
+            files.setdefault(match["subject"], []).append(path)
+    return files
+
+
+def _absolute(pattern: str) -> str:
+    return os.path.abspath(os.path.expanduser(pattern))
+
+
+def _nothing_there(pattern: str) -> str:
+    """Say what was looked for, and what the deepest folder on that way holds instead."""
+    folder = Path(_PLACES.split(_absolute(pattern))[0] + "x").parent
+    while not folder.is_dir():
+        folder = folder.parent
+    content = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    return f"{_absolute(pattern)}; {folder} holds {name_some(content) or 'nothing'}"
+
+
+def _fault(files: Mapping[str, Sequence[str]]) -> str:
+    """What keeps a subject from being a case; empty if nothing does."""
+    lacking = [role for role, paths in files.items() if not paths]
+    faults = [f"lacks {', '.join(lacking)}"] if lacking else []
+    for role, paths in files.items():
+        if len(paths) > 1:
+            faults.append(f"has {len(paths)} files for {role} ({name_some(paths, 2)})")
+    return "; ".join(faults)

@@ -1,0 +1,392 @@
+"""Brains with known anatomy, written in the layouts of IXI and BraTS 2018.
+
+A phantom is drawn first (:class:`Anatomy`, :class:`Tumour`: plain numbers) and rendered afterwards (layers of tissue
+painted over each other, then contrasts). Shapes are smooth implicit functions of *life-size* millimetres, RAS, with the
+origin near the anterior commissure; the field of view is a cube of 192 life-size mm.
+
+**Scale.** Every file says 1 mm voxels, and the head scales with ``size``: at size 192 it is life-size, at size 64 it is
+a head shrunk to a 64 mm field of view, so that recipes written for 1 mm voxels run on it unchanged. Volumes and
+distances measured on a 64-phantom are therefore those of the small head (1 mm there is 3 mm in life).
+
+Phantoms show that a chain works and how well it learns known shapes. They say nothing about accuracy on patients.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import nibabel as nib
+import numpy as np
+from nibabel.orientations import axcodes2ornt, ornt_transform
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
+from scipy.ndimage import zoom
+from scipy.spatial.transform import Rotation
+from tqdm import tqdm
+
+from monai_tl.errors import ConfigError
+
+Volume = NDArray[np.floating[Any]]  # (i, j, k) on a RAS grid
+
+FIELD_OF_VIEW = 192.0  # life-size mm, each axis
+CENTRE = (0.0, -16.0, 0.0)  # life-size mm, RAS: what lies in the middle of the grid
+MODALITIES = ("T1", "T1ce", "T2", "FLAIR")
+
+# Mean intensity of each tissue in T1, T1ce, T2, FLAIR, before gain, bias field and noise.
+INTENSITY: dict[str, tuple[float, ...]] = {
+    "fat": (820, 830, 520, 560),
+    "muscle": (330, 380, 190, 230),
+    "bone": (70, 80, 50, 60),
+    "csf": (150, 150, 1000, 130),
+    "grey": (440, 455, 620, 540),
+    "white": (680, 690, 420, 400),
+    "deep grey": (540, 550, 510, 480),
+    "hippocampus": (400, 415, 690, 600),
+    "stem": (630, 640, 440, 420),
+    "oedema": (430, 445, 820, 860),
+    "necrosis": (230, 250, 880, 420),
+    "enhancing": (450, 1000, 680, 730),
+}
+
+# Centre lines for the right side; the left mirrors them. Each point: x, y, z, radius in life-size mm.
+HIPPOCAMPUS = np.array(
+    [(17, -12, -19, 3), (23, -9, -22, 5.6), (28, -18, -19, 5), (30, -27, -13, 4.6), (27, -35, -6, 4), (20, -40, 1, 2.6)]
+)
+VENTRICLE = np.vstack(
+    [
+        [(9, 31, 5, 3.0), (7.5, 20, 13, 5.0), (9, 0, 21, 4.5), (15, -24, 22, 5.0), (25, -42, 12, 6.5)],
+        [(34, -36, -5, 3.2), (36, -22, -13, 2.4), (31, -8, -15, 1.8)],  # the temporal horn
+    ]
+)
+BRAIN_STEM = np.array([(0, -20, -4, 12), (0, -24, -16, 12), (0, -25, -32, 15), (0, -32, -50, 9), (0, -38, -75, 7)])
+CAUDATE = np.array([(14, 20, 3, 5.5), (15, 12, 14, 4.5), (17, -8, 21, 3.0), (21, -24, 20, 2.0)])
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """One person's head: what is drawn before anything is rendered. Lengths in life-size mm, axes RAS."""
+
+    angles: NDArray[np.float64]  # (3,) degrees about x, y, z
+    shift: NDArray[np.float64]  # (3,)
+    scale: NDArray[np.float64]  # (3,) head to template
+    hippocampus: NDArray[np.float64]  # (6, 4) centre line and radius, as in HIPPOCAMPUS
+    hippocampus_size: tuple[float, float]  # radius factor left, right
+    ventricle_size: tuple[float, float]  # radius factor left, right
+    cortex: float  # thickness of the ribbon
+    sulcus: float  # depth of the folds
+    warp: NDArray[np.float64]  # (3, 5, 5, 5) displacement on a coarse lattice
+    folds: NDArray[np.float64]  # (n, n, n) lattice whose smooth zero level is the sulci
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Anatomy:
+        """Draw a head; the same state of ``rng`` gives the same head at every grid size."""
+        common, atrophy = rng.normal(0.99, 0.05), rng.uniform(0.75, 1.45)
+        return cls(
+            angles=rng.uniform(-5, 5, 3),
+            shift=rng.uniform(-3, 3, 3),
+            scale=rng.uniform(0.97, 1.03) * rng.uniform(0.96, 1.03, 3),
+            hippocampus=HIPPOCAMPUS + rng.normal(0, 1, HIPPOCAMPUS.shape) * (0.9, 0.9, 0.9, 0.25),
+            hippocampus_size=(common + rng.normal(0, 0.04), common + rng.normal(0, 0.04)),
+            ventricle_size=(atrophy * rng.uniform(0.92, 1.08), atrophy * rng.uniform(0.92, 1.08)),
+            cortex=rng.uniform(2.8, 3.6),
+            sulcus=rng.uniform(13, 18),
+            warp=rng.normal(0, 2.0, (3, 5, 5, 5)),
+            folds=rng.normal(0, 1, (21, 21, 21)),
+        )
+
+
+@dataclass(frozen=True)
+class Tumour:
+    """One glioma: one to three cores with a rim and oedema around them. Lengths in life-size mm."""
+
+    cores: tuple[tuple[float, float], ...]  # (where in the list of white voxels, 0 to 1; radius)
+    rim: float  # thickness of the enhancing rim
+    oedema: float  # reach beyond the core
+    shape: NDArray[np.float64]  # (2, n, n, n) lattices that make core and oedema irregular
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Tumour:
+        """Draw a tumour; about one in five has a single tiny core, one in three has several."""
+        kind = rng.choice(["single", "several", "tiny"], p=[0.47, 0.33, 0.2])
+        radii = {
+            "single": rng.uniform(11, 22, 1),
+            "several": rng.uniform(5, 16, rng.integers(2, 4)),
+            "tiny": rng.uniform(4.5, 7, 1),
+        }[str(kind)]
+        return cls(
+            cores=tuple((float(rng.uniform()), float(radius)) for radius in radii),
+            rim=rng.uniform(2.5, 5),
+            oedema=rng.uniform(5, 18),
+            shape=rng.normal(0, 1, (2, 12, 12, 12)),
+        )
+
+
+class Layer(NamedTuple):
+    """A tissue painted over what lies beneath it."""
+
+    tissue: str
+    left: int
+    right: int
+    cover: Volume  # (i, j, k), 0 to 1: share of the voxel, which gives the partial volume
+
+
+def _smooth(lattice: NDArray[np.float64], size: int) -> Volume:
+    """Spread a coarse cubic lattice smoothly over ``size``³ voxels."""
+    return zoom(lattice.astype(np.float32), size / lattice.shape[0], order=3, mode="nearest", grid_mode=True)
+
+
+def _template_points(anatomy: Anatomy, size: int) -> list[Volume]:
+    """Where each voxel of a RAS grid lies in the template: x, y, z in life-size mm, each (i, j, k)."""
+    axis = (np.arange(size) - (size - 1) / 2) * FIELD_OF_VIEW / size
+    grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1) - anatomy.shift
+    points = grid @ Rotation.from_euler("xyz", anatomy.angles, degrees=True).as_matrix() / anatomy.scale + CENTRE
+    return [points[..., n].astype(np.float32) + _smooth(anatomy.warp[n], size) for n in range(3)]
+
+
+def _length(*parts: Volume) -> Volume:
+    """Length of the vectors whose components are ``parts``."""
+    return np.sqrt(np.add.reduce([part * part for part in parts]))
+
+
+def _ellipsoid(p: list[Volume], centre: tuple[float, ...], axes: tuple[float, ...]) -> Volume:
+    """Signed distance (mm, negative inside; first order near the surface) to an ellipsoid."""
+    scaled = [(q - c) / a for q, c, a in zip(p, centre, axes, strict=True)]
+    radius = _length(*scaled)
+    slope = _length(*(s / a for s, a in zip(scaled, axes, strict=True))) + 1e-6
+    return radius * (radius - 1) / slope
+
+
+def _tube(p: list[Volume], line: NDArray[np.float64], factor: Volume | float = 1.0, samples: int = 24) -> Volume:
+    """Signed distance (mm) to a bent tube through ``line``, rows x, y, z, radius."""
+    curve = CubicSpline(np.arange(len(line)), line)(np.linspace(0, len(line) - 1, samples)).astype(np.float32)
+    distance = np.full(p[0].shape, np.inf, np.float32)
+    for x, y, z, radius in curve:
+        near = _length(p[0] - x, p[1] - y, p[2] - z) - radius * factor
+        np.minimum(distance, near, out=distance)
+    return distance
+
+
+def _either(*distances: Volume) -> Volume:
+    """Smooth union of shapes: a minimum that rounds the corner by about 4 mm."""
+    joined = distances[0]
+    for other in distances[1:]:
+        blend = np.maximum(8 - np.abs(joined - other), 0) / 8
+        joined = np.minimum(joined, other) - blend * blend * 2
+    return joined
+
+
+def _sulci(anatomy: Anatomy, p: list[Volume], cerebrum: Volume, hippocampus: Volume) -> Volume:
+    """Distance (mm) to the nearest sulcus: folds, the fissure between the hemispheres and the Sylvian fissures."""
+    x, y, z = np.abs(p[0]), p[1], p[2]
+    size = cerebrum.shape[0]
+    level = _smooth(anatomy.folds, size)
+    slope = _length(*np.gradient(level)) * size / FIELD_OF_VIEW
+    # Folds end at their depth, and leave the hippocampus its white matter.
+    folds = np.maximum.reduce([np.abs(level) / (slope + 0.02), -cerebrum - anatomy.sulcus, 7 - hippocampus])
+    callosum = 1 - np.sqrt(((y + 10) / 42) ** 2 + ((z - 2) / 28) ** 2)
+    fissure = np.maximum(x, callosum * 30)
+    sylvian = np.maximum.reduce([np.abs(z - 4 + 0.25 * y + 3 * np.sin(x / 6)) * 0.9, 37 - x, np.abs(y + 2) - 34])
+    return np.minimum.reduce([folds, fissure, sylvian])
+
+
+def render_head(anatomy: Anatomy, size: int) -> tuple[list[Layer], NDArray[np.bool_]]:
+    """Paint a head: layers of tissue in order, on a RAS grid of ``size``³ voxels, with FreeSurfer's aseg labels.
+
+    Args:
+        anatomy: the head, in life-size mm.
+        size: voxels along each axis.
+
+    Returns:
+        the layers from the outside inwards, where later ones cover earlier ones and label 0 is what aseg leaves out;
+        and the left half of the head, (i, j, k).
+    """
+    p = _template_points(anatomy, size)
+    left = p[0] < 0
+    sides = [np.abs(p[0]), p[1], p[2]]
+    y, z = p[1], p[2]
+    hippocampus = _tube(sides, anatomy.hippocampus, np.where(left, *map(np.float32, anatomy.hippocampus_size)))
+    ventricle = _tube(sides, VENTRICLE, np.where(left, *map(np.float32, anatomy.ventricle_size)), 40)
+    stem = np.maximum(_tube(p, BRAIN_STEM), -64 - z)
+    cerebellum = _either(_ellipsoid(sides, (22, -56, -35), (26, 26, 22)), _ellipsoid(p, (0, -56, -33), (9, 24, 18)))
+    temporal = _ellipsoid(sides, (39, -13, -19), (25, 41, 21))
+    upper = np.maximum(_ellipsoid(p, (0, -16, 10), (66, 79, 62)), -14 - z + 0.12 * (y + 16))
+    cerebrum = _either(upper, temporal)
+    hull = _either(cerebrum, cerebellum - 2, _ellipsoid(p, (0, -22, -22), (20, 26, 22)), stem - 3)
+    head = _either(hull - 13, _ellipsoid(p, (0, -30, -80), (60, 56, 80)), _ellipsoid(p, (0, 26, -50), (52, 50, 58)))
+    sulci = _sulci(anatomy, p, cerebrum, hippocampus)
+    # The ambient cistern, where the temporal lobes meet the brain stem.
+    cistern = np.maximum.reduce([stem - 3.5, z + 6, -np.minimum(stem, 0) - 3])
+    folia = 6.5 + 5 * np.cos(0.55 * (z + 0.4 * y) + 0.04 * sides[0])
+    painted: list[tuple[str, int, int, Volume]] = [
+        ("fat", 0, 0, head),
+        ("muscle", 0, 0, head + 5),
+        ("bone", 0, 0, hull - 9),
+        ("csf", 0, 0, _ellipsoid(sides, (32, 58, -27), (12, 12, 12))),
+        ("csf", 24, 24, hull - 2.5),
+        ("grey", 3, 42, np.maximum(cerebrum, 0.5 - sulci)),
+        ("white", 2, 41, anatomy.cortex - np.minimum(-cerebrum, sulci)),
+        ("csf", 24, 24, np.maximum(cerebellum - 1.5, -cerebellum - 3)),
+        ("grey", 8, 47, cerebellum),
+        ("white", 7, 46, cerebellum + folia),
+        ("csf", 24, 24, cistern),
+        ("stem", 16, 16, stem),
+        ("csf", 15, 15, _ellipsoid(p, (0, -43, -33), (6, 5, 9))),
+        ("deep grey", 10, 49, _ellipsoid(sides, (11, -17, 7), (8.5, 15, 9))),
+        ("deep grey", 12, 51, _ellipsoid(sides, (26, 3, 1), (5.5, 16, 11))),
+        ("deep grey", 13, 52, _ellipsoid(sides, (19, -3, -1), (4, 9, 6))),
+        ("deep grey", 11, 50, _tube(sides, CAUDATE)),
+        ("csf", 14, 14, _ellipsoid(p, (0, -10, 1), (2.4, 14, 10))),
+        ("white", 2, 41, hippocampus - 2.4),
+        ("grey", 18, 54, _ellipsoid(sides, (24, 0, -19), (7, 7, 7))),
+        ("csf", 4, 43, ventricle),
+        ("hippocampus", 17, 53, hippocampus),
+    ]
+    voxel = FIELD_OF_VIEW / size
+    return [Layer(tissue, a, b, _cover(distance, voxel)) for tissue, a, b, distance in painted], left
+
+
+def _cover(distance: Volume, voxel: float) -> Volume:
+    """Share of a voxel that lies inside a shape, from the distance (mm) of its centre to the surface."""
+    return np.clip(0.5 - distance / voxel, 0, 1).astype(np.float32)
+
+
+def label_map(layers: list[Layer], left: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """The label of the uppermost layer that covers more than half of each voxel; ``left`` chooses the side's label."""
+    labels = np.zeros(left.shape, np.uint8)
+    for layer in layers:
+        inside = layer.cover > 0.5
+        labels[inside] = np.where(left, layer.left, layer.right)[inside]
+    return labels
+
+
+def render_tumour(tumour: Tumour, white: NDArray[np.bool_]) -> list[Layer]:
+    """Paint a tumour with BraTS labels (2 oedema, 4 enhancing rim, 1 necrosis), its cores centred in ``white`` voxels.
+
+    Args:
+        tumour: the drawn tumour, in life-size mm.
+        white: where a core may lie, (i, j, k) on a cubic grid; not empty.
+
+    Returns:
+        the layers to paint over a head. Each core has at least the voxel it is centred on.
+    """
+    size, places = white.shape[0], np.argwhere(white)
+    voxel = FIELD_OF_VIEW / size
+    grid = np.indices(white.shape, dtype=np.float32)
+    ragged, fringed = (np.tanh(_smooth(lattice, size)) for lattice in tumour.shape)
+    core = np.full(white.shape, np.inf, np.float32)
+    for where, radius in tumour.cores:
+        centre = places[int(where * len(places))].astype(np.float32)
+        away = _length(*(axis - c for axis, c in zip(grid, centre, strict=True))) * voxel
+        np.minimum(core, away - radius * (1 + 0.45 * ragged), out=core)
+    # Oedema runs along the white matter and spares most of the cortex.
+    oedema = core - tumour.oedema * (1 + 0.6 * fringed) + np.where(white, 0, 0.8 * tumour.oedema)
+    necrosis = core + tumour.rim * (1 + 0.5 * fringed)
+    painted: dict[str, tuple[int, Volume]] = {"oedema": (2, oedema), "enhancing": (4, core), "necrosis": (1, necrosis)}
+    return [Layer(tissue, label, label, _cover(distance, voxel)) for tissue, (label, distance) in painted.items()]
+
+
+def scan(layers: list[Layer], modality: str, rng: np.random.Generator) -> Volume:
+    """Picture a painted head: tissue means, partial volume, a smooth bias field, gain and Rician noise.
+
+    Args:
+        layers: what :func:`render_head` and :func:`render_tumour` return, in painting order.
+        modality: one of :data:`MODALITIES`.
+        rng: draws this scan's contrast, bias field and noise.
+
+    Returns:
+        intensities above 0 in arbitrary units, (i, j, k); about 50 to 2000.
+    """
+    means = {tissue: values[MODALITIES.index(modality)] * rng.normal(1, 0.02) for tissue, values in INTENSITY.items()}
+    image: Volume = np.full(layers[0].cover.shape, 10, np.float32)
+    for layer in layers:
+        image += layer.cover * (means[layer.tissue] - image)
+    bias = _smooth(rng.normal(0, 0.12, (3, 3, 3)), image.shape[0])
+    noise = rng.normal(0, rng.uniform(12, 22), (2, *image.shape))
+    image = np.hypot(image * np.exp(bias) + noise[0], noise[1])
+    return np.maximum(image * rng.uniform(0.7, 1.4), 1).astype(np.float32)
+
+
+def _save(volume: NDArray[np.generic], affine: NDArray[np.float64], axes: str, path: Path) -> None:
+    """Write a RAS volume with its voxel axes turned to ``axes``, e.g. ``PSR``; both forms set, unit mm."""
+    image = nib.Nifti1Image(np.rint(volume).astype(np.int16), affine)
+    turned = image.as_reoriented(ornt_transform(axcodes2ornt("RAS"), axcodes2ornt(axes)))
+    turned.set_sform(turned.affine, code=1)
+    turned.set_qform(turned.affine, code=1)
+    turned.header.set_xyzt_units("mm")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(turned, path)
+
+
+def _write_ixi(folder: Path, index: int, size: int, seed: int) -> None:
+    """Write one person of the IXI side: T1, T2 and aseg, voxel axes posterior, superior, right as in IXI's T1."""
+    rng = np.random.default_rng([seed, 0, index])
+    # Ids with gaps, as in IXI: whoever pairs by position instead of by id shall fail.
+    number = 12 + 3 * index + rng.integers(3)
+    subject = f"IXI{number:03d}-{rng.choice(['Guys', 'HH', 'IOP'], p=[0.55, 0.3, 0.15])}-{rng.integers(700, 2900):04d}"
+    layers, left = render_head(Anatomy.draw(rng), size)
+    affine = np.eye(4)
+    shrink = size / FIELD_OF_VIEW
+    affine[:3, 3] = -(size - 1) / 2 + (np.array(CENTRE) + rng.uniform(-5, 5, 3)) * shrink
+    for modality in ("T1", "T2"):
+        path = folder / f"IXI-{modality}" / f"{subject}-{modality}.nii.gz"
+        _save(scan(layers, modality, rng), affine, "PSR", path)
+    _save(label_map(layers, left), affine, "PSR", folder / "aseg" / f"{subject}-aseg.nii.gz")
+
+
+def _write_brats(folder: Path, index: int, size: int, seed: int) -> None:
+    """Write one patient of the BraTS side: four skull-stripped modalities and the tumour, on axes as there."""
+    rng = np.random.default_rng([seed, 1, index])
+    subject = f"Brats18_PHA{12 + 3 * index + rng.integers(3):03d}_1"
+    layers, left = render_head(Anatomy.draw(rng), size)
+    anatomy = label_map(layers, left)
+    tumour = render_tumour(Tumour.draw(rng), np.isin(anatomy, (2, 41)))
+    brain = anatomy > 0
+    affine = np.eye(4)
+    affine[0, 3] = -(size - 1)  # BraTS: x runs from 0 to the right of the image, y from size - 1 down
+    for modality in MODALITIES:
+        path = folder / "HGG" / subject / f"{subject}_{modality.lower()}.nii.gz"
+        _save(scan(layers + tumour, modality, rng) * brain, affine, "LPS", path)
+    seg = label_map(tumour, left) * brain
+    _save(seg, affine, "LPS", folder / "HGG" / subject / f"{subject}_seg.nii.gz")
+
+
+def _refuse(output: Path, **least: tuple[int, int]) -> None:
+    """Stop before any work if a number is below its least value, or ``output`` holds something already."""
+    for name, (value, smallest) in least.items():
+        if type(value) is not int or value < smallest:
+            raise ConfigError(f"{name} is {value!r}; it has to be a whole number, {smallest} or more")
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ConfigError(f"{output} already exists and is not an empty folder; remove it or choose another output")
+
+
+def write_phantoms(
+    output: Path, subjects: int, size: int = 64, seed: int = 0, brats_subjects: int | None = None
+) -> None:
+    """Write phantom heads in the layouts of IXI (``output/ixi``) and BraTS 2018 (``output/brats``).
+
+    The same ``seed``, ``size`` and position in the list give the same files, however many subjects are asked for.
+    Nothing appears at ``output`` before everything is written.
+
+    Args:
+        output: folder to make; it must not exist, or be empty.
+        subjects: heads on the IXI side, and patients on the BraTS side (other people).
+        size: voxels along each axis, of 1 mm each; 192 gives life-size heads, 64 heads of a third of that.
+        seed: whole number, 0 or more.
+        brats_subjects: patients on the BraTS side, where they are to be more or fewer.
+
+    Raises:
+        ConfigError: if ``output`` holds something already or a number is too small.
+    """
+    patients = subjects if brats_subjects is None else brats_subjects
+    _refuse(output, subjects=(subjects, 1), brats_subjects=(patients, 1), size=(size, 32), seed=(seed, 0))
+    output = output.resolve()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    people = [(_write_ixi, "ixi", n) for n in range(subjects)] + [(_write_brats, "brats", n) for n in range(patients)]
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as scratch:
+        unfinished = Path(scratch) / output.name
+        for write, side, index in tqdm(people, desc="phantoms", unit="head"):
+            write(unfinished / side, index, size, seed)
+        unfinished.replace(output)

@@ -1,0 +1,16 @@
+"""From logits to a foreground, and from an image to the part worth looking at."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def foreground_probability(logits: Tensor) -> Tensor:
+    """Give the probability of the last of two classes: ``(2, i, j, k)`` logits to ``(1, i, j, k)``, 0 to 1."""
+    return torch.softmax(logits, dim=0)[1:]
+
+
+def not_background(image: Tensor) -> Tensor:
+    """Tell a skull-stripped head from the constant around it: what lies above the lowest value of any channel, (channel, i, j, k)."""
+    return image > image.amin(dim=(1, 2, 3), keepdim=True)

@@ -1,0 +1,137 @@
+"""HighRes3DNet as six named stages, composed from MONAI's blocks."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from monai.networks.blocks import Convolution
+from monai.networks.nets.highresnet import HighResBlock
+from torch import Tensor, nn
+
+from monai_tl.errors import ConfigError
+
+# In place is safe here: each activation follows a BatchNorm, whose output is a new tensor that nothing else reads.
+ACTIVATION = ("leakyrelu", {"negative_slope": 0.02, "inplace": True})
+NORM = ("batch", {"momentum": 0.1, "eps": 1e-5})
+
+# The standard deviation of a unit normal cut at ±2.
+TRUNCATED_STD = 0.87962566103423978
+
+# MONAI's HighResNet numbers its parts; block n is our part n.
+HIGHRESNET_PARTS = (
+    "conv_0",
+    *(f"res_{stage}.{block}" for stage in (1, 2, 3) for block in range(3)),
+    "conv_1",
+    "conv_2",
+)
+HIGHRESNET_KEY = re.compile(r"blocks\.(\d|1[01])\.((?:conv|adn|layers|chn_pad)\..+)")
+
+
+class HighRes3DNet(nn.Sequential):
+    """A compact 3D network at full resolution: image in, logits of the same grid out.
+
+    The stages, in order: ``conv_0`` (3×3×3, 16 channels), ``res_1``, ``res_2``, ``res_3`` (three residual blocks of two
+    3×3×3 convolutions each: 16 channels dilated by 1, 32 by 2, 64 by 4), ``conv_1`` (1×1×1, 80 channels) and ``conv_2``
+    (1×1×1, the head). BatchNorm and LeakyReLU (slope 0.02) stand behind ``conv_0`` and ``conv_1`` and in front of each
+    convolution of a residual block; where channels grow, the shortcut is padded with zero channels.
+
+    Convolution weights start from a normal distribution truncated at two of its standard deviations (He's
+    initialisation as in TensorFlow's variance scaling), widened so that what is left has a standard deviation of
+    √(2 / fan_in); biases start at zero.
+
+    Shapes: ``(batch, in_channels, i, j, k)`` to ``(batch, out_channels, i, j, k)``, any size; the values are raw
+    logits, without activation or dropout. A logit sees 87 voxels along each axis, 43 on either side of its own.
+
+    Sources: Li et al., "On the compactness, efficiency, and representation of 3D convolutional networks", IPMI 2017, in
+    NiftyNet's version; Kaliyugarasan, "Deep transfer learning in medical imaging", 2019.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, head_norm: bool = False) -> None:
+        """Build the stages and draw their first weights from torch's global generator.
+
+        Args:
+            in_channels: number of modalities.
+            out_channels: number of classes, background included.
+            head_norm: True ends in a convolution without bias and a BatchNorm on the logits, as in the 2019 study;
+                False in a convolution with bias, whose logits are not bounded.
+
+        Raises:
+            ConfigError: if there are no channels in or out.
+        """
+        if in_channels < 1 or out_channels < 1:
+            raise ConfigError(f"a network needs 1 channel or more in and out, not {in_channels} in, {out_channels} out")
+        head: dict[str, Any] = {"bias": False, "norm": NORM} if head_norm else {"bias": True, "norm": None}
+        super().__init__(
+            OrderedDict(
+                conv_0=_convolution(in_channels, 16, kernel_size=3),
+                res_1=_residual_blocks(16, 16, dilation=1),
+                res_2=_residual_blocks(16, 32, dilation=2),
+                res_3=_residual_blocks(32, 64, dilation=4),
+                conv_1=_convolution(64, 80, kernel_size=1),
+                conv_2=Convolution(3, 80, out_channels, kernel_size=1, act=None, **head),
+            )
+        )
+        _initialise(self)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load weights under our names or those of MONAI's ``HighResNet``; see ``torch.nn.Module.load_state_dict``."""
+        return super().load_state_dict(own_names(state_dict), strict, assign)
+
+
+def own_names(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give the weights of MONAI's ``HighResNet`` our names: ``blocks.4.layers.1.…`` becomes ``res_2.0.layers.1.…``.
+
+    Anything but a ``HighResNet`` keeps its names, ours among them. The values are not copied. MONAI's ends in a
+    BatchNorm by default, so it fits a network with ``head_norm=True`` exactly.
+    """
+    matches = [HIGHRESNET_KEY.fullmatch(name) for name in state_dict]
+    return {
+        f"{HIGHRESNET_PARTS[int(match[1])]}.{match[2]}" if match and all(matches) else name: value
+        for match, (name, value) in zip(matches, state_dict.items(), strict=True)
+    }
+
+
+def receptive_field(network: nn.Module) -> int:
+    """Count the voxels along one axis that a logit sees, through convolutions of stride 1 one after another."""
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv3d)]
+    return 1 + sum(convolution.dilation[0] * (convolution.kernel_size[0] - 1) for convolution in convolutions)
+
+
+def _convolution(in_channels: int, out_channels: int, kernel_size: int) -> Convolution:
+    return Convolution(
+        3,
+        in_channels,
+        out_channels,
+        kernel_size=kernel_size,
+        adn_ordering="NA",
+        act=ACTIVATION,
+        norm=NORM,
+        bias=False,
+    )
+
+
+def _residual_blocks(in_channels: int, out_channels: int, dilation: int) -> nn.Sequential:
+    return nn.Sequential(
+        *(
+            HighResBlock(3, channels, out_channels, dilation=dilation, norm_type=NORM, acti_type=ACTIVATION)
+            for channels in (in_channels, out_channels, out_channels)
+        )
+    )
+
+
+@torch.no_grad()
+def _initialise(network: nn.Module) -> None:
+    within_two_std = math.erf(math.sqrt(2))
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d):
+            fan_in = module.weight[0].numel()
+            std = math.sqrt(2 / fan_in) / TRUNCATED_STD
+            # by the inverse distribution function: nn.init.trunc_normal_ draws and rejects, ten times as slow
+            module.weight.uniform_(-within_two_std, within_two_std).erfinv_().mul_(math.sqrt(2) * std)
+            if module.bias is not None:
+                module.bias.zero_()

@@ -1,0 +1,130 @@
+"""A network's ordered stages: what they are called, what freezing the first of them leaves, what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+
+from monai_tl.errors import TransferError, did_you_mean
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """One line of the table: a stage, and what is left to train when all stages *before* it are frozen.
+
+    Row k belongs to ``freeze=k``, so ``freeze=2`` is the row of ``res_2``, the first stage that is trained then.
+    """
+
+    freeze: int
+    stage: str
+    parameters: int
+    trainable: int
+    multiply_adds: int | None
+    """Multiply-adds of the stage's convolutions per voxel; None in a network that changes its resolution."""
+
+
+def stages(network: nn.Module) -> dict[str, nn.Module]:
+    """Name a network's stages in the order in which data flows: the direct children that hold its weights.
+
+    A network whose children are not declared in that order says it in a class attribute ``stage_names``.
+
+    Raises:
+        TransferError: if the children have no names (a bare ``Sequential`` numbers them), if ``stage_names`` names a
+            child that does not exist, or if weights lie outside all stages, where no account would find them.
+    """
+    kind = type(network).__name__
+    children = dict(network.named_children())
+    names = tuple(getattr(network, "stage_names", children))
+    if not names or any(name.isdecimal() for name in names):
+        raise TransferError(f"{kind} has no named stages; build it as an ordered container of named modules")
+    for name in names:
+        if name not in children:
+            raise TransferError(
+                f"{kind} declares a stage '{name}' that it does not have: {did_you_mean(name, children)}"
+            )
+    for weight in network.state_dict():
+        if weight.split(".")[0] not in names:
+            raise TransferError(f"{kind} has a weight '{weight}' outside its stages {', '.join(names)}")
+    return {name: children[name] for name in names}
+
+
+def resolve_freeze(names: Sequence[str], freeze: int | str) -> tuple[str, ...]:
+    """Name the stages that ``freeze`` holds still.
+
+    Args:
+        names: all stages in order, the head last.
+        freeze: how many of the first stages (``2`` or ``"2"``), or the name of the last frozen one (``"res_1"``).
+
+    Returns:
+        The frozen stages in order; none for 0.
+
+    Raises:
+        TransferError: if there is no such count or stage, or if the head would be frozen and nothing left to train.
+    """
+    *freezable, head = names
+    if isinstance(freeze, str):
+        if freeze in freezable:
+            return tuple(freezable[: freezable.index(freeze) + 1])
+        if freeze.isdecimal() and int(freeze) <= len(freezable):
+            return tuple(freezable[: int(freeze)])
+    # bool is an int to Python, but no count
+    elif isinstance(freeze, int) and not isinstance(freeze, bool) and 0 <= freeze <= len(freezable):
+        return tuple(freezable[:freeze])
+    raise TransferError(
+        f"freeze takes 0–{len(freezable)} or the name of the last frozen stage, not {freeze!r}; "
+        f"the head, {head}, is always trained: {did_you_mean(str(freeze), freezable)}"
+    )
+
+
+def stage_table(network: nn.Module) -> list[StageRow]:
+    """Count each stage's parameters, those left to train when freezing stops before it, and its multiply-adds.
+
+    Every parameter counts, whether or not it requires a gradient at the moment; normalisation adds no multiply-adds.
+
+    Raises:
+        TransferError: if the network has no named stages.
+    """
+    named = stages(network)
+    parameters = [sum(weight.numel() for weight in stage.parameters()) for stage in named.values()]
+    one_resolution = _has_one_resolution(network)
+    return [
+        StageRow(k, name, parameters[k], sum(parameters[k:]), _multiply_adds(stage) if one_resolution else None)
+        for k, (name, stage) in enumerate(named.items())
+    ]
+
+
+def format_stage_table(rows: Sequence[StageRow]) -> str:
+    """Lay the table out as text, a line a stage and a line of totals."""
+    costs = [row.multiply_adds for row in rows]
+    known = [cost for cost in costs if cost is not None]
+    lines = [("stage", "parameters", "multiply-adds/voxel", "freeze", "held still", "trainable")]
+    for row in rows:
+        held = f"up to {rows[row.freeze - 1].stage}" if row.freeze else "nothing"
+        numbers = f"{row.parameters:,}", _count(row.multiply_adds), str(row.freeze), held, f"{row.trainable:,}"
+        lines.append((row.stage, *numbers))
+    cost = _count(sum(known) if len(known) == len(costs) else None)
+    lines.append(("total", f"{sum(row.parameters for row in rows):,}", cost, "", "", ""))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = (
+        f"{name:<{widths[0]}}  " + "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
+        for name, *cells in lines
+    )
+    return "\n".join(line.rstrip() for line in text)
+
+
+def _has_one_resolution(network: nn.Module) -> bool:
+    """Tell whether nothing in the network, convolution or pooling, has a stride other than 1."""
+    strides = [module.stride for module in network.modules() if hasattr(module, "stride")]
+    return all(set(stride if isinstance(stride, tuple) else (stride,)) == {1} for stride in strides)
+
+
+def _multiply_adds(stage: nn.Module) -> int:
+    # at stride 1 each weight of a convolution is used once a voxel
+    return sum(module.weight.numel() for module in stage.modules() if isinstance(module, _ConvNd))
+
+
+def _count(number: int | None) -> str:
+    return "–" if number is None else f"{number:,}"

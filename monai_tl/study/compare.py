@@ -1,0 +1,192 @@
+"""Do two runs differ on the same cases? Means, paired differences and how far they can be trusted."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import bootstrap
+
+from monai_tl.errors import ConfigError, DataError
+from monai_tl.inference.scores import Score, read_scores, summarise
+
+FEW = 10  # cases; bootstrap intervals from fewer are visibly too narrow
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A bootstrap 95 % interval; ``method`` is ``"BCa"``, ``"percentile"``, or ``"none"`` (both ends NaN)."""
+
+    low: float
+    high: float
+    method: str
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One run's Dice; mean, median and interval are over its ``n - undefined`` defined cases."""
+
+    name: str
+    n: int
+    undefined: int
+    mean: float
+    median: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Dice of the run ``name`` minus that of ``first`` on the same ``n`` cases.
+
+    ``left_out`` counts the cases undefined in either of the two.
+    """
+
+    name: str
+    first: str
+    n: int
+    left_out: int
+    mean: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All runs in the order given, and one difference for each run after the first."""
+
+    split: str
+    runs: tuple[RunResult, ...]
+    differences: tuple[Difference, ...]
+
+
+def compare(runs: Sequence[Path | str], split: str = "test", seed: int = 0, resamples: int = 9999) -> Comparison:
+    """Compare runs by their score files: each run's Dice, and each later run's paired difference to the first.
+
+    Args:
+        runs: run folders, each holding ``scores_<split>.csv``. Called by folder name, or by path if names coincide.
+        split: the split that was scored.
+        seed: of the bootstrap; each interval draws anew from it, so it does not depend on the other runs.
+        resamples: bootstrap samples per interval.
+
+    Raises:
+        ConfigError: if no run is given, a run is given twice, or it has no scores of this split.
+        DataError: if the runs were not scored on the same subjects, or not against the same references.
+    """
+    tables = _read(runs, split)
+    (first, reference), *later = tables.items()
+    for name, table in later:
+        _check_same_cases(first, reference, name, table)
+    results = tuple(_result(name, list(table.values()), seed, resamples) for name, table in tables.items())
+    differences = tuple(_difference(name, table, first, reference, seed, resamples) for name, table in later)
+    return Comparison(split, results, differences)
+
+
+def _read(runs: Sequence[Path | str], split: str) -> dict[str, dict[str, Score]]:
+    folders = [Path(run).resolve() for run in runs]
+    if not folders:
+        raise ConfigError("no run to compare: give at least one run folder")
+    twice = [str(run) for run, folder in zip(runs, folders, strict=True) if folders.count(folder) > 1]
+    if twice:
+        raise ConfigError(f"a run is given more than once: {', '.join(twice)}")
+    names = [folder.name for folder in folders]
+    if len(set(names)) < len(names):
+        names = [str(run) for run in runs]
+    scores = [read_scores(Path(run) / f"scores_{split}.csv") for run in runs]
+    return {name: {score.subject: score for score in rows} for name, rows in zip(names, scores, strict=True)}
+
+
+def _check_same_cases(first: str, reference: dict[str, Score], name: str, table: dict[str, Score]) -> None:
+    lacks = [
+        f"{run} lacks {', '.join(sorted(missing))}"
+        for run, missing in ((name, reference.keys() - table.keys()), (first, table.keys() - reference.keys()))
+        if missing
+    ]
+    if lacks:
+        raise DataError(f"{first} and {name} were scored on different subjects: {'; '.join(lacks)}")
+    other = [
+        subject
+        for subject, score in reference.items()
+        if not math.isclose(score.reference_ml, table[subject].reference_ml, rel_tol=1e-6)
+    ]
+    if other:
+        raise DataError(
+            f"{first} and {name} were scored against different references: "
+            f"the reference volume differs in {', '.join(sorted(other))}"
+        )
+
+
+def _result(name: str, scores: Sequence[Score], seed: int, resamples: int) -> RunResult:
+    total = summarise(scores)
+    dice = np.array([score.dice for score in scores])
+    interval = mean_interval(dice[~np.isnan(dice)], seed, resamples)
+    return RunResult(name, total.n, total.undefined, total.mean, total.median, interval)
+
+
+def _difference(
+    name: str, table: dict[str, Score], first: str, reference: dict[str, Score], seed: int, resamples: int
+) -> Difference:
+    pairs = np.array([table[subject].dice - score.dice for subject, score in reference.items()])  # NaN stays NaN
+    defined = pairs[~np.isnan(pairs)]
+    mean = float(np.mean(defined)) if defined.size else math.nan
+    left_out = len(pairs) - len(defined)
+    return Difference(name, first, len(defined), left_out, mean, mean_interval(defined, seed, resamples))
+
+
+def mean_interval(values: np.ndarray, seed: int = 0, resamples: int = 9999) -> Interval:
+    """Bootstrap a 95 % interval of the mean of independent ``values``, shape (n,), without NaN.
+
+    BCa (Efron 1987) where it is defined, else the plain percentile interval, as for identical values; NaN for n < 2.
+    """
+    if len(values) < 2:
+        return Interval(math.nan, math.nan, "none")
+    for method in ("BCa", "percentile"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # degenerate data: seen below by its NaN
+            rng = np.random.default_rng(seed)
+            found = bootstrap((values,), np.mean, n_resamples=resamples, method=method, random_state=rng)
+        low, high = (float(end) for end in found.confidence_interval)
+        if math.isfinite(low) and math.isfinite(high):
+            break
+    return Interval(low, high, method)
+
+
+def format_comparison(comparison: Comparison) -> str:
+    """Lay out a comparison for the terminal: a table of the runs, then a sentence for each difference."""
+    rows = [("run", "cases", "undefined", "mean Dice", "95 % interval", "median")]
+    for run in comparison.runs:
+        ends = run.interval
+        interval = "none" if ends.method == "none" else f"[{ends.low:.3f}, {ends.high:.3f}]"
+        rows.append((run.name, str(run.n), str(run.undefined), f"{run.mean:.3f}", interval, f"{run.median:.3f}"))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [f"Dice on the {comparison.split} split"]
+    for name, *cells in rows:
+        rest = "  ".join(cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
+        lines.append(f"{name.ljust(widths[0])}  {rest}")
+    if comparison.differences:
+        lines += ["", *(_sentence(difference) for difference in comparison.differences)]
+    if min(run.n - run.undefined for run in comparison.runs) < FEW:
+        lines += ["", f"Fewer than {FEW} cases: intervals from so few are too narrow, so read them with care."]
+    return "\n".join(lines)
+
+
+def _sentence(difference: Difference) -> str:
+    pair = f"{difference.name} − {difference.first}"
+    left_out = f" ({difference.left_out} left out as undefined)" if difference.left_out else ""
+    if not difference.n:
+        return f"{pair}: no case is defined in both{left_out}"
+    cases = f"over {difference.n} case{'s' if difference.n > 1 else ''}{left_out}"
+    low, high = difference.interval.low, difference.interval.high
+    if difference.interval.method == "none":
+        return f"{pair}: {_signed(difference.mean)} {cases}: too few for an interval"
+    if low <= 0 <= high:
+        verdict = "the interval holds 0, so these cases do not tell them apart"
+    else:
+        verdict = f"the interval excludes 0: {difference.name} scores {'higher' if low > 0 else 'lower'} on these cases"
+    return f"{pair}: {_signed(difference.mean)} [{_signed(low)}, {_signed(high)}] {cases}: {verdict}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")

@@ -1,0 +1,107 @@
+"""Keep the best weights, keep enough to resume, and stop when validation no longer improves."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from ignite.handlers import EarlyStopping
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from monai_tl.errors import ConfigError
+from monai_tl.files import atomic_write
+
+logger = logging.getLogger(__name__)
+
+BEST, LAST = "model.pt", "last.pt"
+
+
+class KeepState:
+    """Handler for the trainer, after the one that validates: ``model.pt`` (best), ``last.pt`` (resume), early stopping.
+
+    Best and last are written by one handler, since a resumed run has to know the best value it is to beat.
+
+    Args:
+        run_dir: run folder.
+        network, optimizer, scheduler: what is trained.
+        evaluator: engine whose ``key_metric`` is the validation Dice.
+        key_metric: name of that metric, larger being better.
+        patience: iterations without a better validation after which training stops; 0 never stops it.
+        resume: go on from ``last.pt`` where there is one.
+    """
+
+    def __init__(
+        self,
+        run_dir: str,
+        network: nn.Module,
+        optimizer: Optimizer,
+        scheduler: LRScheduler,
+        evaluator: Engine,
+        key_metric: str = "val_dice",
+        patience: int = 0,
+        resume: bool = False,
+    ) -> None:
+        """Keep the parts; nothing is read or written yet."""
+        self.run_dir = Path(run_dir)
+        self.parts: dict[str, Any] = {"network": network, "optimizer": optimizer, "scheduler": scheduler}
+        self.evaluator, self.key_metric = evaluator, key_metric
+        self.patience, self.resume = patience, resume
+        self.best: dict[str, Any] = {"value": None, "iteration": 0}
+        self.stopping: EarlyStopping | None = None
+        self.stopped = False
+
+    def attach(self, trainer: Engine) -> None:
+        """Listen to the trainer."""
+        epoch_length = trainer.state.epoch_length
+        if self.patience:
+            if self.patience < epoch_length:
+                raise ConfigError(
+                    f"patience ({self.patience} iterations) is shorter than validate_every ({epoch_length})"
+                )
+            self.stopping = EarlyStopping(self.patience // epoch_length, lambda _: self._value(), trainer)
+        trainer.add_event_handler(Events.STARTED, self.restore)
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, self.keep)
+
+    def restore(self, trainer: Engine) -> None:
+        """Go on where ``last.pt`` left off, if asked and there is one."""
+        path = self.run_dir / LAST
+        if not self.resume or not path.is_file():
+            return
+        last = torch.load(path, map_location="cpu", weights_only=True)
+        for name, part in self.parts.items():
+            part.load_state_dict(last[name])
+        trainer.state.epoch, trainer.state.iteration = last["epoch"], last["iteration"]
+        self.best, self.stopped = last["best"], last["stopped"]
+        if self.stopping:
+            self.stopping.load_state_dict(last["stopping"])
+        logger.info("resumed at iteration %d, best validation so far %s", last["iteration"], self.best)
+        if self.stopped:
+            trainer.terminate()
+
+    def keep(self, trainer: Engine) -> None:
+        """After a validation: write what is worth keeping, then stop if it is time."""
+        value, iteration = self._value(), trainer.state.iteration
+        if self.best["value"] is None or value > self.best["value"]:
+            self.best = {"value": value, "iteration": iteration}
+            self._write(BEST, self.parts["network"].state_dict())
+        if self.stopping:
+            self.stopping(self.evaluator)
+            self.stopped = bool(trainer.should_terminate)
+        if self.stopped:
+            logger.info("stopped at iteration %d: no better validation for %d iterations", iteration, self.patience)
+        states = {name: part.state_dict() for name, part in self.parts.items()}
+        position = {"epoch": trainer.state.epoch, "iteration": iteration, "best": self.best, "stopped": self.stopped}
+        stopping = {"stopping": dict(self.stopping.state_dict()) if self.stopping else {}}
+        self._write(LAST, states | position | stopping)
+
+    def _value(self) -> float:
+        return float(self.evaluator.state.metrics[self.key_metric])
+
+    def _write(self, name: str, content: Any) -> None:
+        with atomic_write(self.run_dir / name) as path:
+            torch.save(content, path)

@@ -1,0 +1,139 @@
+"""What a training shows while it runs and leaves behind: a progress bar, ``metrics.csv``, TensorBoard."""
+
+from __future__ import annotations
+
+import csv
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from torch.optim import Optimizer
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from monai_tl.files import atomic_write
+from monai_tl.training.overlay import three_planes
+from monai_tl.training.windows import WindowNumbers
+
+COLUMNS = ("iteration", "loss", "val_dice", "learning_rate", "seconds")
+
+
+class NumberWindows:
+    """Handler for the trainer: each epoch draws the windows that follow on the last one's, resumed or not."""
+
+    def __init__(self, numbers: WindowNumbers) -> None:
+        """Keep the sampler."""
+        self.numbers = numbers
+
+    def attach(self, trainer: Engine) -> None:
+        """Listen to the trainer."""
+        trainer.add_event_handler(Events.EPOCH_STARTED, lambda engine: self.numbers.set_epoch(engine.state.epoch - 1))
+
+
+class Record:
+    """Handler for the trainer, after the one that validates: a row of ``metrics.csv``, TensorBoard curves and an overlay each time.
+
+    Args:
+        run_dir: run folder.
+        optimizer: whose learning rates are recorded, a curve a group.
+        evaluator: engine that has just validated; the last case it saw is drawn.
+        key_metric: name of the evaluator's metric.
+    """
+
+    def __init__(self, run_dir: str, optimizer: Optimizer, evaluator: Engine, key_metric: str = "val_dice") -> None:
+        """Keep the parts; nothing is written yet."""
+        self.run_dir, self.optimizer, self.evaluator, self.key_metric = Path(run_dir), optimizer, evaluator, key_metric
+        self.rows: list[dict[str, Any]] = []
+        self.losses: list[float] = []
+        self.began = 0.0
+        self.writer: SummaryWriter | None = None
+        self.bar: tqdm[Any] | None = None
+
+    def attach(self, trainer: Engine) -> None:
+        """Listen to the trainer."""
+        trainer.add_event_handler(Events.STARTED, self.start)
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, self.iteration)
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, self.validated)
+        trainer.add_event_handler(Events.COMPLETED, self.close)
+        trainer.add_event_handler(Events.EXCEPTION_RAISED, self.failed)
+
+    def start(self, trainer: Engine) -> None:
+        """Open the files; rows after the point that training resumes from are dropped."""
+        at = trainer.state.iteration
+        self.rows = [row for row in read_metrics(self.run_dir / "metrics.csv") if row["iteration"] <= at]
+        self.began = time.monotonic() - (self.rows[-1]["seconds"] if self.rows else 0.0)
+        self.writer = SummaryWriter(str(self.run_dir), purge_step=at + 1 if at else None)
+        total = trainer.state.max_epochs * trainer.state.epoch_length
+        calm = 0.5 if sys.stderr.isatty() else 10.0  # seconds between updates: a log file needs no more
+        self.bar = tqdm(
+            total=total, initial=at, desc=self.run_dir.name, unit="it", mininterval=calm, dynamic_ncols=True
+        )
+
+    def iteration(self, trainer: Engine) -> None:
+        """Note the loss."""
+        assert self.writer and self.bar is not None
+        loss = float(trainer.state.output["loss"])
+        self.losses.append(loss)
+        self.writer.add_scalar("loss/iteration", loss, trainer.state.iteration)
+        self.bar.set_postfix(self._postfix(loss), refresh=False)
+        self.bar.update()
+
+    def validated(self, trainer: Engine) -> None:
+        """Note the validation, draw its last case."""
+        assert self.writer and self.bar is not None
+        iteration = trainer.state.iteration
+        rates = {group.get("name", str(n)): group["lr"] for n, group in enumerate(self.optimizer.param_groups)}
+        row = {
+            "iteration": iteration,
+            "loss": float(np.mean(self.losses)),
+            "val_dice": float(self.evaluator.state.metrics[self.key_metric]),
+            "learning_rate": max(rates.values()),
+            "seconds": round(time.monotonic() - self.began, 2),
+        }
+        self.rows.append(row)
+        self.losses = []
+        with atomic_write(self.run_dir / "metrics.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, COLUMNS)
+            table.writeheader()
+            table.writerows(self.rows)
+        self.writer.add_scalar("loss/training", row["loss"], iteration)
+        self.writer.add_scalar("dice/validation", row["val_dice"], iteration)
+        for name, rate in rates.items():
+            self.writer.add_scalar(f"learning_rate/{name}", rate, iteration)
+        self.writer.add_image("validation", self._overlay(), iteration, dataformats="HWC")
+        self.bar.set_postfix(self._postfix(row["loss"]))
+
+    def close(self, _: Engine) -> None:
+        """Flush what is open."""
+        if self.bar is not None:
+            self.bar.close()
+        if self.writer:
+            self.writer.close()
+
+    def failed(self, engine: Engine, error: BaseException) -> None:
+        """Flush what is open, then let the error go on."""
+        self.close(engine)
+        raise error
+
+    def _postfix(self, loss: float) -> dict[str, str]:
+        dices = [row["val_dice"] for row in self.rows]
+        return {"loss": f"{loss:.3f}"} | ({"dice": f"{dices[-1]:.3f}", "best": f"{max(dices):.3f}"} if dices else {})
+
+    def _overlay(self) -> np.ndarray:
+        case = self.evaluator.state.output[0]
+        image, prediction, truth = (torch.as_tensor(case[key])[0].cpu().numpy() for key in ("image", "pred", "label"))
+        return three_planes(image, prediction > 0.5, truth > 0.5)
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Read the rows of a ``metrics.csv``, none where there is no file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [
+            {key: int(v) if key == "iteration" else float(v) for key, v in row.items()} for row in csv.DictReader(file)
+        ]

@@ -1,0 +1,84 @@
+"""Run a bundle's configs in this process, as ``python -m monai.bundle run`` does, with wrong input refused before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+from monai_tl.errors import USER_ERRORS, ConfigError, did_you_mean
+
+
+def bundle_config(bundle: str | Path, name: str) -> Path:
+    """Give the path of a bundle's config, e.g. ``("bundles/brats_tumour_core", "transfer")``.
+
+    Raises:
+        ConfigError: if it does not exist; the bundle's configs are listed.
+    """
+    path = Path(bundle) / "configs" / f"{name}.yaml"
+    if not path.is_file():
+        existing = [config.stem for config in sorted(path.parent.glob("*.yaml"))]
+        if not existing:
+            raise ConfigError(f"'{bundle}' is no bundle: it has no configs folder with {name}.yaml in it")
+        raise ConfigError(f"bundle '{bundle}' has no config '{name}': {did_you_mean(name, existing)}")
+    return path
+
+
+def run_configs(files: Sequence[Path], overrides: Mapping[str, Any]) -> None:
+    """Merge configs in order, set ids to other values, and run the result from ``initialize`` to ``finalize``.
+
+    Raises:
+        ConfigError: for an id that no config has; what the run itself raises of the toolkit's errors comes out as it is.
+    """
+    parser = ConfigParser()
+    parser.read_config([str(file) for file in files])
+    refuse_unknown_overrides(parser, overrides)
+    try:
+        workflow = ConfigWorkflow(config_file=[str(file) for file in files], **overrides)
+        workflow.initialize()
+        workflow.run()
+        workflow.finalize()
+    except RuntimeError as error:  # MONAI wraps whatever a config's component raises
+        beneath = user_error(error)
+        if beneath is None:
+            raise
+        raise beneath from None
+
+
+def refuse_unknown_overrides(parser: ConfigParser, overrides: Mapping[str, Any]) -> None:
+    """Refuse an id that the merged config does not have: MONAI would add it without a word.
+
+    Raises:
+        ConfigError: with the nearest id that exists.
+    """
+    for key in overrides:
+        if key.replace("#", "::") not in parser:
+            raise ConfigError(
+                f"unknown flag or config id '{key}': {did_you_mean(key, [k for k in parser.config if k != '_meta_'])}"
+            )
+
+
+def read_run_config(run: str | Path) -> dict[str, Any]:
+    """Read the config that a run was made with.
+
+    Raises:
+        ConfigError: if the folder holds no run.
+    """
+    path = Path(run) / "config.yaml"
+    if not path.is_file():
+        raise ConfigError(f"'{run}' is no run folder: it has no config.yaml; training writes one")
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def user_error(error: BaseException) -> BaseException | None:
+    """Find the error about the user's input that lies beneath MONAI's wrapping, if there is one."""
+    return next((cause for cause in _causes(error) if isinstance(cause, USER_ERRORS)), None)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,226 @@
+"""A run's folder: refused where it would overwrite, opened with all that explains the run, closed with a check."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import monai
+import numpy as np
+import torch
+import yaml
+from monai.bundle import ConfigParser
+from monai.bundle.reference_resolver import ReferenceResolver
+from torch import nn
+
+import monai_tl
+from monai_tl.data.checks import check_cases
+from monai_tl.data.datalist import Datalist
+from monai_tl.errors import ConfigError, did_you_mean
+from monai_tl.files import write_json
+from monai_tl.training.checkpoint import BEST, LAST
+from monai_tl.transfer.apply import account
+from monai_tl.transfer.contract import Contract, describe
+from monai_tl.transfer.freeze import held_sha256
+
+logger = logging.getLogger(__name__)
+
+PATHS = ("bundle_root", "dataset_dir", "datalist", "run_dir", "source", "ckpt")
+
+
+def start_run(
+    run_dir: str,
+    *,
+    data: Datalist,
+    metadata: Mapping[str, Any],
+    contract: Contract,
+    seed: int,
+    transfer_report: Mapping[str, Any] | None = None,
+    resume: bool = False,
+) -> None:
+    """Check config and data, then open the run folder; named in ``initialize``, so that no work starts before.
+
+    Args:
+        run_dir: the run's folder, new or (with ``resume``) one that holds the same run.
+        data: cases and splits; those of train and validation are checked.
+        metadata: the bundle's metadata.
+        contract: what the network is trained to expect, stored with the weights.
+        seed: of all that is random.
+        transfer_report: what was carried over, None where nothing was to be.
+        resume: go on with the run that the folder holds, begin where it holds none.
+
+    Raises:
+        ConfigError: for an id that nothing reads, or a folder that holds something else.
+        DataError: for cases that cannot be trained on.
+    """
+    parser = _running_parser()
+    refuse_unknown_ids(parser.config, Path(parser.get_parsed_content("bundle_root")) / "configs")
+    folder = Path(run_dir)
+    config = _portable(parser)
+    begun = refuse_existing(folder, resume=resume)
+    if begun:
+        _refuse_other_run(folder, config)
+    for split in ("train", "validation"):
+        cases = data.split(split, contract.modalities)
+        for warning in check_cases(cases, contract.modalities, data.foreground, need_foreground=split == "train"):
+            logger.warning(warning)
+    if transfer_report is not None:
+        logger.info(account(dict(transfer_report)))
+    if begun:
+        return
+    lineage = _lineage(transfer_report)
+    staging = folder.with_name(f".{folder.name}.{os.getpid()}")
+    staging.mkdir(parents=True)
+    try:
+        (staging / "config.yaml").write_text(
+            yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8"
+        )
+        write_json(staging / "metadata.json", describe(metadata, contract, lineage))
+        write_json(staging / "provenance.json", _provenance(data, seed, str(config.get("device", ""))))
+        if transfer_report is not None:
+            write_json(staging / "transfer_report.json", transfer_report)
+        if folder.is_dir():
+            folder.rmdir()  # empty, or `refuse_existing` would have refused it
+        staging.rename(folder)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+def check_split(data: Datalist, split: str, modalities: Sequence[str]) -> None:
+    """Check the cases of a split before anything is predicted; named in ``initialize`` of evaluation and inference.
+
+    Raises:
+        DataError: for cases that cannot be read as they should.
+    """
+    cases = data.split(split, modalities)
+    for warning in check_cases(cases, modalities, data.foreground, need_foreground=False):
+        logger.warning(warning)
+
+
+def finish_run(run_dir: str, network: nn.Module, transfer_report: Mapping[str, Any] | None = None) -> None:
+    """Check that what was to be held still was, in memory and in ``model.pt``, and say what came out; named in ``finalize``.
+
+    Raises:
+        RuntimeError: if a held value changed: the run's scores would not mean what they say.
+    """
+    folder = Path(run_dir)
+    held = held_sha256(network)
+    network.load_state_dict(torch.load(folder / BEST, map_location="cpu", weights_only=True))
+    if transfer_report is not None and {held, held_sha256(network)} != {transfer_report["held_sha256"]}:
+        raise RuntimeError(
+            f"weights that were to be held still have changed in '{folder}': do not use this run, and report it"
+        )
+    last = torch.load(folder / LAST, map_location="cpu", weights_only=True)
+    frozen = [name for name, row in (transfer_report or {"stages": {}})["stages"].items() if row["state"] != "trained"]
+    logger.info(
+        "best validation Dice %.3f at iteration %d of %d; weights in %s%s",
+        last["best"]["value"], last["best"]["iteration"], last["iteration"], folder / BEST,
+        f"; {', '.join(frozen)} unchanged bit for bit" if frozen else "",
+    )  # fmt: skip
+
+
+def refuse_existing(folder: Path, *, resume: bool) -> bool:
+    """Say if the folder holds a run to go on with; raise where anything would be overwritten.
+
+    Raises:
+        ConfigError: if the folder is not empty, unless it holds a run and ``resume`` is set.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    if not (folder / "config.yaml").is_file():
+        raise ConfigError(f"output '{folder}' exists and is no run folder; choose another")
+    if not resume:
+        raise ConfigError(
+            f"output '{folder}' already holds a run; choose another folder, or go on with it by --resume true"
+        )
+    return True
+
+
+def _refuse_other_run(folder: Path, config: Mapping[str, Any]) -> None:
+    before = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    changed = [key for key in {**before, **config} if key != "resume" and before.get(key) != config.get(key)]
+    if changed:
+        told = "; ".join(f"{key} was {before.get(key)!r}, is {config.get(key)!r}" for key in changed[:3])
+        raise ConfigError(
+            f"'{folder}' holds a run with another config ({told}); resume it unchanged or choose another folder"
+        )
+
+
+def refuse_unknown_ids(config: Mapping[str, Any], configs: Path) -> None:
+    """Refuse a top-level id that no config of the bundle has and nothing reads: MONAI adds a misspelt override without a word.
+
+    Args:
+        config: merged, overrides included.
+        configs: folder of the bundle's own configs.
+
+    Raises:
+        ConfigError: with the nearest id that exists.
+    """
+    known = {key for path in sorted(configs.glob("*.yaml")) for key in yaml.safe_load(path.read_text(encoding="utf-8"))}
+    for key in config:
+        if key not in known and key != "_meta_" and key not in _references(config):
+            raise ConfigError(f"no config of this bundle has an id '{key}': {did_you_mean(key, sorted(known))}")
+
+
+def _references(config: Any) -> set[str]:
+    """Name the top-level ids that any string in a config refers to."""
+    if isinstance(config, str):
+        return {reference.split("::")[0].split("#")[0] for reference in ReferenceResolver.match_refs_pattern(config)}
+    children: Sequence[Any] = (
+        list(config.values()) if isinstance(config, Mapping) else config if isinstance(config, list) else []
+    )
+    return set().union(*(_references(child) for child in children))
+
+
+def _running_parser() -> ConfigParser:
+    """Find the parser that is evaluating the config: MONAI hands it to nothing that a config calls."""
+    for frame in inspect.stack(context=0):
+        candidate = frame.frame.f_locals.get("self")
+        if isinstance(candidate, ConfigParser):
+            return candidate
+    raise RuntimeError("start_run is to be called from a bundle config's initialize")
+
+
+def _portable(parser: ConfigParser) -> dict[str, Any]:
+    """Give the merged config with absolute paths: it runs by itself, from anywhere on this machine."""
+    config = {key: value for key, value in parser.config.items() if key != "_meta_"}
+    for key in PATHS:
+        value = parser.get_parsed_content(key) if config.get(key) is not None else None
+        if isinstance(value, str | Path):
+            config[key] = os.path.abspath(value)
+    return dict(yaml.safe_load(yaml.safe_dump(config)))  # plain types, as they will be read back
+
+
+def _lineage(transfer_report: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    source = (transfer_report or {}).get("source")
+    return [] if source is None else [*source["lineage"], {"path": source["path"], "sha256": source["sha256"]}]
+
+
+def _provenance(data: Datalist, seed: int, device: str) -> dict[str, Any]:
+    gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
+    return {
+        "command": sys.argv,
+        "seed": seed,
+        "datalist_sha256": data.sha256(),
+        "device": {
+            "asked": device,
+            "processor": platform.processor() or platform.machine(),
+            "threads": torch.get_num_threads(),
+            "gpus": gpus,
+        },
+        "versions": {
+            "monai_tl": monai_tl.__version__,
+            "monai": monai.__version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+    }

@@ -1,0 +1,226 @@
+"""Transfer as a whole: read, agree, plan, load, freeze, and give an account. `transfer.yaml` names `transfer`."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from monai_tl.errors import TransferError
+from monai_tl.network.stages import resolve_freeze, stages
+from monai_tl.transfer.adapt import adapt_channels, describe_channels
+from monai_tl.transfer.contract import Contract, differences, read_contract
+from monai_tl.transfer.freeze import freeze as freeze_stages
+from monai_tl.transfer.freeze import held_sha256
+from monai_tl.transfer.plan import TransferPlan, input_weight, plan_transfer, stage_of
+from monai_tl.transfer.source import Source, read_source
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A network ready to be fine-tuned, and the account of how it came to be."""
+
+    network: nn.Module
+    report: dict[str, Any]
+
+
+def transfer(
+    network: nn.Module,
+    *,
+    source: str | Path | None,
+    contract: Contract,
+    freeze: int | str = 0,
+    norm: str = "freeze",
+    fresh: Sequence[str] | str | None = None,
+    new_channels: str = "zero",
+    accept_differences: bool = False,
+) -> Transfer:
+    """Load what a source has learned into a target network and hold its first stages still, in place.
+
+    Args:
+        network: the target, with the stages that `stages` lists.
+        source: bundle, run folder, ``.pt`` or ``.safetensors``; None keeps the network's random weights (the controls
+            "scratch" and, with ``freeze``, "random prefix").
+        contract: what the target expects of its images.
+        freeze: how many first stages are held still, or the last one's name.
+        norm: ``freeze`` or ``track`` the statistics of frozen stages, see `freeze`.
+        fresh: stages started anew; None: the head where the classes differ; ``[]`` or ``"none"``: no stage.
+        new_channels: how channels that the source never saw start, see `adapt_channels`; ``frozen``: and never learn.
+        accept_differences: go on where spacing, orientation or normalisation differ or are unknown.
+
+    Raises:
+        TransferError: before the network is touched, if any of this cannot be done.
+    """
+    names = list(stages(network))
+    frozen = resolve_freeze(names, freeze)
+    if source is None:
+        freeze_stages(network, frozen, norm=norm)
+        return Transfer(network, _report(network, frozen, norm=norm, terms=_terms(None, contract, [])))
+    given = read_source(source)
+    told = read_contract(given.metadata, str(source))
+    found = _agree(told, contract, str(source), accept_differences)
+    renewed = _fresh_stages(fresh, told, contract, names)
+    target_state = network.state_dict()
+    plan = plan_transfer(
+        {name: tuple(value.shape) for name, value in given.weights.items()},
+        {name: tuple(value.shape) for name, value in target_state.items()},
+        fresh=renewed,
+        source_channels=told.modalities if told else None,
+        target_channels=contract.modalities,
+    )
+    _refuse_frozen_and_fresh(frozen, renewed)
+    channels = describe_channels(told.modalities, contract.modalities, new_channels) if told and plan.adapted else {}
+    network.load_state_dict(_carried_over(plan, given, target_state, told, contract, new_channels), strict=True)
+    trained_inputs = _trained_inputs(plan, frozen, told, contract, new_channels)
+    freeze_stages(network, frozen, norm=norm, trained_inputs=trained_inputs)
+    return Transfer(
+        network,
+        _report(
+            network, frozen, norm=norm, plan=plan, source=given, channels=channels, terms=_terms(told, contract, found)
+        ),
+    )
+
+
+def account(report: dict[str, Any]) -> str:
+    """Say a report in a few lines for people: source, contract, each stage's fate, each weight that was not simply copied."""
+    source = report["source"]
+    lines = [
+        "transfer: no source, random weights"
+        if source is None
+        else f"transfer from {source['path']} ({source['sha256'][:12]})"
+    ]
+    lines += [f"  {line}" for line in report["contract"]["differences"]]
+    fates: dict[str, Counter[str]] = {}
+    for name, fate in report["weights"].items():
+        fates.setdefault(stage_of(name), Counter())[fate.split(":")[0]] += 1
+    for stage, row in report["stages"].items():
+        carried = ", ".join(f"{count} {fate}" for fate, count in fates[stage].items())
+        lines.append(
+            f"  {stage:8s} {row['state']:14s} {row['trainable']:>9,} of {row['parameters']:>9,} parameters train; {carried}"
+        )
+    lines += [f"  {name}: {fate}" for name, fate in report["weights"].items() if fate.startswith("adapted")]
+    lines += [f"  channel {name}: {fate}" for name, fate in report["channels"].items()]
+    return "\n".join(lines)
+
+
+def _agree(told: Contract | None, contract: Contract, source: str, accept_differences: bool) -> list[str]:
+    """Give the differences in words; raise where one would harm and was not accepted."""
+    if told is None:
+        found = [
+            f"unknown: source '{source}' has no metadata.json beside it, so its spacing, orientation, normalisation, modalities are unknown"
+        ]
+        harmful = found
+    else:
+        listed = differences(told, contract)
+        found, harmful = [str(d) for d in listed], [str(d) for d in listed if d.harmful]
+    if harmful and not accept_differences:
+        raise TransferError(
+            f"source and target disagree on what harms: {'; '.join(harmful)}. Train and use both alike, or go on all the same "
+            "with --accept_differences"
+        )
+    return found
+
+
+def _terms(told: Contract | None, contract: Contract, found: list[str]) -> dict[str, Any]:
+    return {"source": asdict(told) if told else None, "target": asdict(contract), "differences": found}
+
+
+def _fresh_stages(
+    fresh: Sequence[str] | str | None, told: Contract | None, contract: Contract, names: Sequence[str]
+) -> tuple[str, ...]:
+    if fresh is None:
+        same_head = told is not None and told.classes == contract.classes
+        return () if same_head else (names[-1],)
+    if isinstance(fresh, str):
+        fresh = [name.strip() for name in fresh.split(",") if name.strip() not in ("", "none")]
+    return tuple(fresh)
+
+
+def _refuse_frozen_and_fresh(frozen: Sequence[str], fresh: Sequence[str]) -> None:
+    both = [name for name in frozen if name in fresh]
+    if both:
+        raise TransferError(
+            f"{', '.join(both)} would be both fresh and frozen, random for ever; freeze fewer stages, or name it in neither "
+            "(the control with a frozen random prefix is --random_prefix)"
+        )
+
+
+def _carried_over(
+    plan: TransferPlan,
+    source: Source,
+    target_state: dict[str, Tensor],
+    told: Contract | None,
+    contract: Contract,
+    new: str,
+) -> dict[str, Tensor]:
+    state = dict(target_state) | {name: source.weights[name] for name in plan.copied}
+    for name in plan.adapted:
+        assert told is not None  # channels are adapted only where they are known by name
+        state[name] = adapt_channels(source.weights[name], told.modalities, contract.modalities, new)
+    return state
+
+
+def _trained_inputs(
+    plan: TransferPlan, frozen: Sequence[str], told: Contract | None, contract: Contract, new: str
+) -> dict[str, list[int]]:
+    """A new modality entering a frozen stage is trained, or it would never be seen."""
+    if told is None:
+        return {}
+    unseen = [index for index, name in enumerate(contract.modalities) if name not in told.modalities]
+    entering_frozen = [name for name in plan.adapted if stage_of(name) in frozen] if unseen else []
+    if entering_frozen and new == "frozen":
+        logger.warning(
+            "new_channels: frozen holds the zero kernels of %s still: these modalities will never be seen by the network",
+            ", ".join(contract.modalities[index] for index in unseen),
+        )
+        return {}
+    return {name: unseen for name in entering_frozen}
+
+
+def _report(
+    network: nn.Module,
+    frozen: Sequence[str],
+    *,
+    norm: str,
+    terms: dict[str, Any],
+    plan: TransferPlan | None = None,
+    source: Source | None = None,
+    channels: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    """Account for each weight and stage, as plain data for ``transfer_report.json``."""
+    fates = {name: "fresh" for name in network.state_dict()}
+    if plan is not None:
+        fates |= dict.fromkeys(plan.copied, "copied") | {name: f"adapted: {how}" for name, how in plan.adapted.items()}
+    told = None
+    if source is not None:
+        lineage = (source.metadata or {}).get("lineage", [])
+        told = {
+            "path": str(source.path),
+            "sha256": source.sha256,
+            "lineage": lineage,
+            "unused": list(plan.unused if plan else ()),
+        }
+    return {
+        "source": told,
+        "contract": terms,
+        "channels": channels or {},
+        "norm": norm,
+        "input_weight": input_weight({name: tuple(value.shape) for name, value in network.state_dict().items()}),
+        "stages": {name: _stage_row(network, name, stage, frozen) for name, stage in stages(network).items()},
+        "weights": fates,
+        "held_sha256": held_sha256(network),
+    }
+
+
+def _stage_row(network: nn.Module, name: str, stage: nn.Module, frozen: Sequence[str]) -> dict[str, Any]:
+    parameters = sum(p.numel() for p in stage.parameters())
+    trainable = sum(p.numel() for p in stage.parameters() if p.requires_grad)
+    state = "trained" if name not in frozen else "frozen" if trainable == 0 else "frozen, new channels trained"
+    return {"state": state, "parameters": parameters, "trainable": trainable}

@@ -1,0 +1,128 @@
+"""What weights expect of an image, and where a source and a target disagree about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from monai_tl.errors import ConfigError, TransferError, did_you_mean
+
+NORMALISATIONS = ("zscore_volume", "zscore_nonzero")
+HARMFUL = ("spacing", "orientation", "normalisation")  # the same weights see another world; no adaptation mends it
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a network was, or is to be, trained on.
+
+    Attributes:
+        modalities: image channels by name, in order, e.g. ``("T1", "T2")``.
+        spacing: voxel edges in mm along the axes of ``orientation``.
+        orientation: axis codes that the voxel axes (i, j, k) point to, e.g. ``"RAS"``.
+        normalisation: ``zscore_volume`` (mean and deviation of the whole volume) or ``zscore_nonzero`` (of non-zero voxels),
+            each modality by itself.
+        classes: output channels by name, background first.
+    """
+
+    modalities: tuple[str, ...]
+    spacing: tuple[float, ...]
+    orientation: str
+    normalisation: str
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Accept lists, as configs and JSON hold them; refuse what no transform would follow."""
+        object.__setattr__(self, "modalities", _names(self.modalities, "modalities"))
+        object.__setattr__(self, "classes", _names(self.classes, "classes"))
+        object.__setattr__(self, "spacing", tuple(float(edge) for edge in self.spacing))
+        if self.normalisation not in NORMALISATIONS:
+            raise ConfigError(
+                f"unknown normalisation '{self.normalisation}': {did_you_mean(self.normalisation, NORMALISATIONS)}"
+            )
+        if len(self.spacing) != 3 or min(self.spacing) <= 0:
+            raise ConfigError(
+                f"spacing takes three lengths in mm above 0, e.g. [1.0, 1.0, 1.0]; got {list(self.spacing)}"
+            )
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One point in which source and target disagree; harmful ones stop a transfer."""
+
+    field: str
+    source: Any
+    target: Any
+    harmful: bool
+
+    def __str__(self) -> str:
+        """Say it in a line."""
+        return f"{self.field}: source {_shown(self.source)}, target {_shown(self.target)}"
+
+
+def describe(
+    metadata: Mapping[str, Any], contract: Contract, lineage: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """Give a bundle's metadata as it is true for one run: its channels, preprocessing and where its weights come from.
+
+    The result is stored beside the weights as ``metadata.json``, and `read_contract` gives ``contract`` back from it.
+    """
+    told = {
+        **metadata,
+        "preprocessing": {k: v for k, v in asdict(contract).items() if k in HARMFUL},
+        "lineage": list(lineage),
+    }
+    data_format = told["network_data_format"]
+    image = {**data_format["inputs"]["image"], **_channels(contract.modalities)}
+    pred = {**data_format["outputs"]["pred"], **_channels(contract.classes)}
+    told["network_data_format"] = {**data_format, "inputs": {"image": image}, "outputs": {"pred": pred}}
+    return told
+
+
+def read_contract(metadata: Mapping[str, Any] | None, name: str) -> Contract | None:
+    """Read the contract out of a bundle's or run's ``metadata.json``; None where there is no metadata at all.
+
+    Raises:
+        TransferError: if metadata is there but says too little.
+    """
+    if metadata is None:
+        return None
+    try:
+        data_format = metadata["network_data_format"]
+        return Contract(
+            modalities=_ordered(data_format["inputs"]["image"]["channel_def"]),
+            classes=_ordered(data_format["outputs"]["pred"]["channel_def"]),
+            **metadata["preprocessing"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise TransferError(
+            f"the metadata.json of source '{name}' does not tell what its weights expect ({error}); it needs "
+            "network_data_format (inputs#image#channel_def, outputs#pred#channel_def) and "
+            f"preprocessing ({', '.join(HARMFUL)})"
+        ) from error
+
+
+def differences(source: Contract, target: Contract) -> list[Difference]:
+    """List every field in which the two disagree, harmful ones first."""
+    fields = (*HARMFUL, "modalities", "classes")
+    pairs = [(field, getattr(source, field), getattr(target, field)) for field in fields]
+    return [Difference(field, ours, theirs, field in HARMFUL) for field, ours, theirs in pairs if ours != theirs]
+
+
+def _names(value: Sequence[str] | str, what: str) -> tuple[str, ...]:
+    names = (value,) if isinstance(value, str) else tuple(str(name) for name in value)
+    if not names or len(set(names)) != len(names):
+        raise ConfigError(f"{what} takes different names, e.g. \"['T1','T2']\"; got {list(names)}")
+    return names
+
+
+def _channels(names: Sequence[str]) -> dict[str, Any]:
+    return {"num_channels": len(names), "channel_def": {str(index): name for index, name in enumerate(names)}}
+
+
+def _ordered(channel_def: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(channel_def[index] for index in sorted(channel_def, key=int))
+
+
+def _shown(value: Any) -> str:
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, tuple) else str(value)

@@ -1,0 +1,106 @@
+"""Hold stages still: no weight and no normalisation statistic of theirs changes, whatever calls ``.train()``."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from types import MethodType
+
+import torch
+from torch import Tensor, nn
+
+from monai_tl.errors import TransferError, did_you_mean
+from monai_tl.network.stages import stages
+
+NORMS = ("freeze", "track")
+HELD = "monai_tl_held"  # where `freeze` notes on a network what it holds still
+
+
+def freeze(
+    network: nn.Module,
+    frozen: Sequence[str],
+    *,
+    norm: str = "freeze",
+    trained_inputs: Mapping[str, Sequence[int]] | None = None,
+) -> None:
+    """Hold the named stages of a network still, in place.
+
+    Args:
+        network: has the stages that `stages` lists.
+        frozen: names of stages.
+        norm: ``freeze`` also holds buffers (BatchNorm statistics) still and keeps the stages in evaluation mode; ``track``
+            lets statistics follow the new data, as the 2019 study did: only parameters are held.
+        trained_inputs: input channels of a frozen weight that are trained all the same, ``{"conv_0.conv.weight": [1]}``: a new
+            modality would never be seen otherwise. The other channels get no gradient.
+
+    Raises:
+        TransferError: for an unknown ``norm`` or stage.
+    """
+    if norm not in NORMS:
+        raise TransferError(f"unknown norm '{norm}': {did_you_mean(norm, NORMS)}")
+    existing = stages(network)
+    held: dict[str, Tensor | None] = {}
+    for name in frozen:
+        if name not in existing:
+            raise TransferError(f"no stage is called '{name}': {did_you_mean(name, existing)}")
+        stage = existing[name]
+        stage.requires_grad_(False)
+        held.update({f"{name}.{key}": None for key, _ in stage.named_parameters()})
+        if norm == "freeze":
+            held.update({f"{name}.{key}": None for key, _ in stage.named_buffers()})
+            _stay_in_evaluation_mode(stage)
+    for name, channels in (trained_inputs or {}).items():
+        held[name] = _train_only(network.get_parameter(name), channels)
+    setattr(network, HELD, held)
+
+
+def held_values(network: nn.Module) -> dict[str, Tensor]:
+    """Copy every value that `freeze` promised to hold still, on the CPU, by name."""
+    state = network.state_dict()
+    held: dict[str, Tensor | None] = getattr(network, HELD, {})
+    return {
+        name: (state[name] if mask is None else state[name].detach().cpu()[~mask.expand_as(state[name])])
+        .detach()
+        .cpu()
+        .clone()
+        for name, mask in held.items()
+    }
+
+
+def held_sha256(network: nn.Module) -> str:
+    """Give the sha256 of all values held still, to compare them bit for bit across runs and resumptions."""
+    digest = hashlib.sha256()
+    for name, value in held_values(network).items():
+        digest.update(name.encode())
+        digest.update(
+            value.contiguous().view(torch.uint8).numpy().tobytes()
+            if value.numel() and value.ndim
+            else str(value).encode()
+        )
+    return digest.hexdigest()
+
+
+def partly_held(network: nn.Module) -> set[str]:
+    """Name the weights of which some input channels are trained and the others held."""
+    held: dict[str, Tensor | None] = getattr(network, HELD, {})
+    return {name for name, mask in held.items() if mask is not None}
+
+
+def _stay_in_evaluation_mode(stage: nn.Module) -> None:
+    # On the module itself: MONAI's trainer calls network.train() in every iteration, after every event a handler could use.
+    for module in stage.modules():
+        module.eval()
+        module.train = MethodType(_no_training_mode, module)  # type: ignore[method-assign]
+
+
+def _no_training_mode(module: nn.Module, mode: bool = True) -> nn.Module:
+    return module
+
+
+def _train_only(weight: nn.Parameter, channels: Sequence[int]) -> Tensor:
+    """Let only some input channels of a weight learn; returns the mask of the trained ones, ``(1, in, 1, 1, 1)``."""
+    mask = torch.zeros(1, weight.shape[1], *[1] * (weight.ndim - 2), dtype=torch.bool)
+    mask[:, list(channels)] = True
+    weight.requires_grad_(True)
+    weight.register_hook(lambda gradient: gradient * mask.to(gradient.device))
+    return mask

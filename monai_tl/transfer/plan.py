@@ -1,0 +1,118 @@
+"""Decide, weight by weight, what a target takes from a source: from names and shapes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from monai_tl.errors import TransferError, did_you_mean
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class TransferPlan:
+    """The fate of every target weight: each name stands in exactly one of the first three."""
+
+    copied: tuple[str, ...]
+    adapted: dict[str, str]  # name -> how, e.g. "channels T1,T2 from T1"
+    fresh: tuple[str, ...]
+    unused: tuple[str, ...]  # source weights of fresh stages, left where they are
+
+
+def plan_transfer(
+    source: Shapes,
+    target: Shapes,
+    *,
+    fresh: Sequence[str] = (),
+    source_channels: Sequence[str] | None = None,
+    target_channels: Sequence[str] | None = None,
+) -> TransferPlan:
+    """Decide weight by weight what a target network takes from a source.
+
+    Nothing is loaded here, so a plan can be printed, tested and stored with the run it explains.
+
+    Args:
+        source: shape of each trained weight, ``(out, in, i, j, k)`` for a 3D convolution.
+        target: shape of each weight to be set, in the network's order; a name begins with its stage.
+        fresh: stages left at their initial values, e.g. ``("conv_2",)``.
+        source_channels: modality of each source image channel; None where nobody knows.
+        target_channels: modality of each target image channel.
+
+    Raises:
+        TransferError: if a stage in ``fresh`` does not exist (the real ones are listed), if a weight outside ``fresh``
+            has no counterpart, or if nothing at all would be carried over.
+    """
+    _refuse_unknown_stages(fresh, target)
+    wanted = [name for name in target if stage_of(name) not in fresh]
+    if not wanted:
+        raise TransferError("nothing would be carried over: every stage is fresh; use --scratch for that")
+    _refuse_other_architecture(source, target, wanted, fresh)
+    first = input_weight(target)
+    adapted = {}
+    if first in wanted and source_channels != target_channels and source_channels and target_channels:
+        adapted[first] = f"channels {','.join(target_channels)} from {','.join(source_channels)}"
+    _refuse_other_shapes(source, target, [name for name in wanted if name not in adapted], first)
+    return TransferPlan(
+        copied=tuple(name for name in wanted if name not in adapted),
+        adapted=adapted,
+        fresh=tuple(name for name in target if stage_of(name) in fresh),
+        unused=tuple(name for name in source if stage_of(name) in fresh),
+    )
+
+
+def stage_of(weight: str) -> str:
+    """Give the stage a weight belongs to: ``"res_1.0.layers.1.conv.weight"`` -> ``"res_1"``."""
+    return weight.split(".")[0]
+
+
+def input_weight(shapes: Shapes) -> str:
+    """Name the weight that takes the image's channels: the network's first convolution kernel."""
+    for name, shape in shapes.items():
+        if len(shape) == 5:
+            return name
+    raise TransferError("the target network has no 3D convolution")
+
+
+def _refuse_unknown_stages(fresh: Sequence[str], target: Shapes) -> None:
+    existing = list(dict.fromkeys(stage_of(name) for name in target))
+    for stage in fresh:
+        if stage not in existing:
+            raise TransferError(f"fresh: no stage is called '{stage}': {did_you_mean(stage, existing)}")
+
+
+def _refuse_other_architecture(source: Shapes, target: Shapes, wanted: Sequence[str], fresh: Sequence[str]) -> None:
+    missing = [name for name in wanted if name not in source]
+    surplus = [name for name in source if name not in target and stage_of(name) not in fresh]
+    if len(missing) == len(wanted):
+        raise TransferError(
+            f"the source is another architecture: none of the target's {len(wanted)} weights is in it. "
+            f"The target needs {_some(wanted)}; the source has {_some(list(source))}"
+        )
+    if missing:
+        raise TransferError(
+            f"{len(missing)} of {len(wanted)} weights have no counterpart in the source: {_some(missing)}. "
+            f"Start those stages anew (--fresh {','.join(dict.fromkeys(stage_of(name) for name in missing))}) or use another source"
+        )
+    if surplus:
+        raise TransferError(
+            f"the source has {len(surplus)} weights that the target has no place for: {_some(surplus)}; "
+            "it was trained as another network"
+        )
+
+
+def _refuse_other_shapes(source: Shapes, target: Shapes, names: Sequence[str], first: str) -> None:
+    for name in names:
+        if tuple(source[name]) == tuple(target[name]):
+            continue
+        hint = f"start that stage anew with --fresh {stage_of(name)}"
+        if name == first and source[name][1] != target[name][1]:
+            hint = "its image channels are not known by name: put the source's metadata.json beside it, or " + hint
+        raise TransferError(
+            f"'{name}' is {tuple(source[name])} in the source and {tuple(target[name])} in the target; {hint}"
+        )
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    more = f", … ({len(names)} in all)" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,58 @@
+"""Optimiser groups: trainable weights only, one group and one learning rate a stage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from monai_tl.errors import ConfigError
+from monai_tl.network.stages import stages
+from monai_tl.transfer.freeze import partly_held
+
+
+def parameter_groups(
+    network: nn.Module,
+    learning_rate: float,
+    *,
+    stage_rate: float = 1.0,
+    head_rate: float = 1.0,
+    weight_decay: float = 0.0,
+) -> list[dict[str, Any]]:
+    """Group a network's trainable parameters by stage, the head learning fastest.
+
+    A stage that is n stages before the head learns at ``learning_rate * stage_rate**n``, the head itself at
+    ``learning_rate * head_rate`` (layer-wise rates: Howard and Ruder 2018; the head at ten times the rest: Tajbakhsh 2016).
+
+    Args:
+        network: has the stages that `stages` lists, the last one being the head.
+        learning_rate: peak step size.
+        stage_rate: factor for each stage away from the head, above 0.
+        head_rate: factor for the head, above 0.
+        weight_decay: as the optimiser takes it; 0 for weights of which some channels are held still, since decay moves
+            what gets no gradient.
+
+    Returns:
+        Dicts of ``name``, ``params``, ``lr`` and ``weight_decay``, in the network's order.
+
+    Raises:
+        ConfigError: for a rate that is not above 0, or if nothing is trainable.
+    """
+    for name, rate in {"learning_rate": learning_rate, "stage_rate": stage_rate, "head_rate": head_rate}.items():
+        if isinstance(rate, str) or not rate > 0:
+            raise ConfigError(f"{name} takes a number above 0 (in YAML 1.0e-4, not 1e-4, which is text); got {rate!r}")
+    partly = partly_held(network)
+    names = list(stages(network))
+    groups = []
+    for distance, stage in zip(range(len(names) - 1, -1, -1), names, strict=True):
+        rate = learning_rate * (head_rate if distance == 0 else stage_rate**distance)
+        trainable = {f"{stage}.{name}": p for name, p in stages(network)[stage].named_parameters() if p.requires_grad}
+        whole = [p for name, p in trainable.items() if name not in partly]
+        part = [p for name, p in trainable.items() if name in partly]
+        if whole:
+            groups.append({"name": stage, "params": whole, "lr": rate, "weight_decay": weight_decay})
+        if part:
+            groups.append({"name": f"{stage}, new channels", "params": part, "lr": rate, "weight_decay": 0.0})
+    if not groups:
+        raise ConfigError("nothing is trainable: every stage is frozen")
+    return groups

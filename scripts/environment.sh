@@ -1,0 +1,17 @@
+# Sourced by the other scripts: a virtual environment in .venv that holds exactly what constraints.txt says.
+# Made when it is missing, made anew when constraints.txt, setup.cfg or the Python changed, else used as it is.
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+python="${PYTHON:-python3}"
+if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+  echo "needed is Python 3.10 or later; '$python' is $("$python" --version 2>&1 || echo missing). Name another: PYTHON=python3.12 bash $0" >&2
+  exit 2
+fi
+wanted="$("$python" --version) $(cat constraints.txt setup.cfg | sha256sum)"
+if [ "$(cat .venv/fits 2>/dev/null)" != "$wanted" ]; then
+  echo "setting up .venv (a minute or a few, once) …"
+  rm -rf .venv
+  "$python" -m venv .venv
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+  echo "$wanted" >.venv/fits
+fi
+export PATH="$PWD/.venv/bin:$PATH"
