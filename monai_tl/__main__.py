@@ -9,10 +9,10 @@ from monai_tl.errors import USER_ERRORS
 
 def main() -> int:
     """Run a verb; what is wrong with the input is told in a line, exit code 2."""
-    from monai_tl import cli  # torch and MONAI take seconds: not before they are needed
+    from monai_tl import arguments, cli  # torch and MONAI take seconds: not before they are needed
 
     try:
-        cli.run(sys.argv[1:])
+        arguments.run(cli.VERBS, sys.argv[1:])
     except USER_ERRORS as error:
         print(f"monai_tl: {error}", file=sys.stderr)
         return 2

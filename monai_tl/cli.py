@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import fire
-
+from monai_tl.arguments import names, numbers
 from monai_tl.data import brats, files, ixi
-from monai_tl.data.datalist import make_datalist, random_splits, splits_from_file, write_datalist
+from monai_tl.data.datalist import Splits, make_datalist, random_splits, splits_from_file, write_datalist
 from monai_tl.data.phantom import write_phantoms
-from monai_tl.errors import ConfigError, did_you_mean
+from monai_tl.errors import ConfigError
 from monai_tl.inference.scores import read_scores, summarise
 from monai_tl.network.highres3dnet import HighRes3DNet
 from monai_tl.network.stages import format_stage_table, stage_table
@@ -20,6 +17,8 @@ from monai_tl.study.compare import compare as compare_runs
 from monai_tl.study.compare import format_comparison
 from monai_tl.training.launch import bundle_config, read_run_config, run_configs
 from monai_tl.training.run_folder import refuse_existing
+
+RATIOS = "0.7,0.15,0.15"  # of train, validation, test
 
 
 def phantom(*, output: str, subjects: int, size: int = 64, seed: int = 0) -> None:
@@ -29,28 +28,62 @@ def phantom(*, output: str, subjects: int, size: int = 64, seed: int = 0) -> Non
 
 
 def datalist_ixi(
-    *, root: str, modalities: str = "T1,T2", foreground: str = "17,53", incomplete: str = "refuse", **how: Any
+    *,
+    root: str,
+    modalities: str = "T1,T2",
+    foreground: str = "17,53",
+    incomplete: str = "refuse",
+    split: str = RATIOS,
+    train: str = "train",
+    absent: str = "refuse",
+    seed: int = 0,
+    output: str | None = None,
 ) -> None:
-    """Write the datalist of an IXI folder: --root DIR [--split 0.7,0.15,0.15 | lists.json] [--seed 0] [--output FILE]."""
-    cases = ixi.find_cases(Path(root), _names(modalities), incomplete=incomplete)
-    _write_datalist(cases, _names(modalities), foreground, default=Path(root) / "datalist.json", **how)
+    """Write the datalist of an IXI folder: --root DIR [--split 0.7,0.15,0.15 or lists.json] [--seed 0] [--output FILE]."""
+    cases = ixi.find_cases(Path(root), names(modalities), incomplete=incomplete)
+    splits, rule = _splits(cases, split, train, absent, seed)
+    _write(cases, modalities, foreground, splits, rule, Path(output or Path(root) / "datalist.json"))
 
 
 def datalist_brats(
-    *, root: str, modalities: str = "T1,T2", foreground: str = "1,4", incomplete: str = "refuse", **how: Any
+    *,
+    root: str,
+    modalities: str = "T1,T2",
+    foreground: str = "1,4",
+    incomplete: str = "refuse",
+    split: str = RATIOS,
+    train: str = "train",
+    absent: str = "refuse",
+    seed: int = 0,
+    output: str | None = None,
 ) -> None:
     """Write the datalist of a BraTS folder; --split bundles/brats_tumour_core/splits/study.json --train S4 for the study's."""
-    cases = brats.find_cases(Path(root), _names(modalities), incomplete=incomplete)
-    _write_datalist(cases, _names(modalities), foreground, default=Path(root) / "datalist.json", **how)
+    cases = brats.find_cases(Path(root), names(modalities), incomplete=incomplete)
+    splits, rule = _splits(cases, split, train, absent, seed)
+    _write(cases, modalities, foreground, splits, rule, Path(output or Path(root) / "datalist.json"))
 
 
-def datalist_files(*, output: str, label: str, foreground: str, incomplete: str = "refuse", **patterns: str) -> None:
-    """Write the datalist of any layout: --T1 't1/{subject}_T1.nii.gz' --label 'seg/{subject}.nii.gz' --foreground 47,48 --output FILE."""
-    how = {name: patterns.pop(name) for name in ("split", "seed", "train", "absent") if name in patterns}
+def datalist_files(
+    *,
+    output: str,
+    label: str,
+    foreground: str,
+    incomplete: str = "refuse",
+    split: str = RATIOS,
+    train: str = "train",
+    absent: str = "refuse",
+    seed: int = 0,
+    **patterns: str,
+) -> None:
+    """Write the datalist of any layout, a pattern a modality: --T1 't1/{subject}_T1.nii.gz' --label 'seg/{subject}.nii.gz'.
+
+    Further: --foreground 47,48 --output FILE [--split 0.7,0.15,0.15] [--incomplete leave_out].
+    """
     if not patterns:
         raise ConfigError("no modality: give one pattern each, e.g. --T1 't1/{subject}_T1.nii.gz'")
     cases = files.find_cases({**patterns, "label": label}, incomplete=incomplete)
-    _write_datalist(cases, tuple(patterns), foreground, default=Path(output), **how)
+    splits, rule = _splits(cases, split, train, absent, seed)
+    _write(cases, ",".join(patterns), foreground, splits, rule, Path(output))
 
 
 def stages(*, in_channels: int = 2, out_channels: int = 2, head_norm: bool = False) -> None:
@@ -114,120 +147,19 @@ VERBS: dict[str, Any] = {
 }
 
 
-def run(arguments: Sequence[str]) -> None:
-    """Call the verb that the arguments name.
-
-    Raises:
-        ConfigError: for an unknown verb or flag, before anything is done: Fire would refuse it only after the work.
-    """
-    if not arguments or any(word in ("-h", "--help", "help") for word in arguments):
-        print(usage())
-        return
-    fire.Fire(VERBS, command=checked(arguments), name="monai_tl")
-
-
-def usage() -> str:
-    """Give a line or a few for each verb."""
-    verbs = {f"{name} {sub}".strip(): verb for name, entry in VERBS.items() for sub, verb in _leaves(entry)}
-    return "\n".join(
-        [
-            "monai_tl VERB [--flag value …]",
-            *(f"\n{name}\n    {inspect.getdoc(verb)}".replace("\n    \n", "\n") for name, verb in verbs.items()),
-        ]
-    )
-
-
-def checked(arguments: Sequence[str]) -> list[str]:
-    """Give the arguments for Fire: known ones only, and text where text is meant (Fire reads 2013_10 as a number)."""
-    verb, at = _find_verb(arguments)
-    parameters = inspect.signature(verb).parameters
-    kinds = {parameter.kind for parameter in parameters.values()}
-    texts = {name for name, parameter in parameters.items() if "str" in str(parameter.annotation)}
-    open_ended, listed = inspect.Parameter.VAR_KEYWORD in kinds, inspect.Parameter.VAR_POSITIONAL in kinds
-    flags = [name for name, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY]
-    given = list(arguments[at:])
-    passed, seen = list(arguments[:at]), set()
-    while given:
-        word = given.pop(0)
-        if not word.startswith("--"):
-            if not listed:
-                raise ConfigError(
-                    f"'{word}' stands alone: values follow a flag. Flags: {', '.join('--' + flag for flag in flags)}"
-                )
-            passed.append(repr(word))
-            continue
-        name, equals, value = word[2:].partition("=")
-        name = name.replace("-", "_")
-        if name not in flags and not open_ended:
-            raise ConfigError(f"unknown flag '--{name}': {did_you_mean(name, flags)}")
-        if name in seen:
-            raise ConfigError(f"--{name} is given twice")
-        seen.add(name)
-        if not equals:
-            value = given.pop(0) if given and not given[0].startswith("--") else "True"
-        passed.append(f"--{name}={value!r}" if name in texts else f"--{name}={value}")
-    missing = [flag for flag in flags if parameters[flag].default is inspect.Parameter.empty and flag not in seen]
-    if missing:
-        raise ConfigError(
-            f"missing {', '.join('--' + flag for flag in missing)}. {(inspect.getdoc(verb) or '').splitlines()[0]}"
-        )
-    return passed
-
-
-def _find_verb(arguments: Sequence[str]) -> tuple[Callable[..., None], int]:
-    entry: Any = VERBS
-    for at, word in enumerate(arguments):
-        if word not in entry:
-            raise ConfigError(f"unknown verb '{' '.join(arguments[: at + 1])}': {did_you_mean(word, entry)}")
-        entry = entry[word]
-        if callable(entry):
-            return entry, at + 1
-    raise ConfigError(f"'{' '.join(arguments)}' needs one of: {', '.join(entry)}")
-
-
-def _leaves(entry: Any) -> list[tuple[str, Callable[..., None]]]:
-    return [("", entry)] if callable(entry) else list(entry.items())
-
-
-def _names(value: Any) -> tuple[str, ...]:
-    """Read names as a shell gives them: ``T1,T2`` or ``['T1','T2']``."""
-    return tuple(name.strip(" '\"") for name in str(value).strip("[]()").split(",") if name.strip(" '\""))
-
-
-def _numbers(value: Any, flag: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(number) for number in _names(value))
-    except ValueError:
-        raise ConfigError(f"{flag} takes numbers, e.g. 17,53; got '{value}'") from None
-
-
-def _write_datalist(
-    cases: files.Cases,
-    modalities: Sequence[str],
-    foreground: str,
-    *,
-    default: Path,
-    split: Any = "0.7,0.15,0.15",
-    seed: int = 0,
-    train: str = "train",
-    absent: str = "refuse",
-    output: str | None = None,
-) -> None:
+def _splits(cases: files.Cases, split: str, train: str, absent: str, seed: int) -> tuple[Splits, dict[str, Any]]:
+    """Give the splits, by ratios or from a file of lists, and the rule they follow."""
     subjects = [case["subject"] for case in cases]
-    if Path(str(split)).suffix == ".json":
-        splits = splits_from_file(Path(str(split)), subjects, train=train, absent=absent)
-        rule: dict[str, Any] = {"file": Path(str(split)).name, "train": train}
-    else:
-        ratios = _numbers(split, "--split")
-        splits, rule = random_splits(subjects, ratios, seed), {"ratios": list(ratios), "seed": seed}
-    datalist = make_datalist(
-        cases,
-        modalities=modalities,
-        foreground=[int(value) for value in _numbers(foreground, "--foreground")],
-        splits=splits,
-        split_rule=rule,
-        left_out=cases.left_out | splits.left_out,
-    )
-    path = write_datalist(Path(output) if output else default, datalist)
-    told = ", ".join(f"{len(names)} {name}" for name, names in splits.items())
-    print(f"{path}: {len(cases)} cases ({told}), {len(datalist.left_out)} left out")
+    if split.endswith(".json"):
+        return splits_from_file(Path(split), subjects, train=train, absent=absent), {"file": Path(split).name, "train": train}
+    ratios = numbers(split, "--split")
+    return random_splits(subjects, ratios, seed), {"ratios": list(ratios), "seed": seed}
+
+
+def _write(cases: files.Cases, modalities: str, foreground: str, splits: Splits, rule: dict[str, Any], path: Path) -> None:
+    values = [int(value) for value in numbers(foreground, "--foreground")]
+    left_out = cases.left_out | splits.left_out
+    wanted = names(modalities)
+    datalist = make_datalist(cases, modalities=wanted, foreground=values, splits=splits, split_rule=rule, left_out=left_out)
+    told = ", ".join(f"{len(subjects)} {name}" for name, subjects in splits.items())
+    print(f"{write_datalist(path, datalist)}: {len(cases)} cases ({told}), {len(left_out)} left out")

@@ -67,9 +67,7 @@ def test_permissions_are_those_of_the_umask(tmp_path, umask, expected):
 def test_json_keeps_its_order_and_its_letters(tmp_path):
     path = tmp_path / "report.json"
     write_json(path, {"b": 1, "a": [0.1, None], "Name": "Müller − ½"})
-    assert path.read_text(encoding="utf-8") == (
-        '{\n  "b": 1,\n  "a": [\n    0.1,\n    null\n  ],\n  "Name": "Müller − ½"\n}\n'
-    )
+    assert path.read_text(encoding="utf-8") == ('{\n  "b": 1,\n  "a": [\n    0.1,\n    null\n  ],\n  "Name": "Müller − ½"\n}\n')
     assert list(json.loads(path.read_text(encoding="utf-8"))) == ["b", "a", "Name"]
 
 

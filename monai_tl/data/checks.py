@@ -111,9 +111,7 @@ def _compare_grids(images: Mapping[str, SpatialImage]) -> list[str]:
         shapes = images[first].shape[:3], images[name].shape[:3]
         apart = float(np.abs(np.asarray(images[first].affine) - np.asarray(images[name].affine)).max())
         if shapes[0] != shapes[1]:
-            faults.append(
-                f"{name} has shape {_shape(shapes[1])}, {first} {_shape(shapes[0])}; resample one to the other"
-            )
+            faults.append(f"{name} has shape {_shape(shapes[1])}, {first} {_shape(shapes[0])}; resample one to the other")
         elif apart > TOLERANCE:
             faults.append(f"{name} and {first} lie apart (affines differ by {apart:.3g} mm); resample one to the other")
     return faults

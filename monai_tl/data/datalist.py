@@ -78,9 +78,7 @@ class Datalist:
         """Hash what is trained and tested on: wherever the files lie, the same below their common folder hash alike."""
         roles = (*self.modalities, "label")
         root = os.path.commonpath([os.path.dirname(case[role]) for case in self.cases for role in roles])
-        files = [
-            [case["subject"], *(Path(case[role]).relative_to(root).as_posix() for role in roles)] for case in self.cases
-        ]
+        files = [[case["subject"], *(Path(case[role]).relative_to(root).as_posix() for role in roles)] for case in self.cases]
         content = [list(self.modalities), sorted(self.foreground), files, sorted(self.splits.items())]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
@@ -134,9 +132,7 @@ def write_datalist(path: Path, datalist: Datalist) -> Path:
     text = json.dumps(_content(datalist, path.parent), indent=1, ensure_ascii=False) + "\n"
     if path.exists():
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            raise ConfigError(
-                f"{path} exists and says something else; choose another name, or remove it if no run needs it"
-            )
+            raise ConfigError(f"{path} exists and says something else; choose another name, or remove it if no run needs it")
         return path
     write_text(path, text)
     return path
@@ -193,9 +189,7 @@ def random_splits(subjects: Sequence[str], ratios: Sequence[float], seed: int) -
     empty = [name for name, ratio in zip(SPLITS, ratios, strict=True) if ratio > 0 and not drawn[name]]
     if empty:
         remedy = "give more subjects or other ratios (0 leaves a split away)"
-        raise DataError(
-            f"{len(shuffled)} subjects at ratios {list(ratios)} leave {' and '.join(empty)} empty; {remedy}"
-        )
+        raise DataError(f"{len(shuffled)} subjects at ratios {list(ratios)} leave {' and '.join(empty)} empty; {remedy}")
     return Splits({name: drawn[name] for name in SPLITS if drawn[name]})
 
 
@@ -216,17 +210,13 @@ def splits_from_file(path: Path, subjects: Sequence[str], *, train: str = "train
     path = Path(path).expanduser()
     lists = _lists_of_text(path, {name: value for name, value in _read_json(path).items() if isinstance(value, list)})
     if train not in lists:
-        raise DataError(
-            f"no list '{train}' in {path} to train on: {did_you_mean(train, lists)}; choose one with train="
-        )
+        raise DataError(f"no list '{train}' in {path} to train on: {did_you_mean(train, lists)}; choose one with train=")
     if "val" in lists and "validation" in lists:
         raise DataError(f"{path} has both 'val' and 'validation'; keep one")
     sources = {"train": train, "validation": "val" if "val" in lists else "validation", "test": "test"}
     others = [name for name in lists if name not in sources.values()]
     if others and train == "train":  # beside a chosen training list, the others are its alternatives
-        raise DataError(
-            f"unknown list '{others[0]}' in {path}: {did_you_mean(others[0], ('train', 'validation', 'test'))}"
-        )
+        raise DataError(f"unknown list '{others[0]}' in {path}: {did_you_mean(others[0], ('train', 'validation', 'test'))}")
     chosen = {name: lists[source] for name, source in sources.items() if source in lists}
     without = [subject for names in chosen.values() for subject in names if subject not in set(subjects)]
     if without and absent == "refuse":

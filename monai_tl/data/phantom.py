@@ -303,7 +303,7 @@ def scan(layers: list[Layer], modality: str, rng: np.random.Generator) -> Volume
     image: Volume = np.full(layers[0].cover.shape, 10, np.float32)
     for layer in layers:
         image += layer.cover * (means[layer.tissue] - image)
-    bias = _smooth(rng.normal(0, 0.12, (3, 3, 3)), image.shape[0])
+    bias = _smooth(rng.normal(0, 0.08, (3, 3, 3)), image.shape[0])
     noise = rng.normal(0, rng.uniform(12, 22), (2, *image.shape))
     image = np.hypot(image * np.exp(bias) + noise[0], noise[1])
     return np.maximum(image * rng.uniform(0.7, 1.4), 1).astype(np.float32)
@@ -362,9 +362,7 @@ def _refuse(output: Path, **least: tuple[int, int]) -> None:
         raise ConfigError(f"{output} already exists and is not an empty folder; remove it or choose another output")
 
 
-def write_phantoms(
-    output: Path, subjects: int, size: int = 64, seed: int = 0, brats_subjects: int | None = None
-) -> None:
+def write_phantoms(output: Path, subjects: int, size: int = 64, seed: int = 0, brats_subjects: int | None = None) -> None:
     """Write phantom heads in the layouts of IXI (``output/ixi``) and BraTS 2018 (``output/brats``).
 
     The same ``seed``, ``size`` and position in the list give the same files, however many subjects are asked for.

@@ -19,9 +19,7 @@ class FittedSlidingWindow(Inferer):
         batch_size: windows a step.
     """
 
-    def __init__(
-        self, window: Sequence[int], overlap: float = 0.25, mode: str = "gaussian", batch_size: int = 1
-    ) -> None:
+    def __init__(self, window: Sequence[int], overlap: float = 0.25, mode: str = "gaussian", batch_size: int = 1) -> None:
         """Keep the settings."""
         super().__init__()
         self.window, self.overlap, self.mode, self.batch_size = tuple(window), overlap, mode, batch_size

@@ -42,9 +42,7 @@ def stages(network: nn.Module) -> dict[str, nn.Module]:
         raise TransferError(f"{kind} has no named stages; build it as an ordered container of named modules")
     for name in names:
         if name not in children:
-            raise TransferError(
-                f"{kind} declares a stage '{name}' that it does not have: {did_you_mean(name, children)}"
-            )
+            raise TransferError(f"{kind} declares a stage '{name}' that it does not have: {did_you_mean(name, children)}")
     for weight in network.state_dict():
         if weight.split(".")[0] not in names:
             raise TransferError(f"{kind} has a weight '{weight}' outside its stages {', '.join(names)}")

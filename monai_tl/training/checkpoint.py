@@ -57,12 +57,10 @@ class KeepState:
 
     def attach(self, trainer: Engine) -> None:
         """Listen to the trainer."""
-        epoch_length = trainer.state.epoch_length
+        epoch_length = int(trainer.state.epoch_length or 1)
         if self.patience:
             if self.patience < epoch_length:
-                raise ConfigError(
-                    f"patience ({self.patience} iterations) is shorter than validate_every ({epoch_length})"
-                )
+                raise ConfigError(f"patience ({self.patience} iterations) is shorter than validate_every ({epoch_length})")
             self.stopping = EarlyStopping(self.patience // epoch_length, lambda _: self._value(), trainer)
         trainer.add_event_handler(Events.STARTED, self.restore)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self.keep)

@@ -25,9 +25,7 @@ def choose_device(name: str = "auto") -> torch.device:
     except RuntimeError as error:
         raise ConfigError(f"unknown device '{name}': use auto, cpu, cuda or cuda:1") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(
-            f"device '{name}' was asked for, but {torch.cuda.device_count()} GPUs are visible; use auto or cpu"
-        )
+        raise ConfigError(f"device '{name}' was asked for, but {torch.cuda.device_count()} GPUs are visible; use auto or cpu")
     return device
 
 
@@ -40,7 +38,7 @@ def has_bfloat16(device: torch.device) -> bool:
 
 def place(network: nn.Module, device: torch.device) -> nn.Module:
     """Move a network to a device, in the memory layout that its convolutions are fastest in (channels last)."""
-    return network.to(device=device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload, no-any-return]
+    return network.to(device=device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
 
 class MixedPrecisionInferer(Inferer):

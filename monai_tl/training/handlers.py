@@ -35,7 +35,7 @@ class NumberWindows:
 
 
 class Record:
-    """Handler for the trainer, after the one that validates: a row of ``metrics.csv``, TensorBoard curves and an overlay each time.
+    """Handler for the trainer, after the one that validates: ``metrics.csv``, TensorBoard curves and an overlay each time.
 
     Args:
         run_dir: run folder.
@@ -67,16 +67,16 @@ class Record:
         self.rows = [row for row in read_metrics(self.run_dir / "metrics.csv") if row["iteration"] <= at]
         self.began = time.monotonic() - (self.rows[-1]["seconds"] if self.rows else 0.0)
         self.writer = SummaryWriter(str(self.run_dir), purge_step=at + 1 if at else None)
-        total = trainer.state.max_epochs * trainer.state.epoch_length
+        total = (trainer.state.max_epochs or 0) * (trainer.state.epoch_length or 0)
         calm = 0.5 if sys.stderr.isatty() else 10.0  # seconds between updates: a log file needs no more
-        self.bar = tqdm(
-            total=total, initial=at, desc=self.run_dir.name, unit="it", mininterval=calm, dynamic_ncols=True
-        )
+        self.bar = tqdm(total=total, initial=at, desc=self.run_dir.name, unit="it", mininterval=calm, dynamic_ncols=True)
 
     def iteration(self, trainer: Engine) -> None:
         """Note the loss."""
-        assert self.writer and self.bar is not None
-        loss = float(trainer.state.output["loss"])
+        assert self.writer
+        assert self.bar is not None
+        output: Any = trainer.state.output
+        loss = float(output["loss"].detach())
         self.losses.append(loss)
         self.writer.add_scalar("loss/iteration", loss, trainer.state.iteration)
         self.bar.set_postfix(self._postfix(loss), refresh=False)
@@ -84,7 +84,8 @@ class Record:
 
     def validated(self, trainer: Engine) -> None:
         """Note the validation, draw its last case."""
-        assert self.writer and self.bar is not None
+        assert self.writer
+        assert self.bar is not None
         iteration = trainer.state.iteration
         rates = {group.get("name", str(n)): group["lr"] for n, group in enumerate(self.optimizer.param_groups)}
         row = {
@@ -124,7 +125,8 @@ class Record:
         return {"loss": f"{loss:.3f}"} | ({"dice": f"{dices[-1]:.3f}", "best": f"{max(dices):.3f}"} if dices else {})
 
     def _overlay(self) -> np.ndarray:
-        case = self.evaluator.state.output[0]
+        output: Any = self.evaluator.state.output
+        case = output[0]
         image, prediction, truth = (torch.as_tensor(case[key])[0].cpu().numpy() for key in ("image", "pred", "label"))
         return three_planes(image, prediction > 0.5, truth > 0.5)
 
@@ -134,6 +136,4 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        return [
-            {key: int(v) if key == "iteration" else float(v) for key, v in row.items()} for row in csv.DictReader(file)
-        ]
+        return [{key: int(v) if key == "iteration" else float(v) for key, v in row.items()} for row in csv.DictReader(file)]

@@ -1,4 +1,4 @@
-"""Run a bundle's configs in this process, as ``python -m monai.bundle run`` does, with wrong input refused before it starts."""
+"""Run a bundle's configs in this process, as ``python -m monai.bundle run`` does, refusing wrong input first."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def refuse_unknown_overrides(parser: ConfigParser, overrides: Mapping[str, Any])
     for key in overrides:
         if key.replace("#", "::") not in parser:
             raise ConfigError(
-                f"unknown flag or config id '{key}': {did_you_mean(key, [k for k in parser.config if k != '_meta_'])}"
+                f"unknown flag or config id '{key}': {did_you_mean(key, [k for k in dict(parser.get() or {}) if k != '_meta_'])}"
             )
 
 

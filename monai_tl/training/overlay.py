@@ -11,9 +11,7 @@ PREDICTION, TRUTH = (
 )  # orange and sky blue of Okabe and Ito, told apart by the colour-blind
 
 
-def three_planes(
-    image: np.ndarray, prediction: np.ndarray, truth: np.ndarray | None = None, height: int = 240
-) -> np.ndarray:
+def three_planes(image: np.ndarray, prediction: np.ndarray, truth: np.ndarray | None = None, height: int = 240) -> np.ndarray:
     """Draw axial, coronal and sagittal planes through the centre of the truth (else of the prediction, else of the image).
 
     Args:
@@ -27,9 +25,7 @@ def three_planes(
     """
     low, high = np.percentile(image, (1, 99.5))
     grey = np.clip((image - low) / max(high - low, 1e-6), 0, 1)
-    shown = next(
-        (mask for mask in (truth, prediction) if mask is not None and mask.any()), np.ones_like(image, dtype=bool)
-    )
+    shown = next((mask for mask in (truth, prediction) if mask is not None and mask.any()), np.ones_like(image, dtype=bool))
     centre = [round(c) for c in ndimage.center_of_mass(shown)]
     planes = [_plane(grey, prediction, truth, axis, centre[axis], height) for axis in (2, 1, 0)]
     return np.concatenate(planes, axis=1)

@@ -61,7 +61,7 @@ def start_run(
         DataError: for cases that cannot be trained on.
     """
     parser = _running_parser()
-    refuse_unknown_ids(parser.config, Path(parser.get_parsed_content("bundle_root")) / "configs")
+    refuse_unknown_ids(dict(parser.get()), Path(parser.get_parsed_content("bundle_root")) / "configs")
     folder = Path(run_dir)
     config = _portable(parser)
     begun = refuse_existing(folder, resume=resume)
@@ -79,9 +79,7 @@ def start_run(
     staging = folder.with_name(f".{folder.name}.{os.getpid()}")
     staging.mkdir(parents=True)
     try:
-        (staging / "config.yaml").write_text(
-            yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8"
-        )
+        (staging / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
         write_json(staging / "metadata.json", describe(metadata, contract, lineage))
         write_json(staging / "provenance.json", _provenance(data, seed, str(config.get("device", ""))))
         if transfer_report is not None:
@@ -115,9 +113,7 @@ def finish_run(run_dir: str, network: nn.Module, transfer_report: Mapping[str, A
     held = held_sha256(network)
     network.load_state_dict(torch.load(folder / BEST, map_location="cpu", weights_only=True))
     if transfer_report is not None and {held, held_sha256(network)} != {transfer_report["held_sha256"]}:
-        raise RuntimeError(
-            f"weights that were to be held still have changed in '{folder}': do not use this run, and report it"
-        )
+        raise RuntimeError(f"weights that were to be held still have changed in '{folder}': do not use this run, and report it")
     last = torch.load(folder / LAST, map_location="cpu", weights_only=True)
     frozen = [name for name, row in (transfer_report or {"stages": {}})["stages"].items() if row["state"] != "trained"]
     logger.info(
@@ -138,9 +134,7 @@ def refuse_existing(folder: Path, *, resume: bool) -> bool:
     if not (folder / "config.yaml").is_file():
         raise ConfigError(f"output '{folder}' exists and is no run folder; choose another")
     if not resume:
-        raise ConfigError(
-            f"output '{folder}' already holds a run; choose another folder, or go on with it by --resume true"
-        )
+        raise ConfigError(f"output '{folder}' already holds a run; choose another folder, or go on with it by --resume true")
     return True
 
 
@@ -149,9 +143,7 @@ def _refuse_other_run(folder: Path, config: Mapping[str, Any]) -> None:
     changed = [key for key in {**before, **config} if key != "resume" and before.get(key) != config.get(key)]
     if changed:
         told = "; ".join(f"{key} was {before.get(key)!r}, is {config.get(key)!r}" for key in changed[:3])
-        raise ConfigError(
-            f"'{folder}' holds a run with another config ({told}); resume it unchanged or choose another folder"
-        )
+        raise ConfigError(f"'{folder}' holds a run with another config ({told}); resume it unchanged or choose another folder")
 
 
 def refuse_unknown_ids(config: Mapping[str, Any], configs: Path) -> None:
@@ -191,12 +183,12 @@ def _running_parser() -> ConfigParser:
 
 def _portable(parser: ConfigParser) -> dict[str, Any]:
     """Give the merged config with absolute paths: it runs by itself, from anywhere on this machine."""
-    config = {key: value for key, value in parser.config.items() if key != "_meta_"}
+    config = {key: value for key, value in dict(parser.get()).items() if key != "_meta_"}
     for key in PATHS:
         value = parser.get_parsed_content(key) if config.get(key) is not None else None
         if isinstance(value, str | Path):
             config[key] = os.path.abspath(value)
-    return dict(yaml.safe_load(yaml.safe_dump(config)))  # plain types, as they will be read back
+    return dict(yaml.safe_load(yaml.safe_dump(config, sort_keys=False)))  # plain types, as they will be read back
 
 
 def _lineage(transfer_report: Mapping[str, Any] | None) -> list[dict[str, Any]]:

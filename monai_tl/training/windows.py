@@ -15,7 +15,7 @@ from monai_tl.errors import ConfigError
 
 
 class Windows(Dataset[Any]):
-    """Endless windows from a set of cases: window n comes from the n-th case of a reshuffled round, cut by its own random state.
+    """Endless windows from a set of cases: window n is of the n-th case of a reshuffled round, cut by its own random state.
 
     Args:
         cases: preprocessed cases, e.g. a ``CacheDataset``; they are not changed.

@@ -50,7 +50,5 @@ def describe_channels(source: Sequence[str], target: Sequence[str], new: str = "
     known = [name for name in target if name in source]
     scaled = f", scaled by {len(known)}/{len(target)}" if new == "mean" and len(known) < len(target) else ""
     start = f"mean of {','.join(known)}{scaled}" if new == "mean" else "zero"
-    told = {
-        name: f"kernels of source {name}{scaled}" if name in source else f"new: starts at {start}" for name in target
-    }
+    told = {name: f"kernels of source {name}{scaled}" if name in source else f"new: starts at {start}" for name in target}
     return told | {name: "dropped: the target has no such channel" for name in source if name not in target}

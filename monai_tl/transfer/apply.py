@@ -82,9 +82,7 @@ def transfer(
     freeze_stages(network, frozen, norm=norm, trained_inputs=trained_inputs)
     return Transfer(
         network,
-        _report(
-            network, frozen, norm=norm, plan=plan, source=given, channels=channels, terms=_terms(told, contract, found)
-        ),
+        _report(network, frozen, norm=norm, plan=plan, source=given, channels=channels, terms=_terms(told, contract, found)),
     )
 
 
@@ -92,9 +90,7 @@ def account(report: dict[str, Any]) -> str:
     """Say a report in a few lines for people: source, contract, each stage's fate, each weight that was not simply copied."""
     source = report["source"]
     lines = [
-        "transfer: no source, random weights"
-        if source is None
-        else f"transfer from {source['path']} ({source['sha256'][:12]})"
+        "transfer: no source, random weights" if source is None else f"transfer from {source['path']} ({source['sha256'][:12]})"
     ]
     lines += [f"  {line}" for line in report["contract"]["differences"]]
     fates: dict[str, Counter[str]] = {}
@@ -114,7 +110,7 @@ def _agree(told: Contract | None, contract: Contract, source: str, accept_differ
     """Give the differences in words; raise where one would harm and was not accepted."""
     if told is None:
         found = [
-            f"unknown: source '{source}' has no metadata.json beside it, so its spacing, orientation, normalisation, modalities are unknown"
+            f"source '{source}' has no metadata.json beside it: its spacing, orientation, normalisation, modalities are unknown"
         ]
         harmful = found
     else:
@@ -181,7 +177,7 @@ def _trained_inputs(
             ", ".join(contract.modalities[index] for index in unseen),
         )
         return {}
-    return {name: unseen for name in entering_frozen}
+    return dict.fromkeys(entering_frozen, unseen)
 
 
 def _report(
@@ -195,7 +191,7 @@ def _report(
     channels: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Account for each weight and stage, as plain data for ``transfer_report.json``."""
-    fates = {name: "fresh" for name in network.state_dict()}
+    fates = dict.fromkeys(network.state_dict(), "fresh")
     if plan is not None:
         fates |= dict.fromkeys(plan.copied, "copied") | {name: f"adapted: {how}" for name, how in plan.adapted.items()}
     told = None

@@ -41,9 +41,7 @@ class Contract:
                 f"unknown normalisation '{self.normalisation}': {did_you_mean(self.normalisation, NORMALISATIONS)}"
             )
         if len(self.spacing) != 3 or min(self.spacing) <= 0:
-            raise ConfigError(
-                f"spacing takes three lengths in mm above 0, e.g. [1.0, 1.0, 1.0]; got {list(self.spacing)}"
-            )
+            raise ConfigError(f"spacing takes three lengths in mm above 0, e.g. [1.0, 1.0, 1.0]; got {list(self.spacing)}")
 
 
 @dataclass(frozen=True)
@@ -60,9 +58,7 @@ class Difference:
         return f"{self.field}: source {_shown(self.source)}, target {_shown(self.target)}"
 
 
-def describe(
-    metadata: Mapping[str, Any], contract: Contract, lineage: Sequence[Mapping[str, Any]] = ()
-) -> dict[str, Any]:
+def describe(metadata: Mapping[str, Any], contract: Contract, lineage: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """Give a bundle's metadata as it is true for one run: its channels, preprocessing and where its weights come from.
 
     The result is stored beside the weights as ``metadata.json``, and `read_contract` gives ``contract`` back from it.

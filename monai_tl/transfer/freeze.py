@@ -59,10 +59,7 @@ def held_values(network: nn.Module) -> dict[str, Tensor]:
     state = network.state_dict()
     held: dict[str, Tensor | None] = getattr(network, HELD, {})
     return {
-        name: (state[name] if mask is None else state[name].detach().cpu()[~mask.expand_as(state[name])])
-        .detach()
-        .cpu()
-        .clone()
+        name: (state[name] if mask is None else state[name].detach().cpu()[~mask.expand_as(state[name])]).detach().cpu().clone()
         for name, mask in held.items()
     }
 
@@ -73,9 +70,7 @@ def held_sha256(network: nn.Module) -> str:
     for name, value in held_values(network).items():
         digest.update(name.encode())
         digest.update(
-            value.contiguous().view(torch.uint8).numpy().tobytes()
-            if value.numel() and value.ndim
-            else str(value).encode()
+            value.contiguous().view(torch.uint8).numpy().tobytes() if value.numel() and value.ndim else str(value).encode()
         )
     return digest.hexdigest()
 

@@ -92,7 +92,7 @@ def _refuse_other_architecture(source: Shapes, target: Shapes, wanted: Sequence[
     if missing:
         raise TransferError(
             f"{len(missing)} of {len(wanted)} weights have no counterpart in the source: {_some(missing)}. "
-            f"Start those stages anew (--fresh {','.join(dict.fromkeys(stage_of(name) for name in missing))}) or use another source"
+            f"Start their stages anew (--fresh {','.join(dict.fromkeys(map(stage_of, missing)))}) or use another source"
         )
     if surplus:
         raise TransferError(
@@ -108,9 +108,7 @@ def _refuse_other_shapes(source: Shapes, target: Shapes, names: Sequence[str], f
         hint = f"start that stage anew with --fresh {stage_of(name)}"
         if name == first and source[name][1] != target[name][1]:
             hint = "its image channels are not known by name: put the source's metadata.json beside it, or " + hint
-        raise TransferError(
-            f"'{name}' is {tuple(source[name])} in the source and {tuple(target[name])} in the target; {hint}"
-        )
+        raise TransferError(f"'{name}' is {tuple(source[name])} in the source and {tuple(target[name])} in the target; {hint}")
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:

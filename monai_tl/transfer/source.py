@@ -75,9 +75,7 @@ def find_weights(location: Path) -> Path:
     if location.is_file():
         return location
     if not location.exists():
-        raise TransferError(
-            f"source '{location}' does not exist; give a bundle, a run folder, a .pt or a .safetensors file"
-        )
+        raise TransferError(f"source '{location}' does not exist; give a bundle, a run folder, a .pt or a .safetensors file")
     candidates = [folder / name for folder in (location / "models", location) for name in WEIGHT_FILES]
     for candidate in candidates:
         if candidate.is_file():

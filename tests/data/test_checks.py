@@ -129,9 +129,7 @@ def test_another_grid_is_refused(case, role):
     shifted = AFFINE.copy()
     shifted[1, 3] += 0.01
     save(case[role], voxels, shifted)
-    assert faults_of(case) == [
-        f"IXI012: {role} and T1 lie apart (affines differ by 0.01 mm); resample one to the other"
-    ]
+    assert faults_of(case) == [f"IXI012: {role} and T1 lie apart (affines differ by 0.01 mm); resample one to the other"]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

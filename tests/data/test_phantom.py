@@ -131,8 +131,7 @@ def test_t1_and_t2_order_the_tissues_as_in_life(folder):
     for t1, t2, aseg in ixi_cases(folder).values():
         labels = voxels(aseg)
         csf, grey, white, deep = (
-            np.array([tissue(image, labels, values) for image in (t1, t2)])
-            for values in (VENTRICLE, CORTEX, WHITE, (10, 49))
+            np.array([tissue(image, labels, values) for image in (t1, t2)]) for values in (VENTRICLE, CORTEX, WHITE, (10, 49))
         )
         assert csf[0] < 0.7 * grey[0] < 0.7 * white[0]
         assert csf[1] > 1.2 * grey[1] > 1.2 * white[1]
@@ -148,11 +147,11 @@ def test_scans_are_positive_and_noisy(folder):
         assert 5 < voxels(t1)[:4, :4, -4:].std() < 60  # air
 
 
-def test_the_bias_field_is_smooth_and_of_a_few_per_cent():
+def test_the_bias_field_is_smooth_and_of_some_ten_per_cent():
     """A block of one tissue: medians of its 8³ parts differ, those of neighbours less than those across."""
     image = scan([Layer("white", 2, 41, np.ones((32, 32, 32), np.float32))], "T1", np.random.default_rng(0))
     medians = np.median(image.reshape(4, 8, 4, 8, 4, 8), axis=(1, 3, 5))
-    assert 1.05 < medians.max() / medians.min() < 2
+    assert 1.1 < medians.max() / medians.min() < 1.6
     assert np.abs(np.diff(medians, axis=0)).max() < 0.8 * np.ptp(medians)
 
 
@@ -179,8 +178,7 @@ def test_every_tumour_has_a_core_and_oedema_and_shows_in_the_right_contrasts(fol
         if (seg == 4).sum() > 50:
             healthy = (voxels(images["t1"]) > 0) & (seg == 0)
             ratio = {
-                kind: voxels(images[kind])[seg == 4].mean() / voxels(images[kind])[healthy].mean()
-                for kind in ("t1", "t1ce")
+                kind: voxels(images[kind])[seg == 4].mean() / voxels(images[kind])[healthy].mean() for kind in ("t1", "t1ce")
             }
             assert ratio["t1ce"] > 1.3 > 1.15 > ratio["t1"]
             flair = voxels(images["flair"])

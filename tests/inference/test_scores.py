@@ -65,8 +65,7 @@ def test_hausdorff_agrees_with_a_distance_transform(seed):
     prediction, reference = (gaussian_filter(rng.normal(size=(28, 25, 18)), 2) > 0.05 for _ in range(2))
     surfaces = [mask & ~binary_erosion(mask) for mask in (prediction, reference)]
     directed = [
-        np.percentile(distance_transform_edt(~there, sampling=spacing)[here], 95)
-        for here, there in (surfaces, surfaces[::-1])
+        np.percentile(distance_transform_edt(~there, sampling=spacing)[here], 95) for here, there in (surfaces, surfaces[::-1])
     ]
     score = score_case("A", prediction, reference, spacing, 0)
     assert score.hd95_mm == pytest.approx(max(directed), rel=1e-6)
@@ -155,9 +154,7 @@ def test_a_table_that_cannot_be_read_says_what_to_run(tmp_path, text, message):
 
 
 def test_missing_scores_say_what_to_run(tmp_path):
-    with pytest.raises(
-        ConfigError, match=r"no scores at .*run7.scores_test\.csv: run `monai_tl evaluate --run .*run7 -"
-    ):
+    with pytest.raises(ConfigError, match=r"no scores at .*run7.scores_test\.csv: run `monai_tl evaluate --run .*run7 -"):
         read_scores(tmp_path / "run7" / "scores_test.csv")
 
 
@@ -226,9 +223,7 @@ def test_two_channels_are_background_and_foreground(tmp_path):
 
     evaluator(tmp_path / "one.csv").run()
     evaluator(tmp_path / "two.csv", network=OneHot()).run()
-    one, two = (
-        [(s.dice, s.hd95_mm, s.prediction_ml) for s in read_scores(tmp_path / f"{n}.csv")] for n in ("one", "two")
-    )
+    one, two = ([(s.dice, s.hd95_mm, s.prediction_ml) for s in read_scores(tmp_path / f"{n}.csv")] for n in ("one", "two"))
     assert same(one, two)
 
 

@@ -56,9 +56,7 @@ def monai_network():
 
 
 def test_the_stages_have_the_parameters_of_the_study(built):
-    counts = {
-        name: sum(weight.numel() for weight in stage.parameters()) for name, stage in built[True].named_children()
-    }
+    counts = {name: sum(weight.numel() for weight in stage.parameters()) for name, stage in built[True].named_children()}
     assert counts == {
         "conv_0": 896,
         "res_1": 41664,

@@ -115,9 +115,7 @@ def test_runs_that_cannot_be_compared(run, tmp_path):
         compare([])
     with pytest.raises(ConfigError, match=r"a run is given more than once: .*one, .*one"):
         compare([one, tmp_path / "x" / ".." / "one"])
-    with pytest.raises(
-        ConfigError, match=r"no scores at .*two.scores_test\.csv: run `monai_tl evaluate --run .*two --sp"
-    ):
+    with pytest.raises(ConfigError, match=r"no scores at .*two.scores_test\.csv: run `monai_tl evaluate --run .*two --sp"):
         compare([one, tmp_path / "two"])
     with pytest.raises(ConfigError, match=r"scores_validation\.csv: run `monai_tl evaluate .* --split validation`"):
         compare([one], split="validation")
