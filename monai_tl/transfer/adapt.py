@@ -34,8 +34,8 @@ def adapt_channels(kernel: Tensor, source: Sequence[str], target: Sequence[str],
     known = [name for name in target if name in source]
     if not known:
         raise TransferError(
-            f"no image channel is known: the source has {list(source)}, the target {list(target)}; rename the modalities, or "
-            "start the first stage anew with --fresh"
+            f"no image channel is known: the source has {', '.join(source)}, the target {', '.join(target)}; call the same "
+            "modality by the same name, or start the first stage anew with --fresh"
         )
     start = torch.zeros_like(kernel[:, 0])
     if new == "mean":

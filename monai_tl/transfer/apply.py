@@ -11,13 +11,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from monai_tl.errors import TransferError
+from monai_tl.errors import TransferError, did_you_mean
 from monai_tl.network.stages import resolve_freeze, stages
-from monai_tl.transfer.adapt import adapt_channels, describe_channels
+from monai_tl.transfer.adapt import NEW_CHANNELS, adapt_channels, describe_channels
 from monai_tl.transfer.contract import Contract, differences, read_contract
+from monai_tl.transfer.freeze import NORMS, held_sha256
 from monai_tl.transfer.freeze import freeze as freeze_stages
-from monai_tl.transfer.freeze import held_sha256
-from monai_tl.transfer.plan import TransferPlan, input_weight, plan_transfer, stage_of
+from monai_tl.transfer.plan import TransferPlan, input_weight, plan_transfer, refuse_unknown_stages, stage_of
 from monai_tl.transfer.source import Source, read_source
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,8 @@ def transfer(
         freeze: how many first stages are held still, or the last one's name.
         norm: ``freeze`` or ``track`` the statistics of frozen stages, see `freeze`.
         fresh: stages started anew; None: the head where the classes differ; ``[]`` or ``"none"``: no stage.
-        new_channels: how channels that the source never saw start, see `adapt_channels`; ``frozen``: and never learn.
+        new_channels: how channels that the source never saw start, see `adapt_channels`. In a frozen stage they are trained
+            all the same, except with ``frozen``.
         accept_differences: go on where spacing, orientation or normalisation differ or are unknown.
 
     Raises:
@@ -60,24 +61,29 @@ def transfer(
     """
     names = list(stages(network))
     frozen = resolve_freeze(names, freeze)
+    _refuse_unknown_word("norm", norm, NORMS)
+    _refuse_unknown_word("new_channels", new_channels, NEW_CHANNELS)
+    if fresh is not None:
+        fresh = _listed(fresh)
+        refuse_unknown_stages(fresh, names)
     if source is None:
         freeze_stages(network, frozen, norm=norm)
         return Transfer(network, _report(network, frozen, norm=norm, terms=_terms(None, contract, [])))
     given = read_source(source)
     told = read_contract(given.metadata, str(source))
     found = _agree(told, contract, str(source), accept_differences)
-    renewed = _fresh_stages(fresh, told, contract, names)
-    target_state = network.state_dict()
+    same_classes = told is not None and told.classes == contract.classes
+    renewed = fresh if fresh is not None else () if same_classes else (names[-1],)
+    _refuse_frozen_and_fresh(frozen, renewed)
     plan = plan_transfer(
         {name: tuple(value.shape) for name, value in given.weights.items()},
-        {name: tuple(value.shape) for name, value in target_state.items()},
+        _shapes(network),
         fresh=renewed,
         source_channels=told.modalities if told else None,
         target_channels=contract.modalities,
     )
-    _refuse_frozen_and_fresh(frozen, renewed)
     channels = describe_channels(told.modalities, contract.modalities, new_channels) if told and plan.adapted else {}
-    network.load_state_dict(_carried_over(plan, given, target_state, told, contract, new_channels), strict=True)
+    network.load_state_dict(_carried_over(plan, given, network, told, contract, new_channels), strict=True)
     trained_inputs = _trained_inputs(plan, frozen, told, contract, new_channels)
     freeze_stages(network, frozen, norm=norm, trained_inputs=trained_inputs)
     return Transfer(
@@ -97,7 +103,7 @@ def account(report: dict[str, Any]) -> str:
     for name, fate in report["weights"].items():
         fates.setdefault(stage_of(name), Counter())[fate.split(":")[0]] += 1
     for stage, row in report["stages"].items():
-        carried = ", ".join(f"{count} {fate}" for fate, count in fates[stage].items())
+        carried = ", ".join(f"{count} {fate}" for fate, count in fates.get(stage, Counter()).items()) or "no weights"
         lines.append(
             f"  {stage:8s} {row['state']:14s} {row['trainable']:>9,} of {row['parameters']:>9,} parameters train; {carried}"
         )
@@ -109,34 +115,39 @@ def account(report: dict[str, Any]) -> str:
 def _agree(told: Contract | None, contract: Contract, source: str, accept_differences: bool) -> list[str]:
     """Give the differences in words; raise where one would harm and was not accepted."""
     if told is None:
-        found = [
-            f"source '{source}' has no metadata.json beside it: its spacing, orientation, normalisation, modalities are unknown"
-        ]
-        harmful = found
-    else:
-        listed = differences(told, contract)
-        found, harmful = [str(d) for d in listed], [str(d) for d in listed if d.harmful]
+        unknown = f"source '{source}' has no metadata.json: its spacing, orientation, normalisation and modalities are unknown"
+        if not accept_differences:
+            raise TransferError(f"{unknown}. Put it beside the weights, or go on all the same with --accept_differences")
+        return [unknown]
+    found = differences(told, contract)
+    harmful = [str(difference) for difference in found if difference.harmful]
     if harmful and not accept_differences:
         raise TransferError(
-            f"source and target disagree on what harms: {'; '.join(harmful)}. Train and use both alike, or go on all the same "
-            "with --accept_differences"
+            f"source and target differ in what harms a transfer: {'; '.join(harmful)}. Prepare the target's images as the "
+            "source's were, or go on all the same with --accept_differences"
         )
-    return found
+    return [str(difference) for difference in found]
 
 
 def _terms(told: Contract | None, contract: Contract, found: list[str]) -> dict[str, Any]:
     return {"source": asdict(told) if told else None, "target": asdict(contract), "differences": found}
 
 
-def _fresh_stages(
-    fresh: Sequence[str] | str | None, told: Contract | None, contract: Contract, names: Sequence[str]
-) -> tuple[str, ...]:
-    if fresh is None:
-        same_head = told is not None and told.classes == contract.classes
-        return () if same_head else (names[-1],)
+def _refuse_unknown_word(setting: str, word: str, known: Sequence[str]) -> None:
+    if word not in known:
+        raise TransferError(f"unknown {setting} '{word}': {did_you_mean(word, known)}")
+
+
+def _listed(fresh: Sequence[str] | str) -> tuple[str, ...]:
     if isinstance(fresh, str):
-        fresh = [name.strip() for name in fresh.split(",") if name.strip() not in ("", "none")]
+        return tuple(name.strip() for name in fresh.split(",") if name.strip() not in ("", "none"))
     return tuple(fresh)
+
+
+def _shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Give the shape of each weight, in the order of the stages."""
+    state = network.state_dict()
+    return {name: tuple(value.shape) for stage in stages(network) for name, value in state.items() if stage_of(name) == stage}
 
 
 def _refuse_frozen_and_fresh(frozen: Sequence[str], fresh: Sequence[str]) -> None:
@@ -151,12 +162,12 @@ def _refuse_frozen_and_fresh(frozen: Sequence[str], fresh: Sequence[str]) -> Non
 def _carried_over(
     plan: TransferPlan,
     source: Source,
-    target_state: dict[str, Tensor],
+    network: nn.Module,
     told: Contract | None,
     contract: Contract,
     new: str,
 ) -> dict[str, Tensor]:
-    state = dict(target_state) | {name: source.weights[name] for name in plan.copied}
+    state = network.state_dict() | {name: source.weights[name] for name in plan.copied}
     for name in plan.adapted:
         assert told is not None  # channels are adapted only where they are known by name
         state[name] = adapt_channels(source.weights[name], told.modalities, contract.modalities, new)
@@ -191,7 +202,7 @@ def _report(
     channels: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Account for each weight and stage, as plain data for ``transfer_report.json``."""
-    fates = dict.fromkeys(network.state_dict(), "fresh")
+    fates = dict.fromkeys(_shapes(network), "fresh")
     if plan is not None:
         fates |= dict.fromkeys(plan.copied, "copied") | {name: f"adapted: {how}" for name, how in plan.adapted.items()}
     told = None
@@ -208,7 +219,7 @@ def _report(
         "contract": terms,
         "channels": channels or {},
         "norm": norm,
-        "input_weight": input_weight({name: tuple(value.shape) for name, value in network.state_dict().items()}),
+        "input_weight": input_weight(_shapes(network)),
         "stages": {name: _stage_row(network, name, stage, frozen) for name, stage in stages(network).items()},
         "weights": fates,
         "held_sha256": held_sha256(network),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from monai_tl.errors import ConfigError, TransferError, did_you_mean
 
 NORMALISATIONS = ("zscore_volume", "zscore_nonzero")
+AXES = {"R": "x", "L": "x", "A": "y", "P": "y", "I": "z", "S": "z"}
 HARMFUL = ("spacing", "orientation", "normalisation")  # the same weights see another world; no adaptation mends it
 
 
@@ -35,13 +37,15 @@ class Contract:
         """Accept lists, as configs and JSON hold them; refuse what no transform would follow."""
         object.__setattr__(self, "modalities", _names(self.modalities, "modalities"))
         object.__setattr__(self, "classes", _names(self.classes, "classes"))
-        object.__setattr__(self, "spacing", tuple(float(edge) for edge in self.spacing))
+        object.__setattr__(self, "spacing", _lengths(self.spacing))
         if self.normalisation not in NORMALISATIONS:
             raise ConfigError(
                 f"unknown normalisation '{self.normalisation}': {did_you_mean(self.normalisation, NORMALISATIONS)}"
             )
-        if len(self.spacing) != 3 or min(self.spacing) <= 0:
-            raise ConfigError(f"spacing takes three lengths in mm above 0, e.g. [1.0, 1.0, 1.0]; got {list(self.spacing)}")
+        if not isinstance(self.orientation, str) or sorted(AXES.get(code, "") for code in self.orientation) != sorted("xyz"):
+            raise ConfigError(
+                f"orientation takes three axis codes, of R/L, A/P and I/S one each, e.g. RAS; got {self.orientation!r}"
+            )
 
 
 @dataclass(frozen=True)
@@ -91,8 +95,9 @@ def read_contract(metadata: Mapping[str, Any] | None, name: str) -> Contract | N
             **metadata["preprocessing"],
         )
     except (KeyError, TypeError, ValueError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise TransferError(
-            f"the metadata.json of source '{name}' does not tell what its weights expect ({error}); it needs "
+            f"the metadata.json of source '{name}' does not tell what its weights expect ({reason}); it needs "
             "network_data_format (inputs#image#channel_def, outputs#pred#channel_def) and "
             f"preprocessing ({', '.join(HARMFUL)})"
         ) from error
@@ -110,6 +115,13 @@ def _names(value: Sequence[str] | str, what: str) -> tuple[str, ...]:
     if not names or len(set(names)) != len(names):
         raise ConfigError(f"{what} takes different names, e.g. \"['T1','T2']\"; got {list(names)}")
     return names
+
+
+def _lengths(value: Any) -> tuple[float, ...]:
+    lengths = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else ()
+    if len(lengths) != 3 or not all(isinstance(edge, int | float) and math.isfinite(edge) and edge > 0 for edge in lengths):
+        raise ConfigError(f"spacing takes three lengths in mm above 0, e.g. [1.0, 1.0, 1.0]; got {value!r}")
+    return tuple(float(edge) for edge in lengths)
 
 
 def _channels(names: Sequence[str]) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from types import MethodType
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from monai_tl.network.stages import stages
 
 NORMS = ("freeze", "track")
 HELD = "monai_tl_held"  # where `freeze` notes on a network what it holds still
+MASKED = "monai_tl_masked"  # marks a weight whose gradient is masked already
 
 
 def freeze(
@@ -23,7 +25,7 @@ def freeze(
     norm: str = "freeze",
     trained_inputs: Mapping[str, Sequence[int]] | None = None,
 ) -> None:
-    """Hold the named stages of a network still, in place.
+    """Hold the named stages of a network still, in place and in every copy; a second call holds more, it lets nothing go.
 
     Args:
         network: has the stages that `stages` lists.
@@ -34,15 +36,16 @@ def freeze(
             modality would never be seen otherwise. The other channels get no gradient.
 
     Raises:
-        TransferError: for an unknown ``norm`` or stage.
+        TransferError: for an unknown ``norm`` or stage, before the network is touched.
     """
     if norm not in NORMS:
         raise TransferError(f"unknown norm '{norm}': {did_you_mean(norm, NORMS)}")
     existing = stages(network)
-    held: dict[str, Tensor | None] = {}
     for name in frozen:
         if name not in existing:
             raise TransferError(f"no stage is called '{name}': {did_you_mean(name, existing)}")
+    held: dict[str, Tensor | None] = dict(getattr(network, HELD, {}))
+    for name in frozen:
         stage = existing[name]
         stage.requires_grad_(False)
         held.update({f"{name}.{key}": None for key, _ in stage.named_parameters()})
@@ -50,18 +53,16 @@ def freeze(
             held.update({f"{name}.{key}": None for key, _ in stage.named_buffers()})
             _stay_in_evaluation_mode(stage)
     for name, channels in (trained_inputs or {}).items():
-        held[name] = _train_only(network.get_parameter(name), channels)
+        held[name] = _train_only(network, name, channels)
     setattr(network, HELD, held)
 
 
 def held_values(network: nn.Module) -> dict[str, Tensor]:
     """Copy every value that `freeze` promised to hold still, on the CPU, by name."""
-    state = network.state_dict()
+    values = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     held: dict[str, Tensor | None] = getattr(network, HELD, {})
-    return {
-        name: (state[name] if mask is None else state[name].detach().cpu()[~mask.expand_as(state[name])]).detach().cpu().clone()
-        for name, mask in held.items()
-    }
+    copies = {name: values[name].detach().cpu().clone() for name in held}
+    return {name: copies[name] if mask is None else copies[name][~mask.expand_as(copies[name])] for name, mask in held.items()}
 
 
 def held_sha256(network: nn.Module) -> str:
@@ -69,9 +70,7 @@ def held_sha256(network: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, value in held_values(network).items():
         digest.update(name.encode())
-        digest.update(
-            value.contiguous().view(torch.uint8).numpy().tobytes() if value.numel() and value.ndim else str(value).encode()
-        )
+        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -85,17 +84,27 @@ def _stay_in_evaluation_mode(stage: nn.Module) -> None:
     # On the module itself: MONAI's trainer calls network.train() in every iteration, after every event a handler could use.
     for module in stage.modules():
         module.eval()
-        module.train = MethodType(_no_training_mode, module)  # type: ignore[method-assign]
+        module.train = partial(_no_training_mode, module)  # type: ignore[method-assign]  # a partial is copied with its module
 
 
 def _no_training_mode(module: nn.Module, mode: bool = True) -> nn.Module:
     return module
 
 
-def _train_only(weight: nn.Parameter, channels: Sequence[int]) -> Tensor:
+def _train_only(network: nn.Module, name: str, channels: Sequence[int]) -> Tensor:
     """Let only some input channels of a weight learn; returns the mask of the trained ones, ``(1, in, 1, 1, 1)``."""
+    path, _, key = name.rpartition(".")
+    module, weight = network.get_submodule(path), network.get_parameter(name)
     mask = torch.zeros(1, weight.shape[1], *[1] * (weight.ndim - 2), dtype=torch.bool)
     mask[:, list(channels)] = True
     weight.requires_grad_(True)
-    weight.register_hook(lambda gradient: gradient * mask.to(gradient.device))
+    module.register_forward_pre_hook(partial(_mask_gradient, key=key, mask=mask))
     return mask
+
+
+def _mask_gradient(module: nn.Module, inputs: Any, *, key: str, mask: Tensor) -> None:
+    # In each forward pass, since a copy of a module gets its hooks, but a copy of a weight does not.
+    weight = getattr(module, key)
+    if getattr(weight, MASKED, None) != id(weight):
+        weight.register_hook(lambda gradient: gradient.masked_fill(~mask.to(gradient.device), 0.0))
+        setattr(weight, MASKED, id(weight))

@@ -41,18 +41,22 @@ def plan_transfer(
 
     Raises:
         TransferError: if a stage in ``fresh`` does not exist (the real ones are listed), if a weight outside ``fresh``
-            has no counterpart, or if nothing at all would be carried over.
+            has no counterpart, if the channels named are not those the weights take, or if nothing at all would be
+            carried over.
     """
-    _refuse_unknown_stages(fresh, target)
+    refuse_unknown_stages(fresh, list(dict.fromkeys(map(stage_of, target))))
     wanted = [name for name in target if stage_of(name) not in fresh]
     if not wanted:
         raise TransferError("nothing would be carried over: every stage is fresh; use --scratch for that")
     _refuse_other_architecture(source, target, wanted, fresh)
     first = input_weight(target)
+    _refuse_other_channels(first, target[first], target_channels, "the target network", "set in_channels alike")
     adapted = {}
-    if first in wanted and source_channels != target_channels and source_channels and target_channels:
-        adapted[first] = f"channels {','.join(target_channels)} from {','.join(source_channels)}"
-    _refuse_other_shapes(source, target, [name for name in wanted if name not in adapted], first)
+    if first in wanted:
+        _refuse_other_channels(first, source[first], source_channels, "the source", "mend its metadata.json")
+        if source_channels and target_channels and tuple(source_channels) != tuple(target_channels):
+            adapted[first] = f"channels {','.join(target_channels)} from {','.join(source_channels)}"
+    _refuse_other_shapes(source, target, wanted, first, adapted, fresh)
     return TransferPlan(
         copied=tuple(name for name in wanted if name not in adapted),
         adapted=adapted,
@@ -74,8 +78,8 @@ def input_weight(shapes: Shapes) -> str:
     raise TransferError("the target network has no 3D convolution")
 
 
-def _refuse_unknown_stages(fresh: Sequence[str], target: Shapes) -> None:
-    existing = list(dict.fromkeys(stage_of(name) for name in target))
+def refuse_unknown_stages(fresh: Sequence[str], existing: Sequence[str]) -> None:
+    """Raise a TransferError for a stage to be fresh that does not exist; the real ones are listed."""
     for stage in fresh:
         if stage not in existing:
             raise TransferError(f"fresh: no stage is called '{stage}': {did_you_mean(stage, existing)}")
@@ -92,23 +96,39 @@ def _refuse_other_architecture(source: Shapes, target: Shapes, wanted: Sequence[
     if missing:
         raise TransferError(
             f"{len(missing)} of {len(wanted)} weights have no counterpart in the source: {_some(missing)}. "
-            f"Start their stages anew (--fresh {','.join(dict.fromkeys(map(stage_of, missing)))}) or use another source"
+            f"Start their stages anew ({_anew(missing, fresh)}) or use another source"
         )
     if surplus:
+        shared = {stage_of(name) for name in surplus} <= {stage_of(name) for name in target}
         raise TransferError(
-            f"the source has {len(surplus)} weights that the target has no place for: {_some(surplus)}; "
-            "it was trained as another network"
+            f"the source has {len(surplus)} weights that the target has no place for: {_some(surplus)}; it was trained as "
+            f"another network. Build the target alike{f', or start their stages anew ({_anew(surplus, fresh)})' if shared else ''}"
         )
 
 
-def _refuse_other_shapes(source: Shapes, target: Shapes, names: Sequence[str], first: str) -> None:
+def _refuse_other_channels(name: str, shape: tuple[int, ...], channels: Sequence[str] | None, whose: str, remedy: str) -> None:
+    if channels and (len(shape) != 5 or shape[1] != len(channels)):
+        raise TransferError(
+            f"'{name}' of {whose} is {tuple(shape)}, which does not take the {len(channels)} image channels it is said to: "
+            f"{', '.join(channels)}; {remedy}"
+        )
+
+
+def _refuse_other_shapes(
+    source: Shapes, target: Shapes, names: Sequence[str], first: str, adapted: Mapping[str, str], fresh: Sequence[str]
+) -> None:
     for name in names:
-        if tuple(source[name]) == tuple(target[name]):
+        ours, theirs = tuple(source[name]), tuple(target[name])
+        if ours == theirs or (name in adapted and ours[:1] + ours[2:] == theirs[:1] + theirs[2:]):
             continue
-        hint = f"start that stage anew with --fresh {stage_of(name)}"
-        if name == first and source[name][1] != target[name][1]:
+        hint = f"start that stage anew with {_anew([name], fresh)}"
+        if name == first and name not in adapted and ours[1:2] != theirs[1:2]:
             hint = "its image channels are not known by name: put the source's metadata.json beside it, or " + hint
-        raise TransferError(f"'{name}' is {tuple(source[name])} in the source and {tuple(target[name])} in the target; {hint}")
+        raise TransferError(f"'{name}' is {ours} in the source and {theirs} in the target; {hint}")
+
+
+def _anew(weights: Sequence[str], fresh: Sequence[str]) -> str:
+    return f"--fresh {','.join(dict.fromkeys([*fresh, *map(stage_of, weights)]))}"
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import nn
@@ -36,11 +37,15 @@ def parameter_groups(
         Dicts of ``name``, ``params``, ``lr`` and ``weight_decay``, in the network's order.
 
     Raises:
-        ConfigError: for a rate that is not above 0, or if nothing is trainable.
+        ConfigError: for a rate that is not above 0, a negative weight decay, or if nothing is trainable.
     """
     for name, rate in {"learning_rate": learning_rate, "stage_rate": stage_rate, "head_rate": head_rate}.items():
-        if isinstance(rate, str) or not rate > 0:
+        if not isinstance(rate, int | float) or not 0 < rate < math.inf:
             raise ConfigError(f"{name} takes a number above 0 (in YAML 1.0e-4, not 1e-4, which is text); got {rate!r}")
+    if not isinstance(weight_decay, int | float) or not 0 <= weight_decay < math.inf:
+        raise ConfigError(
+            f"weight_decay takes a number, 0 or above (in YAML 1.0e-2, not 1e-2, which is text); got {weight_decay!r}"
+        )
     partly = partly_held(network)
     names = list(stages(network))
     groups = []
@@ -54,5 +59,5 @@ def parameter_groups(
         if part:
             groups.append({"name": f"{stage}, new channels", "params": part, "lr": rate, "weight_decay": 0.0})
     if not groups:
-        raise ConfigError("nothing is trainable: every stage is frozen")
+        raise ConfigError(f"nothing is trainable: all of {', '.join(names)} are held still; freeze fewer stages")
     return groups

@@ -11,7 +11,6 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from monai_tl.errors import TransferError
@@ -96,14 +95,18 @@ def _read(path: Path) -> Any:
             f"source '{path}' is no plain file of weights: it holds Python objects, whose loading could run code, or it is "
             "damaged; nothing was run. Save its state_dict alone (torch.save(network.state_dict(), …)) or as .safetensors"
         ) from error
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except Exception as error:  # a damaged file fails in any way: struct.error, IndexError, AssertionError …
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise TransferError(f"source '{path}' cannot be read ({reason}); is the file complete?") from error
+        raise TransferError(
+            f"source '{path}' cannot be read ({reason}); is it complete, and a .pt or .safetensors file of weights?"
+        ) from error
 
 
 def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
     """Take the state dict out of whatever was saved around it."""
-    while isinstance(content, Mapping) and not _is_state_dict(content):
+    for _ in range(len(WRAPPERS)):
+        if not isinstance(content, Mapping) or _is_state_dict(content):
+            break
         inner = [content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)]
         if not inner:
             raise TransferError(
@@ -111,12 +114,11 @@ def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
                 f"found {', '.join(map(str, list(content)[:8])) or 'nothing'}"
             )
         content = inner[0]
-    if not isinstance(content, Mapping):
+    if not isinstance(content, Mapping) or not _is_state_dict(content):
         raise TransferError(f"source '{path}' holds a {type(content).__name__}, not a state dict of named weights")
     weights = {str(name): value for name, value in content.items()}
-    for prefix in PREFIXES:
-        if all(name.startswith(prefix) for name in weights):
-            weights = {name[len(prefix) :]: value for name, value in weights.items()}
+    while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in weights)), ""):
+        weights = {name[len(prefix) :]: value for name, value in weights.items()}
     return weights
 
 
@@ -132,7 +134,12 @@ def _metadata_of(weights: Path) -> dict[str, Any] | None:
     for path in candidates:
         if path.is_file():
             try:
-                return dict(json.loads(path.read_text(encoding="utf-8")))
-            except (ValueError, UnicodeDecodeError) as error:
+                metadata = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError as error:
                 raise TransferError(f"'{path}' is not valid JSON ({error}); mend it or remove it") from error
+            if not isinstance(metadata, dict):
+                raise TransferError(
+                    f"'{path}' holds a {type(metadata).__name__}, not the fields of a metadata.json; mend it or remove it"
+                )
+            return metadata
     return None

@@ -1,0 +1,120 @@
+"""Measure what is claimed about speed, each as a ratio within one run; prints a table and writes JSON.
+
+python scripts/benchmark.py [--device cpu] [--repeats 5] [--output benchmarks/results/NAME.json]
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fire
+import monai
+import torch
+from monai.data import CacheDataset
+from monai.inferers import SimpleInferer
+from monai.losses import DiceCELoss
+from monai.transforms import BorderPadd, ClassesToIndicesd, Compose, RandAffined, RandCropByLabelClassesd
+from torch import nn
+
+from monai_tl.network.highres3dnet import HighRes3DNet
+from monai_tl.network.stages import stages
+from monai_tl.training.device import MixedPrecisionInferer, choose_device, place
+from monai_tl.training.windows import Windows, margin_for, room_for
+from monai_tl.transfer.freeze import freeze
+
+
+def median_seconds(work: Callable[[], Any], device: torch.device, repeats: int) -> float:
+    """Time work after one warm-up; the device is waited for."""
+    times = []
+    for _ in range(repeats + 1):
+        began = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - began)
+    return statistics.median(times[1:])
+
+
+def training_step(device: torch.device, size: int, precision: str, frozen: int = 0) -> Callable[[], None]:
+    """Give a step of AdamW on two windows of a size; ``plain`` is float32 without autocast, in torch's default memory layout."""
+    network: nn.Module = HighRes3DNet(2, 2).to(device)
+    inferer = SimpleInferer() if precision == "plain" else MixedPrecisionInferer(SimpleInferer(), device, precision)
+    network = network if precision == "plain" else place(network, device)
+    freeze(network, list(stages(network))[:frozen])
+    optimiser = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad])
+    loss = DiceCELoss(to_onehot_y=True, softmax=True, batch=True)
+    image = torch.rand(2, 2, size, size, size, device=device)
+    label = (torch.rand(2, 1, size, size, size, device=device) > 0.9).float()
+
+    def step() -> None:
+        optimiser.zero_grad(set_to_none=True)
+        loss(inferer(image, network), label).backward()
+        optimiser.step()
+
+    return step
+
+
+def window_draws(size: int = 96) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """Give two ways to draw the next window from a cached 240×240×155 case: cut only, and turned and scaled too."""
+    window, room = [size] * 3, room_for([size] * 3, 10.0, 0.1)
+    image = torch.rand(2, 240, 240, 155)
+    label = torch.zeros(1, 240, 240, 155)
+    label[:, 100:130, 100:130, 60:90] = 1
+    prepare = Compose(
+        [
+            BorderPadd(["image", "label"], margin_for(window, 10.0, 0.1), mode=["edge", "constant"]),
+            ClassesToIndicesd("label", num_classes=2, max_samples_per_class=20000),
+        ]
+    )
+    cases = CacheDataset([{"image": image, "label": label}], prepare, copy_cache=False, progress=False)
+    cut = [
+        RandCropByLabelClassesd(
+            ["image", "label"], "label", room, ratios=[1, 1], num_classes=2, indices_key="label_cls_indices"
+        )
+    ]
+    angle = [10 * torch.pi / 180] * 3
+    turn = RandAffined(["image", "label"], 1.0, angle, None, None, [0.1] * 3, window, ["bilinear", "nearest"], "border")
+
+    def drawing(transforms: list[Any]) -> Callable[[], Any]:
+        windows, numbers = Windows(cases, Compose(transforms), seed=0), iter(range(10**9))
+        return lambda: windows[next(numbers)]
+
+    return drawing(cut), drawing([*cut, turn])
+
+
+def benchmark(device: str = "auto", repeats: int = 5, size: int = 48, output: str = "") -> None:
+    """Measure training steps, freezing and window drawing."""
+    where = choose_device(device)
+    seconds = {
+        "step, plain float32": median_seconds(training_step(where, size, "plain"), where, repeats),
+        "step, as by default": median_seconds(training_step(where, size, "auto"), where, repeats),
+        **{
+            f"step, freeze {frozen}": median_seconds(training_step(where, size, "auto", frozen), where, repeats)
+            for frozen in range(1, 6)
+        },
+    }
+    cut, turned = window_draws()
+    cpu = torch.device("cpu")
+    seconds["window 96³, cut"] = median_seconds(cut, cpu, 20 * repeats)
+    seconds["window 96³, cut, turned and scaled"] = median_seconds(turned, cpu, 4 * repeats)
+    default = seconds["step, as by default"]
+    ratios = {"plain float32 / default": seconds["step, plain float32"] / default}
+    ratios |= {f"freeze {k} / freeze 0": seconds[f"step, freeze {k}"] / default for k in range(1, 6)}
+    for name, value in {**seconds, **ratios}.items():
+        print(f"{name:40s} {value:9.4f}{' s' if name in seconds else ''}")
+    if output:
+        name = torch.cuda.get_device_name(where) if where.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+        versions = {"torch": torch.__version__, "monai": monai.__version__}
+        told = {"command": sys.argv, "device": name, "windows": f"2×{size}³", "repeats": repeats, "versions": versions}
+        Path(output).parent.mkdir(parents=True, exist_ok=True)
+        Path(output).write_text(json.dumps({**told, "median_seconds": seconds, "ratios": ratios}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    fire.Fire(benchmark)
