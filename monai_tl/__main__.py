@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 from monai_tl.errors import USER_ERRORS
 
 
 def main() -> int:
     """Run a verb; what is wrong with the input is told in a line, exit code 2."""
+    warnings.simplefilter("ignore")  # of the libraries beneath, about things that no user of a verb can change
     from monai_tl import arguments, cli  # torch and MONAI take seconds: not before they are needed
 
     try:

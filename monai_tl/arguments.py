@@ -41,7 +41,7 @@ def usage(verbs: Verbs, prefix: str = "monai_tl") -> str:
 
 
 def checked(verb: Verb, arguments: Sequence[str]) -> list[str]:
-    """Give a verb's arguments as Fire is to see them: known ones only, and quoted where text is meant (Fire reads 2013_10 as a number).
+    """Give a verb's arguments as Fire is to see them: known ones only, text quoted (Fire reads 2013_10 as a number).
 
     Raises:
         ConfigError: for a flag that is unknown, missing or given twice, or a value without a flag.

@@ -10,7 +10,6 @@ from monai_tl.data import brats, files, ixi
 from monai_tl.data.datalist import Splits, make_datalist, random_splits, splits_from_file, write_datalist
 from monai_tl.data.phantom import write_phantoms
 from monai_tl.errors import ConfigError
-from monai_tl.inference.scores import read_scores, summarise
 from monai_tl.network.highres3dnet import HighRes3DNet
 from monai_tl.network.stages import format_stage_table, stage_table
 from monai_tl.study.compare import compare as compare_runs
@@ -129,7 +128,6 @@ def evaluate(*, run: str, split: str = "test", **overrides: Any) -> None:
     scores = Path(run) / f"scores_{split}.csv"
     configs = [Path(run) / "config.yaml", bundle_config(config["bundle_root"], "evaluate")]
     run_configs(configs, {"run_dir": run, "split": split, "scores": str(scores), **overrides})
-    print(f"{scores}: {summarise(read_scores(scores))}")
 
 
 def compare(*runs: str, split: str = "test", seed: int = 0) -> None:

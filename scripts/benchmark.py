@@ -42,7 +42,7 @@ def median_seconds(work: Callable[[], Any], device: torch.device, repeats: int) 
 
 
 def training_step(device: torch.device, size: int, precision: str, frozen: int = 0) -> Callable[[], None]:
-    """Give a step of AdamW on two windows of a size; ``plain`` is float32 without autocast, in torch's default memory layout."""
+    """Give a step of AdamW on two windows of a size; ``plain`` is float32 in torch's default memory layout."""
     network: nn.Module = HighRes3DNet(2, 2).to(device)
     inferer = SimpleInferer() if precision == "plain" else MixedPrecisionInferer(SimpleInferer(), device, precision)
     network = network if precision == "plain" else place(network, device)
@@ -79,7 +79,15 @@ def window_draws(size: int = 96) -> tuple[Callable[[], Any], Callable[[], Any]]:
         )
     ]
     angle = [10 * torch.pi / 180] * 3
-    turn = RandAffined(["image", "label"], 1.0, angle, None, None, [0.1] * 3, window, ["bilinear", "nearest"], "border")
+    turn = RandAffined(
+        ["image", "label"],
+        prob=1.0,
+        rotate_range=angle,
+        scale_range=[0.1] * 3,
+        spatial_size=window,
+        mode=["bilinear", "nearest"],
+        padding_mode="border",
+    )
 
     def drawing(transforms: list[Any]) -> Callable[[], Any]:
         windows, numbers = Windows(cases, Compose(transforms), seed=0), iter(range(10**9))

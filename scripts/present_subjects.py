@@ -1,4 +1,4 @@
-"""Keep of a study's lists the subjects whose scans are there: present_subjects.py LISTS.json TRAIN_LIST BRATS_DIR OUTPUT.json."""
+"""Keep the subjects of a study whose scans are there: present_subjects.py LISTS.json TRAIN_LIST BRATS_DIR OUTPUT.json."""
 
 import json
 import sys

@@ -55,6 +55,13 @@ class Summary:
     mean: float
     median: float
 
+    def __str__(self) -> str:
+        """Say it in a line."""
+        return (
+            f"Dice mean {self.mean:.3f}, median {self.median:.3f} over {self.n} cases; "
+            f"{self.undefined} undefined (nothing there, nothing found), {self.misses} missed"
+        )
+
 
 Volume = np.ndarray | Tensor
 COLUMNS = tuple(field.name for field in fields(Score))
@@ -204,11 +211,7 @@ class ScoreTable:
 
     def _save(self) -> None:
         write_scores(self.path, self.scores)
-        total = summarise(self.scores)
-        logger.info(
-            "%s: Dice mean %.3f, median %.3f over %d cases; %d undefined (nothing there, nothing found), %d missed",
-            *(self.path, total.mean, total.median, total.n, total.undefined, total.misses),
-        )
+        logger.info("%s: %s", self.path, summarise(self.scores))
 
 
 def _foreground(subject: str, volume: Tensor) -> Tensor:

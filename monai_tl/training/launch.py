@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,10 @@ def run_configs(files: Sequence[Path], overrides: Mapping[str, Any]) -> None:
     parser = ConfigParser()
     parser.read_config([str(file) for file in files])
     refuse_unknown_overrides(parser, overrides)
+    logging_file = files[-1].parent / "logging.conf"  # the bundle's: a run folder has none
+    logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)  # two folders of configs are meant
     try:
-        workflow = ConfigWorkflow(config_file=[str(file) for file in files], **overrides)
+        workflow = ConfigWorkflow([str(file) for file in files], logging_file=str(logging_file), **overrides)
         workflow.initialize()
         workflow.run()
         workflow.finalize()
@@ -54,11 +57,10 @@ def refuse_unknown_overrides(parser: ConfigParser, overrides: Mapping[str, Any])
     Raises:
         ConfigError: with the nearest id that exists.
     """
+    existing = [name for name in dict(parser.get() or {}) if name != "_meta_"]
     for key in overrides:
         if key.replace("#", "::") not in parser:
-            raise ConfigError(
-                f"unknown flag or config id '{key}': {did_you_mean(key, [k for k in dict(parser.get() or {}) if k != '_meta_'])}"
-            )
+            raise ConfigError(f"unknown flag or config id '{key}': {did_you_mean(key, existing)}")
 
 
 def read_run_config(run: str | Path) -> dict[str, Any]:

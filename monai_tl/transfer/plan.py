@@ -99,10 +99,11 @@ def _refuse_other_architecture(source: Shapes, target: Shapes, wanted: Sequence[
             f"Start their stages anew ({_anew(missing, fresh)}) or use another source"
         )
     if surplus:
-        shared = {stage_of(name) for name in surplus} <= {stage_of(name) for name in target}
+        in_target = {stage_of(name) for name in surplus} <= {stage_of(name) for name in target}
+        remedy = f", or start their stages anew ({_anew(surplus, fresh)})" if in_target else ""
         raise TransferError(
             f"the source has {len(surplus)} weights that the target has no place for: {_some(surplus)}; it was trained as "
-            f"another network. Build the target alike{f', or start their stages anew ({_anew(surplus, fresh)})' if shared else ''}"
+            f"another network. Build the target alike{remedy}"
         )
 
 

@@ -1,0 +1,158 @@
+"""Every config in the tree is what MONAI's bundle tools expect, and the configs agree with each other."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from monai.bundle import ConfigWorkflow
+from monai.bundle.scripts import ckpt_export, verify_metadata, verify_net_in_out
+
+ROOT = Path(__file__).parents[2]
+BUNDLES = sorted(path for path in (ROOT / "bundles").iterdir() if path.is_dir())
+CONFIGS = sorted((ROOT / "bundles").rglob("configs/*.yaml"))
+bundles = pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: path.name)
+TASK = {"dataset_dir", "classes"}  # what may differ between the two recipes
+
+
+def read(bundle: Path, name: str) -> dict[str, Any]:
+    return yaml.safe_load((bundle / "configs" / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def strings(config: Any) -> list[str]:
+    if isinstance(config, str):
+        return [config]
+    children = config.values() if isinstance(config, dict) else config if isinstance(config, list) else []
+    return [text for child in children for text in strings(child)]
+
+
+def test_all_configs_are_found():
+    assert len(BUNDLES) == 2
+    assert len(CONFIGS) == 9
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
+def test_a_dollar_references_or_indexes_but_does_not_decide(config):
+    text = config.read_text(encoding="utf-8")
+    for expression in strings(yaml.safe_load(text)):
+        if expression.startswith("$"):
+            assert not re.search(r"\b(if|for|lambda|open)\b", expression), expression
+    first = text.splitlines()[:4]
+    assert first[0].startswith("# ")
+    assert any("monai" in line for line in first[1:]), "a config begins with the command that runs it"
+
+
+@bundles
+@pytest.mark.parametrize(("name", "kind"), [("train", "train"), ("inference", "infer")])
+def test_monai_finds_the_properties_it_asks_of_a_bundle(bundle, name, kind):
+    config = bundle / "configs" / f"{name}.yaml"
+    workflow = ConfigWorkflow(str(config), workflow_type=kind, logging_file=False, bundle_root=str(bundle))
+    assert workflow.check_properties() == []
+
+
+@bundles
+def test_metadata_satisfies_its_schema_offline(bundle):
+    verify_metadata(meta_file=str(bundle / "configs" / "metadata.json"), filepath=str(bundle / "eval" / "schema.json"))
+
+
+@bundles
+def test_metadata_that_says_too_little_does_not_satisfy_it(bundle, tmp_path):
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
+    del metadata["preprocessing"]["spacing"]
+    (tmp_path / "metadata.json").write_text(json.dumps(metadata))
+    with pytest.raises(ValueError, match=r"'spacing' is a required property[\s\S]*Failed validating"):
+        verify_metadata(meta_file=str(tmp_path / "metadata.json"), filepath=str(bundle / "eval" / "schema.json"))
+
+
+@bundles
+def test_the_network_takes_and_gives_what_the_metadata_says(bundle):
+    files = {"meta_file": bundle / "configs" / "metadata.json", "config_file": bundle / "configs" / "inference.yaml"}
+    verify_net_in_out("network_def", **{name: str(path) for name, path in files.items()}, n=1, any=16, device="cpu")
+
+
+@bundles
+def test_a_checkpoint_exports_to_torchscript_that_gives_the_same(bundle, tmp_path, source):
+    weights = torch.load(source / "model.pt", weights_only=True)
+    target = tmp_path / "model.ts"
+    ckpt_export(
+        "network_def",
+        filepath=str(target),
+        ckpt_file=str(source / "model.pt"),
+        meta_file=str(bundle / "configs" / "metadata.json"),
+        config_file=str(bundle / "configs" / "inference.yaml"),
+    )
+    exported = torch.jit.load(str(target))
+    assert all(torch.equal(value, weights[name]) for name, value in exported.state_dict().items())
+    assert exported(torch.rand(1, 2, 8, 8, 8)).shape == (1, 2, 8, 8, 8)
+
+
+@bundles
+def test_metadata_tells_what_train_yaml_does(bundle):
+    metadata, train = json.loads((bundle / "configs" / "metadata.json").read_text()), read(bundle, "train")
+    assert metadata["preprocessing"] == {key: train[key] for key in ("spacing", "orientation", "normalisation")}
+    data_format = metadata["network_data_format"]
+    assert list(data_format["inputs"]["image"]["channel_def"].values()) == train["modalities"]
+    assert list(data_format["outputs"]["pred"]["channel_def"].values()) == train["classes"]
+
+
+@bundles
+def test_inference_sees_images_as_training_does(bundle):
+    train, inference, evaluate = read(bundle, "train"), read(bundle, "inference"), read(bundle, "evaluate")
+    shared = ("network_def", "image_transforms", "modalities", "classes", "spacing", "orientation", "normalisation")
+    shared += ("head_norm", "inference_window", "inference_overlap", "device", "precision", "datalist", "dataset_dir", "data")
+    assert {key: inference[key] for key in shared} == {key: train[key] for key in shared}
+    assert inference["inferer"] == train["validate"]["inferer"]
+    image_only = {**train["crop"], "keys": "image"}
+    assert inference["crop"] == evaluate["evaluate"]["crop"] == image_only
+    to_own_grid = inference["postprocessing"]["transforms"][:3]
+    told = json.dumps(evaluate["evaluate"]["postprocessing"]["transforms"]).replace("@evaluate#preprocessing", "@preprocessing")
+    assert to_own_grid == json.loads(told)
+
+
+def test_the_two_recipes_differ_in_their_task_alone():
+    one, other = (read(bundle, "train") for bundle in BUNDLES)
+    assert {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)} == TASK
+
+
+def test_a_bundle_holds_no_python_and_ships_its_papers():
+    for bundle in BUNDLES:
+        assert not list(bundle.rglob("*.py"))
+        for paper in ("LICENSE", "docs/README.md", "docs/data_license.txt", "configs/logging.conf"):
+            assert (bundle / paper).stat().st_size > 0, paper
+
+
+def test_overlays_hold_only_differences():
+    for bundle in BUNDLES:
+        base = read(bundle, "train")
+        for overlay in ("transfer", "thesis"):
+            if (bundle / "configs" / f"{overlay}.yaml").is_file():
+                repeated = [key for key, value in read(bundle, overlay).items() if key in base and base[key] == value]
+                assert repeated == [], f"{bundle.name} {overlay} repeats {repeated}"
+
+
+def test_the_studys_splits_are_nested_and_disjoint():
+    lists = json.loads((ROOT / "bundles/brats_tumour_core/splits/study.json").read_text())
+    sets = {name: set(value) for name, value in lists.items() if isinstance(value, list)}
+    assert [len(sets[name]) for name in ("S1", "S2", "S3", "S4", "val", "test")] == [26, 52, 78, 105, 63, 42]
+    assert sets["S1"] < sets["S2"] < sets["S3"] < sets["S4"]
+    assert len(sets["S4"] | sets["val"] | sets["test"]) == 210
+
+
+def test_a_bundle_moved_elsewhere_is_whole(tmp_path, phantoms):
+    """Nothing in a bundle refers to its place in this repository but the default data and source."""
+    moved = shutil.copytree(BUNDLES[0], tmp_path / "elsewhere")
+    workflow = ConfigWorkflow(
+        str(moved / "configs" / "train.yaml"),
+        workflow_type="train",
+        logging_file=False,
+        bundle_root=str(moved),
+        dataset_dir=str(phantoms / "brats"),
+    )
+    workflow.parser.parse(reset=True)
+    assert workflow.parser.get_parsed_content("data").splits["train"]

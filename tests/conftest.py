@@ -1,0 +1,81 @@
+"""Phantoms, a trained source and a way to call verbs, shared by all tests."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from monai_tl import __main__
+from monai_tl.cli import datalist_brats, datalist_ixi
+from monai_tl.data.phantom import write_phantoms
+from monai_tl.training.launch import bundle_config, run_configs
+
+ROOT = Path(__file__).parents[1]
+IXI, BRATS = ROOT / "bundles" / "ixi_hippocampus", ROOT / "bundles" / "brats_tumour_core"
+TINY = {"window": [16, 16, 16], "iterations": 4, "validate_every": 2, "patience": 0, "batch_size": 1, "device": "cpu"}
+
+
+class Answer(NamedTuple):
+    """What a verb left: exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(autouse=True)
+def quiet_logging() -> Iterator[None]:
+    """A bundle's logging.conf puts a handler on this test's stdout, which the next test no longer has."""
+    yield
+    logging.getLogger().handlers.clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def two_threads() -> None:
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six heads each at 32 voxels, with datalists: three to train, one to validate, two to test."""
+    folder = tmp_path_factory.mktemp("phantoms") / "data"
+    write_phantoms(folder, subjects=6, size=32, seed=0)
+    datalist_ixi(root=str(folder / "ixi"), split="0.5,0.17,0.33")
+    datalist_brats(root=str(folder / "brats"), split="0.5,0.17,0.33")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory, phantoms: Path) -> Path:
+    """The run folder of a hippocampus network after four iterations."""
+    run = tmp_path_factory.mktemp("source") / "run"
+    settings = {"bundle_root": str(IXI), "dataset_dir": str(phantoms / "ixi"), "run_dir": str(run), **TINY}
+    run_configs([bundle_config(IXI, "train")], settings)
+    return run
+
+
+@pytest.fixture
+def verb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """Call ``monai_tl`` as the shell does, in this process."""
+
+    def call(*arguments: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["monai_tl", *map(str, arguments)])
+        capsys.readouterr()
+        code = __main__.main()
+        logging.getLogger().handlers.clear()
+        return Answer(code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def tiny_flags(phantoms: Path, source: Path) -> list[str]:
+    """Flags that make a transfer to the phantoms take seconds."""
+    flags = {"source": source, "target": BRATS, "dataset_dir": phantoms / "brats", **TINY}
+    return [text for name, value in flags.items() for text in (f"--{name}", str(value).replace(" ", ""))]

@@ -1,0 +1,61 @@
+"""Every command of the README runs, on phantoms and with budgets cut to seconds."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ELSEWHERE = ("bash scripts/demo.sh", "bash scripts/test.sh", "source ", "tensorboard ")  # run by CI, or run for ever
+BUDGET = {
+    r"--iterations \d+": "--iterations 2",
+    r"--validate_every \d+": "--validate_every 2",
+    r"--patience \d+": "--patience 0",
+    r"--workers \d+": "--workers 1",
+    r'--window "\[[\d,]+\]"': '--window "[16,16,16]"',
+    r"--size \d+": "--size 32",
+    r"--batch_size \d+": "--batch_size 1",
+}
+
+
+def commands(path: Path) -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [re.sub(r"\s+# .*", "", line) for line in lines if line.strip()]
+
+
+def test_the_two_commands_come_first():
+    assert [line.strip() for line in commands(ROOT / "README.md")[:2]] == ["bash scripts/demo.sh", "bash scripts/test.sh"]
+    assert "bash scripts/test.sh" in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.slow
+def test_every_command_of_the_readme_runs(tmp_path, phantoms):
+    shutil.copytree(ROOT / "bundles", tmp_path / "bundles", ignore=shutil.ignore_patterns("models", "predictions"))
+    shutil.copytree(phantoms, tmp_path / "data")
+    for datalist in (tmp_path / "data").rglob("datalist.json"):
+        datalist.unlink()
+    shutil.copytree(tmp_path / "data", tmp_path / "data" / "phantom")
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    told = [line for line in commands(ROOT / "README.md") if not line.startswith(ELSEWHERE)]
+    assert len(told) >= 11
+    for side in ("ixi", "brats"):  # what the demo leaves behind
+        told.insert(0, f"monai_tl datalist {side} --root data/phantom/{side} --split 0.5,0.17,0.33")
+    bare = "monai_tl transfer --freeze 2"
+    told.remove(bare)
+    trained = next(n for n, line in enumerate(told) if "ixi_hippocampus/configs/train.yaml" in line)
+    told.insert(trained + 1, f'{bare} --iterations 2 --validate_every 2 --patience 0 --window "[16,16,16]"')
+    for line in told:
+        line = line.replace("/data/", f"{tmp_path}/data/").replace("0.7,0.15,0.15", "0.5,0.17,0.33")
+        line = line.replace("--foreground 17,53", "--foreground 17,53 --split 0.5,0.17,0.33")
+        for pattern, value in BUDGET.items():
+            line = re.sub(pattern, value, line)
+        done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+    assert (tmp_path / "runs" / "freeze_2" / "scores_test.csv").is_file()

@@ -1,0 +1,67 @@
+"""A run folder is opened whole or not at all, and never over another."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from monai_tl.errors import ConfigError
+from monai_tl.training.launch import bundle_config, read_run_config
+from monai_tl.training.run_folder import refuse_existing, refuse_unknown_ids
+from tests.conftest import IXI
+
+
+def test_a_folder_with_anything_in_it_is_refused(tmp_path):
+    assert refuse_existing(tmp_path / "new", resume=False) is False
+    assert refuse_existing(tmp_path, resume=False) is False
+    (tmp_path / "thesis.docx").touch()
+    for resume in (False, True):
+        with pytest.raises(ConfigError, match="exists and is no run folder; choose another"):
+            refuse_existing(tmp_path, resume=resume)
+    (tmp_path / "config.yaml").touch()
+    with pytest.raises(ConfigError, match="already holds a run; choose another folder, or go on with it by --resume true"):
+        refuse_existing(tmp_path, resume=False)
+    assert refuse_existing(tmp_path, resume=True) is True
+
+
+def test_an_id_that_no_config_has_is_refused_with_the_nearest():
+    config = yaml.safe_load(bundle_config(IXI, "train").read_text())
+    refuse_unknown_ids(config, IXI / "configs")
+    refuse_unknown_ids({**config, "mine": 3, "loss": "$@mine"}, IXI / "configs")  # new, but read
+    with pytest.raises(ConfigError, match="no config of this bundle has an id 'learning_rat': did you mean 'learning_rate'"):
+        refuse_unknown_ids({**config, "learning_rat": 3}, IXI / "configs")
+
+
+def test_a_run_folder_tells_what_was_done(source, phantoms):
+    assert {path.name for path in source.iterdir()} >= {
+        "config.yaml",
+        "metadata.json",
+        "provenance.json",
+        "metrics.csv",
+        "model.pt",
+    }
+    config = read_run_config(source)
+    assert config["dataset_dir"] == str(phantoms / "ixi")
+    assert config["iterations"] == 4
+    provenance = json.loads((source / "provenance.json").read_text())
+    assert provenance["seed"] == 0
+    assert set(provenance["versions"]) == {"monai_tl", "monai", "torch", "numpy", "python"}
+    assert len(provenance["datalist_sha256"]) == 64
+    metadata = json.loads((source / "metadata.json").read_text())
+    assert metadata["network_data_format"]["inputs"]["image"]["channel_def"] == {"0": "T1", "1": "T2"}
+    assert metadata["preprocessing"]["spacing"] == [1.0, 1.0, 1.0]
+    rows = (source / "metrics.csv").read_text().splitlines()
+    assert rows[0] == "iteration,loss,val_dice,learning_rate,seconds"
+    assert [row.split(",")[0] for row in rows[1:]] == ["2", "4"]
+    assert list(source.glob("events.out.tfevents.*"))
+
+
+def test_no_run_no_config(tmp_path):
+    with pytest.raises(ConfigError, match="is no run folder: it has no config.yaml; training writes one"):
+        read_run_config(tmp_path)
+    with pytest.raises(ConfigError, match="has no config 'tran': did you mean 'train'"):
+        bundle_config(IXI, "tran")
+    with pytest.raises(ConfigError, match="is no bundle: it has no configs folder with train.yaml in it"):
+        bundle_config(tmp_path, "train")

@@ -1,0 +1,330 @@
+import hashlib
+import json
+import logging
+import re
+from collections import OrderedDict
+
+import pytest
+import torch
+from torch import nn
+
+from monai_tl.errors import TransferError
+from monai_tl.transfer.apply import account, transfer
+from monai_tl.transfer.freeze import held_sha256, partly_held
+
+TUMOUR = ["background", "tumour core"]
+IMAGE = torch.randn(2, 1, 6, 6, 6, generator=torch.Generator().manual_seed(0))
+OTHER = torch.randn(2, 1, 6, 6, 6, generator=torch.Generator().manual_seed(1))
+
+
+def equal_stages(one: nn.Module, other: nn.Module) -> set[str]:
+    """Name the stages all of whose values, statistics included, are the same in both."""
+    theirs = other.state_dict()
+    stages = dict.fromkeys((name.split(".")[0] for name in theirs), True)
+    for name, value in one.state_dict().items():
+        stages[name.split(".")[0]] &= torch.equal(value, theirs[name])
+    return {name for name, same in stages.items() if same}
+
+
+@pytest.fixture
+def trained(tiny):
+    """A source whose every value, statistics and counters included, is other than a new network's."""
+    network = tiny(seed=1).train()
+    network(IMAGE)
+    for value in network.state_dict().values():
+        value += 1
+    return network.eval()
+
+
+def test_the_report_tells_the_fate_of_everything(tiny, contract, run_folder, trained):
+    folder = run_folder(trained, contract(), lineage=({"path": "older", "sha256": "0"},))
+    network = tiny(channels=2, seed=2)
+    done = transfer(network, source=folder, contract=contract(modalities=["T1", "T2"], classes=TUMOUR), freeze=2)
+    assert done.network is network
+    norm = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    assert done.report == {
+        "source": {
+            "path": str(folder / "model.pt"),
+            "sha256": hashlib.sha256((folder / "model.pt").read_bytes()).hexdigest(),
+            "lineage": [{"path": "older", "sha256": "0"}],
+            "unused": ["head.weight", "head.bias"],
+        },
+        "contract": {
+            "source": {
+                "modalities": ("T1",),
+                "spacing": (1.0, 1.0, 1.0),
+                "orientation": "RAS",
+                "normalisation": "zscore_volume",
+                "classes": ("background", "hippocampus"),
+            },
+            "target": {
+                "modalities": ("T1", "T2"),
+                "spacing": (1.0, 1.0, 1.0),
+                "orientation": "RAS",
+                "normalisation": "zscore_volume",
+                "classes": ("background", "tumour core"),
+            },
+            "differences": [
+                "modalities: source [T1], target [T1, T2]",
+                "classes: source [background, hippocampus], target [background, tumour core]",
+            ],
+        },
+        "channels": {"T1": "kernels of source T1", "T2": "new: starts at zero"},
+        "norm": "freeze",
+        "input_weight": "first.conv.weight",
+        "stages": {
+            "first": {"state": "frozen, new channels trained", "parameters": 224, "trainable": 216},
+            "body": {"state": "frozen", "parameters": 440, "trainable": 0},
+            "head": {"state": "trained", "parameters": 10, "trainable": 10},
+        },
+        "weights": {
+            "first.conv.weight": "adapted: channels T1,T2 from T1",
+            **{f"first.norm.{name}": "copied" for name in norm},
+            "body.conv.weight": "copied",
+            **{f"body.norm.{name}": "copied" for name in norm},
+            "head.weight": "fresh",
+            "head.bias": "fresh",
+        },
+        "held_sha256": held_sha256(network),
+    }
+    assert json.loads(json.dumps(done.report))["stages"] == done.report["stages"]
+
+
+def test_the_account_is_told_in_lines(tiny, contract, run_folder, trained):
+    folder = run_folder(trained, contract())
+    told = contract(modalities=["T1", "T2"], classes=TUMOUR)
+    report = transfer(tiny(channels=2, seed=2), source=folder, contract=told, freeze=1).report
+    assert account(report).splitlines() == [
+        f"transfer from {folder / 'model.pt'} ({report['source']['sha256'][:12]})",
+        "  modalities: source [T1], target [T1, T2]",
+        "  classes: source [background, hippocampus], target [background, tumour core]",
+        "  first    frozen, new channels trained       216 of       224 parameters train; 1 adapted, 5 copied",
+        "  body     trained              440 of       440 parameters train; 6 copied",
+        "  head     trained               10 of        10 parameters train; 2 fresh",
+        "  first.conv.weight: adapted: channels T1,T2 from T1",
+        "  channel T1: kernels of source T1",
+        "  channel T2: new: starts at zero",
+    ]
+    assert account(json.loads(json.dumps(report))) == account(report)
+
+
+def test_the_account_of_a_control(tiny, contract):
+    report = transfer(tiny(), source=None, contract=contract(), freeze=1).report
+    assert account(report).splitlines() == [
+        "transfer: no source, random weights",
+        "  first    frozen                 0 of       116 parameters train; 6 fresh",
+        "  body     trained              440 of       440 parameters train; 6 fresh",
+        "  head     trained               10 of        10 parameters train; 2 fresh",
+    ]
+
+
+def test_a_stage_without_weights_is_accounted_for(contract, run_folder):
+    def build():
+        return nn.Sequential(OrderedDict(first=nn.Conv3d(1, 2, 1), act=nn.ReLU(), head=nn.Conv3d(2, 2, 1)))
+
+    report = transfer(build(), source=run_folder(build(), contract()), contract=contract(), freeze="act").report
+    assert report["stages"]["act"] == {"state": "frozen", "parameters": 0, "trainable": 0}
+    assert "  act      frozen                 0 of         0 parameters train; no weights" in account(report).splitlines()
+
+
+@pytest.mark.parametrize("location", ["folder", "file"])
+def test_all_is_carried_over_where_the_classes_agree(tiny, contract, run_folder, trained, location):
+    folder = run_folder(trained, contract())
+    network = tiny(seed=2)
+    report = transfer(network, source=folder if location == "folder" else folder / "model.pt", contract=contract()).report
+    assert equal_stages(network, trained) == {"first", "body", "head"}
+    assert set(report["weights"].values()) == {"copied"}
+    assert report["channels"] == {}
+    assert all(p.requires_grad for p in network.parameters())
+
+
+@pytest.mark.parametrize("classes", [["background", "tumour core"], ["hippocampus", "background"], ["a", "b", "c"]])
+def test_the_head_starts_anew_where_the_classes_differ(tiny, contract, run_folder, trained, classes):
+    folder = run_folder(trained, contract())
+    network, before = tiny(classes=len(classes), seed=2), tiny(classes=len(classes), seed=2)
+    transfer(network, source=folder, contract=contract(classes=classes))
+    assert equal_stages(network, before) == {"head"}
+    assert torch.equal(network.first.norm.running_mean, trained.first.norm.running_mean)
+    assert network.first.norm.num_batches_tracked == 2
+
+
+@pytest.mark.parametrize(
+    ("fresh", "renewed"),
+    [
+        ("none", set()),
+        ("", set()),
+        ([], set()),
+        ((), set()),
+        (("body",), {"body"}),
+        (["first", "head"], {"first", "head"}),
+        ("head", {"head"}),
+        ("body, head", {"body", "head"}),
+    ],
+)
+def test_what_is_asked_to_be_fresh_goes_before_the_default(tiny, contract, run_folder, trained, fresh, renewed):
+    network = tiny(seed=2)
+    report = transfer(network, source=run_folder(trained, contract()), contract=contract(classes=TUMOUR), fresh=fresh).report
+    assert equal_stages(network, trained) == {"first", "body", "head"} - renewed
+    assert equal_stages(network, tiny(seed=2)) == renewed
+    assert {name.split(".")[0] for name, fate in report["weights"].items() if fate == "fresh"} == renewed
+
+
+def test_no_source_keeps_the_random_weights_and_freezes_them(tiny, contract):
+    network = tiny(seed=2)
+    report = transfer(network, source=None, contract=contract(), freeze="body").report
+    assert equal_stages(network, tiny(seed=2)) == {"first", "body", "head"}
+    assert report["source"] is None
+    assert set(report["weights"].values()) == {"fresh"}
+    assert [row["state"] for row in report["stages"].values()] == ["frozen", "frozen", "trained"]
+    assert not network.train().body.training
+
+
+def test_new_modalities_enter_a_frozen_stage_and_are_trained(tiny, contract, run_folder, trained):
+    network = tiny(channels=2, seed=2)
+    told = contract(modalities=["T1", "T2"])
+    transfer(network, source=run_folder(trained, contract()), contract=told, freeze=2)
+    network.eval()
+    torch.testing.assert_close(network(torch.cat([IMAGE, OTHER], dim=1)), trained(IMAGE))
+    assert partly_held(network) == {"first.conv.weight"}
+    network(torch.cat([IMAGE, OTHER], dim=1)).square().sum().backward()
+    gradient = network.first.conv.weight.grad
+    assert torch.equal(gradient[:, 0], torch.zeros_like(gradient[:, 0]))
+    assert gradient[:, 1].abs().min() > 0
+
+
+def test_new_modalities_can_start_at_the_mean(tiny, contract, run_folder, trained):
+    network = tiny(channels=2, seed=2)
+    told = contract(modalities=["T1", "T2"])
+    done = transfer(network, source=run_folder(trained, contract()), contract=told, new_channels="mean")
+    torch.testing.assert_close(network.eval()(torch.cat([IMAGE, IMAGE], dim=1)), trained(IMAGE))
+    assert done.report["channels"]["T2"] == "new: starts at mean of T1, scaled by 1/2"
+
+
+@pytest.mark.parametrize("modalities", [["T2", "T1"], ["T2"]])
+def test_known_modalities_in_a_frozen_stage_stay_frozen(tiny, contract, run_folder, modalities):
+    source, network = tiny(channels=2, seed=1), tiny(channels=len(modalities), seed=2)
+    folder = run_folder(source, contract(modalities=["T1", "T2"]))
+    report = transfer(network, source=folder, contract=contract(modalities=modalities), freeze=1).report
+    both = torch.cat([OTHER if name == "T2" else IMAGE for name in modalities], dim=1)
+    theirs = torch.cat([IMAGE if "T1" in modalities else torch.zeros_like(IMAGE), OTHER], dim=1)
+    torch.testing.assert_close(network.eval()(both), source.eval()(theirs))
+    assert report["stages"]["first"]["state"] == "frozen"
+    assert partly_held(network) == set()
+
+
+def test_new_modalities_that_stay_frozen_are_warned_of(tiny, contract, run_folder, trained, caplog):
+    network, told = tiny(channels=3, seed=2), contract(modalities=["T1", "T2", "FLAIR"])
+    folder = run_folder(trained, contract())
+    with caplog.at_level(logging.WARNING):
+        report = transfer(network, source=folder, contract=told, freeze=1, new_channels="frozen").report
+    assert caplog.messages == [
+        "new_channels: frozen holds the zero kernels of T2, FLAIR still: these modalities will never be seen by the network"
+    ]
+    assert report["stages"]["first"] == {"state": "frozen", "parameters": 332, "trainable": 0}
+
+
+@pytest.mark.parametrize("settings", [{"new_channels": "zero", "freeze": 1}, {"new_channels": "frozen", "freeze": 0}])
+def test_nothing_is_warned_of_where_new_modalities_are_trained(tiny, contract, run_folder, trained, caplog, settings):
+    told = contract(modalities=["T1", "T2"])
+    transfer(tiny(channels=2), source=run_folder(trained, contract()), contract=told, **settings)
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"spacing": [2, 2, 2]}, "spacing: source [1.0, 1.0, 1.0], target [2.0, 2.0, 2.0]"),
+        ({"orientation": "LPS"}, "orientation: source RAS, target LPS"),
+        ({"normalisation": "zscore_nonzero"}, "normalisation: source zscore_volume, target zscore_nonzero"),
+    ],
+)
+def test_a_difference_that_harms_stops_unless_accepted(tiny, contract, run_folder, trained, changed, told):
+    folder, network = run_folder(trained, contract()), tiny(seed=2)
+    message = f"source and target differ in what harms a transfer: {told}. Prepare the target's images as the source's were, or"
+    with pytest.raises(TransferError, match=f"^{re.escape(message)} go on all the same with --accept_differences$"):
+        transfer(network, source=folder, contract=contract(**changed))
+    assert equal_stages(network, tiny(seed=2)) == {"first", "body", "head"}
+    report = transfer(network, source=folder, contract=contract(**changed), accept_differences=True).report
+    assert report["contract"]["differences"] == [told]
+    assert f"  {told}" in account(report).splitlines()
+
+
+def test_a_source_of_which_nothing_is_known_stops_unless_accepted(tiny, contract, run_folder, trained):
+    folder, network = run_folder(trained), tiny(seed=2)
+    told = f"source '{folder}' has no metadata.json: its spacing, orientation, normalisation and modalities are unknown"
+    with pytest.raises(TransferError, match=rf"^{re.escape(told)}\. Put it beside the weights, or .* --accept_differences$"):
+        transfer(network, source=folder, contract=contract())
+    report = transfer(network, source=folder, contract=contract(), accept_differences=True).report
+    assert report["contract"] == {**report["contract"], "source": None, "differences": [told]}
+    assert report["source"]["lineage"] == []
+    assert equal_stages(network, trained) == {"first", "body"}  # nobody knows what the head's classes were
+
+
+def other_width(network: nn.Module) -> None:
+    network.body.conv = nn.Conv3d(4, 4, 1, bias=False)
+
+
+UNKNOWN_WORDS = [
+    ({"freeze": 3}, "freeze takes 0–2 or the name of the last frozen stage, not 3"),
+    ({"freeze": "bodi"}, "freeze takes 0–2 or the name of the last frozen stage, not 'bodi'"),
+    ({"norm": "freez"}, "unknown norm 'freez': did you mean 'freeze'? There are: freeze, track"),
+    ({"new_channels": "zeros"}, "unknown new_channels 'zeros': did you mean 'zero'? There are: zero, mean, frozen"),
+    ({"fresh": "haed"}, "fresh: no stage is called 'haed': did you mean 'head'? There are: first, body, head"),
+]
+DOES_NOT_FIT = [
+    ({"freeze": 2, "fresh": ["body"]}, "body would be both fresh and frozen, random for ever; freeze fewer stages, or"),
+    ({"fresh": "first,body,head"}, "nothing would be carried over: every stage is fresh; use --scratch for that"),
+    ({"modalities": ["FLAIR"]}, "no image channel is known: the source has T1, the target FLAIR"),
+    (
+        {"modalities": ["T1", "T2"]},
+        "'first.conv.weight' of the target network is (4, 1, 3, 3, 3), which does not take the 2",
+    ),
+    ({"alter": other_width}, "'body.conv.weight' is (4, 4, 3, 3, 3) in the source and (4, 4, 1, 1, 1) in the target"),
+]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told", "source"),
+    [(*case, True) for case in UNKNOWN_WORDS + DOES_NOT_FIT] + [(*case, False) for case in UNKNOWN_WORDS],
+)
+def test_what_cannot_be_done_leaves_the_network_untouched(tiny, contract, run_folder, trained, settings, told, source):
+    network = tiny(seed=2)
+    settings = dict(settings)
+    settings.pop("alter", lambda network: None)(network)
+    agreed = contract(modalities=settings.pop("modalities", ["T1"]))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with pytest.raises(TransferError, match=f"^{re.escape(told)}") as raised:
+        transfer(network, source=run_folder(trained, contract()) if source else None, contract=agreed, **settings)
+    assert "\n" not in str(raised.value)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert all(p.requires_grad for p in network.parameters())
+    assert all(module.training for module in network.train().modules())
+
+
+def test_a_source_that_is_not_there_leaves_the_network_untouched(tiny, contract, tmp_path):
+    network = tiny(seed=2)
+    with pytest.raises(TransferError, match="does not exist; give a bundle, a run folder"):
+        transfer(network, source=tmp_path / "none", contract=contract(), freeze=2)
+    assert equal_stages(network, tiny(seed=2)) == {"first", "body", "head"}
+    assert all(p.requires_grad for p in network.parameters())
+
+
+class Backwards(nn.Module):
+    """Declares its head before its body, and says in which order data flows."""
+
+    stage_names = ("body", "head")
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.head = nn.Conv3d(4, 2, 1)
+        self.body = nn.Conv3d(channels, 4, 3, padding=1)
+
+
+def test_channels_enter_the_first_stage_whatever_was_declared_first(contract, run_folder):
+    source, network = Backwards(1), Backwards(2)
+    told = contract(modalities=["T1", "T2"])
+    report = transfer(network, source=run_folder(source, contract()), contract=told, freeze=1).report
+    assert report["input_weight"] == "body.weight"
+    assert torch.equal(network.body.weight[:, :1], source.body.weight)
+    assert torch.equal(network.head.weight, source.head.weight)
+    assert next(iter(report["weights"])) == "body.weight"

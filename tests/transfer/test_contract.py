@@ -1,0 +1,141 @@
+import json
+import re
+
+import pytest
+
+from monai_tl.errors import ConfigError, TransferError
+from monai_tl.transfer.contract import Contract, describe, differences, read_contract
+
+
+@pytest.mark.parametrize("channels", [["T1"], ["T2", "FLAIR", "T1"], [f"m{n}" for n in range(12)]])
+def test_what_is_described_is_read_back(contract, metadata, channels):
+    written = contract(modalities=channels, spacing=[1, 1.5, 2.0], normalisation="zscore_nonzero")
+    told = json.loads(json.dumps(describe(metadata, written, [{"path": "a", "sha256": "0"}])))
+    assert read_contract(told, "a run") == written
+    assert told["lineage"] == [{"path": "a", "sha256": "0"}]
+    assert told["name"] == "Something"
+    image = told["network_data_format"]["inputs"]["image"]
+    assert image["dtype"] == "float32"
+    assert image["num_channels"] == len(channels)
+    assert told["network_data_format"]["outputs"]["pred"]["channel_def"] == {"0": "background", "1": "hippocampus"}
+
+
+def test_describing_leaves_the_given_metadata_alone(contract, metadata):
+    before = json.dumps(metadata)
+    describe(metadata, contract())
+    assert json.dumps(metadata) == before
+
+
+def test_lists_and_single_words_become_tuples(contract):
+    made = contract(modalities="T1", spacing=[1, 1, 1])
+    assert made == Contract(("T1",), (1.0, 1.0, 1.0), "RAS", "zscore_volume", ("background", "hippocampus"))
+    assert type(made.spacing[0]) is float
+
+
+def test_differences_name_what_harms_first(contract):
+    theirs = contract(
+        modalities=["T1", "T2"], spacing=[2, 2, 2], orientation="LPS", normalisation="zscore_nonzero", classes=["a", "b"]
+    )
+    found = differences(contract(), theirs)
+    assert [(d.field, d.harmful) for d in found] == [
+        ("spacing", True),
+        ("orientation", True),
+        ("normalisation", True),
+        ("modalities", False),
+        ("classes", False),
+    ]
+    assert [str(d) for d in found] == [
+        "spacing: source [1.0, 1.0, 1.0], target [2.0, 2.0, 2.0]",
+        "orientation: source RAS, target LPS",
+        "normalisation: source zscore_volume, target zscore_nonzero",
+        "modalities: source [T1], target [T1, T2]",
+        "classes: source [background, hippocampus], target [a, b]",
+    ]
+    assert differences(theirs, theirs) == []
+
+
+def test_the_order_of_modalities_is_a_difference(contract):
+    (found,) = differences(contract(modalities=["T1", "T2"]), contract(modalities=["T2", "T1"]))
+    assert str(found) == "modalities: source [T1, T2], target [T2, T1]"
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"normalisation": "zscore"}, "unknown normalisation 'zscore': did you mean 'zscore_volume'? There are: zscore_volume"),
+        ({"spacing": "1.0"}, "spacing takes three lengths in mm above 0, e.g. [1.0, 1.0, 1.0]; got '1.0'"),
+        ({"spacing": "123"}, "spacing takes three lengths in mm above 0, e.g. [1.0, 1.0, 1.0]; got '123'"),
+        ({"spacing": 1.0}, "spacing takes three lengths in mm above 0, e.g. [1.0, 1.0, 1.0]; got 1.0"),
+        ({"spacing": None}, "spacing takes three lengths in mm above 0, e.g. [1.0, 1.0, 1.0]; got None"),
+        ({"spacing": [1.0, 1.0]}, "e.g. [1.0, 1.0, 1.0]; got [1.0, 1.0]"),
+        ({"spacing": [1.0, 0.0, 1.0]}, "got [1.0, 0.0, 1.0]"),
+        ({"spacing": [1.0, "1", 1.0]}, "got [1.0, '1', 1.0]"),
+        ({"spacing": [1.0, 1.0, float("nan")]}, "got [1.0, 1.0, nan]"),
+        ({"orientation": "ras"}, "orientation takes three axis codes, of R/L, A/P and I/S one each, e.g. RAS; got 'ras'"),
+        ({"orientation": "RAL"}, "one each, e.g. RAS; got 'RAL'"),
+        ({"orientation": "RA"}, "one each, e.g. RAS; got 'RA'"),
+        ({"orientation": None}, "one each, e.g. RAS; got None"),
+        ({"modalities": ["T1", "T1"]}, "modalities takes different names, e.g. \"['T1','T2']\"; got ['T1', 'T1']"),
+        ({"modalities": []}, "modalities takes different names, e.g. \"['T1','T2']\"; got []"),
+        ({"classes": ["tumour", "tumour"]}, "classes takes different names"),
+    ],
+)
+def test_a_contract_that_nothing_could_follow_is_refused(contract, changed, told):
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        contract(**changed)
+
+
+@pytest.mark.parametrize("orientation", ["LPS", "SRA", "PIR"])
+def test_any_order_of_axes_is_an_orientation(contract, orientation):
+    assert contract(orientation=orientation).orientation == orientation
+
+
+def test_no_metadata_is_no_contract():
+    assert read_contract(None, "a run") is None
+
+
+def without(metadata, *path):
+    inner = metadata
+    for key in path[:-1]:
+        inner = inner[key]
+    del inner[path[-1]]
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        (("network_data_format",), "('network_data_format' is missing)"),
+        (("network_data_format", "inputs", "image", "channel_def"), "('channel_def' is missing)"),
+        (("preprocessing",), "('preprocessing' is missing)"),
+        (("preprocessing", "spacing"), "missing 1 required positional argument: 'spacing'"),
+    ],
+)
+def test_metadata_that_says_too_little_is_refused(contract, metadata, path, reason):
+    told = describe(metadata, contract())
+    without(told, *path)
+    needed = (
+        "it needs network_data_format (inputs#image#channel_def, outputs#pred#channel_def) and "
+        "preprocessing (spacing, orientation, normalisation)"
+    )
+    with pytest.raises(TransferError, match=r"^the metadata.json of source 'a run' does not tell what") as raised:
+        read_contract(told, "a run")
+    assert reason in str(raised.value)
+    assert str(raised.value).endswith(needed)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("spacing", "1 mm"), ("normalisation", "minmax"), ("orientation", 3), ("colour", "grey")]
+)
+def test_metadata_that_says_something_else_is_refused(contract, metadata, field, value):
+    told = describe(metadata, contract())
+    told["preprocessing"][field] = value
+    with pytest.raises(TransferError, match=rf"^the metadata.json of source 'a run' does not tell .*{field}"):
+        read_contract(told, "a run")
+
+
+@pytest.mark.parametrize("channel_def", [["T1"], None, {}, {"first": "T1"}, "T1", {"0": "T1", "1": "T1"}])
+def test_metadata_whose_channels_are_no_numbered_names_is_refused(contract, metadata, channel_def):
+    told = describe(metadata, contract())
+    told["network_data_format"]["inputs"]["image"]["channel_def"] = channel_def
+    with pytest.raises(TransferError, match=r"^the metadata\.json of source 'a run' does not tell what its weights expect"):
+        read_contract(told, "a run")

@@ -1,0 +1,160 @@
+import re
+
+import pytest
+
+from monai_tl.errors import TransferError
+from monai_tl.network.highres3dnet import HighRes3DNet
+from monai_tl.transfer.plan import input_weight, plan_transfer, stage_of
+
+SHAPES = {
+    "first.conv.weight": (4, 1, 3, 3, 3),
+    "first.norm.weight": (4,),
+    "first.norm.num_batches_tracked": (),
+    "body.conv.weight": (4, 4, 3, 3, 3),
+    "head.weight": (2, 4, 1, 1, 1),
+    "head.bias": (2,),
+}
+
+
+def shapes(**changed):
+    """The same weights, some of another shape (dots written as __), those given None left out."""
+    renamed = {name.replace("__", "."): shape for name, shape in changed.items()}
+    return {name: shape for name, shape in {**SHAPES, **renamed}.items() if shape is not None}
+
+
+@pytest.mark.parametrize("fresh", [(), ("conv_2",), ("conv_0", "res_2"), ("conv_0", "res_1", "res_2", "res_3", "conv_1")])
+@pytest.mark.parametrize("channels", [("T1", "T2"), ("T2", "T1"), ("T1", "T1ce", "T2", "FLAIR")])
+def test_each_weight_has_exactly_one_fate(fresh, channels):
+    source, target = (
+        {name: tuple(value.shape) for name, value in HighRes3DNet(n, 2).state_dict().items()} for n in (2, len(channels))
+    )
+    plan = plan_transfer(source, target, fresh=fresh, source_channels=["T1", "T2"], target_channels=list(channels))
+    assert sorted([*plan.copied, *plan.adapted, *plan.fresh]) == sorted(target)
+    assert {stage_of(name) for name in plan.fresh} == set(fresh)
+    adapts = channels != ("T1", "T2") and "conv_0" not in fresh
+    assert plan.adapted == ({"conv_0.conv.weight": f"channels {','.join(channels)} from T1,T2"} if adapts else {})
+    assert set(plan.unused) == {name for name in source if stage_of(name) in fresh}
+
+
+def test_the_target_decides_the_order():
+    plan = plan_transfer(dict(reversed(SHAPES.items())), SHAPES)
+    assert plan.copied == tuple(SHAPES)
+
+
+def test_a_fresh_stage_may_be_missing_or_of_any_shape():
+    source = shapes(head__weight=None, head__bias=(7,), head__other=(1, 2))
+    plan = plan_transfer(source, SHAPES, fresh=["head"])
+    assert plan.fresh == ("head.weight", "head.bias")
+    assert plan.unused == ("head.bias", "head.other")
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "settings", "told"),
+    [
+        pytest.param(
+            SHAPES,
+            SHAPES,
+            {"fresh": ["haed"]},
+            "fresh: no stage is called 'haed': did you mean 'head'? There are: first, body, head",
+            id="unknown stage",
+        ),
+        pytest.param(
+            {"a.w": (1,), "b.w": (2,), "c.w": (3,), "d.w": (4,)},
+            SHAPES,
+            {},
+            "the source is another architecture: none of the target's 6 weights is in it. The target needs first.conv.weight, "
+            "first.norm.weight, first.norm.num_batches_tracked, … (6 in all); the source has a.w, b.w, c.w, … (4 in all)",
+            id="another architecture",
+        ),
+        pytest.param(
+            shapes(body__conv__weight=None, head__bias=None),
+            SHAPES,
+            {},
+            "2 of 6 weights have no counterpart in the source: body.conv.weight, head.bias. "
+            "Start their stages anew (--fresh body,head) or use another source",
+            id="missing",
+        ),
+        pytest.param(
+            shapes(body__conv__weight=None),
+            SHAPES,
+            {"fresh": ["head"]},
+            "1 of 4 weights have no counterpart in the source: body.conv.weight. "
+            "Start their stages anew (--fresh head,body) or use another source",
+            id="missing, with a fresh head",
+        ),
+        pytest.param(
+            shapes(head__norm__weight=(2,)),
+            SHAPES,
+            {},
+            "the source has 1 weights that the target has no place for: head.norm.weight; it was trained as another network. "
+            "Build the target alike, or start their stages anew (--fresh head)",
+            id="surplus in a stage",
+        ),
+        pytest.param(
+            shapes(aux__weight=(2,)),
+            SHAPES,
+            {},
+            "the source has 1 weights that the target has no place for: aux.weight; it was trained as another network. "
+            "Build the target alike",
+            id="surplus stage",
+        ),
+        pytest.param(
+            shapes(head__weight=(3, 4, 1, 1, 1)),
+            SHAPES,
+            {},
+            "'head.weight' is (3, 4, 1, 1, 1) in the source and (2, 4, 1, 1, 1) in the target; "
+            "start that stage anew with --fresh head",
+            id="other classes",
+        ),
+        pytest.param(
+            shapes(first__conv__weight=(4, 2, 3, 3, 3)),
+            SHAPES,
+            {"target_channels": ["T1"]},
+            "'first.conv.weight' is (4, 2, 3, 3, 3) in the source and (4, 1, 3, 3, 3) in the target; its image channels are "
+            "not known by name: put the source's metadata.json beside it, or start that stage anew with --fresh first",
+            id="unknown channels",
+        ),
+        pytest.param(
+            shapes(first__conv__weight=(8, 2, 3, 3, 3)),
+            SHAPES,
+            {"source_channels": ["T1", "T2"], "target_channels": ["T1"]},
+            "'first.conv.weight' is (8, 2, 3, 3, 3) in the source and (4, 1, 3, 3, 3) in the target; "
+            "start that stage anew with --fresh first",
+            id="other channels, other features",
+        ),
+        pytest.param(
+            SHAPES,
+            SHAPES,
+            {"source_channels": ["T1", "T2"], "target_channels": ["T1"]},
+            "'first.conv.weight' of the source is (4, 1, 3, 3, 3), which does not take the 2 image channels it is said to: "
+            "T1, T2; mend its metadata.json",
+            id="source metadata of another network",
+        ),
+        pytest.param(
+            SHAPES,
+            SHAPES,
+            {"source_channels": ["T1"], "target_channels": ["T1", "T2"]},
+            "'first.conv.weight' of the target network is (4, 1, 3, 3, 3), which does not take the 2 image channels it is said "
+            "to: T1, T2; set in_channels alike",
+            id="target contract of another network",
+        ),
+        pytest.param(
+            SHAPES,
+            SHAPES,
+            {"fresh": ["first", "body", "head"]},
+            "nothing would be carried over: every stage is fresh; use --scratch for that",
+            id="everything fresh",
+        ),
+        pytest.param(
+            {"head.bias": (2,)}, {"head.bias": (2,)}, {}, "the target network has no 3D convolution", id="no convolution"
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(source, target, settings, told):
+    with pytest.raises(TransferError, match=f"^{re.escape(told)}$"):
+        plan_transfer(source, target, **settings)
+
+
+def test_the_first_kernel_takes_the_image():
+    assert input_weight(SHAPES) == "first.conv.weight"
+    assert input_weight({"norm.weight": (4,), "conv.weight": (8, 4, 1, 1, 1)}) == "conv.weight"
