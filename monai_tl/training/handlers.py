@@ -55,14 +55,16 @@ class Record:
 
     def attach(self, trainer: Engine) -> None:
         """Listen to the trainer."""
-        trainer.add_event_handler(Events.STARTED, self.start)
+        trainer.add_event_handler(Events.EPOCH_STARTED, self.start)  # not STARTED: a resumed run is where it was only now
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self.iteration)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self.validated)
         trainer.add_event_handler(Events.COMPLETED, self.close)
         trainer.add_event_handler(Events.EXCEPTION_RAISED, self.failed)
 
     def start(self, trainer: Engine) -> None:
-        """Open the files; rows after the point that training resumes from are dropped."""
+        """Open the files, before the first epoch; rows after the point that training resumes from are dropped."""
+        if self.writer:
+            return
         at = trainer.state.iteration
         self.rows = [row for row in read_metrics(self.run_dir / "metrics.csv") if row["iteration"] <= at]
         self.began = time.monotonic() - (self.rows[-1]["seconds"] if self.rows else 0.0)

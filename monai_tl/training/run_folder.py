@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import logging
 import os
 import platform
@@ -16,6 +17,7 @@ import monai
 import numpy as np
 import torch
 import yaml
+from ignite.engine import Engine
 from monai.bundle import ConfigParser
 from monai.bundle.reference_resolver import ReferenceResolver
 from torch import nn
@@ -35,25 +37,21 @@ logger = logging.getLogger(__name__)
 PATHS = ("bundle_root", "dataset_dir", "datalist", "run_dir", "source", "ckpt")
 
 
-def start_run(
+def check_run(
     run_dir: str,
     *,
     data: Datalist,
-    metadata: Mapping[str, Any],
     contract: Contract,
-    seed: int,
     transfer_report: Mapping[str, Any] | None = None,
     resume: bool = False,
 ) -> None:
-    """Check config and data, then open the run folder; named in ``initialize``, so that no work starts before.
+    """Refuse what cannot be trained, before any work and before anything is written; named first in ``initialize``.
 
     Args:
         run_dir: the run's folder, new or (with ``resume``) one that holds the same run.
         data: cases and splits; those of train and validation are checked.
-        metadata: the bundle's metadata.
-        contract: what the network is trained to expect, stored with the weights.
-        seed: of all that is random.
-        transfer_report: what was carried over, None where nothing was to be.
+        contract: what the network is to be trained to expect.
+        transfer_report: what was carried over, None where nothing was to be; said in a few lines.
         resume: go on with the run that the folder holds, begin where it holds none.
 
     Raises:
@@ -62,26 +60,49 @@ def start_run(
     """
     parser = _running_parser()
     refuse_unknown_ids(dict(parser.get()), Path(parser.get_parsed_content("bundle_root")) / "configs")
-    folder = Path(run_dir)
-    config = _portable(parser)
-    begun = refuse_existing(folder, resume=resume)
-    if begun:
-        _refuse_other_run(folder, config)
+    if refuse_existing(Path(run_dir), resume=resume):
+        _refuse_other_run(Path(run_dir), _portable(parser), data, transfer_report)
     for split in ("train", "validation"):
         cases = data.split(split, contract.modalities)
         for warning in check_cases(cases, contract.modalities, data.foreground, need_foreground=split == "train"):
             logger.warning(warning)
     if transfer_report is not None:
         logger.info(account(dict(transfer_report)))
-    if begun:
+
+
+def open_run(
+    run_dir: str,
+    *,
+    trainer: Engine,
+    data: Datalist,
+    metadata: Mapping[str, Any],
+    contract: Contract,
+    seed: int,
+    transfer_report: Mapping[str, Any] | None = None,
+) -> None:
+    """Make the run folder, whole or not at all, with what explains the run; one that is resumed is left as it is.
+
+    Args:
+        run_dir: the run's folder, which `check_run` has let pass.
+        trainer: ready to run: whatever is wrong with the config has shown by now.
+        data: its hash is noted.
+        metadata: the bundle's metadata.
+        contract: what the network is trained to expect, stored with the weights.
+        seed: of all that is random.
+        transfer_report: what was carried over, None where nothing was to be.
+    """
+    iterations = (trainer.state.max_epochs or 0) * (trainer.state.epoch_length or 0)
+    device = str(trainer.state.device)  # type: ignore[attr-defined]  # MONAI's engines have one
+    logger.info("%s: up to %d iterations on %s", run_dir, iterations, device)
+    folder, config = Path(run_dir), _portable(_running_parser())
+    if (folder / "config.yaml").is_file():
         return
-    lineage = _lineage(transfer_report)
     staging = folder.with_name(f".{folder.name}.{os.getpid()}")
     staging.mkdir(parents=True)
     try:
         (staging / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
-        write_json(staging / "metadata.json", describe(metadata, contract, lineage))
-        write_json(staging / "provenance.json", _provenance(data, seed, str(config.get("device", ""))))
+        write_json(staging / "metadata.json", describe(metadata, contract, _lineage(transfer_report)))
+        write_json(staging / "provenance.json", _provenance(data, seed, device))
         if transfer_report is not None:
             write_json(staging / "transfer_report.json", transfer_report)
         if folder.is_dir():
@@ -138,12 +159,21 @@ def refuse_existing(folder: Path, *, resume: bool) -> bool:
     return True
 
 
-def _refuse_other_run(folder: Path, config: Mapping[str, Any]) -> None:
+def _refuse_other_run(
+    folder: Path, config: Mapping[str, Any], data: Datalist, transfer_report: Mapping[str, Any] | None
+) -> None:
+    """Refuse to go on with a run whose config, datalist or source is not what it was."""
     before = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     changed = [key for key in {**before, **config} if key != "resume" and before.get(key) != config.get(key)]
-    if changed:
-        told = "; ".join(f"{key} was {before.get(key)!r}, is {config.get(key)!r}" for key in changed[:3])
-        raise ConfigError(f"'{folder}' holds a run with another config ({told}); resume it unchanged or choose another folder")
+    told = [f"{key} was {before.get(key)!r}, is {config.get(key)!r}" for key in changed[:3]]
+    if json.loads((folder / "provenance.json").read_text())["datalist_sha256"] != data.sha256():
+        told.append("the datalist has changed")
+    if transfer_report is not None:
+        stored = json.loads((folder / "transfer_report.json").read_text())
+        if stored["held_sha256"] != transfer_report["held_sha256"] or stored["weights"] != transfer_report["weights"]:
+            told.append("the source's weights have changed")
+    if told:
+        raise ConfigError(f"'{folder}' holds another run ({'; '.join(told)}); resume it unchanged or choose another folder")
 
 
 def refuse_unknown_ids(config: Mapping[str, Any], configs: Path) -> None:
@@ -178,7 +208,7 @@ def _running_parser() -> ConfigParser:
         candidate = frame.frame.f_locals.get("self")
         if isinstance(candidate, ConfigParser):
             return candidate
-    raise RuntimeError("start_run is to be called from a bundle config's initialize")
+    raise RuntimeError("check_run is to be called from a bundle config's initialize")
 
 
 def _portable(parser: ConfigParser) -> dict[str, Any]:

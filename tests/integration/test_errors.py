@@ -7,6 +7,7 @@ import json
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -109,15 +110,15 @@ def test_data_that_are_not_there(transfer, phantoms, tmp_path):
     for case in content["cases"]:
         case["T1"] = case["T1"].replace("_t1.", "_t9.")
     (tmp_path / "datalist.json").write_text(json.dumps(content))
-    refused(*transfer(datalist=tmp_path / "datalist.json"), "_t9.nii.gz", "no such file")
+    refused(*transfer(datalist=tmp_path / "datalist.json"), "_t9.nii.gz", "T1 does not exist")
 
 
 @pytest.mark.parametrize(
     ("spoil", "text"),
     [
-        (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), "T1 cannot be read"),
+        (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), "T1 is not readable"),
         (lambda path: replace(path, lambda volume: volume[..., None].repeat(2, -1)), "3D"),
-        (lambda path: replace(path, lambda volume: volume[:-1]), "grid"),
+        (lambda path: replace(path, lambda volume: volume[:-1]), "T1 31×32×32; resample one to the other"),
         (lambda path: replace(path, lambda volume: np.where(volume == volume.max(), np.nan, volume)), "finite"),
     ],
     ids=["truncated", "4D", "other grid", "NaN"],
@@ -130,7 +131,7 @@ def test_scans_that_cannot_be_trained_on(transfer, phantoms, tmp_path, spoil, te
             case[role] = str(phantoms / "brats" / case[role])
         if case["subject"] == subject:
             spoiled = tmp_path / "spoiled.nii.gz"
-            spoiled.write_bytes(open(case["T1"], "rb").read())
+            spoiled.write_bytes(Path(case["T1"]).read_bytes())
             spoil(spoiled)
             case["T1"] = str(spoiled)
     (tmp_path / "datalist.json").write_text(json.dumps(content))
