@@ -14,7 +14,7 @@ from monai_tl.network.highres3dnet import HighRes3DNet
 from monai_tl.network.stages import format_stage_table, stage_table
 from monai_tl.study.compare import compare as compare_runs
 from monai_tl.study.compare import format_comparison
-from monai_tl.training.launch import bundle_config, read_run_config, run_configs
+from monai_tl.training.launch import bundle_config, default_of, read_run_config, run_configs
 from monai_tl.training.run_folder import refuse_existing
 
 RATIOS = "0.7,0.15,0.15"  # of train, validation, test
@@ -31,6 +31,7 @@ def datalist_ixi(
     root: str,
     modalities: str = "T1,T2",
     foreground: str = "17,53",
+    labels: str = "",
     incomplete: str = "refuse",
     split: str = RATIOS,
     train: str = "train",
@@ -41,7 +42,7 @@ def datalist_ixi(
     """Write the datalist of an IXI folder: --root DIR [--split 0.7,0.15,0.15 or lists.json] [--seed 0] [--output FILE]."""
     cases = ixi.find_cases(Path(root), names(modalities), incomplete=incomplete)
     splits, rule = _splits(cases, split, train, absent, seed)
-    _write(cases, modalities, foreground, splits, rule, Path(output or Path(root) / "datalist.json"))
+    _write(cases, modalities, (foreground, labels), splits, rule, Path(output or Path(root) / "datalist.json"))
 
 
 def datalist_brats(
@@ -49,6 +50,7 @@ def datalist_brats(
     root: str,
     modalities: str = "T1,T2",
     foreground: str = "1,4",
+    labels: str = "1,2,4",
     incomplete: str = "refuse",
     split: str = RATIOS,
     train: str = "train",
@@ -59,7 +61,7 @@ def datalist_brats(
     """Write the datalist of a BraTS folder; --split bundles/brats_tumour_core/splits/study.json --train S4 for the study's."""
     cases = brats.find_cases(Path(root), names(modalities), incomplete=incomplete)
     splits, rule = _splits(cases, split, train, absent, seed)
-    _write(cases, modalities, foreground, splits, rule, Path(output or Path(root) / "datalist.json"))
+    _write(cases, modalities, (foreground, labels), splits, rule, Path(output or Path(root) / "datalist.json"))
 
 
 def datalist_files(
@@ -67,6 +69,7 @@ def datalist_files(
     output: str,
     label: str,
     foreground: str,
+    labels: str = "",
     incomplete: str = "refuse",
     split: str = RATIOS,
     train: str = "train",
@@ -82,7 +85,7 @@ def datalist_files(
         raise ConfigError("no modality: give one pattern each, e.g. --T1 't1/{subject}_T1.nii.gz'")
     cases = files.find_cases({**patterns, "label": label}, incomplete=incomplete)
     splits, rule = _splits(cases, split, train, absent, seed)
-    _write(cases, ",".join(patterns), foreground, splits, rule, Path(output))
+    _write(cases, ",".join(patterns), (foreground, labels), splits, rule, Path(output))
 
 
 def stages(*, in_channels: int = 2, out_channels: int = 2, head_norm: bool = False) -> None:
@@ -112,13 +115,12 @@ def transfer(
             "--scratch trains every stage: leave --freeze and --random_prefix away (or use --random_prefix alone)"
         )
     configs = [bundle_config(target, name) for name in ("train", "transfer", *([overlay] if overlay else []))]
-    settings = {"source": None if scratch or random_prefix else source, "bundle_root": target, **overrides}
-    if scratch or freeze is not None:
-        settings["freeze"] = 0 if scratch else freeze
-    arm = "scratch" if scratch else f"{'random' if random_prefix else 'freeze'}_{settings.get('freeze', 2)}"
+    frozen = 0 if scratch else default_of(configs, "freeze") if freeze is None else freeze
+    arm = "scratch" if scratch else f"{'random' if random_prefix else 'freeze'}_{frozen}"
     run_dir = output or f"runs/{Path(target).resolve().name}_{arm}"
+    settings = {"source": None if scratch or random_prefix else source, "freeze": frozen, "bundle_root": target}
     refuse_existing(Path(run_dir), resume=bool(overrides.get("resume", False)))
-    run_configs(configs, {**settings, "run_dir": run_dir})
+    run_configs(configs, {**settings, **overrides, "run_dir": run_dir})
     print(f"next: monai_tl evaluate --run {run_dir} --split test")
 
 
@@ -154,10 +156,19 @@ def _splits(cases: files.Cases, split: str, train: str, absent: str, seed: int) 
     return random_splits(subjects, ratios, seed), {"ratios": list(ratios), "seed": seed}
 
 
-def _write(cases: files.Cases, modalities: str, foreground: str, splits: Splits, rule: dict[str, Any], path: Path) -> None:
-    values = [int(value) for value in numbers(foreground, "--foreground")]
-    left_out = cases.left_out | splits.left_out
-    wanted = names(modalities)
-    datalist = make_datalist(cases, modalities=wanted, foreground=values, splits=splits, split_rule=rule, left_out=left_out)
+def _write(
+    cases: files.Cases, modalities: str, values: tuple[str, str], splits: Splits, rule: dict[str, Any], path: Path
+) -> None:
+    """Write a datalist; ``values`` are the labels that are foreground, and all that occur ("": any)."""
+    foreground, labels = ([int(value) for value in numbers(text, "label values")] for text in values)
+    datalist = make_datalist(
+        cases,
+        modalities=names(modalities),
+        foreground=foreground,
+        labels=labels or None,
+        splits=splits,
+        split_rule=rule,
+        left_out=cases.left_out | splits.left_out,
+    )
     told = ", ".join(f"{len(subjects)} {name}" for name, subjects in splits.items())
-    print(f"{write_datalist(path, datalist)}: {len(cases)} cases ({told}), {len(left_out)} left out")
+    print(f"{write_datalist(path, datalist)}: {len(cases)} cases ({told}), {len(datalist.left_out)} left out")

@@ -43,6 +43,7 @@ class Datalist:
         path: the file it stands in; ``None`` before it is written.
         modalities: images that every case has, by name.
         foreground: label values that count as foreground.
+        labels: all values that a label may hold besides 0; ``None`` allows any integer.
         cases: in order of subject id, each with absolute paths.
         splits: of ``train, validation, test``, those that hold a subject; a case may be in none.
         left_out: subject -> why it was left out.
@@ -53,6 +54,7 @@ class Datalist:
     foreground: tuple[int, ...]
     cases: tuple[Case, ...]
     splits: dict[str, tuple[str, ...]]
+    labels: tuple[int, ...] | None = None
     left_out: dict[str, str] = field(default_factory=dict)
     split_rule: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
@@ -89,6 +91,7 @@ def make_datalist(
     modalities: Sequence[str],
     foreground: Sequence[int],
     splits: Mapping[str, Sequence[str]],
+    labels: Sequence[int] | None = None,
     split_rule: Mapping[str, Any] | None = None,
     left_out: Mapping[str, str] | None = None,
 ) -> Datalist:
@@ -102,6 +105,8 @@ def make_datalist(
         raise ConfigError(f"modalities takes different names, e.g. T1,T2; got {list(modalities)}")
     if not foreground or any(not isinstance(value, int) or value <= 0 for value in foreground):
         raise ConfigError(f"foreground takes label values above 0, e.g. 17,53; got {list(foreground)}")
+    if labels is not None and not set(foreground) <= set(labels):
+        raise ConfigError(f"foreground {list(foreground)} is not among the labels {list(labels)}; name every value that occurs")
     _refuse_twice("cases", [case["subject"] for case in cases])
     needed = ("subject", *modalities, "label")
     lacking = [f"{case['subject']} lacks {key}" for case in cases for key in needed if key not in case]
@@ -114,6 +119,7 @@ def make_datalist(
         foreground=tuple(foreground),
         cases=tuple(sorted(kept, key=lambda case: case["subject"])),
         splits={name: tuple(splits[name]) for name in SPLITS if name in splits},
+        labels=None if labels is None else tuple(labels),
         left_out=dict(left_out or {}),
         split_rule=dict(split_rule or {}),
     )
@@ -160,7 +166,8 @@ def read_datalist(path: Path) -> Datalist:
     if {name: _hash(subjects) for name, subjects in splits.items()} != content["sha256"]:
         raise DataError(f"{path}: the splits do not match their sha256, so they were changed by hand; {remedy}")
     here = [{**{key: str(path.parent / case[key]) for key in case}, "subject": case["subject"]} for case in cases]
-    rest: dict[str, Any] = {key: content.get(key) for key in ("modalities", "foreground", "split_rule", "left_out")}
+    keys = ("modalities", "foreground", "labels", "split_rule", "left_out")
+    rest: dict[str, Any] = {key: content.get(key) for key in keys}
     try:
         made = make_datalist(here, splits=splits, **rest)
     except ValueError as error:
@@ -263,6 +270,7 @@ def _content(datalist: Datalist, folder: Path) -> dict[str, Any]:
         "format": FORMAT,
         "modalities": list(datalist.modalities),
         "foreground": list(datalist.foreground),
+        "labels": None if datalist.labels is None else list(datalist.labels),
         "splits": {name: list(subjects) for name, subjects in datalist.splits.items()},
         "sha256": {name: _hash(subjects) for name, subjects in datalist.splits.items()},
         "split_rule": datalist.split_rule,

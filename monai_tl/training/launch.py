@@ -28,6 +28,13 @@ def bundle_config(bundle: str | Path, name: str) -> Path:
     return path
 
 
+def default_of(files: Sequence[Path], key: str) -> Any:
+    """Give the value of an id after merging configs in order, as it stands there."""
+    parser = ConfigParser()
+    parser.read_config([str(file) for file in files])
+    return parser[key]
+
+
 def run_configs(files: Sequence[Path], overrides: Mapping[str, Any]) -> None:
     """Merge configs in order, set ids to other values, and run the result from ``initialize`` to ``finalize``.
 

@@ -63,9 +63,7 @@ def check_run(
     if refuse_existing(Path(run_dir), resume=resume):
         _refuse_other_run(Path(run_dir), _portable(parser), data, transfer_report)
     for split in ("train", "validation"):
-        cases = data.split(split, contract.modalities)
-        for warning in check_cases(cases, contract.modalities, data.foreground, need_foreground=split == "train"):
-            logger.warning(warning)
+        check_split(data, split, contract.modalities, need_foreground=split == "train")
     if transfer_report is not None:
         logger.info(account(dict(transfer_report)))
 
@@ -113,14 +111,14 @@ def open_run(
         raise
 
 
-def check_split(data: Datalist, split: str, modalities: Sequence[str]) -> None:
-    """Check the cases of a split before anything is predicted; named in ``initialize`` of evaluation and inference.
+def check_split(data: Datalist, split: str, modalities: Sequence[str], *, need_foreground: bool = False) -> None:
+    """Check the cases of a split before anything is done with them; named in ``initialize`` of evaluation and inference.
 
     Raises:
-        DataError: for cases that cannot be read as they should.
+        DataError: for cases that cannot be read as they should, or, where it is needed, hold no foreground.
     """
     cases = data.split(split, modalities)
-    for warning in check_cases(cases, modalities, data.foreground, need_foreground=False):
+    for warning in check_cases(cases, modalities, data.foreground, need_foreground=need_foreground, known_labels=data.labels):
         logger.warning(warning)
 
 

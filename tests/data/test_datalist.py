@@ -262,3 +262,12 @@ def test_the_study_s_subjects_ship_with_the_source_bundle():
     assert (len(lists["used"]), len(removed)) == (434, 66)
     assert not set(lists["used"]) & set(removed)
     assert max(removed.values()) < 0.8
+
+
+def test_labels_that_may_occur_are_kept_and_hold_the_foreground(tmp_path):
+    cases = [{"subject": name, "T1": str(tmp_path / name), "label": str(tmp_path / f"{name}_seg")} for name in "ab"]
+    made = make_datalist(cases, modalities=["T1"], foreground=[1, 4], labels=[1, 2, 4], splits={"train": ["a"]})
+    assert read_datalist(write_datalist(tmp_path / "datalist.json", made)).labels == (1, 2, 4)
+    assert make_datalist(cases, modalities=["T1"], foreground=[1, 4], splits={"train": ["a"]}).labels is None
+    with pytest.raises(ConfigError, match=r"foreground \[1, 3\] is not among the labels \[1, 2, 4\]"):
+        make_datalist(cases, modalities=["T1"], foreground=[1, 3], labels=[1, 2, 4], splits={"train": ["a"]})

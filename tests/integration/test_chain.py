@@ -13,6 +13,7 @@ import torch
 
 from monai_tl.data.datalist import read_datalist
 from monai_tl.inference.scores import read_scores
+from monai_tl.training.launch import bundle_config, run_configs
 from tests.conftest import BRATS, IXI, TINY
 
 
@@ -125,8 +126,6 @@ def test_scratch_and_comparison(fine_tuned, tiny_flags, tmp_path, verb):
 
 def test_a_new_modality_is_learned_inside_a_frozen_stage(source, phantoms, tiny_flags, tmp_path, verb):
     """T1 source, T1 and T2 target: conv_0's kernels of T1 stay bit for bit, those of T2 leave zero."""
-    from monai_tl.training.launch import bundle_config, run_configs
-
     t1 = tmp_path / "t1"
     settings = {"bundle_root": str(IXI), "dataset_dir": str(phantoms / "ixi"), "run_dir": str(t1), "modalities": ["T1"], **TINY}
     run_configs([bundle_config(IXI, "train")], settings)
@@ -140,8 +139,6 @@ def test_a_new_modality_is_learned_inside_a_frozen_stage(source, phantoms, tiny_
 
 
 def test_inference_writes_each_case_on_its_own_grid(source, phantoms, tmp_path):
-    from monai_tl.training.launch import bundle_config, run_configs
-
     settings = {"bundle_root": str(IXI), "dataset_dir": str(phantoms / "ixi"), "ckpt": str(source / "model.pt")}
     run_configs([bundle_config(IXI, "inference")], {**settings, "output_dir": str(tmp_path)})
     for case in read_datalist(phantoms / "ixi" / "datalist.json").split("test"):
@@ -151,3 +148,31 @@ def test_inference_writes_each_case_on_its_own_grid(source, phantoms, tmp_path):
         assert predicted.shape == image.shape
         assert np.allclose(predicted.affine, image.affine, atol=1e-4)
         assert set(np.unique(np.asanyarray(predicted.dataobj))) <= {0, 1}
+
+
+def test_the_studys_settings_run_as_told(phantoms, tiny_flags, tmp_path, verb):
+    """thesis.yaml: the head is carried over, statistics of frozen stages move, their weights do not."""
+    source = tmp_path / "thesis"
+    settings = {"bundle_root": str(IXI), "dataset_dir": str(phantoms / "ixi"), "run_dir": str(source), **TINY}
+    run_configs([bundle_config(IXI, name) for name in ("train", "thesis")], settings)
+    flags = [source if flag == "--source" else text for flag, text in zip(["", *tiny_flags], tiny_flags, strict=False)]
+    answer = verb("transfer", *flags, "--overlay", "thesis", "--freeze", "2", "--output", tmp_path / "run")
+    assert answer.code == 0, answer.err
+    report = json.loads((tmp_path / "run" / "transfer_report.json").read_text())
+    assert set(report["weights"].values()) == {"copied"}
+    before, after = weights(source), weights(tmp_path / "run", "last.pt")
+    for name in before:
+        moved = not torch.equal(before[name], after[name])
+        frozen = name.split(".")[0] in ("conv_0", "res_1")
+        assert moved == (not frozen or "running" in name or "num_batches" in name), name
+
+
+def test_controls_say_what_they_are(tiny_flags, tmp_path, verb):
+    """The frozen random prefix keeps its initial weights; the default output is named after the arm."""
+    flags = [text for name, text in zip(["", *tiny_flags], tiny_flags, strict=False) if "--source" not in (name, text)]
+    answer = verb("transfer", *flags, "--random_prefix", "--freeze", "res_1", "--output", tmp_path / "random")
+    assert answer.code == 0, answer.err
+    assert "transfer: no source, random weights" in answer.out
+    report = json.loads((tmp_path / "random" / "transfer_report.json").read_text())
+    assert set(report["weights"].values()) == {"fresh"}
+    assert [name for name, row in report["stages"].items() if row["state"] == "frozen"] == ["conv_0", "res_1"]
