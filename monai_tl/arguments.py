@@ -68,6 +68,7 @@ def checked(verb: Verb, arguments: Sequence[str]) -> list[str]:
         seen.add(name)
         if not equals:
             value = given.pop(0) if given and not given[0].startswith("--") else "True"
+        value = value.capitalize() if value in ("true", "false") else value  # as YAML and shells write them
         passed.append(f"--{name}={value!r}" if "str" in str(parameter.annotation) else f"--{name}={value}")
     missing = [name for name, p in flags.items() if p.default is p.empty and name not in seen]
     if missing:

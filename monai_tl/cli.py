@@ -14,6 +14,7 @@ from monai_tl.network.highres3dnet import HighRes3DNet
 from monai_tl.network.stages import format_stage_table, stage_table
 from monai_tl.study.compare import compare as compare_runs
 from monai_tl.study.compare import format_comparison
+from monai_tl.training.checkpoint import is_true
 from monai_tl.training.launch import bundle_config, default_of, read_run_config, run_configs
 from monai_tl.training.run_folder import refuse_existing
 
@@ -119,7 +120,7 @@ def transfer(
     arm = "scratch" if scratch else f"{'random' if random_prefix else 'freeze'}_{frozen}"
     run_dir = output or f"runs/{Path(target).resolve().name}_{arm}"
     settings = {"source": None if scratch or random_prefix else source, "freeze": frozen, "bundle_root": target}
-    refuse_existing(Path(run_dir), resume=bool(overrides.get("resume", False)))
+    refuse_existing(Path(run_dir), resume=is_true(overrides.get("resume", False)))
     run_configs(configs, {**settings, **overrides, "run_dir": run_dir})
     print(f"next: monai_tl evaluate --run {run_dir} --split test")
 

@@ -41,6 +41,7 @@ def test_text_stays_text_and_numbers_become_numbers():
     assert call("paint", "--colour=1e4", "--lr=0.5", "--list=[1,2]") == ("1e4", 1, {"lr": 0.5, "list": [1, 2]})
     assert call("paper", "fold", "01", "no", "--sharp") == (("01", "no"), True)
     assert call("strict", "--size", "-3") == -3
+    assert call("paint", "--colour", "red", "--dry", "false", "--wet", "true")[2] == {"dry": False, "wet": True}
 
 
 @pytest.mark.parametrize(

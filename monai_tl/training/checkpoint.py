@@ -21,6 +21,18 @@ logger = logging.getLogger(__name__)
 BEST, LAST = "model.pt", "last.pt"
 
 
+def is_true(value: bool | str) -> bool:
+    """Read a yes or no as YAML and Python write it: ``monai.bundle`` hands ``--resume true`` on as text.
+
+    Raises:
+        ConfigError: if it is neither.
+    """
+    known = {"true": True, "false": False}
+    if str(value).lower() not in known:
+        raise ConfigError(f"resume takes true or false; got {value!r}")
+    return known[str(value).lower()]
+
+
 class KeepState:
     """Handler for the trainer, after the one that validates: ``model.pt`` (best), ``last.pt`` (resume), early stopping.
 
@@ -44,13 +56,13 @@ class KeepState:
         evaluator: Engine,
         key_metric: str = "val_dice",
         patience: int = 0,
-        resume: bool = False,
+        resume: bool | str = False,
     ) -> None:
         """Keep the parts; nothing is read or written yet."""
         self.run_dir = Path(run_dir)
         self.parts: dict[str, Any] = {"network": network, "optimizer": optimizer, "scheduler": scheduler}
         self.evaluator, self.key_metric = evaluator, key_metric
-        self.patience, self.resume = patience, resume
+        self.patience, self.resume = patience, is_true(resume)
         self.best: dict[str, Any] = {"value": None, "iteration": 0}
         self.stopping: EarlyStopping | None = None
         self.stopped = False

@@ -27,7 +27,7 @@ from monai_tl.data.checks import check_cases
 from monai_tl.data.datalist import Datalist
 from monai_tl.errors import ConfigError, did_you_mean
 from monai_tl.files import write_json
-from monai_tl.training.checkpoint import BEST, LAST
+from monai_tl.training.checkpoint import BEST, LAST, is_true
 from monai_tl.transfer.apply import account
 from monai_tl.transfer.contract import Contract, describe
 from monai_tl.transfer.freeze import held_sha256
@@ -43,7 +43,7 @@ def check_run(
     data: Datalist,
     contract: Contract,
     transfer_report: Mapping[str, Any] | None = None,
-    resume: bool = False,
+    resume: bool | str = False,
 ) -> None:
     """Refuse what cannot be trained, before any work and before anything is written; named first in ``initialize``.
 
@@ -59,8 +59,10 @@ def check_run(
         DataError: for cases that cannot be trained on.
     """
     parser = _running_parser()
-    refuse_unknown_ids(dict(parser.get()), Path(parser.get_parsed_content("bundle_root")) / "configs")
-    if refuse_existing(Path(run_dir), resume=resume):
+    config = dict(parser.get())
+    refuse_unknown_ids(config, Path(parser.get_parsed_content("bundle_root")) / "configs")
+    refuse_text_for_truth(config)
+    if refuse_existing(Path(run_dir), resume=is_true(resume)):
         _refuse_other_run(Path(run_dir), _portable(parser), data, transfer_report)
     for split in ("train", "validation"):
         check_split(data, split, contract.modalities, need_foreground=split == "train")
@@ -188,6 +190,17 @@ def refuse_unknown_ids(config: Mapping[str, Any], configs: Path) -> None:
     for key in config:
         if key not in known and key != "_meta_" and key not in _references(config):
             raise ConfigError(f"no config of this bundle has an id '{key}': {did_you_mean(key, sorted(known))}")
+
+
+def refuse_text_for_truth(config: Mapping[str, Any]) -> None:
+    """Refuse ``--head_norm false`` through ``monai.bundle``, which makes it a text, and every text is true.
+
+    Raises:
+        ConfigError: with what to write.
+    """
+    for key, value in config.items():
+        if key != "resume" and isinstance(value, str) and value.lower() in ("true", "false"):
+            raise ConfigError(f"{key} is the text '{value}', not a truth value; write {value.capitalize()}")
 
 
 def _references(config: Any) -> set[str]:

@@ -266,8 +266,8 @@ def test_the_study_s_subjects_ship_with_the_source_bundle():
 
 def test_labels_that_may_occur_are_kept_and_hold_the_foreground(tmp_path):
     cases = [{"subject": name, "T1": str(tmp_path / name), "label": str(tmp_path / f"{name}_seg")} for name in "ab"]
-    made = make_datalist(cases, modalities=["T1"], foreground=[1, 4], labels=[1, 2, 4], splits={"train": ["a"]})
-    assert read_datalist(write_datalist(tmp_path / "datalist.json", made)).labels == (1, 2, 4)
-    assert make_datalist(cases, modalities=["T1"], foreground=[1, 4], splits={"train": ["a"]}).labels is None
+    made = dl.make_datalist(cases, modalities=["T1"], foreground=[1, 4], labels=[1, 2, 4], splits={"train": ["a"]})
+    assert dl.read_datalist(dl.write_datalist(tmp_path / "datalist.json", made)).labels == (1, 2, 4)
+    assert dl.make_datalist(cases, modalities=["T1"], foreground=[1, 4], splits={"train": ["a"]}).labels is None
     with pytest.raises(ConfigError, match=r"foreground \[1, 3\] is not among the labels \[1, 2, 4\]"):
-        make_datalist(cases, modalities=["T1"], foreground=[1, 3], labels=[1, 2, 4], splits={"train": ["a"]})
+        dl.make_datalist(cases, modalities=["T1"], foreground=[1, 3], labels=[1, 2, 4], splits={"train": ["a"]})

@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from monai_tl.errors import ConfigError
+from monai_tl.training.checkpoint import is_true
 from monai_tl.training.launch import bundle_config, read_run_config
-from monai_tl.training.run_folder import refuse_existing, refuse_unknown_ids
+from monai_tl.training.run_folder import refuse_existing, refuse_text_for_truth, refuse_unknown_ids
 from tests.conftest import IXI
 
 
@@ -32,6 +33,15 @@ def test_an_id_that_no_config_has_is_refused_with_the_nearest():
     refuse_unknown_ids({**config, "mine": 3, "loss": "$@mine"}, IXI / "configs")  # new, but read
     with pytest.raises(ConfigError, match="no config of this bundle has an id 'learning_rat': did you mean 'learning_rate'"):
         refuse_unknown_ids({**config, "learning_rat": 3}, IXI / "configs")
+
+
+def test_a_truth_value_that_came_as_text_is_refused():
+    refuse_text_for_truth({"head_norm": False, "resume": "true", "precision": "auto"})
+    with pytest.raises(ConfigError, match="head_norm is the text 'false', not a truth value; write False"):
+        refuse_text_for_truth({"head_norm": "false"})
+    assert (is_true("true"), is_true("False"), is_true(True)) == (True, False, True)
+    with pytest.raises(ConfigError, match="resume takes true or false; got 'yes'"):
+        is_true("yes")
 
 
 def test_a_run_folder_tells_what_was_done(source, phantoms):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from monai.data import CacheDataset
+from monai.data import CacheDataset, MetaTensor
 from monai.transforms import ClassesToIndicesd, Compose, RandAffined, RandCropByLabelClassesd
 
 from monai_tl.errors import ConfigError
@@ -26,7 +26,7 @@ def cases(count=3, size=20):
         label = torch.zeros(1, size, size, size)
         label[:, 8:11, 8:11, 8:11] = 1
         image = torch.as_tensor(random.normal(number, 0.1, (1, size, size, size)), dtype=torch.float32)
-        data.append({"image": image, "label": label})
+        data.append({"image": MetaTensor(image), "label": MetaTensor(label)})
     return CacheDataset(data, ClassesToIndicesd("label", num_classes=2), copy_cache=False, progress=False)
 
 
