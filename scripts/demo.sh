@@ -4,25 +4,28 @@
 set -euo pipefail
 source "$(dirname "$0")/environment.sh"
 data=data/phantom
-budget=(--window "[32,32,32]" --validate_every 25 --resume true)
+subjects=${DEMO_SUBJECTS:-20} size=${DEMO_SIZE:-64} window=${DEMO_WINDOW:-24}
+source_iterations=${DEMO_SOURCE_ITERATIONS:-360} target_iterations=${DEMO_TARGET_ITERATIONS:-100}
+shared=(--window "[$window,$window,$window]" --patience 0 --resume true)
 
-step() { printf '\n== %s\n' "$*"; }
+step() { printf '\n== %s (%d:%02d)\n' "$*" $((SECONDS / 60)) $((SECONDS % 60)); }
 
-step "1/6 phantom heads: 24 in the layout of IXI, 24 in the layout of BraTS"
-[ -d "$data" ] || monai_tl phantom --output "$data" --subjects 24 --size 64 --seed 0
-monai_tl datalist ixi --root "$data/ixi" --split 0.6,0.15,0.25
-monai_tl datalist brats --root "$data/brats" --split 0.4,0.2,0.4
+step "1/6 phantom heads: $subjects in the layout of IXI, $subjects in the layout of BraTS"
+[ -d "$data" ] || monai_tl phantom --output "$data" --subjects "$subjects" --size "$size" --seed 0
+monai_tl datalist ixi --root "$data/ixi" --split 0.65,0.1,0.25
+monai_tl datalist brats --root "$data/brats" --split 0.55,0.1,0.35
 
 step "2/6 source: the hippocampus"
 python -W ignore -m monai.bundle run --config_file bundles/ixi_hippocampus/configs/train.yaml --bundle_root bundles/ixi_hippocampus \
-  --iterations 200 "${budget[@]}"
+  --iterations "$source_iterations" --validate_every $((source_iterations / 2)) "${shared[@]}"
 monai_tl evaluate --run bundles/ixi_hippocampus/models --split test
 
 step "3/6 target: the tumour core from the hippocampus weights, conv_0 and res_1 held still"
-monai_tl transfer --freeze 2 --output runs/demo_transfer --iterations 100 "${budget[@]}"
+budget=(--iterations "$target_iterations" --validate_every $((target_iterations / 2)) "${shared[@]}")
+monai_tl transfer --freeze 2 --output runs/demo_transfer "${budget[@]}"
 
 step "4/6 target: the same from scratch"
-monai_tl transfer --scratch --output runs/demo_scratch --iterations 100 "${budget[@]}"
+monai_tl transfer --scratch --output runs/demo_scratch "${budget[@]}"
 
 step "5/6 scores on unseen cases, each on its own grid"
 monai_tl evaluate --run runs/demo_scratch --split test
@@ -30,4 +33,4 @@ monai_tl evaluate --run runs/demo_transfer --split test
 
 step "6/6 comparison"
 monai_tl compare runs/demo_scratch runs/demo_transfer
-printf '\nLearning curves: tensorboard --logdir runs (in .venv/bin). Next: monai_tl transfer --freeze 2\n'
+printf '\nLearning curves: .venv/bin/tensorboard --logdir runs. Next: source .venv/bin/activate; monai_tl transfer --freeze 2\n'

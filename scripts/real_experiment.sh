@@ -24,7 +24,7 @@ python -W ignore -m monai.bundle run --config_file bundles/ixi_hippocampus/confi
   --batch_size 3 "${two_mm[@]}"
 monai_tl evaluate --run "$output/source" --split test
 
-target=(--datalist "$output/brats.json" --iterations 300 --validate_every 50 --batch_size 3 "${two_mm[@]}")
+target=(--datalist "$output/brats.json" --iterations 200 --validate_every 100 --batch_size 3 "${two_mm[@]}")
 step "3/5 target: the tumour core from T1 and T2, conv_0 and res_1 held still (T2's new kernels are trained)"
 monai_tl transfer --source "$output/source" --freeze 2 --output "$output/freeze_2" "${target[@]}"
 monai_tl evaluate --run "$output/freeze_2" --split validation

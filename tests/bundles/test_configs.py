@@ -116,8 +116,9 @@ def test_metadata_tells_what_train_yaml_does(bundle):
 def test_inference_sees_images_as_training_does(bundle):
     train, inference, evaluate = read(bundle, "train"), read(bundle, "inference"), read(bundle, "evaluate")
     shared = ("network_def", "image_transforms", "modalities", "classes", "spacing", "orientation", "normalisation")
-    shared += ("head_norm", "inference_window", "inference_overlap", "device", "precision", "datalist", "dataset_dir", "data")
+    shared += ("head_norm", "inference_overlap", "device", "precision", "datalist", "dataset_dir", "data")
     assert {key: inference[key] for key in shared} == {key: train[key] for key in shared}
+    assert (train["inference_window"], inference["inference_window"]) == ("@window", train["window"])
     assert inference["inferer"] == train["validate"]["inferer"]
     image_only = {**train["crop"], "keys": "image"}
     assert inference["crop"] == evaluate["evaluate"]["crop"] == image_only

@@ -59,3 +59,26 @@ def test_every_command_of_the_readme_runs(tmp_path, phantoms):
         done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
     assert (tmp_path / "runs" / "freeze_2" / "scores_test.csv").is_file()
+
+
+@pytest.mark.slow
+def test_the_demo_runs_and_a_second_time_finds_its_work_done(tmp_path):
+    """The demo in small, in a copy of the tree that shares this one's environment."""
+    if not (ROOT / ".venv" / "fits").is_file():
+        pytest.skip("needs the .venv that scripts/test.sh makes")
+    for name in ("bundles", "scripts", "monai_tl"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("models", "predictions", "__pycache__"))
+    for name in ("constraints.txt", "setup.cfg", "pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
+    small = {"SUBJECTS": 7, "SIZE": 32, "WINDOW": 16, "SOURCE_ITERATIONS": 4, "TARGET_ITERATIONS": 4}
+    environment = {**os.environ, **{f"DEMO_{name}": str(value) for name, value in small.items()}}
+    answers = [
+        subprocess.run(["bash", "scripts/demo.sh"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        for _ in range(2)
+    ]
+    for answer in answers:
+        assert answer.returncode == 0, answer.stdout[-2000:] + answer.stderr[-3000:]
+    first, second = (answer.stdout.split("6/6 comparison")[1].split(")", 1)[1] for answer in answers)
+    assert "demo_transfer − demo_scratch" in first
+    assert first == second
