@@ -13,7 +13,7 @@ step() { printf '\n== %s (%d:%02d)\n' "$*" $((SECONDS / 60)) $((SECONDS % 60)); 
 step "1/6 phantom heads: $subjects in the layout of IXI, $subjects in the layout of BraTS"
 [ -d "$data" ] || monai_tl phantom --output "$data" --subjects "$subjects" --size "$size" --seed 0
 monai_tl datalist ixi --root "$data/ixi" --split 0.65,0.1,0.25
-monai_tl datalist brats --root "$data/brats" --split 0.55,0.1,0.35
+monai_tl datalist brats --root "$data/brats" --split 0.5,0.1,0.4
 
 step "2/6 source: the hippocampus"
 python -W ignore -m monai.bundle run --config_file bundles/ixi_hippocampus/configs/train.yaml --bundle_root bundles/ixi_hippocampus \

@@ -71,7 +71,7 @@ def test_the_demo_runs_and_a_second_time_finds_its_work_done(tmp_path):
     for name in ("constraints.txt", "setup.cfg", "pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / ".venv").symlink_to(ROOT / ".venv")
-    small = {"SUBJECTS": 7, "SIZE": 32, "WINDOW": 16, "SOURCE_ITERATIONS": 4, "TARGET_ITERATIONS": 4}
+    small = {"SUBJECTS": 10, "SIZE": 32, "WINDOW": 16, "SOURCE_ITERATIONS": 4, "TARGET_ITERATIONS": 4}
     environment = {**os.environ, **{f"DEMO_{name}": str(value) for name, value in small.items()}}
     answers = [
         subprocess.run(["bash", "scripts/demo.sh"], cwd=tmp_path, env=environment, capture_output=True, text=True)
