@@ -1,0 +1,27 @@
+"""What a run leaves in TensorBoard and ``metrics.csv``."""
+
+from __future__ import annotations
+
+import numpy as np
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from monai_tl.training.handlers import read_metrics
+
+
+def test_tensorboard_and_csv_say_the_same(source):
+    events = EventAccumulator(str(source))
+    events.Reload()
+    rows = read_metrics(source / "metrics.csv")
+    assert [row["iteration"] for row in rows] == [2, 4]
+    told = {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    losses = [value for _, value in told["loss/iteration"]]
+    assert [step for step, _ in told["loss/iteration"]] == [1, 2, 3, 4]
+    assert np.allclose([row["loss"] for row in rows], [np.mean(losses[:2]), np.mean(losses[2:])], rtol=1e-5)
+    assert np.allclose([value for _, value in told["dice/validation"]], [row["val_dice"] for row in rows], rtol=1e-5)
+    stages = {tag.split("/")[1] for tag in told if tag.startswith("learning_rate/")}
+    assert stages == {"conv_0", "res_1", "res_2", "res_3", "conv_1", "conv_2"}
+    assert [image.step for image in events.Images("validation")] == [2, 4]
+
+
+def test_no_file_no_rows(tmp_path):
+    assert read_metrics(tmp_path / "metrics.csv") == []
