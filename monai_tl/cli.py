@@ -16,7 +16,7 @@ from monai_tl.study.compare import compare as compare_runs
 from monai_tl.study.compare import format_comparison
 from monai_tl.training.checkpoint import is_true
 from monai_tl.training.launch import bundle_config, default_of, read_run_config, run_configs
-from monai_tl.training.run_folder import refuse_existing
+from monai_tl.training.run_folder import refuse_changed_datalist, refuse_existing
 
 RATIOS = "0.7,0.15,0.15"  # of train, validation, test
 
@@ -96,7 +96,7 @@ def stages(*, in_channels: int = 2, out_channels: int = 2, head_norm: bool = Fal
 
 def transfer(
     *,
-    source: str = "bundles/ixi_hippocampus",
+    source: str | None = None,
     target: str = "bundles/brats_tumour_core",
     freeze: Any = None,
     scratch: bool = False,
@@ -111,15 +111,23 @@ def transfer(
     --accept_differences --seed 1 --iterations 400 --dataset_dir DIR … --scratch is the same run without a source,
     --random_prefix the control with frozen random stages; --overlay thesis merges one more of the target's configs.
     """
+    if "run_dir" in overrides:
+        raise ConfigError("the run folder is named by --output")
+    scratch, random_prefix = is_true(scratch, "scratch"), is_true(random_prefix, "random_prefix")
     if scratch and (random_prefix or freeze not in (None, 0)):
         raise ConfigError(
             "--scratch trains every stage: leave --freeze and --random_prefix away (or use --random_prefix alone)"
         )
+    if source and (scratch or random_prefix):
+        raise ConfigError("--scratch and --random_prefix take no source: leave --source away")
     configs = [bundle_config(target, name) for name in ("train", "transfer", *([overlay] if overlay else []))]
     frozen = 0 if scratch else default_of(configs, "freeze") if freeze is None else freeze
     arm = "scratch" if scratch else f"{'random' if random_prefix else 'freeze'}_{frozen}"
     run_dir = output or f"runs/{Path(target).resolve().name}_{arm}"
-    settings = {"source": None if scratch or random_prefix else source, "freeze": frozen, "bundle_root": target}
+    origin = None if scratch or random_prefix else source or "bundles/ixi_hippocampus"
+    settings = {"source": origin, "freeze": frozen, "bundle_root": target}
+    if random_prefix:
+        settings["norm"] = "track"  # random stages have no statistics worth holding still
     refuse_existing(Path(run_dir), resume=is_true(overrides.get("resume", False)))
     run_configs(configs, {**settings, **overrides, "run_dir": run_dir})
     print(f"next: monai_tl evaluate --run {run_dir} --split test")
@@ -129,6 +137,8 @@ def evaluate(*, run: str, split: str = "test", **overrides: Any) -> None:
     """Score a run's best weights on one split, each case on its own grid: --run RUN --split test writes RUN/scores_test.csv."""
     config = read_run_config(run)
     scores = Path(run) / f"scores_{split}.csv"
+    if not {"datalist", "dataset_dir"} & overrides.keys():
+        refuse_changed_datalist(run, config["datalist"])
     configs = [Path(run) / "config.yaml", bundle_config(config["bundle_root"], "evaluate")]
     run_configs(configs, {"run_dir": run, "split": split, "scores": str(scores), **overrides})
 

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 BEST, LAST = "model.pt", "last.pt"
 
 
-def is_true(value: bool | str) -> bool:
+def is_true(value: bool | str, name: str = "resume") -> bool:
     """Read a yes or no as YAML and Python write it: ``monai.bundle`` hands ``--resume true`` on as text.
 
     Raises:
@@ -29,7 +29,7 @@ def is_true(value: bool | str) -> bool:
     """
     known = {"true": True, "false": False}
     if str(value).lower() not in known:
-        raise ConfigError(f"resume takes true or false; got {value!r}")
+        raise ConfigError(f"{name} takes true or false; got {value!r}")
     return known[str(value).lower()]
 
 
@@ -71,9 +71,8 @@ class KeepState:
         """Listen to the trainer."""
         epoch_length = int(trainer.state.epoch_length or 1)
         if self.patience:
-            if self.patience < epoch_length:
-                raise ConfigError(f"patience ({self.patience} iterations) is shorter than validate_every ({epoch_length})")
-            self.stopping = EarlyStopping(self.patience // epoch_length, lambda _: self._value(), trainer)
+            validations = -(-self.patience // epoch_length)  # rounded up
+            self.stopping = EarlyStopping(validations, lambda _: self._value(), trainer)
         trainer.add_event_handler(Events.STARTED, self.restore)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self.keep)
 
@@ -103,7 +102,8 @@ class KeepState:
             self.stopping(self.evaluator)
             self.stopped = bool(trainer.should_terminate)
         if self.stopped:
-            logger.info("stopped at iteration %d: no better validation for %d iterations", iteration, self.patience)
+            waited = iteration - self.best["iteration"]
+            logger.info("stopped at iteration %d: no better validation for %d iterations", iteration, waited)
         states = {name: part.state_dict() for name, part in self.parts.items()}
         position = {"epoch": trainer.state.epoch, "iteration": iteration, "best": self.best, "stopped": self.stopped}
         stopping = {"stopping": dict(self.stopping.state_dict()) if self.stopping else {}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import sys
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch.optim import Optimizer
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from monai_tl.errors import ConfigError
 from monai_tl.files import atomic_write
 from monai_tl.training.overlay import three_planes
 from monai_tl.training.windows import WindowNumbers
@@ -79,6 +81,9 @@ class Record:
         assert self.bar is not None
         output: Any = trainer.state.output
         loss = float(output["loss"].detach())
+        if not math.isfinite(loss):
+            at = trainer.state.iteration
+            raise ConfigError(f"the loss is {loss} at iteration {at}: lower learning_rate, or try precision float32")
         self.losses.append(loss)
         self.writer.add_scalar("loss/iteration", loss, trainer.state.iteration)
         self.bar.set_postfix(self._postfix(loss), refresh=False)

@@ -11,6 +11,7 @@ import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 from monai_tl.errors import USER_ERRORS, ConfigError, did_you_mean
+from monai_tl.training.device import choose_device
 
 
 def bundle_config(bundle: str | Path, name: str) -> Path:
@@ -44,6 +45,8 @@ def run_configs(files: Sequence[Path], overrides: Mapping[str, Any]) -> None:
     parser = ConfigParser()
     parser.read_config([str(file) for file in files])
     refuse_unknown_overrides(parser, overrides)
+    if isinstance(overrides.get("device"), str):
+        overrides = {**overrides, "device": str(choose_device(overrides["device"]))}
     logging_file = files[-1].parent / "logging.conf"  # the bundle's: a run folder has none
     logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)  # two folders of configs are meant
     try:

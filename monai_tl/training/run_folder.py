@@ -9,6 +9,7 @@ import os
 import platform
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,14 @@ from torch import nn
 
 import monai_tl
 from monai_tl.data.checks import check_cases
-from monai_tl.data.datalist import Datalist
-from monai_tl.errors import ConfigError, did_you_mean
+from monai_tl.data.datalist import Datalist, read_datalist
+from monai_tl.errors import ConfigError, DataError, did_you_mean
 from monai_tl.files import write_json
 from monai_tl.training.checkpoint import BEST, LAST, is_true
 from monai_tl.transfer.apply import account
-from monai_tl.transfer.contract import Contract, describe
+from monai_tl.transfer.contract import Contract, describe, differences, read_contract
 from monai_tl.transfer.freeze import held_sha256
+from monai_tl.transfer.source import read_source
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +62,7 @@ def check_run(
     """
     parser = _running_parser()
     config = dict(parser.get())
-    refuse_unknown_ids(config, Path(parser.get_parsed_content("bundle_root")) / "configs")
+    refuse_unknown_ids(config, Path(parser.get_parsed_content("bundle_root")) / "configs" / "train.yaml")
     refuse_text_for_truth(config)
     if refuse_existing(Path(run_dir), resume=is_true(resume)):
         _refuse_other_run(Path(run_dir), _portable(parser), data, transfer_report)
@@ -120,8 +122,36 @@ def check_split(data: Datalist, split: str, modalities: Sequence[str], *, need_f
         DataError: for cases that cannot be read as they should, or, where it is needed, hold no foreground.
     """
     cases = data.split(split, modalities)
-    for warning in check_cases(cases, modalities, data.foreground, need_foreground=need_foreground, known_labels=data.labels):
+    warnings = check_cases(cases, modalities, data.foreground, need_foreground=need_foreground, known_labels=data.labels)
+    for warning in warnings:
         logger.warning(warning)
+    if len(warnings) == len(cases):
+        raise DataError(f"no {split} case holds any foreground {data.foreground}, so Dice would say nothing; check the labels")
+
+
+def check_weights(ckpt: str, contract: Contract) -> None:
+    """Refuse weights that were trained on other images than they are to be given; named in ``initialize`` likewise.
+
+    Raises:
+        ConfigError: with each point in which they differ.
+    """
+    told = read_contract(read_source(ckpt).metadata, ckpt)
+    found = [str(difference) for difference in differences(told, contract)] if told else []
+    if found:
+        wrong = "; ".join(found).replace("source ", "trained on ").replace("target ", "to be given ")
+        raise ConfigError(f"'{ckpt}' was trained on other images ({wrong}); set these ids as they were for training")
+
+
+def check_names(data: Datalist, split: str, modalities: Sequence[str]) -> None:
+    """Refuse cases whose first images share a file name: predictions are named after it and would overwrite each other.
+
+    Raises:
+        DataError: with such a name.
+    """
+    names = Counter(Path(case[modalities[0]]).name for case in data.split(split, modalities))
+    name, count = names.most_common(1)[0]
+    if count > 1:
+        raise DataError(f"{count} cases have an image called {name}: predictions would overwrite each other; rename the images")
 
 
 def finish_run(run_dir: str, network: nn.Module, transfer_report: Mapping[str, Any] | None = None) -> None:
@@ -159,6 +189,23 @@ def refuse_existing(folder: Path, *, resume: bool) -> bool:
     return True
 
 
+def refuse_changed_datalist(run: str | Path, datalist: str) -> None:
+    """Refuse to score a run on a datalist that has changed since: its test cases may be training cases.
+
+    Raises:
+        ConfigError: with what to do.
+    """
+    if _stored(Path(run), "provenance.json")["datalist_sha256"] != read_datalist(Path(datalist)).sha256():
+        raise ConfigError(
+            f"{datalist} is not what '{run}' was trained with, so its test cases may be training cases; "
+            "restore it, or name another on purpose by --datalist"
+        )
+
+
+def _stored(folder: Path, name: str) -> dict[str, Any]:
+    return dict(json.loads((folder / name).read_text(encoding="utf-8")))
+
+
 def _refuse_other_run(
     folder: Path, config: Mapping[str, Any], data: Datalist, transfer_report: Mapping[str, Any] | None
 ) -> None:
@@ -166,30 +213,30 @@ def _refuse_other_run(
     before = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     changed = [key for key in {**before, **config} if key != "resume" and before.get(key) != config.get(key)]
     told = [f"{key} was {before.get(key)!r}, is {config.get(key)!r}" for key in changed[:3]]
-    if json.loads((folder / "provenance.json").read_text())["datalist_sha256"] != data.sha256():
+    if _stored(folder, "provenance.json")["datalist_sha256"] != data.sha256():
         told.append("the datalist has changed")
     if transfer_report is not None:
-        stored = json.loads((folder / "transfer_report.json").read_text())
-        if stored["held_sha256"] != transfer_report["held_sha256"] or stored["weights"] != transfer_report["weights"]:
+        stored = _stored(folder, "transfer_report.json")
+        if stored["source"] != json.loads(json.dumps(transfer_report["source"])):
             told.append("the source's weights have changed")
     if told:
         raise ConfigError(f"'{folder}' holds another run ({'; '.join(told)}); resume it unchanged or choose another folder")
 
 
-def refuse_unknown_ids(config: Mapping[str, Any], configs: Path) -> None:
-    """Refuse a top-level id that no config of the bundle has and nothing reads: MONAI adds a misspelt override without a word.
+def refuse_unknown_ids(config: Mapping[str, Any], base: Path) -> None:
+    """Refuse a top-level id that the base config lacks and nothing reads: MONAI adds a misspelt override without a word.
 
     Args:
         config: merged, overrides included.
-        configs: folder of the bundle's own configs.
+        base: the config that overlays and overrides were merged into.
 
     Raises:
         ConfigError: with the nearest id that exists.
     """
-    known = {key for path in sorted(configs.glob("*.yaml")) for key in yaml.safe_load(path.read_text(encoding="utf-8"))}
+    known = set(yaml.safe_load(base.read_text(encoding="utf-8"))) | _references(config) | {"_meta_"}
     for key in config:
-        if key not in known and key != "_meta_" and key not in _references(config):
-            raise ConfigError(f"no config of this bundle has an id '{key}': {did_you_mean(key, sorted(known))}")
+        if key not in known:
+            raise ConfigError(f"nothing in this config reads an id '{key}': {did_you_mean(key, sorted(known & set(config)))}")
 
 
 def refuse_text_for_truth(config: Mapping[str, Any]) -> None:

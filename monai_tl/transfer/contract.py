@@ -111,7 +111,9 @@ def differences(source: Contract, target: Contract) -> list[Difference]:
 
 
 def _names(value: Sequence[str] | str, what: str) -> tuple[str, ...]:
-    names = (value,) if isinstance(value, str) else tuple(str(name) for name in value)
+    if isinstance(value, str):
+        raise ConfigError(f"{what} takes a list, e.g. \"['T1']\"; got '{value}'")
+    names = tuple(str(name) for name in value)
     if not names or len(set(names)) != len(names):
         raise ConfigError(f"{what} takes different names, e.g. \"['T1','T2']\"; got {list(names)}")
     return names

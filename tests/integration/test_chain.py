@@ -102,9 +102,15 @@ def test_scores_are_of_the_cases_own_grid(fine_tuned, phantoms, verb):
 
 
 def test_scores_at_another_spacing_are_still_of_the_own_grid(source, phantoms, tmp_path, verb):
-    """Evaluated at 2 mm, references keep the volume they were drawn with at 1 mm."""
-    assert verb("evaluate", "--run", source, "--split", "test", "--spacing", "[2.0,2.0,2.0]").code == 0
-    scores = read_scores(source / "scores_test.csv")
+    """A network at 2 mm is scored against references with the volume they were drawn with at 1 mm."""
+    answer = verb("evaluate", "--run", source, "--split", "test", "--spacing", "[2.0,2.0,2.0]")
+    assert answer.code == 2
+    assert "was trained on other images (spacing: trained on [1.0, 1.0, 1.0], to be given [2.0, 2.0, 2.0])" in answer.err
+    run = tmp_path / "run"
+    settings = {"bundle_root": str(IXI), "dataset_dir": str(phantoms / "ixi"), "run_dir": str(run), **TINY}
+    run_configs([bundle_config(IXI, "train")], {**settings, "spacing": [2.0, 2.0, 2.0]})
+    assert verb("evaluate", "--run", run, "--split", "test").code == 0
+    scores = read_scores(run / "scores_test.csv")
     for score, case in zip(scores, read_datalist(phantoms / "ixi" / "datalist.json").split("test"), strict=True):
         label = np.asanyarray(nib.load(case["label"]).dataobj)
         assert score.reference_ml == pytest.approx(np.isin(label, (17, 53)).sum() / 1000)

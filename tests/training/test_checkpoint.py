@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from ignite.engine import Engine, Events
 
-from monai_tl.errors import ConfigError
 from monai_tl.training.checkpoint import KeepState
 
 EPOCH = 10  # iterations between validations
@@ -82,6 +80,6 @@ def test_resuming_nothing_begins(tmp_path):
     assert train(tmp_path, [0.3], resume=True)[0].state.iteration == 10
 
 
-def test_patience_shorter_than_an_epoch_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"patience \(5 iterations\) is shorter than validate_every \(10\)"):
-        train(tmp_path, [0.3], patience=5)
+def test_patience_is_rounded_up_to_whole_epochs(tmp_path):
+    assert train(tmp_path / "one", [0.5, 0.4, 0.4], patience=5)[0].state.iteration == 20
+    assert train(tmp_path / "two", [0.5, 0.4, 0.4, 0.4], patience=15)[0].state.iteration == 30

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+import torch
+from ignite.engine import Engine
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from monai_tl.training.handlers import read_metrics
+from monai_tl.errors import ConfigError
+from monai_tl.training.handlers import Record, read_metrics
 
 
 def test_tensorboard_and_csv_say_the_same(source):
@@ -25,3 +29,12 @@ def test_tensorboard_and_csv_say_the_same(source):
 
 def test_no_file_no_rows(tmp_path):
     assert read_metrics(tmp_path / "metrics.csv") == []
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tmp_path):
+    trainer = Engine(lambda engine, batch: {"loss": torch.tensor(float("nan"))})
+    trainer.state.max_epochs, trainer.state.epoch_length = 1, 2
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    Record(str(tmp_path), optimizer, Engine(lambda engine, batch: None)).attach(trainer)
+    with pytest.raises(ConfigError, match="the loss is nan at iteration 1: lower learning_rate, or try precision float32"):
+        trainer.run([0, 1], max_epochs=1)

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
 
-from monai_tl.errors import ConfigError
+from monai_tl.data.datalist import read_datalist
+from monai_tl.errors import ConfigError, DataError
 from monai_tl.training.checkpoint import is_true
 from monai_tl.training.launch import bundle_config, read_run_config
-from monai_tl.training.run_folder import refuse_existing, refuse_text_for_truth, refuse_unknown_ids
+from monai_tl.training.run_folder import (
+    check_names,
+    check_split,
+    refuse_changed_datalist,
+    refuse_existing,
+    refuse_text_for_truth,
+    refuse_unknown_ids,
+)
 from tests.conftest import IXI
 
 
@@ -28,11 +38,14 @@ def test_a_folder_with_anything_in_it_is_refused(tmp_path):
 
 
 def test_an_id_that_no_config_has_is_refused_with_the_nearest():
-    config = yaml.safe_load(bundle_config(IXI, "train").read_text())
-    refuse_unknown_ids(config, IXI / "configs")
-    refuse_unknown_ids({**config, "mine": 3, "loss": "$@mine"}, IXI / "configs")  # new, but read
-    with pytest.raises(ConfigError, match="no config of this bundle has an id 'learning_rat': did you mean 'learning_rate'"):
-        refuse_unknown_ids({**config, "learning_rat": 3}, IXI / "configs")
+    base = bundle_config(IXI, "train")
+    config = yaml.safe_load(base.read_text())
+    refuse_unknown_ids(config, base)
+    refuse_unknown_ids({**config, "mine": 3, "loss": "$@mine"}, base)  # new, but read
+    with pytest.raises(ConfigError, match="nothing in this config reads an id 'learning_rat': did you mean 'learning_rate'"):
+        refuse_unknown_ids({**config, "learning_rat": 3}, base)
+    with pytest.raises(ConfigError, match="nothing in this config reads an id 'freeze'"):
+        refuse_unknown_ids({**config, "freeze": 2}, base)  # transfer.yaml was not merged
 
 
 def test_a_truth_value_that_came_as_text_is_refused():
@@ -75,3 +88,23 @@ def test_no_run_no_config(tmp_path):
         bundle_config(IXI, "tran")
     with pytest.raises(ConfigError, match="is no bundle: it has no configs folder with train.yaml in it"):
         bundle_config(tmp_path, "train")
+
+
+def test_cases_whose_predictions_would_overwrite_each_other_are_refused(phantoms):
+    data = read_datalist(phantoms / "ixi" / "datalist.json")
+    check_names(data, "test", ["T1"])
+    cases = tuple({**case, "T1": str(Path(case["T1"]).parent / case["subject"] / "T1.nii.gz")} for case in data.cases)
+    with pytest.raises(DataError, match="2 cases have an image called T1.nii.gz: predictions would overwrite each other"):
+        check_names(replace(data, cases=cases), "test", ["T1"])
+
+
+def test_a_validation_without_any_foreground_is_refused(phantoms):
+    data = replace(read_datalist(phantoms / "ixi" / "datalist.json"), foreground=(99,))
+    with pytest.raises(DataError, match="no validation case holds any foreground"):
+        check_split(data, "validation", ["T1"])
+
+
+def test_a_datalist_that_changed_is_not_scored(source, phantoms, tmp_path):
+    refuse_changed_datalist(source, str(phantoms / "ixi" / "datalist.json"))
+    with pytest.raises(ConfigError, match="so its test cases may be training cases; restore it, or name another"):
+        refuse_changed_datalist(source, str(phantoms / "brats" / "datalist.json"))
