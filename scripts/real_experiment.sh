@@ -8,7 +8,7 @@ set -euo pipefail
 ixi=$(realpath "$1") brats=$(realpath "$2") output=$(realpath -m "$3")
 source "$(dirname "$0")/environment.sh"
 mkdir -p "$output"
-two_mm=(--spacing "[2.0,2.0,2.0]" --window "[32,32,32]" --resume true)
+two_mm=(--spacing "[2.0,2.0,2.0]" --window "[32,32,32]" --inference_window "[48,48,48]" --resume true)
 
 step() { printf '\n== %s\n' "$*"; }
 

@@ -53,7 +53,8 @@ def test_a_dollar_references_or_indexes_but_does_not_decide(config):
 @bundles
 @pytest.mark.parametrize(("name", "kind"), [("train", "train"), ("inference", "infer")])
 def test_monai_finds_the_properties_it_asks_of_a_bundle(bundle, name, kind, phantoms, source, tmp_path):
-    own = {"run_dir": str(tmp_path / "run"), **TINY} if name == "train" else {"ckpt": str(source / "model.pt")}
+    trained = {"ckpt": str(source / "model.pt"), "classes": ["background", "hippocampus"]}
+    own = {"run_dir": str(tmp_path / "run"), **TINY} if name == "train" else trained
     data = phantoms / ("ixi" if bundle == IXI else "brats")
     workflow = ConfigWorkflow(
         str(bundle / "configs" / f"{name}.yaml"),
