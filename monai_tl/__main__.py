@@ -5,23 +5,31 @@ from __future__ import annotations
 import sys
 import warnings
 
-from monai_tl.errors import USER_ERRORS
+from monai_tl.errors import PartlyDoneError, user_error
 
 
 def main() -> int:
-    """Run a verb; what is wrong with the input is told in a line, exit code 2."""
+    """Run a verb; what is wrong with the input is told in a line, exit code 2 (1 where some of the cases are done)."""
     warnings.simplefilter("ignore")  # of the libraries beneath, about things that no user of a verb can change
     from monai_tl import arguments, cli  # torch and MONAI take seconds: not before they are needed
 
     try:
         arguments.run(cli.VERBS, sys.argv[1:])
-    except USER_ERRORS as error:
-        print(f"monai_tl: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
-        print("monai_tl: interrupted; what was finished is kept", file=sys.stderr)
-        return 130
+        return _say("interrupted; what was finished is kept", 130)
+    except PartlyDoneError as error:
+        return _say(error, 1)
+    except Exception as error:
+        cause = user_error(error)
+        if cause is None:
+            raise  # a fault of ours: its traceback is what we need to mend it
+        return _say(cause, 2)
     return 0
+
+
+def _say(message: object, code: int) -> int:
+    print(f"monai_tl: {message}", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":

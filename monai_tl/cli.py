@@ -10,6 +10,8 @@ from monai_tl.data import brats, files, ixi
 from monai_tl.data.datalist import Splits, make_datalist, random_splits, splits_from_file, write_datalist
 from monai_tl.data.phantom import write_phantoms
 from monai_tl.errors import ConfigError
+from monai_tl.inference.model import find_model
+from monai_tl.inference.predict import predict as predict_scans
 from monai_tl.network.highres3dnet import HighRes3DNet
 from monai_tl.network.stages import format_stage_table, stage_table
 from monai_tl.study.compare import compare as compare_runs
@@ -143,6 +145,27 @@ def evaluate(*, run: str, split: str = "test", **overrides: Any) -> None:
     run_configs(configs, {"run_dir": run, "split": split, "scores": str(scores), **overrides})
 
 
+def predict(
+    *,
+    bundle: str,
+    output: str,
+    input: str | None = None,
+    probabilities: bool = False,
+    split: str | None = None,
+    bundle_root: str | None = None,
+    **overrides: Any,
+) -> None:
+    """Segment scans, each on its own grid: --bundle BUNDLE_OR_RUN --input DATALIST_FOLDER_OR_SCAN --output DIR.
+
+    For any other layout a pattern a modality, relative to --input: --T1 't1/{subject}.nii.gz' --T2 't2/{subject}.nii.gz'.
+    Also --probabilities, --split test of a datalist, ids of inference.yaml (--device cuda, --inference_window "[96,96,96]").
+    """
+    model = find_model(bundle, bundle_root)
+    patterns = {name: str(overrides.pop(name)) for name in model.part("modalities") if name in overrides}
+    model.set(overrides)
+    predict_scans(model, input, output, patterns=patterns, split=split, probabilities=is_true(probabilities, "probabilities"))
+
+
 def compare(*runs: str, split: str = "test", seed: int = 0) -> None:
     """Compare scored runs on the same cases, each with the first: RUN RUN … [--split test]."""
     print(format_comparison(compare_runs([Path(run) for run in runs], split=split, seed=seed)))
@@ -154,6 +177,7 @@ VERBS: dict[str, Any] = {
     "stages": stages,
     "transfer": transfer,
     "evaluate": evaluate,
+    "predict": predict,
     "compare": compare,
 }
 

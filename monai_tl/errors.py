@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import errno
+from collections.abc import Iterable, Iterator
 
 
 class DataError(ValueError):
@@ -18,7 +19,13 @@ class ConfigError(ValueError):
     """A flag, a config id, a run folder or a value in them is not as it has to be."""
 
 
+class PartlyDoneError(Exception):
+    """Some cases failed, all others are finished."""
+
+
 USER_ERRORS = (DataError, TransferError, ConfigError)
+FULL = (errno.ENOSPC, errno.EDQUOT)
+NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")  # CUDA, PyTorch's CPU allocator
 
 
 def did_you_mean(name: str, existing: Iterable[str]) -> str:
@@ -27,3 +34,50 @@ def did_you_mean(name: str, existing: Iterable[str]) -> str:
     nearest = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"did you mean '{nearest[0]}'? " if nearest else ""
     return f"{hint}There are: {', '.join(names) or 'none'}"
+
+
+def user_error(error: BaseException) -> BaseException | None:
+    """Find what a user can mend beneath MONAI's wrapping: an error of ours, a full disk, too little memory; else None."""
+    for cause in _causes(error):
+        if isinstance(cause, USER_ERRORS):
+            return cause
+        if is_full_disk(cause):
+            name = getattr(cause, "filename", None)
+            where = f" while writing {name}" if name else ""
+            return ConfigError(f"the disk is full{where}: free some space and repeat the command; what was finished is kept")
+        if is_out_of_memory(cause):
+            return ConfigError(
+                f"out of memory ({_first_line(cause)}): lower --batch_size or --window to train, "
+                "--inference_window to predict, --cache_rate where the scans do not fit"
+            )
+    return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say if a GPU or the machine ran out of memory."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(text in str(error).lower() for text in NO_MEMORY)
+    )
+
+
+def in_words(error: BaseException) -> str:
+    """Say an error in one line: what a user can mend, or what was raised."""
+    cause = user_error(error)
+    return " ".join(str(cause).split()) if cause else f"{type(error).__name__}: {_first_line(error)}"
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Say if there was no room left to write."""
+    if isinstance(error, OSError) and error.errno in FULL:
+        return True
+    return isinstance(error, RuntimeError) and "PytorchStreamWriter failed writing" in str(error)  # hides the errno
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

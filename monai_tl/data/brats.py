@@ -12,7 +12,9 @@ SUFFIXES = {"T1": "t1", "T1ce": "t1ce", "T2": "t2", "FLAIR": "flair"}
 GRADES = ("HGG", "LGG")
 
 
-def find_cases(root: Path, modalities: Sequence[str] = ("T1", "T2"), *, incomplete: str = "refuse") -> files.Cases:
+def find_cases(
+    root: Path, modalities: Sequence[str] = ("T1", "T2"), *, incomplete: str = "refuse", labelled: bool = True
+) -> files.Cases:
     """Find the cases below a BraTS folder; every folder in it is a subject.
 
     Args:
@@ -20,6 +22,7 @@ def find_cases(root: Path, modalities: Sequence[str] = ("T1", "T2"), *, incomple
             files end in ``_t1, _t1ce, _t2, _flair, _seg`` and ``.nii.gz`` or ``.nii``.
         modalities: of ``T1, T1ce, T2, FLAIR``; only these and the label have to be there.
         incomplete: ``"refuse"``, or ``"leave_out"`` to go on without subjects that lack a file.
+        labelled: whether a case needs its label, as it does but for prediction.
 
     Raises:
         ConfigError: if a modality is unknown.
@@ -29,7 +32,7 @@ def find_cases(root: Path, modalities: Sequence[str] = ("T1", "T2"), *, incomple
     if unknown:
         raise ConfigError(f"unknown BraTS modality '{unknown[0]}': {did_you_mean(unknown[0], SUFFIXES)}")
     root = Path(root).expanduser().absolute()
-    endings = {**{name: SUFFIXES[name] for name in modalities}, "label": "seg"}
+    endings = {name: SUFFIXES[name] for name in modalities} | ({"label": "seg"} if labelled else {})
     needed = f"[HGG/ or LGG/]<subject>/<subject>_{{{','.join(endings.values())}}}.nii.gz"
     if not root.is_dir():
         raise DataError(f"there is no folder {root}; needed is one that holds {needed}")

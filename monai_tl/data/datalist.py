@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_tl.data.files import Case, check_policy, list_problems, name_some
+from monai_tl.data.files import Case, check_policy, list_problems, name_some, refuse_odd_names
 from monai_tl.errors import ConfigError, DataError, did_you_mean
 from monai_tl.files import write_text
 
@@ -112,6 +112,7 @@ def make_datalist(
     lacking = [f"{case['subject']} lacks {key}" for case in cases for key in needed if key not in case]
     if lacking:
         raise DataError(list_problems("every case needs each modality and a label:", lacking))
+    refuse_odd_names(cases)
     _check_splits(splits, {case["subject"] for case in cases})
     kept = [{"subject": case["subject"], **{key: os.path.abspath(case[key]) for key in needed[1:]}} for case in cases]
     return Datalist(

@@ -93,6 +93,15 @@ def name_some(names: Sequence[str], shown: int = 5) -> str:
     return ", ".join(names[:shown]) + more
 
 
+def refuse_odd_names(cases: Sequence[Case]) -> None:
+    """Refuse a subject id that cannot be part of a file name: predictions and pictures are named after it."""
+    odd = [
+        case["subject"] for case in cases if not re.fullmatch(r"[^/\\\0]+", case["subject"]) or case["subject"] in (".", "..")
+    ]
+    if odd:
+        raise DataError(f"subject '{odd[0]}' is no file name, and predictions are named after it; rename the subject")
+
+
 def check_policy(keyword: str, policy: str) -> None:
     """Refuse a policy other than ``"refuse"`` and ``"leave_out"``."""
     if policy not in POLICIES:

@@ -9,7 +9,9 @@ from monai_tl.data import files
 from monai_tl.errors import DataError
 
 
-def find_cases(root: Path, modalities: Sequence[str] = ("T1", "T2"), *, incomplete: str = "refuse") -> files.Cases:
+def find_cases(
+    root: Path, modalities: Sequence[str] = ("T1", "T2"), *, incomplete: str = "refuse", labelled: bool = True
+) -> files.Cases:
     """Find the cases below an IXI folder; the subject id is what stands before the first hyphen, e.g. ``"IXI012"``.
 
     Args:
@@ -17,13 +19,15 @@ def find_cases(root: Path, modalities: Sequence[str] = ("T1", "T2"), *, incomple
             ``aseg/IXI012-Guys-0001-aseg.nii.gz``.
         modalities: names as in the folders.
         incomplete: ``"refuse"``, or ``"leave_out"`` to go on without subjects that lack a file.
+        labelled: whether a case needs its label, as it does but for prediction.
 
     Raises:
         DataError: if the folder or a modality does not exist, or a subject lacks a file or has two for one modality.
     """
     root = Path(root).expanduser().absolute()
     if not root.is_dir():
-        raise DataError(f"there is no folder {root}; needed is one that holds IXI-{modalities[0]} and aseg")
+        raise DataError(f"there is no folder {root}; needed is one that holds IXI-{modalities[0]}{' and aseg' * labelled}")
     patterns = {name: f"{root}/IXI-{name}/{{subject}}-*{name}.nii.gz" for name in modalities}
-    patterns["label"] = f"{root}/aseg/{{subject}}-*aseg.nii.gz"
+    if labelled:
+        patterns["label"] = f"{root}/aseg/{{subject}}-*aseg.nii.gz"
     return files.find_cases(patterns, incomplete=incomplete)

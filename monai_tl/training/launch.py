@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow
 
-from monai_tl.errors import USER_ERRORS, ConfigError, did_you_mean
+from monai_tl.errors import ConfigError, did_you_mean, user_error
 from monai_tl.training.device import choose_device
 
 
@@ -54,7 +54,7 @@ def run_configs(files: Sequence[Path], overrides: Mapping[str, Any]) -> None:
         workflow.initialize()
         workflow.run()
         workflow.finalize()
-    except RuntimeError as error:  # MONAI wraps whatever a config's component raises
+    except Exception as error:  # MONAI wraps whatever a config's component raises
         beneath = user_error(error)
         if beneath is None:
             raise
@@ -83,14 +83,3 @@ def read_run_config(run: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"'{run}' is no run folder: it has no config.yaml; training writes one")
     return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-
-
-def user_error(error: BaseException) -> BaseException | None:
-    """Find the error about the user's input that lies beneath MONAI's wrapping, if there is one."""
-    return next((cause for cause in _causes(error) if isinstance(cause, USER_ERRORS)), None)
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

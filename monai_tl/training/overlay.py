@@ -2,42 +2,102 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import nibabel as nib
 import numpy as np
+from nibabel.spatialimages import SpatialImage
 from scipy import ndimage
 
 PREDICTION, TRUTH = (
     (230, 159, 0),
     (86, 180, 233),
 )  # orange and sky blue of Okabe and Ito, told apart by the colour-blind
+GAP = 4  # pixels between planes
 
 
-def three_planes(image: np.ndarray, prediction: np.ndarray, truth: np.ndarray | None = None, height: int = 240) -> np.ndarray:
-    """Draw axial, coronal and sagittal planes through the centre of the truth (else of the prediction, else of the image).
+def draw_case(image: SpatialImage, prediction: np.ndarray, truth: np.ndarray | None = None, height: int = 240) -> np.ndarray:
+    """Draw a scan as it lies on disk, turned to the axes right, anterior, superior that are nearest to its own.
+
+    Args:
+        image: 3D, or 4D with one volume.
+        prediction: boolean, on the image's voxels (i, j, k).
+        truth: likewise.
+        height: as in `three_planes`.
+    """
+
+    def turned(volume: np.ndarray) -> np.ndarray:
+        volume = volume.reshape(volume.shape[:3])
+        return np.asanyarray(nib.as_closest_canonical(nib.Nifti1Image(volume, image.affine)).dataobj)
+
+    voxels = turned(np.asanyarray(image.dataobj).astype(np.float32))
+    masks = [None if mask is None else turned(mask.astype(np.uint8)) > 0 for mask in (prediction, truth)]
+    order = nib.orientations.io_orientation(image.affine)[:, 0].astype(int)
+    spacing = np.empty(3)
+    spacing[order] = nib.affines.voxel_sizes(image.affine)
+    assert masks[0] is not None
+    return three_planes(voxels, masks[0], masks[1], spacing=tuple(spacing), height=height)
+
+
+def three_planes(
+    image: np.ndarray,
+    prediction: np.ndarray,
+    truth: np.ndarray | None = None,
+    *,
+    spacing: Sequence[float] = (1.0, 1.0, 1.0),
+    height: int = 240,
+) -> np.ndarray:
+    """Draw axial, coronal and sagittal planes through the truth (else the prediction, else the middle of the image).
+
+    They meet in its largest connected part: the centre of two hippocampi is in neither of them.
 
     Args:
         image: one modality ``(i, j, k)`` on axes right, anterior, superior.
         prediction: boolean volume of the same shape, outlined in orange.
         truth: boolean volume of the same shape, outlined in blue.
+        spacing: voxel size in mm along i, j, k.
         height: of the picture in pixels.
 
     Returns:
         ``(height, width, 3)`` bytes; the patient's left is on the right, as radiologists look at it.
     """
-    low, high = np.percentile(image, (1, 99.5))
+    low, high = np.percentile(image[::2, ::2, ::2], (1, 99.5))
     grey = np.clip((image - low) / max(high - low, 1e-6), 0, 1)
-    shown = next((mask for mask in (truth, prediction) if mask is not None and mask.any()), np.ones_like(image, dtype=bool))
-    centre = [round(c) for c in ndimage.center_of_mass(shown)]
-    planes = [_plane(grey, prediction, truth, axis, centre[axis], height) for axis in (2, 1, 0)]
-    return np.concatenate(planes, axis=1)
+    centre = _centre(next((mask for mask in (truth, prediction) if mask is not None and mask.any()), None), image.shape)
+    planes = [_plane(grey, prediction, truth, axis, centre[axis], spacing, height) for axis in (2, 1, 0)]
+    gap = np.zeros((height, GAP, 3), np.uint8)
+    return np.concatenate([planes[0], gap, planes[1], gap, planes[2]], axis=1)
+
+
+def _centre(mask: np.ndarray | None, shape: Sequence[int]) -> list[int]:
+    """The voxel of the largest connected part that is nearest to its centre of mass."""
+    if mask is None:
+        return [length // 2 for length in shape]
+    parts, _ = ndimage.label(mask)
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    voxels = np.argwhere(parts == sizes.argmax())
+    return [int(index) for index in voxels[((voxels - voxels.mean(axis=0)) ** 2).sum(axis=1).argmin()]]
 
 
 def _plane(
-    grey: np.ndarray, prediction: np.ndarray, truth: np.ndarray | None, axis: int, index: int, height: int
+    grey: np.ndarray,
+    prediction: np.ndarray,
+    truth: np.ndarray | None,
+    axis: int,
+    index: int,
+    spacing: Sequence[float],
+    height: int,
 ) -> np.ndarray:
+    across, up = (spacing[other] for other in range(3) if other != axis)
+
     def upright(volume: np.ndarray, order: int) -> np.ndarray:
         plane = np.take(volume, index, axis=axis)
         plane = plane[:, ::-1] if axis == 0 else plane[::-1, ::-1]
-        return np.asarray(ndimage.zoom(plane.T.astype(np.float32), height / plane.shape[1], order=order))
+        zoom = height / plane.shape[1]
+        width = max(round(plane.shape[0] * zoom * across / up), 1)
+        factors = (zoom, width / plane.shape[0])
+        return np.asarray(ndimage.zoom(plane.T.astype(np.float32), factors, order=order, grid_mode=True, mode="nearest"))
 
     picture = np.repeat((255 * np.clip(upright(grey, 1), 0, 1)).astype(np.uint8)[..., None], 3, axis=2)
     for mask, colour in ((truth, TRUTH), (prediction, PREDICTION)):

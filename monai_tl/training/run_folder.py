@@ -9,7 +9,6 @@ import os
 import platform
 import shutil
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -140,18 +139,6 @@ def check_weights(ckpt: str, contract: Contract) -> None:
     if found:
         wrong = "; ".join(found).replace("source ", "trained on ").replace("target ", "to be given ")
         raise ConfigError(f"'{ckpt}' was trained on other images ({wrong}); set these ids as they were for training")
-
-
-def check_names(data: Datalist, split: str, modalities: Sequence[str]) -> None:
-    """Refuse cases whose first images share a file name: predictions are named after it and would overwrite each other.
-
-    Raises:
-        DataError: with such a name.
-    """
-    names = Counter(Path(case[modalities[0]]).name for case in data.split(split, modalities))
-    name, count = names.most_common(1)[0]
-    if count > 1:
-        raise DataError(f"{count} cases have an image called {name}: predictions would overwrite each other; rename the images")
 
 
 def finish_run(run_dir: str, network: nn.Module, transfer_report: Mapping[str, Any] | None = None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import yaml
@@ -14,7 +13,6 @@ from monai_tl.errors import ConfigError, DataError
 from monai_tl.training.checkpoint import is_true
 from monai_tl.training.launch import bundle_config, read_run_config
 from monai_tl.training.run_folder import (
-    check_names,
     check_split,
     refuse_changed_datalist,
     refuse_existing,
@@ -88,14 +86,6 @@ def test_no_run_no_config(tmp_path):
         bundle_config(IXI, "tran")
     with pytest.raises(ConfigError, match="is no bundle: it has no configs folder with train.yaml in it"):
         bundle_config(tmp_path, "train")
-
-
-def test_cases_whose_predictions_would_overwrite_each_other_are_refused(phantoms):
-    data = read_datalist(phantoms / "ixi" / "datalist.json")
-    check_names(data, "test", ["T1"])
-    cases = tuple({**case, "T1": str(Path(case["T1"]).parent / case["subject"] / "T1.nii.gz")} for case in data.cases)
-    with pytest.raises(DataError, match="2 cases have an image called T1.nii.gz: predictions would overwrite each other"):
-        check_names(replace(data, cases=cases), "test", ["T1"])
 
 
 def test_a_validation_without_any_foreground_is_refused(phantoms):

@@ -1,0 +1,113 @@
+"""Scans to predict: no label, no split needed; from a datalist, a folder in a known layout, patterns, or a file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from monai_tl.data import brats, files, ixi
+from monai_tl.data.datalist import read_datalist
+from monai_tl.data.files import Case, name_some, refuse_odd_names
+from monai_tl.errors import DataError, did_you_mean
+
+ENDINGS = (".nii.gz", ".nii")
+
+
+def find_scans(
+    location: str | None, modalities: Sequence[str], patterns: Mapping[str, str] | None = None, split: str | None = None
+) -> list[Case]:
+    """Find the cases to predict.
+
+    Args:
+        location: a datalist (``.json``), a folder in the layout of IXI or BraTS, the folder of one BraTS case, or, for a
+            single modality, an image or a folder of images; with ``patterns`` the folder they are relative to.
+        modalities: those that the network takes.
+        patterns: modality -> path with ``{subject}``, for any other layout; or, for one case, the path of each image.
+        split: of a datalist; ``None`` takes all its cases.
+
+    Returns:
+        Each with ``"subject"`` and an absolute path per modality, in order of subject id.
+
+    Raises:
+        DataError: if there is nothing of that kind, or a case lacks a modality; what is there is listed.
+    """
+    cases = _find(location, modalities, patterns, split)
+    refuse_odd_names(cases)
+    names = [case["subject"] for case in cases]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{name_some(twice)} stands for several scans, and predictions are named after it; rename one")
+    return cases
+
+
+def _find(location: str | None, modalities: Sequence[str], patterns: Mapping[str, str] | None, split: str | None) -> list[Case]:
+    path = Path(location).expanduser().absolute() if location else None
+    if path is not None and not path.exists():
+        raise DataError(f"input '{location}' does not exist; give a datalist, a folder of scans or a scan")
+    if path is not None and path.suffix == ".json":
+        return _of_datalist(path, modalities, split)
+    if split is not None:
+        raise DataError(f"a split is one of a datalist's, and '{location}' is none; leave --split away or give the .json")
+    if patterns:
+        return _of_patterns(path, modalities, patterns)
+    if path is None:
+        raise DataError("no input: give a datalist, a folder of scans or a scan by --input, or a pattern for each modality")
+    return _of_file(path, modalities) if path.is_file() else _of_folder(path, modalities)
+
+
+def _of_datalist(path: Path, modalities: Sequence[str], split: str | None) -> list[Case]:
+    data = read_datalist(path)
+    for name in modalities:
+        if name not in data.modalities:
+            raise DataError(f"no modality '{name}' in {path}: {did_you_mean(name, data.modalities)}")
+    cases = data.cases if split is None else data.split(split, modalities)
+    return [{key: case[key] for key in ("subject", *modalities)} for case in cases]
+
+
+def _of_patterns(folder: Path | None, modalities: Sequence[str], patterns: Mapping[str, str]) -> list[Case]:
+    missing = [name for name in modalities if name not in patterns]
+    if missing:
+        raise DataError(f"no pattern for {', '.join(missing)}: the network takes {', '.join(modalities)}")
+    paths = {name: str((folder or Path()) / Path(patterns[name]).expanduser()) for name in modalities}
+    if any("{subject}" in path for path in paths.values()):
+        return files.find_cases(paths)
+    absent = [path for path in paths.values() if not Path(path).is_file()]
+    if absent:
+        raise DataError(f"there is no file {absent[0]}; for many cases write {{subject}} where the subject id stands")
+    images = {name: str(Path(path).absolute()) for name, path in paths.items()}
+    return [{"subject": _stem(Path(images[modalities[0]])), **images}]
+
+
+def _of_file(path: Path, modalities: Sequence[str]) -> list[Case]:
+    if len(modalities) > 1:
+        raise DataError(
+            f"'{path}' is one image, the network takes {', '.join(modalities)}: give their folder, or a pattern for each, "
+            f"e.g. --{modalities[0]} 'DIR/{{subject}}_{modalities[0]}.nii.gz'"
+        )
+    return [{"subject": _stem(path), modalities[0]: str(path)}]
+
+
+def _of_folder(path: Path, modalities: Sequence[str]) -> list[Case]:
+    if (path / f"IXI-{modalities[0]}").is_dir():
+        return ixi.find_cases(path, modalities, labelled=False)
+    if set(modalities) <= brats.SUFFIXES.keys():
+        ending = brats.SUFFIXES[modalities[0]]
+        if any((path / f"{path.name}_{ending}{suffix}").is_file() for suffix in ENDINGS):
+            siblings = brats.find_cases(path.parent, modalities, incomplete="leave_out", labelled=False)
+            own = [case for case in siblings if case["subject"] == path.name]
+            if not own:
+                raise DataError(f"{path.name} {siblings.left_out[path.name]}; the network takes {', '.join(modalities)}")
+            return own
+        if any(path.glob(f"*/*_{ending}.nii*")) or any((path / grade).is_dir() for grade in brats.GRADES):
+            return brats.find_cases(path, modalities, labelled=False)
+    images = sorted(child for child in path.iterdir() if child.name.endswith(ENDINGS) and not child.name.startswith("."))
+    if images and len(modalities) == 1:
+        return [{"subject": _stem(image), modalities[0]: str(image)} for image in images]
+    content = name_some(sorted(child.name for child in path.iterdir() if not child.name.startswith("."))) or "nothing"
+    asked = " ".join(f"--{name} '{{subject}}_{name}.nii.gz'" for name in modalities)
+    raise DataError(f"'{path}' is in no layout known here (it holds {content}): give a pattern for each modality, e.g. {asked}")
+
+
+def _stem(path: Path) -> str:
+    return re.sub(r"\.nii(\.gz)?$", "", path.name)

@@ -1,0 +1,126 @@
+"""Predict scans with a trained network: segmentation, overlay and volume of each, on its own grid."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import torch
+from tqdm import tqdm
+
+from monai_tl.data.checks import check_cases
+from monai_tl.data.files import Case, list_problems
+from monai_tl.data.scans import find_scans
+from monai_tl.errors import DataError, PartlyDoneError, in_words, is_full_disk
+from monai_tl.inference.model import Model
+from monai_tl.inference.overlays import write_overlay
+from monai_tl.inference.predictions import TABLE, Predictions
+from monai_tl.training.run_folder import check_weights
+
+logger = logging.getLogger(__name__)
+
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} cases{postfix} [{elapsed} gone, {remaining} left]"
+Ready = Future[tuple[dict[str, Any], float]]
+
+
+def predict(
+    model: Model,
+    location: str | None,
+    output: str | Path,
+    *,
+    patterns: Mapping[str, str] | None = None,
+    split: str | None = None,
+    probabilities: bool = False,
+) -> Predictions:
+    """Predict every case that is not finished; one that fails does not stop the others.
+
+    Args:
+        model: of `monai_tl.inference.model.find_model`.
+        location: as `monai_tl.data.scans.find_scans` takes it, and so are ``patterns`` and ``split``.
+        output: folder for ``SUBJECT_seg.nii.gz``, ``SUBJECT.png``, ``predictions.csv`` (volume in ml, seconds from files to
+            files) and ``predictions.json`` (weights, settings, version, command).
+        probabilities: write ``SUBJECT_probability.nii.gz`` too.
+
+    Raises:
+        DataError: if there is no case, or none could be predicted.
+        ConfigError: if the output folder holds predictions made otherwise, or a file that would be overwritten.
+        PartlyDoneError: if some cases failed; the others are finished.
+    """
+    modalities = tuple(model.part("modalities"))
+    cases = find_scans(location, modalities, patterns, split)
+    predictions = Predictions(Path(output), model.settings(), cases, probabilities)
+    waiting = [case for case in cases if not predictions.finished(case)]
+    if len(waiting) < len(cases):
+        print(f"{len(cases) - len(waiting)} of {len(cases)} cases are finished already")
+    failures = _predict_all(model, waiting, modalities, predictions) if waiting else {}
+    lines = [f"{subject}: {reason}" for subject, reason in failures.items()]
+    if len(failures) == len(cases):
+        raise DataError(list_problems(f"none of {len(cases)} cases could be predicted:", lines, shown=20))
+    print(f"{len(cases) - len(failures)} of {len(cases)} cases are in {output}, their volumes in {predictions.folder / TABLE}")
+    if failures:
+        raise PartlyDoneError(list_problems(f"{len(failures)} of {len(cases)} cases could not be predicted:", lines, shown=20))
+    return predictions
+
+
+def _predict_all(model: Model, cases: Sequence[Case], modalities: Sequence[str], predictions: Predictions) -> dict[str, str]:
+    """Predict; gives the reasons of the cases that failed."""
+    model.parser.update({"output_dir": str(predictions.folder), "probabilities": predictions.probabilities})
+    check_weights(str(model.weights), model.part("contract"))
+    model.part("network").eval()
+    predictions.begin()
+    calm = 0.5 if sys.stderr.isatty() else 10.0  # seconds between updates: a log file needs no more
+    failures: dict[str, str] = {}
+    began = time.perf_counter()
+    with tqdm(total=len(cases), desc="predicting", bar_format=BAR, mininterval=calm, dynamic_ncols=True, postfix="…") as bar:
+        for case, ready in _one_ahead(model, cases, modalities):
+            try:
+                _predict_one(model, case, ready, modalities[0], predictions)
+            except Exception as error:  # whatever a scan makes a transform raise
+                if is_full_disk(error):
+                    raise  # it would be full for the next case too
+                failures[case["subject"]] = in_words(error)
+                logger.debug("%s failed", case["subject"], exc_info=True)
+            bar.set_postfix_str(f"{60 * (bar.n + 1) / (time.perf_counter() - began):.1f} a minute", refresh=False)
+            bar.update()
+    return failures
+
+
+def _predict_one(model: Model, case: Case, ready: Ready, first: str, predictions: Predictions) -> None:
+    """Infer a case that has been read, and write its files."""
+    inputs, seconds = ready.result()
+    began = time.perf_counter()
+    with torch.inference_mode():
+        image = inputs["image"][None].to(torch.device(model.part("device")))
+        logits = model.part("inferer")(image, model.part("network"))
+        mask = model.part("postprocessing")({**inputs, "pred": logits[0].cpu()})["pred"]
+    seconds += time.perf_counter() - began
+    write_overlay(predictions.overlay(case["subject"]), case[first], mask)
+    voxel_ml = float(nib.affines.voxel_sizes(nib.load(case[first]).affine).prod()) / 1000
+    predictions.add(case, float(mask.sum()) * voxel_ml, seconds)
+
+
+def _one_ahead(model: Model, cases: Sequence[Case], modalities: Sequence[str]) -> Iterator[tuple[Case, Ready]]:
+    """Give each case, read and preprocessed; on a GPU the next one is read meanwhile, on a CPU it would only be in the way."""
+    preprocessing, meanwhile = model.part("preprocessing"), torch.device(model.part("device")).type != "cpu"
+
+    def prepare(case: Case) -> tuple[dict[str, Any], float]:
+        began = time.perf_counter()
+        check_cases([case], modalities, (), need_foreground=False)
+        return preprocessing(dict(case)), time.perf_counter() - began
+
+    with ThreadPoolExecutor(1) as pool:
+        ahead = [pool.submit(prepare, cases[0])]
+        for case, following in zip(cases, [*cases[1:], None], strict=True):
+            ready = ahead.pop()
+            ready.exception()  # waits until it is read
+            if following and meanwhile:
+                ahead.append(pool.submit(prepare, following))
+            yield case, ready
+            if following and not meanwhile:
+                ahead.append(pool.submit(prepare, following))

@@ -1,0 +1,104 @@
+"""The folder that predictions are written to: which cases are finished, and what they were made with."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import monai_tl
+from monai_tl.data.files import Case
+from monai_tl.errors import ConfigError, DataError
+from monai_tl.files import sha256_of, write_json, write_text
+from monai_tl.inference.save import prediction_path
+
+TABLE, MADE_WITH = "predictions.csv", "predictions.json"
+COLUMNS = ("case", "volume_ml", "seconds", "inputs_sha256")
+
+
+class Predictions:
+    """A folder with ``SUBJECT_seg.nii.gz``, ``SUBJECT.png``, ``predictions.csv`` and ``predictions.json``.
+
+    Args:
+        folder: made when the first case is finished.
+        settings: what the voxels depend on, plain data.
+        cases: that are to be predicted.
+        probabilities: whether a finished case has ``SUBJECT_probability.nii.gz``.
+
+    Raises:
+        ConfigError: if the folder holds predictions made otherwise, or a file that would be overwritten.
+        DataError: if its table is damaged.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], cases: Sequence[Case], probabilities: bool) -> None:
+        """Read what is finished; nothing is written yet."""
+        self.folder, self.settings, self.probabilities = folder, json.loads(json.dumps(settings)), probabilities
+        self.rows: dict[str, dict[str, Any]] = {}
+        if (folder / MADE_WITH).is_file():
+            self._refuse_other_settings()
+            self.rows = _read(folder / TABLE)
+            return
+        ours = [folder / TABLE, *(path for case in cases for path in self.files(case["subject"]))]
+        strangers = [path for path in ([folder] if folder.is_file() else ours) if path.exists()]
+        if strangers:
+            raise ConfigError(f"'{strangers[0]}' exists and would be overwritten; choose another output folder")
+
+    def files(self, subject: str) -> list[Path]:
+        """Name the files of a finished case."""
+        kinds = ("seg", "probability") if self.probabilities else ("seg",)
+        return [self.overlay(subject), *(prediction_path(self.folder, subject, kind) for kind in kinds)]
+
+    def overlay(self, subject: str) -> Path:
+        """Name the picture of a case."""
+        return self.folder / f"{subject}.png"
+
+    def finished(self, case: Case) -> bool:
+        """Say if a case was predicted from these very files."""
+        row = self.rows.get(case["subject"])
+        return (
+            row is not None
+            and all(path.is_file() for path in self.files(case["subject"]))
+            and row["inputs_sha256"] == _hash_of_inputs(case)
+        )
+
+    def begin(self) -> None:
+        """Note what the predictions are made with, before the first of them."""
+        if not (self.folder / MADE_WITH).is_file():
+            told = {"settings": self.settings, "monai_tl": monai_tl.__version__, "command": sys.argv}
+            write_json(self.folder / MADE_WITH, told)
+
+    def add(self, case: Case, volume_ml: float, seconds: float) -> None:
+        """Note a case whose files are written."""
+        values = (case["subject"], f"{volume_ml:.4f}", f"{seconds:.2f}", _hash_of_inputs(case))
+        self.rows[case["subject"]] = dict(zip(COLUMNS, values, strict=True))
+        text = io.StringIO()
+        table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        table.writeheader()
+        table.writerows(self.rows[subject] for subject in sorted(self.rows))
+        write_text(self.folder / TABLE, text.getvalue())
+
+    def _refuse_other_settings(self) -> None:
+        before = json.loads((self.folder / MADE_WITH).read_text(encoding="utf-8"))["settings"]
+        changed = [key for key in self.settings if self.settings[key] != before.get(key)]
+        if changed:
+            raise ConfigError(f"'{self.folder}' holds predictions made with other {', '.join(changed)}; choose another folder")
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    if any(set(row) != set(COLUMNS) or None in row.values() for row in rows):
+        raise DataError(f"{path} is not a table of {', '.join(COLUMNS)}; remove it, and all cases are predicted anew")
+    return {row["case"]: row for row in rows}
+
+
+def _hash_of_inputs(case: Case) -> str:
+    files = [sha256_of(path) for role, path in sorted(case.items()) if role != "subject"]
+    return hashlib.sha256("".join(files).encode()).hexdigest()
