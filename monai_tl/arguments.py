@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -72,7 +73,9 @@ def checked(verb: Verb, arguments: Sequence[str]) -> list[str]:
         passed.append(f"--{name}={value!r}" if "str" in str(parameter.annotation) else f"--{name}={value}")
     missing = [name for name, p in flags.items() if p.default is p.empty and name not in seen]
     if missing:
-        raise ConfigError(f"missing --{', --'.join(missing)}. {(inspect.getdoc(verb) or '').splitlines()[0]}")
+        meant = [name for name in seen - flags.keys() if difflib.get_close_matches(name, missing)]
+        hint = f" (did '--{meant[0]}' mean it?)" if meant else ""
+        raise ConfigError(f"missing --{', --'.join(missing)}{hint}. {(inspect.getdoc(verb) or '').splitlines()[0]}")
     return passed
 
 

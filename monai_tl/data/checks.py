@@ -154,4 +154,4 @@ def _shape(shape: Sequence[int]) -> str:
 
 def _short(error: Exception) -> str:
     """The error's first sentence, as these can run over many lines."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:100]
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

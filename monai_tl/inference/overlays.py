@@ -17,7 +17,7 @@ from monai_tl.training.overlay import draw_case
 
 def write_overlay(path: Path | str, image: str, prediction: Any, truth: Any = None) -> None:
     """Draw a scan with masks on its own grid, (1, i, j, k) or (i, j, k), and write a PNG atomically."""
-    scan = nib.load(image)
+    scan: Any = nib.load(image)
     masks = [None if mask is None else np.asarray(mask).reshape(scan.shape[:3]) > 0 for mask in (prediction, truth)]
     assert masks[0] is not None
     with atomic_write(path) as temporary:

@@ -101,7 +101,8 @@ def _predict_one(model: Model, case: Case, ready: Ready, first: str, predictions
         mask = model.part("postprocessing")({**inputs, "pred": logits[0].cpu()})["pred"]
     seconds += time.perf_counter() - began
     write_overlay(predictions.overlay(case["subject"]), case[first], mask)
-    voxel_ml = float(nib.affines.voxel_sizes(nib.load(case[first]).affine).prod()) / 1000
+    scan: Any = nib.load(case[first])
+    voxel_ml = float(nib.affines.voxel_sizes(scan.affine).prod()) / 1000
     predictions.add(case, float(mask.sum()) * voxel_ml, seconds)
 
 

@@ -49,7 +49,7 @@ class SavePredictiond(MapTransform):
         return case
 
     def _write(self, subject: str, kind: str, volume: MetaTensor, like: Any, dtype: type) -> None:
-        voxels = np.asarray(volume[0]).astype(dtype)
+        voxels: np.ndarray = np.asarray(volume[0]).astype(dtype)
         if voxels.shape != like.shape[:3]:
             raise DataError(
                 f"{subject}: the prediction has shape {voxels.shape}, the image {like.shape[:3]}; is it the same file?"

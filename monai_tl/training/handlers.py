@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from ignite.engine import Engine, Events
 from torch.optim import Optimizer
 from torch.utils.tensorboard import SummaryWriter
@@ -52,12 +53,15 @@ class Record:
         self.rows: list[dict[str, Any]] = []
         self.losses: list[float] = []
         self.began = 0.0
+        self.clock = Clock()
         self.writer: SummaryWriter | None = None
         self.bar: tqdm[Any] | None = None
 
     def attach(self, trainer: Engine) -> None:
         """Listen to the trainer."""
         trainer.add_event_handler(Events.EPOCH_STARTED, self.start)  # not STARTED: a resumed run is where it was only now
+        trainer.add_event_handler(Events.GET_BATCH_STARTED, lambda _: self.clock.waits())
+        trainer.add_event_handler(Events.GET_BATCH_COMPLETED, lambda _: self.clock.works())
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self.iteration)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self.validated)
         trainer.add_event_handler(Events.COMPLETED, self.close)
@@ -77,6 +81,7 @@ class Record:
 
     def iteration(self, trainer: Engine) -> None:
         """Note the loss."""
+        self.clock.rests()
         assert self.writer
         assert self.bar is not None
         output: Any = trainer.state.output
@@ -110,6 +115,7 @@ class Record:
             table.writerows(self.rows)
         self.writer.add_scalar("loss/training", row["loss"], iteration)
         self.writer.add_scalar("dice/validation", row["val_dice"], iteration)
+        self.writer.add_scalar("data/share_of_time_waiting", self.clock.share_waiting(), iteration)
         for name, rate in rates.items():
             self.writer.add_scalar(f"learning_rate/{name}", rate, iteration)
         self.writer.add_image("validation", self._overlay(), iteration, dataformats="HWC")
@@ -120,6 +126,7 @@ class Record:
         if self.bar is not None:
             self.bar.close()
         if self.writer:
+            self._note_settings(self.writer)
             self.writer.close()
 
     def failed(self, engine: Engine, error: BaseException) -> None:
@@ -131,11 +138,50 @@ class Record:
         dices = [row["val_dice"] for row in self.rows]
         return {"loss": f"{loss:.3f}"} | ({"dice": f"{dices[-1]:.3f}", "best": f"{max(dices):.3f}"} if dices else {})
 
+    def _note_settings(self, writer: SummaryWriter) -> None:
+        """Write the run's settings beside its best Dice, for TensorBoard's table of hyperparameters."""
+        path = self.run_dir / "config.yaml"
+        if not path.is_file() or not self.rows:
+            return
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings: dict[str, Any] = {key: value for key, value in config.items() if isinstance(value, int | float | bool)}
+        settings |= {key: str(config[key]) for key in ("window", "modalities", "spacing", "norm", "source") if key in config}
+        writer.add_hparams(settings, {"best_val_dice": max(row["val_dice"] for row in self.rows)}, run_name=".")
+
     def _overlay(self) -> np.ndarray:
         output: Any = self.evaluator.state.output
         case = output[0]
         image, prediction, truth = (torch.as_tensor(case[key])[0].cpu().numpy() for key in ("image", "pred", "label"))
         return three_planes(image, prediction > 0.5, truth > 0.5)
+
+
+class Clock:
+    """Divides time between waiting for data and computing."""
+
+    def __init__(self) -> None:
+        """Begin at nothing."""
+        self.waiting = self.working = 0.0
+        self._since = time.monotonic()
+
+    def waits(self) -> None:
+        """From now on, data are awaited."""
+        self._since = time.monotonic()
+
+    def works(self) -> None:
+        """Data are there."""
+        now = time.monotonic()
+        self.waiting, self._since = self.waiting + now - self._since, now
+
+    def rests(self) -> None:
+        """The step is done."""
+        now = time.monotonic()
+        self.working, self._since = self.working + now - self._since, now
+
+    def share_waiting(self) -> float:
+        """Give the share spent waiting since the last call, 0 to 1, and begin anew."""
+        share = self.waiting / max(self.waiting + self.working, 1e-9)
+        self.waiting = self.working = 0.0
+        return share
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -69,8 +69,13 @@ def refuse_unknown_overrides(parser: ConfigParser, overrides: Mapping[str, Any])
     """
     existing = [name for name in dict(parser.get() or {}) if name != "_meta_"]
     for key in overrides:
-        if key.replace("#", "::") not in parser:
-            raise ConfigError(f"unknown flag or config id '{key}': {did_you_mean(key, existing)}")
+        parent, _, last = key.replace("#", "::").rpartition("::")
+        if key.replace("#", "::") in parser:
+            continue
+        siblings = parser[parent] if parent and parent in parser else None
+        if isinstance(siblings, Mapping):
+            raise ConfigError(f"unknown config id '{key}': in '{parent}' {did_you_mean(last, siblings)}")
+        raise ConfigError(f"unknown flag or config id '{key}': {did_you_mean(key, existing)}")
 
 
 def read_run_config(run: str | Path) -> dict[str, Any]:

@@ -61,12 +61,23 @@ def three_planes(
     Returns:
         ``(height, width, 3)`` bytes; the patient's left is on the right, as radiologists look at it.
     """
-    low, high = np.percentile(image[::2, ::2, ::2], (1, 99.5))
+    some = image[::2, ::2, ::2]
+    low = np.percentile(some, 1)
+    high = np.percentile(some[some > low], 99.5) if (some > low).any() else low  # of the head, not of the air around it
     grey = np.clip((image - low) / max(high - low, 1e-6), 0, 1)
-    centre = _centre(next((mask for mask in (truth, prediction) if mask is not None and mask.any()), None), image.shape)
+    box = _box(grey, prediction, truth)
+    grey, prediction, truth = grey[box], prediction[box], None if truth is None else truth[box]
+    centre = _centre(next((mask for mask in (truth, prediction) if mask is not None and mask.any()), None), grey.shape)
     planes = [_plane(grey, prediction, truth, axis, centre[axis], spacing, height) for axis in (2, 1, 0)]
     gap = np.zeros((height, GAP, 3), np.uint8)
     return np.concatenate([planes[0], gap, planes[1], gap, planes[2]], axis=1)
+
+
+def _box(grey: np.ndarray, *masks: np.ndarray | None) -> tuple[slice, ...]:
+    """Where there is something to see, with a little room around it."""
+    seen = np.logical_or.reduce([grey > 0.1, *(mask for mask in masks if mask is not None)])
+    found = ndimage.find_objects(seen.astype(np.uint8))
+    return tuple(slice(max(side.start - 3, 0), side.stop + 3) for side in found[0]) if found else (slice(None),) * 3
 
 
 def _centre(mask: np.ndarray | None, shape: Sequence[int]) -> list[int]:

@@ -20,7 +20,7 @@ class Contract:
 
     Attributes:
         modalities: image channels by name, in order, e.g. ``("T1", "T2")``.
-        spacing: voxel edges in mm along the axes of ``orientation``.
+        spacing: voxel edges in mm along right, anterior, superior.
         orientation: axis codes that the voxel axes (i, j, k) point to, e.g. ``"RAS"``.
         normalisation: ``zscore_volume`` (mean and deviation of the whole volume) or ``zscore_nonzero`` (of non-zero voxels),
             each modality by itself.

@@ -96,7 +96,7 @@ def _read(path: Path) -> Any:
             "damaged; nothing was run. Save its state_dict alone (torch.save(network.state_dict(), …)) or as .safetensors"
         ) from error
     except Exception as error:  # a damaged file fails in any way: struct.error, IndexError, AssertionError …
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
         raise TransferError(
             f"source '{path}' cannot be read ({reason}); is it complete, and a .pt or .safetensors file of weights?"
         ) from error

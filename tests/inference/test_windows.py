@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from monai_tl.inference.foreground import foreground_probability, not_background
@@ -33,3 +34,32 @@ def test_what_lies_above_the_background_is_kept_whatever_its_value():
     kept = not_background(image)
     assert kept.sum() == 1
     assert bool(kept[1, 1, 2, 3])
+
+
+def out_of_memory_above(edge):
+    def network(window):
+        if max(window.shape[2:]) > edge:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return window.clone()
+
+    return network
+
+
+def test_out_of_memory_a_smaller_plan_is_tried_and_said(caplog):
+    image = torch.rand(1, 1, 100, 100, 60)
+    answer = FittedSlidingWindow([96, 96, 96])(image, out_of_memory_above(50))
+    assert torch.allclose(answer, image, atol=1e-6)
+    assert caplog.messages == ["out of memory in windows of 96×96×60: trying 48×48×32"]
+
+
+def test_when_no_plan_fits_the_error_comes_out():
+    with pytest.raises(RuntimeError, match="out of memory"):
+        FittedSlidingWindow([64, 64, 64])(torch.rand(1, 1, 64, 64, 64), out_of_memory_above(10))
+
+
+def test_another_error_is_not_taken_for_it():
+    def network(_):
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        FittedSlidingWindow([64, 64, 64])(torch.rand(1, 1, 64, 64, 64), network)

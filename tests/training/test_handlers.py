@@ -7,9 +7,10 @@ import pytest
 import torch
 from ignite.engine import Engine
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from monai_tl.errors import ConfigError
-from monai_tl.training.handlers import Record, read_metrics
+from monai_tl.training.handlers import Clock, Record, read_metrics
 
 
 def test_tensorboard_and_csv_say_the_same(source):
@@ -25,6 +26,33 @@ def test_tensorboard_and_csv_say_the_same(source):
     stages = {tag.split("/")[1] for tag in told if tag.startswith("learning_rate/")}
     assert stages == {"conv_0", "res_1", "res_2", "res_3", "conv_1", "conv_2"}
     assert [image.step for image in events.Images("validation")] == [2, 4]
+    waiting = [value for _, value in told["data/share_of_time_waiting"]]
+    assert len(waiting) == 2
+    assert all(0 < share < 1 for share in waiting)
+
+
+def test_tensorboard_shows_the_hyperparameters(source):
+    events = EventAccumulator(str(source))
+    events.Reload()
+    content = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    told = HParamsPluginData.FromString(content).session_start_info.hparams
+    assert told["iterations"].number_value == 4
+    assert told["window"].string_value == "[16, 16, 16]"
+    assert told["learning_rate"].number_value == pytest.approx(4e-3)
+    best = max(row["val_dice"] for row in read_metrics(source / "metrics.csv"))
+    assert [event.value for event in events.Scalars("best_val_dice")] == [pytest.approx(best, rel=1e-5)]
+
+
+def test_the_clock_tells_waiting_from_working(monkeypatch):
+    times = iter([0.0, 10.0, 13.0, 14.0, 20.0, 21.0, 24.0])
+    monkeypatch.setattr("monai_tl.training.handlers.time.monotonic", lambda: next(times))
+    clock = Clock()
+    for _ in range(2):
+        clock.waits()  # at 10, 20
+        clock.works()  # at 13, 21
+        clock.rests()  # at 14, 24
+    assert clock.share_waiting() == (3 + 1) / (3 + 1 + 1 + 3), "what lies between steps, a validation say, is neither"
+    assert clock.share_waiting() == 0
 
 
 def test_no_file_no_rows(tmp_path):
