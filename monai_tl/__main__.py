@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import warnings
 
 from monai_tl.errors import PartlyDoneError, user_error
@@ -11,6 +12,7 @@ from monai_tl.errors import PartlyDoneError, user_error
 def main() -> int:
     """Run a verb; what is wrong with the input is told in a line, exit code 2 (1 where some of the cases are done)."""
     warnings.simplefilter("ignore")  # of the libraries beneath, about things that no user of a verb can change
+    threading.excepthook = _of_a_thread
     from monai_tl import arguments, cli  # torch and MONAI take seconds: not before they are needed
 
     try:
@@ -25,6 +27,12 @@ def main() -> int:
             raise  # a fault of ours: its traceback is what we need to mend it
         return _say(cause, 2)
     return 0
+
+
+def _of_a_thread(raised: threading.ExceptHookArgs) -> None:
+    """TensorBoard's writer fails in a thread of its own where the disk is full; the main one says so."""
+    if raised.exc_value is None or user_error(raised.exc_value) is None:
+        threading.__excepthook__(raised)
 
 
 def _say(message: object, code: int) -> int:

@@ -44,7 +44,10 @@ def user_error(error: BaseException) -> BaseException | None:
         if is_full_disk(cause):
             name = getattr(cause, "filename", None)
             where = f" while writing {name}" if name else ""
-            return ConfigError(f"the disk is full{where}: free some space and repeat the command; what was finished is kept")
+            return ConfigError(
+                f"the disk is full{where}: free some space and repeat the command "
+                "(training goes on with --resume true); what was finished is kept"
+            )
         if is_out_of_memory(cause):
             return ConfigError(
                 f"out of memory ({_first_line(cause)}): lower --batch_size or --window to train, "
@@ -68,9 +71,7 @@ def in_words(error: BaseException) -> str:
 
 def is_full_disk(error: BaseException) -> bool:
     """Say if there was no room left to write."""
-    if isinstance(error, OSError) and error.errno in FULL:
-        return True
-    return isinstance(error, RuntimeError) and "PytorchStreamWriter failed writing" in str(error)  # hides the errno
+    return isinstance(error, OSError) and error.errno in FULL
 
 
 def _first_line(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -113,5 +114,12 @@ class KeepState:
         return float(self.evaluator.state.metrics[self.key_metric])
 
     def _write(self, name: str, content: Any) -> None:
-        with atomic_write(self.run_dir / name) as path:
-            torch.save(content, path)
+        try:
+            with atomic_write(self.run_dir / name) as path:
+                torch.save(content, path)
+        except RuntimeError as error:  # torch hides what the system said
+            room = shutil.disk_usage(self.run_dir).free // 2**20
+            raise ConfigError(
+                f"'{self.run_dir / name}' could not be written, and {room} MiB are free: is the disk full? "
+                "What was finished is kept; free some space and go on with --resume true"
+            ) from error
