@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from monai_tl.data.datalist import read_datalist
 from monai_tl.inference.scores import read_scores
@@ -96,6 +97,9 @@ def test_scores_are_of_the_cases_own_grid(fine_tuned, phantoms, verb):
     scores = read_scores(fine_tuned / "scores_test.csv")
     data = read_datalist(phantoms / "brats" / "datalist.json")
     assert [score.subject for score in scores] == list(data.splits["test"])
+    pictures = sorted((fine_tuned / "overlays_test").iterdir())
+    assert [path.stem for path in pictures] == sorted(data.splits["test"])
+    assert all((np.asarray(Image.open(path)) == (86, 180, 233)).all(axis=-1).any() for path in pictures), "truth in blue"
     for score, case in zip(scores, data.split("test"), strict=True):
         label = np.asanyarray(nib.load(case["label"]).dataobj)
         assert score.reference_ml == pytest.approx(np.isin(label, (1, 4)).sum() / 1000)
