@@ -9,7 +9,8 @@ from ignite.engine import Engine
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from monai_tl.errors import ConfigError
-from monai_tl.training.handlers import Record, read_metrics
+from monai_tl.training.handlers import Record
+from monai_tl.training.metrics import read_metrics
 
 
 def test_tensorboard_and_csv_say_the_same(source):
@@ -25,10 +26,6 @@ def test_tensorboard_and_csv_say_the_same(source):
     stages = {tag.split("/")[1] for tag in told if tag.startswith("learning_rate/")}
     assert stages == {"conv_0", "res_1", "res_2", "res_3", "conv_1", "conv_2"}
     assert [image.step for image in events.Images("validation")] == [2, 4]
-
-
-def test_no_file_no_rows(tmp_path):
-    assert read_metrics(tmp_path / "metrics.csv") == []
 
 
 def test_a_loss_that_is_no_number_ends_the_run(tmp_path):
