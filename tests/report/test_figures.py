@@ -12,7 +12,7 @@ from PIL import Image
 
 from monai_tl.report.figures import DPI, FEW_RUNS, SOFTWARE, WIDTH, Curve, draw_curves, draw_dice, look, shorten
 
-ODD = ["$x_1$", "_hidden", "<img src=x onerror=alert(1)>&\"'", r"\frac{$", "大脑", "x" * 300, ""]
+ODD = ["$x_1$", "_hidden", "<img src=x onerror=alert(1)>&\"'", r"$\frac{$", "大脑", "x" * 300, ""]
 
 
 def opened(png):
@@ -39,11 +39,10 @@ def test_a_figure_is_a_png_that_is_marked_as_ours_and_the_same_each_time():
 
 
 def test_odd_names_are_drawn_as_they_stand():
+    """Dollars included: as mathematics, one of these would be an error."""
     dice = [[0.5, 0.6]] * len(ODD)
     assert ink(draw_dice(ODD, dice)) > 0.01
     assert ink(draw_curves([Curve(name, [1, 2], [0.1, 0.2]) for name in ODD], "loss")) > 0.01
-    plain, mathtext = (draw_dice([name], [[0.5]]) for name in ("x_1", "$x_1$"))
-    assert plain != mathtext, "a name in dollars keeps them"
 
 
 def test_a_name_that_begins_with_an_underscore_stands_in_the_legend():

@@ -6,6 +6,7 @@ import base64
 import datetime
 import io
 import math
+import os
 import re
 import shlex
 
@@ -225,6 +226,12 @@ def test_two_tasks_have_a_section_each(make_run, report):
     assert "Differences to" not in page.text
     assert page.text.count("there is no other run to compare it with") == 2
     assert {attrs["href"] for attrs in page.all("a")} == {"#task-1", "#task-2"}
+
+
+def test_an_output_whose_name_is_no_text(make_run, tmp_path):
+    make_run("one")
+    written = write_report(tmp_path / "runs", output=tmp_path / os.fsdecode(b"r\xff.html"))
+    assert "<code>r?_files/</code>" in written.page.read_text(encoding="utf-8")
 
 
 def test_another_split(make_run, report):
