@@ -112,9 +112,10 @@ def caveats(group: Group) -> list[str]:
     told = []
     results = group.comparison.runs if group.comparison else ()
     fewest = min((run.n - run.undefined for run in results), default=FEW)
-    if fewest < FEW:
-        cases = f"{plural(fewest, 'case')} {'is' if fewest == 1 else 'are'} few"
-        told.append(f"{cases}: with fewer than {FEW}, 95 % intervals come out too narrow.")
+    if fewest < 2:
+        told.append(f"{plural(fewest, 'case')} with a defined Dice: too few for any interval.")
+    elif fewest < FEW:
+        told.append(f"{fewest} cases are few: with fewer than {FEW}, 95 % intervals come out too narrow.")
     if len(results) > 1:
         told += _seeds(group.scored)
     if len(results) > 3:

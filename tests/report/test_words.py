@@ -59,7 +59,7 @@ def test_one_run_and_none(make_run, group):
     assert words.finding(group()) == (
         "alone reaches a mean Dice of 0.500 over 1 case; there is no other run to compare it with."
     )
-    assert words.caveats(group()) == ["1 case is few: with fewer than 10, 95 % intervals come out too narrow."]
+    assert words.caveats(group()) == ["1 case with a defined Dice: too few for any interval."]
 
 
 def test_one_case_and_no_common_case_are_too_few(make_run, group):
