@@ -14,6 +14,7 @@ from monai_tl.inference.model import find_model
 from monai_tl.inference.predict import predict as predict_scans
 from monai_tl.network.highres3dnet import HighRes3DNet
 from monai_tl.network.stages import format_stage_table, stage_table
+from monai_tl.report.page import write_report
 from monai_tl.study.compare import compare as compare_runs
 from monai_tl.study.compare import format_comparison
 from monai_tl.training.checkpoint import is_true
@@ -171,6 +172,13 @@ def compare(*runs: str, split: str = "test", seed: int = 0) -> None:
     print(format_comparison(compare_runs([Path(run) for run in runs], split=split, seed=seed)))
 
 
+def report(*, runs: str, split: str = "test", output: str | None = None) -> None:
+    """Show all runs below a folder in one HTML page: --runs DIR [--split test] [--output DIR/report.html]."""
+    written = write_report(Path(runs), split=split, output=Path(output) if output else None)
+    told = f"{written.runs} run{'s' * (written.runs != 1)}, {written.evaluated} of them evaluated on {split}"
+    print(f"{written.page}: {told}; figures in {written.figures}")
+
+
 VERBS: dict[str, Any] = {
     "phantom": phantom,
     "datalist": {"ixi": datalist_ixi, "brats": datalist_brats, "files": datalist_files},
@@ -179,6 +187,7 @@ VERBS: dict[str, Any] = {
     "evaluate": evaluate,
     "predict": predict,
     "compare": compare,
+    "report": report,
 }
 
 

@@ -5,4 +5,5 @@ source "$(dirname "$0")/environment.sh"
 ruff check .
 ruff format --check .
 mypy monai_tl
+source scripts/browser.sh
 exec pytest "$@"

@@ -143,12 +143,15 @@ def read_scores(path: Path | str) -> list[Score]:
     remedy = f"run `monai_tl evaluate --run {path.parent} --split {split}`"
     if not path.is_file():
         raise ConfigError(f"no scores at {path}: {remedy} first")
-    with open(path, newline="", encoding="utf-8") as file:
-        table = csv.DictReader(file)
-        missing = [name for name in COLUMNS if name not in (table.fieldnames or ())]
-        if missing:
-            raise DataError(f"{path} lacks the column {', '.join(missing)}: {remedy} again")
-        scores = [_score(row, f"{path}, line {table.line_num}", remedy) for row in table]
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            table = csv.DictReader(file)
+            missing = [name for name in COLUMNS if name not in (table.fieldnames or ())]
+            if missing:
+                raise DataError(f"{path} lacks the column {', '.join(missing)}: {remedy} again")
+            scores = [_score(row, f"{path}, line {table.line_num}", remedy) for row in table]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is no table of text ({error}): {remedy} again") from None
     if not scores:
         raise DataError(f"{path} holds no case: {remedy} again")
     subjects = [score.subject for score in scores]

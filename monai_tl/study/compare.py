@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from scipy.stats import bootstrap
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.inference.scores import Score, read_scores, summarise
 
+Table = Mapping[str, Score]  # subject -> its score
 FEW = 10  # cases; bootstrap intervals from fewer are visibly too narrow
 
 
@@ -52,6 +53,15 @@ class Difference:
     mean: float
     interval: Interval
 
+    @property
+    def verdict(self) -> str:
+        """``"higher"`` or ``"lower"`` if the interval excludes 0, ``"not told apart"``, or ``"too few cases"`` for one."""
+        if self.interval.method == "none":
+            return "too few cases"
+        if self.interval.low <= 0 <= self.interval.high:
+            return "not told apart"
+        return "higher" if self.interval.low > 0 else "lower"
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -75,16 +85,32 @@ def compare(runs: Sequence[Path | str], split: str = "test", seed: int = 0, resa
         ConfigError: if no run is given, a run is given twice, or it has no scores of this split.
         DataError: if the runs were not scored on the same subjects, or not against the same references.
     """
-    tables = _read(runs, split)
+    return compare_tables(_read(runs, split), split, seed, resamples)
+
+
+def compare_tables(tables: Mapping[str, Table], split: str = "test", seed: int = 0, resamples: int = 9999) -> Comparison:
+    """Compare runs by their scores, each with the first, see `compare`.
+
+    Args:
+        tables: for each run's name its scores by subject; at least one run.
+        split: the split that was scored.
+        seed: of the bootstrap.
+        resamples: bootstrap samples per interval.
+
+    Raises:
+        DataError: if the runs were not scored on the same subjects, or not against the same references.
+    """
     (first, reference), *later = tables.items()
     for name, table in later:
-        _check_same_cases(first, reference, name, table)
+        unlike = why_not_comparable(first, reference, name, table)
+        if unlike:
+            raise DataError(unlike)
     results = tuple(_result(name, list(table.values()), seed, resamples) for name, table in tables.items())
     differences = tuple(_difference(name, table, first, reference, seed, resamples) for name, table in later)
     return Comparison(split, results, differences)
 
 
-def _read(runs: Sequence[Path | str], split: str) -> dict[str, dict[str, Score]]:
+def _read(runs: Sequence[Path | str], split: str) -> dict[str, Table]:
     folders = [Path(run).resolve() for run in runs]
     if not folders:
         raise ConfigError("no run to compare: give at least one run folder")
@@ -98,24 +124,26 @@ def _read(runs: Sequence[Path | str], split: str) -> dict[str, dict[str, Score]]
     return {name: {score.subject: score for score in rows} for name, rows in zip(names, scores, strict=True)}
 
 
-def _check_same_cases(first: str, reference: dict[str, Score], name: str, table: dict[str, Score]) -> None:
+def why_not_comparable(first: str, reference: Table, name: str, table: Table) -> str | None:
+    """Say in which cases or references two runs differ, None where they share them all."""
     lacks = [
         f"{run} lacks {', '.join(sorted(missing))}"
         for run, missing in ((name, reference.keys() - table.keys()), (first, table.keys() - reference.keys()))
         if missing
     ]
     if lacks:
-        raise DataError(f"{first} and {name} were scored on different subjects: {'; '.join(lacks)}")
+        return f"{first} and {name} were scored on different subjects: {'; '.join(lacks)}"
     other = [
         subject
         for subject, score in reference.items()
         if not math.isclose(score.reference_ml, table[subject].reference_ml, rel_tol=1e-6)
     ]
     if other:
-        raise DataError(
+        return (
             f"{first} and {name} were scored against different references: "
             f"the reference volume differs in {', '.join(sorted(other))}"
         )
+    return None
 
 
 def _result(name: str, scores: Sequence[Score], seed: int, resamples: int) -> RunResult:
@@ -125,9 +153,7 @@ def _result(name: str, scores: Sequence[Score], seed: int, resamples: int) -> Ru
     return RunResult(name, total.n, total.undefined, total.mean, total.median, interval)
 
 
-def _difference(
-    name: str, table: dict[str, Score], first: str, reference: dict[str, Score], seed: int, resamples: int
-) -> Difference:
+def _difference(name: str, table: Table, first: str, reference: Table, seed: int, resamples: int) -> Difference:
     pairs = np.array([table[subject].dice - score.dice for subject, score in reference.items()])  # NaN stays NaN
     defined = pairs[~np.isnan(pairs)]
     mean = float(np.mean(defined)) if defined.size else math.nan
@@ -179,14 +205,15 @@ def _sentence(difference: Difference) -> str:
         return f"{pair}: no case is defined in both{left_out}"
     cases = f"over {difference.n} case{'s' if difference.n > 1 else ''}{left_out}"
     low, high = difference.interval.low, difference.interval.high
-    if difference.interval.method == "none":
-        return f"{pair}: {_signed(difference.mean)} {cases}: too few for an interval"
-    if low <= 0 <= high:
+    if difference.verdict == "too few cases":
+        return f"{pair}: {signed(difference.mean)} {cases}: too few for an interval"
+    if difference.verdict == "not told apart":
         verdict = "the interval holds 0, so these cases do not tell them apart"
     else:
-        verdict = f"the interval excludes 0: {difference.name} scores {'higher' if low > 0 else 'lower'} on these cases"
-    return f"{pair}: {_signed(difference.mean)} [{_signed(low)}, {_signed(high)}] {cases}: {verdict}"
+        verdict = f"the interval excludes 0: {difference.name} scores {difference.verdict} on these cases"
+    return f"{pair}: {signed(difference.mean)} [{signed(low)}, {signed(high)}] {cases}: {verdict}"
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
+    """Write a difference with its sign, ``"−0.012"``."""
     return f"{value:+.3f}".replace("-", "−")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import sys
 import time
@@ -18,11 +17,9 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from monai_tl.errors import ConfigError
-from monai_tl.files import atomic_write
+from monai_tl.training.metrics import read_metrics, write_metrics
 from monai_tl.training.overlay import three_planes
 from monai_tl.training.windows import WindowNumbers
-
-COLUMNS = ("iteration", "loss", "val_dice", "learning_rate", "seconds")
 
 
 class NumberWindows:
@@ -109,10 +106,7 @@ class Record:
         }
         self.rows.append(row)
         self.losses = []
-        with atomic_write(self.run_dir / "metrics.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, COLUMNS)
-            table.writeheader()
-            table.writerows(self.rows)
+        write_metrics(self.run_dir / "metrics.csv", self.rows)
         self.writer.add_scalar("loss/training", row["loss"], iteration)
         self.writer.add_scalar("dice/validation", row["val_dice"], iteration)
         self.writer.add_scalar("data/share_of_time_waiting", self.clock.share_waiting(), iteration)
@@ -182,11 +176,3 @@ class Clock:
         share = self.waiting / max(self.waiting + self.working, 1e-9)
         self.waiting = self.working = 0.0
         return share
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read the rows of a ``metrics.csv``, none where there is no file."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [{key: int(v) if key == "iteration" else float(v) for key, v in row.items()} for row in csv.DictReader(file)]

@@ -79,6 +79,9 @@ def test_the_demo_runs_and_a_second_time_finds_its_work_done(tmp_path):
     ]
     for answer in answers:
         assert answer.returncode == 0, answer.stdout[-2000:] + answer.stderr[-3000:]
-    first, second = (answer.stdout.split("6/6 comparison")[1].split(")", 1)[1] for answer in answers)
+    first, second = (answer.stdout.split("6/7 comparison")[1].split("== 7/7")[0].split(")", 1)[1] for answer in answers)
     assert "demo_transfer − demo_scratch" in first
     assert first == second
+    page = tmp_path / "runs" / "report.html"
+    assert all(f"Open it in a browser: {page}" in answer.stdout for answer in answers)
+    assert "demo_transfer reaches a mean Dice of" in page.read_text(encoding="utf-8")

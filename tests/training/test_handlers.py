@@ -10,7 +10,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from monai_tl.errors import ConfigError
-from monai_tl.training.handlers import Clock, Record, read_metrics
+from monai_tl.training.handlers import Clock, Record
+from monai_tl.training.metrics import read_metrics
 
 
 def test_tensorboard_and_csv_say_the_same(source):
@@ -53,10 +54,6 @@ def test_the_clock_tells_waiting_from_working(monkeypatch):
         clock.rests()  # at 14, 24
     assert clock.share_waiting() == (3 + 1) / (3 + 1 + 1 + 3), "what lies between steps, a validation say, is neither"
     assert clock.share_waiting() == 0
-
-
-def test_no_file_no_rows(tmp_path):
-    assert read_metrics(tmp_path / "metrics.csv") == []
 
 
 def test_a_loss_that_is_no_number_ends_the_run(tmp_path):

@@ -1,0 +1,91 @@
+"""What a run says it took from its source, read from ``transfer_report.json``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai_tl.errors import DataError
+from monai_tl.transfer.plan import stage_of
+
+FATES = ("copied", "adapted", "fresh")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: frozen or trained, how many of its parameters train, how many of its weights were copied, adapted, fresh."""
+
+    name: str
+    state: str
+    trainable: int
+    parameters: int
+    copied: int
+    adapted: int
+    fresh: int
+
+
+@dataclass(frozen=True)
+class Account:
+    """Where a run's first weights came from.
+
+    ``kind`` is ``"scratch"`` (random, all trained), ``"none"`` (trained by `train.yaml` alone, random as well), ``"random
+    prefix"`` (random, the first stages held still) or ``"transfer"``; only the last has a source.
+    """
+
+    kind: str
+    source: str = ""
+    sha256: str = ""
+    stages: tuple[Stage, ...] = ()
+    differences: tuple[str, ...] = ()
+    adapted: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """The stages held still, new channels aside."""
+        return tuple(stage.name for stage in self.stages if stage.state != "trained")
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """The stages that train as a whole."""
+        return tuple(stage.name for stage in self.stages if stage.state == "trained")
+
+    def count(self, fate: str) -> int:
+        """Count the weights that were ``copied``, ``adapted`` or ``fresh``."""
+        return sum(getattr(stage, fate) for stage in self.stages)
+
+
+def read_account(path: Path, report: dict[str, Any] | None) -> Account:
+    """Read a transfer report; None is a run that was not to carry anything over.
+
+    Raises:
+        DataError: if it is not what `transfer` writes.
+    """
+    if report is None:
+        return Account("none")
+    try:
+        return _account(report)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        told = f"{type(error).__name__}: {error}"
+        raise DataError(f"{path} is no transfer report ({told}): restore it, or take the run out of the folder") from None
+
+
+def _account(report: dict[str, Any]) -> Account:
+    fates = Counter((stage_of(name), str(fate).split(":")[0]) for name, fate in report["weights"].items())
+    stages = tuple(
+        Stage(name, str(row["state"]), int(row["trainable"]), int(row["parameters"]), *(fates[name, fate] for fate in FATES))
+        for name, row in report["stages"].items()
+    )
+    source = report["source"]
+    held = any(stage.state != "trained" for stage in stages)
+    return Account(
+        kind="transfer" if source is not None else "random prefix" if held else "scratch",
+        source="" if source is None else str(source["path"]),
+        sha256="" if source is None else str(source["sha256"])[:12],
+        stages=stages,
+        differences=tuple(str(difference) for difference in report["contract"]["differences"]),
+        adapted=tuple(f"{name}: {fate}" for name, fate in report["weights"].items() if str(fate).startswith("adapted")),
+        channels=tuple(f"{name}: {fate}" for name, fate in report["channels"].items()),
+    )

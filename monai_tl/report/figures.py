@@ -1,0 +1,183 @@
+"""The figures: Dice of every case, loss and validation curves, as PNG; told apart without colour too."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from PIL.PngImagePlugin import PngInfo
+
+FEW_RUNS = 12  # up to here each run has its own look and a place in the legend
+SOFTWARE = "monai_tl report"  # marks a PNG as ours, so that the next report may replace it
+WIDTH = 5.2  # inches; narrow, so that a phone's screen leaves the letters readable
+DPI = 200
+LABEL = 30  # letters of a run's name in a figure
+GREY = "#8a8a8a"
+OTHERS = "other runs"
+COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito, without yellow
+LINES = ("-", "--", ":", "-.")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+GLYPHS = ("●", "■", "▲", "◆", "▼", "✚", "✖")  # the markers, as text
+STYLE: dict[Any, Any] = {
+    "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8, "axes.edgecolor": "#555555",
+    "xtick.color": "#333333", "ytick.color": "#333333", "axes.labelcolor": "#222222", "legend.frameon": False,
+    "grid.color": "#e4e4e4", "grid.linewidth": 0.7, "axes.axisbelow": True,
+}  # fmt: skip
+
+
+class Look(NamedTuple):
+    """How a run is drawn in every figure."""
+
+    colour: str
+    line: str
+    marker: str
+    glyph: str
+
+
+class Curve(NamedTuple):
+    """A run's name and a value at some iterations."""
+
+    name: str
+    iterations: Sequence[int]
+    values: Sequence[float]
+
+
+def look(index: int) -> Look:
+    """Give the look of the run at this place; the first 28 differ in colour or line."""
+    glyph = index % len(MARKERS)
+    return Look(COLOURS[index % len(COLOURS)], LINES[index % len(LINES)], MARKERS[glyph], GLYPHS[glyph])
+
+
+def mark() -> PngInfo:
+    """Give the text that marks a PNG as part of a report."""
+    info = PngInfo()
+    info.add_text("Software", SOFTWARE)
+    return info
+
+
+def shorten(name: str, letters: int = LABEL) -> str:
+    """Cut the middle out of a long name."""
+    if len(name) <= letters:
+        return name
+    tail = (letters - 1) // 2
+    return f"{name[: letters - 1 - tail]}…{name[-tail:]}"
+
+
+def draw_dice(names: Sequence[str], dice: Sequence[Sequence[float]]) -> bytes:
+    """Draw a box for each run and a dot for each case, undefined ones left out.
+
+    Args:
+        names: of the runs, from top to bottom.
+        dice: of each run's cases, NaN where undefined.
+    """
+    many = len(names) > FEW_RUNS
+    with _style():
+        figure = Figure(figsize=(WIDTH, 0.9 + len(names) * (0.2 if many else 0.42)), layout="constrained")
+        axes = figure.subplots()
+        defined = [np.array([value for value in values if not math.isnan(value)]) for values in dice]
+        places = np.arange(len(names))
+        lines = {"color": "#333333", "linewidth": 0.6 if many else 1.0}
+        axes.boxplot(
+            defined, positions=places, orientation="horizontal", widths=0.62, showfliers=False, manage_ticks=False,
+            boxprops=lines, whiskerprops=lines, capprops=lines, medianprops={**lines, "linewidth": 1.6 if many else 2.0},
+        )  # fmt: skip
+        for place, values in zip(places, defined, strict=True):
+            colour, _, marker, _ = Look(GREY, "-", "o", "") if many else look(int(place))
+            spread = place + 0.44 * ((np.arange(len(values)) * 0.618034) % 1 - 0.5)  # even, and the same each time
+            axes.plot(values, spread, marker, color=colour, markersize=2 if many else 4, alpha=0.6, markeredgewidth=0)
+        axes.set_yticks(places, [shorten(name) for name in names], parse_math=False, fontsize=7 if many else 9)
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.set_xlim(*_dice_limits([value for values in defined for value in values]))
+        axes.set_xlabel("Dice (a dot a case)")
+        axes.grid(axis="x")
+        axes.tick_params(axis="y", length=0)
+        return _png(figure)
+
+
+def draw_curves(curves: Sequence[Curve], ylabel: str, highlight: Sequence[str] = (), *, dice: bool = False) -> bytes:
+    """Draw a value over the iterations, all runs together.
+
+    Args:
+        curves: of the runs, in the order that gives them their looks; those without a value take a look but no line.
+        ylabel: what is drawn.
+        highlight: names drawn in their own look where there are too many runs for one each; the rest are thin and grey.
+        dice: the values are Dice, so the axis begins at 0 and ends at 1 at most.
+    """
+    many = len(curves) > FEW_RUNS
+    with _style():
+        legend = 1 + len(highlight) if many else len(curves)
+        columns = 1 if max(len(curve.name) for curve in curves) > 22 else 2
+        figure = Figure(figsize=(WIDTH, 3.1 + 0.2 * math.ceil(legend / columns)), layout="constrained")
+        axes = figure.subplots()
+        shown: list[tuple[str, Line2D]] = []
+        for index, curve in enumerate(curves):
+            named = not many or curve.name in highlight
+            line = _line(axes, curve, look(highlight.index(curve.name) if many else index) if named else None)
+            if len(curve.values) and (named or OTHERS not in dict(shown)):
+                shown.append((shorten(curve.name) if named else OTHERS, line))
+        if dice:
+            highest = max((value for curve in curves for value in curve.values if not math.isnan(value)), default=1.0)
+            axes.set_ylim(0, min(1.01, 1.1 * highest) or 1.0)
+        axes.set_xlabel("iteration")
+        axes.set_ylabel(ylabel)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        axes.grid(axis="y")
+        _legend(figure, shown, columns)
+        return _png(figure)
+
+
+def _line(axes: Axes, curve: Curve, own: Look | None) -> Line2D:
+    if own is None:
+        style: dict[str, Any] = {"color": GREY, "linewidth": 0.6, "alpha": 0.6}
+        style |= {"marker": "."} if len(curve.values) == 1 else {}
+    else:
+        every = max(1, len(curve.values) // 8)
+        style = {"color": own.colour, "linestyle": own.line, "marker": own.marker, "markersize": 4.5, "markevery": every}
+        style |= {"linewidth": 1.6, "zorder": 3}
+    (line,) = axes.plot(curve.iterations, curve.values, **style)
+    return line
+
+
+def _legend(figure: Figure, shown: Sequence[tuple[str, Line2D]], columns: int) -> None:
+    """Name the lines; texts are set afterwards, since a label that begins with _ would be left out."""
+    if not shown:
+        return
+    places = [str(index) for index in range(len(shown))]
+    legend = figure.legend(
+        [line for _, line in shown], places, loc="outside lower left", ncols=columns, fontsize=9, handlelength=3.2
+    )
+    for text, (name, _) in zip(legend.get_texts(), shown, strict=True):
+        text.set_parse_math(False)
+        text.set_text(name)
+
+
+def _dice_limits(values: Sequence[float]) -> tuple[float, float]:
+    """Show the whole scale unless all cases are good."""
+    lowest = min(values, default=0.0)
+    return (-0.015, 1.015) if lowest < 0.5 else (math.floor(lowest * 10 - 0.2) / 10, 1.01)
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """Draw by our own settings, whatever the user's matplotlibrc says, and leave the global ones as they were."""
+    with mpl.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a glyph that the font lacks is drawn as a box
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        yield
+
+
+def _png(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=DPI, metadata={"Software": SOFTWARE})  # a Figure of its own draws by Agg
+    return file.getvalue()

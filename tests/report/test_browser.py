@@ -1,0 +1,67 @@
+"""The page in a real browser, at the width of a desk and of a phone: nothing fails, nothing is cut off."""
+
+from __future__ import annotations
+
+import math
+import shutil
+
+import pytest
+
+from monai_tl.report.page import write_report
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright, of the dev extra")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+QUIET = "--no-sandbox --disable-gpu --disable-quic --no-first-run "
+QUIET += "--disable-background-networking --disable-component-update --disable-sync"
+EVIL = "<img src=x onerror=alert(1)>&\"'"
+SIZES = {"desk": (1280, 900), "phone": (390, 844), "small phone": (360, 640)}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium found; scripts/test.sh installs Debian's where it may")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET.split())
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page_file(make_run, tmp_path):
+    """Two tasks, pictures, a run that waits, hostile and very long ids."""
+    dice = {f"case_{n}": 0.4 + 0.05 * n for n in range(9)} | {EVIL.replace("/", ""): 0.3, "long_" * 40: 0.95, "none": math.nan}
+    command = ["monai_tl", "transfer", "--window", "[24,24,24]", "--dataset_dir", "/a/very/long/path" * 20, EVIL]
+    make_run("scratch", dice, overlays=True, command=command)
+    make_run("transfer", {subject: value + 0.04 for subject, value in dice.items()}, source="/w" * 200, frozen=2, overlays=True)
+    make_run("a_run_with_quite_a_long_name_and_no_break_in_it_" * 3, dice, source="/w")
+    make_run("waiting_$x_1$", None)
+    make_run("source", {"z": 0.9}, classes=("background", EVIL), report=None)
+    return write_report(tmp_path / "runs").page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", list(SIZES))
+def test_nothing_fails_and_nothing_overflows(browser, page_file, size, scheme):
+    width, height = SIZES[size]
+    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+    told, asked = [], []
+    page.on("console", lambda message: told.append(message.text))
+    page.on("pageerror", lambda error: told.append(str(error)))
+    page.on("dialog", lambda dialog: (told.append(dialog.message), dialog.dismiss()))
+    page.on("requestfailed", lambda request: told.append(f"failed: {request.url[:80]}"))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(page_file.as_uri(), wait_until="load")
+    page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true })")
+    assert told == []
+    assert [url for url in asked if not url.startswith("data:")] == [page_file.as_uri()]
+    widths = page.eval_on_selector_all("img", "all => all.map(one => one.naturalWidth)")
+    assert len(widths) >= 9
+    assert all(width > 0 for width in widths)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    sides = page.eval_on_selector_all(
+        "img, pre, .scroll, h1, h2, h3, h4, p, figcaption, summary", "all => all.map(one => one.getBoundingClientRect().right)"
+    )
+    assert max(sides) <= width, "nothing reaches beyond the window, not even hidden"
+    page.close()
