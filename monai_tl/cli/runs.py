@@ -1,0 +1,90 @@
+"""Verbs about networks: stages, transfer, evaluation, prediction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from monai_tl.errors import ConfigError
+from monai_tl.inference.model import find_model
+from monai_tl.inference.predict import predict as predict_scans
+from monai_tl.network.highres3dnet import HighRes3DNet
+from monai_tl.network.stages import format_stage_table, stage_table
+from monai_tl.training.checkpoint import is_true
+from monai_tl.training.launch import bundle_config, default_of, read_run_config, run_configs
+from monai_tl.training.run_folder import refuse_changed_datalist, refuse_existing
+
+
+def stages(*, in_channels: int = 2, out_channels: int = 2, head_norm: bool = False) -> None:
+    """Print the network's stages: parameters, what trains at each freeze, multiply-adds a voxel."""
+    print(format_stage_table(stage_table(HighRes3DNet(in_channels, out_channels, head_norm=head_norm))))
+
+
+def transfer(
+    *,
+    source: str | None = None,
+    target: str = "bundles/brats_tumour_core",
+    freeze: Any = None,
+    scratch: bool = False,
+    random_prefix: bool = False,
+    overlay: str | None = None,
+    output: str | None = None,
+    **overrides: Any,
+) -> None:
+    """Fine-tune a target from a source, its first stages held still: --freeze 2 [--source S] [--target BUNDLE] [--output RUN].
+
+    Any id of the target's configs is a flag: --norm track --fresh conv_2 --stage_rate 0.5 --head_rate 10 --new_channels mean
+    --accept_differences --seed 1 --iterations 400 --dataset_dir DIR … --scratch is the same run without a source,
+    --random_prefix the control with frozen random stages; --overlay thesis merges one more of the target's configs.
+    """
+    if "run_dir" in overrides:
+        raise ConfigError("the run folder is named by --output")
+    scratch, random_prefix = is_true(scratch, "scratch"), is_true(random_prefix, "random_prefix")
+    if scratch and (random_prefix or freeze not in (None, 0)):
+        raise ConfigError(
+            "--scratch trains every stage: leave --freeze and --random_prefix away (or use --random_prefix alone)"
+        )
+    if source and (scratch or random_prefix):
+        raise ConfigError("--scratch and --random_prefix take no source: leave --source away")
+    configs = [bundle_config(target, name) for name in ("train", "transfer", *([overlay] if overlay else []))]
+    frozen = 0 if scratch else default_of(configs, "freeze") if freeze is None else freeze
+    arm = "scratch" if scratch else f"{'random' if random_prefix else 'freeze'}_{frozen}"
+    run_dir = output or f"runs/{Path(target).resolve().name}_{arm}"
+    origin = None if scratch or random_prefix else source or "bundles/ixi_hippocampus"
+    settings = {"source": origin, "freeze": frozen, "bundle_root": target}
+    if random_prefix:
+        settings["norm"] = "track"  # random stages have no statistics worth holding still
+    refuse_existing(Path(run_dir), resume=is_true(overrides.get("resume", False)))
+    run_configs(configs, {**settings, **overrides, "run_dir": run_dir})
+    print(f"next: monai_tl evaluate --run {run_dir} --split test")
+
+
+def evaluate(*, run: str, split: str = "test", **overrides: Any) -> None:
+    """Score a run's best weights on one split, each case on its own grid: --run RUN --split test writes RUN/scores_test.csv."""
+    config = read_run_config(run)
+    scores = Path(run) / f"scores_{split}.csv"
+    if not {"datalist", "dataset_dir"} & overrides.keys():
+        refuse_changed_datalist(run, config["datalist"])
+    configs = [Path(run) / "config.yaml", bundle_config(config["bundle_root"], "evaluate")]
+    run_configs(configs, {"run_dir": run, "split": split, "scores": str(scores), **overrides})
+
+
+def predict(
+    *,
+    bundle: str,
+    output: str,
+    input: str | None = None,
+    probabilities: bool = False,
+    split: str | None = None,
+    bundle_root: str | None = None,
+    **overrides: Any,
+) -> None:
+    """Segment scans, each on its own grid: --bundle BUNDLE_OR_RUN --input DATALIST_FOLDER_OR_SCAN --output DIR.
+
+    For any other layout a pattern a modality, relative to --input: --T1 't1/{subject}.nii.gz' --T2 't2/{subject}.nii.gz'.
+    Also --probabilities, --split test of a datalist, ids of inference.yaml (--device cuda, --inference_window "[96,96,96]").
+    """
+    model = find_model(bundle, bundle_root)
+    patterns = {name: str(overrides.pop(name)) for name in model.part("modalities") if name in overrides}
+    model.set(overrides)
+    predict_scans(model, input, output, patterns=patterns, split=split, probabilities=is_true(probabilities, "probabilities"))
