@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from monai_tl.errors import ConfigError, did_you_mean
 
 Verb = Callable[..., None]
 Verbs = Mapping[str, Any]  # name -> verb, or -> verbs
+HELP = ("-h", "--help", "help")
 
 
 def run(verbs: Verbs, arguments: Sequence[str]) -> None:
@@ -21,11 +23,39 @@ def run(verbs: Verbs, arguments: Sequence[str]) -> None:
     Raises:
         ConfigError: for an unknown verb or flag, before anything is done: Fire would refuse it only after the work.
     """
-    if not arguments or any(word in ("-h", "--help", "help") for word in arguments):
-        print(usage(verbs))
+    if not arguments or any(word in HELP for word in arguments):
+        print(_help(verbs, [word for word in arguments if word not in HELP]))
         return
     verb, at = _find_verb(verbs, arguments)
     fire.Fire(verb, command=checked(verb, arguments[at:]), name="monai_tl")
+
+
+def flags_of(verb: Verb) -> tuple[str, ...]:
+    """Name the flags of a verb."""
+    return tuple(p.name for p in inspect.signature(verb).parameters.values() if p.kind is p.KEYWORD_ONLY)
+
+
+def _help(verbs: Verbs, arguments: Sequence[str]) -> str:
+    """Give a line for each verb, or all about the one that is named."""
+    words = list(itertools.takewhile(lambda word: not word.startswith("-"), arguments))
+    entry: Any = verbs
+    for at, word in enumerate(words):
+        if callable(entry):
+            break
+        if word not in entry:
+            raise ConfigError(f"unknown verb '{' '.join(words[: at + 1])}': {did_you_mean(word, entry)}")
+        entry = entry[word]
+    prefix = " ".join(["monai_tl", *words])
+    if not callable(entry):
+        return usage(entry, prefix) + ("\n\nAll flags of a verb: monai_tl VERB --help" if entry is verbs else "")
+    flags = [
+        f"    --{p.name}" + (" (needed)" if p.default is p.empty else "" if p.default in (None, "") else f" {p.default}")
+        for p in inspect.signature(entry).parameters.values()
+        if p.kind is p.KEYWORD_ONLY
+    ]
+    return "\n".join(
+        [usage({words[-1]: entry}, " ".join(["monai_tl", *words[:-1]])), "\n    flags, with their defaults:", *flags]
+    )
 
 
 def usage(verbs: Verbs, prefix: str = "monai_tl") -> str:

@@ -25,6 +25,7 @@ class PartlyDoneError(Exception):
 
 USER_ERRORS = (DataError, TransferError, ConfigError)
 FULL = (errno.ENOSPC, errno.EDQUOT)
+PLACES = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")  # CUDA, PyTorch's CPU allocator
 
 
@@ -48,6 +49,8 @@ def user_error(error: BaseException) -> BaseException | None:
                 f"the disk is full{where}: free some space and repeat the command "
                 "(training goes on with --resume true); what was finished is kept"
             )
+        if isinstance(cause, PLACES) and cause.filename:
+            return ConfigError(f"'{cause.filename}': {cause.strerror}; choose another place, or mend this one")
         if is_out_of_memory(cause):
             return ConfigError(
                 f"out of memory ({_first_line(cause)}): lower --batch_size or --window to train, "

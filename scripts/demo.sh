@@ -17,7 +17,7 @@ monai_tl datalist ixi --root "$data/ixi" --split 0.65,0.1,0.25
 monai_tl datalist brats --root "$data/brats" --split 0.5,0.1,0.4
 
 step "2/7 source: the hippocampus"
-python -W ignore -m monai.bundle run --config_file bundles/ixi_hippocampus/configs/train.yaml --bundle_root bundles/ixi_hippocampus \
+monai_tl train --bundle bundles/ixi_hippocampus \
   --iterations "$source_iterations" --validate_every $((source_iterations / 2)) "${shared[@]}"
 monai_tl evaluate --run bundles/ixi_hippocampus/models --split test
 

@@ -19,8 +19,8 @@ python scripts/present_subjects.py bundles/brats_tumour_core/splits/study.json S
 monai_tl datalist brats --root "$brats" --split "$output/brats_splits.json" --output "$output/brats.json"
 
 step "2/5 source: the hippocampus from T1"
-python -W ignore -m monai.bundle run --config_file bundles/ixi_hippocampus/configs/train.yaml --bundle_root bundles/ixi_hippocampus \
-  --datalist "$output/ixi.json" --run_dir "$output/source" --modalities "['T1']" --iterations 700 --validate_every 100 \
+monai_tl train --bundle bundles/ixi_hippocampus \
+  --datalist "$output/ixi.json" --output "$output/source" --modalities "['T1']" --iterations 700 --validate_every 100 \
   --batch_size 3 "${two_mm[@]}"
 monai_tl evaluate --run "$output/source" --split test
 

@@ -74,3 +74,15 @@ def test_numbers_are_numbers():
     assert numbers("(17, 53)", "--foreground") == (17, 53)
     with pytest.raises(ConfigError, match="--split takes numbers, e.g. 17,53; got 'a,b'"):
         numbers("a,b", "--split")
+
+
+def test_help_is_about_the_verb_that_is_named(capsys):
+    run(VERBS, ["paint", "--help"])
+    told = capsys.readouterr().out
+    assert "--colour (needed)" in told
+    assert "--coats 1" in told
+    assert "Fold" not in told
+    run(VERBS, ["--help"])
+    assert "Fold" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="unknown verb 'pant': did you mean 'paint'"):
+        run(VERBS, ["pant", "--help"])

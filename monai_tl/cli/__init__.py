@@ -6,12 +6,13 @@ from typing import Any
 
 from monai_tl.cli.data import datalist_brats, datalist_files, datalist_ixi, phantom
 from monai_tl.cli.results import compare, report
-from monai_tl.cli.runs import evaluate, predict, stages, transfer
+from monai_tl.cli.runs import evaluate, predict, stages, train, transfer
 
 VERBS: dict[str, Any] = {
     "phantom": phantom,
     "datalist": {"ixi": datalist_ixi, "brats": datalist_brats, "files": datalist_files},
     "stages": stages,
+    "train": train,
     "transfer": transfer,
     "evaluate": evaluate,
     "predict": predict,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from monai_tl.arguments import flags_of, names
 from monai_tl.errors import ConfigError
 from monai_tl.inference.model import find_model
 from monai_tl.inference.predict import predict as predict_scans
@@ -18,6 +19,21 @@ from monai_tl.training.run_folder import refuse_changed_datalist, refuse_existin
 def stages(*, in_channels: int = 2, out_channels: int = 2, head_norm: bool = False) -> None:
     """Print the network's stages: parameters, what trains at each freeze, multiply-adds a voxel."""
     print(format_stage_table(stage_table(HighRes3DNet(in_channels, out_channels, head_norm=head_norm))))
+
+
+def train(*, bundle: str, output: str | None = None, overlay: str | None = None, **overrides: Any) -> None:
+    """Train a bundle's network by its train.yaml: --bundle bundles/ixi_hippocampus [--output RUN] [--overlay thesis].
+
+    Any id of train.yaml is a flag: --dataset_dir DIR --iterations 4000 --window "[96,96,96]" --modalities "['T1']" …
+    The run folder is the bundle's models folder unless --output names another.
+    """
+    if "run_dir" in overrides:
+        raise ConfigError("the run folder is named by --output")
+    run_dir = output or str(Path(bundle) / "models")
+    configs = [bundle_config(bundle, name) for name in ("train", *([overlay] if overlay else []))]
+    refuse_existing(Path(run_dir), resume=is_true(overrides.get("resume", False)))
+    run_configs(configs, {"bundle_root": bundle, **overrides, "run_dir": run_dir}, also=flags_of(train))
+    print(f"next: monai_tl evaluate --run {run_dir} --split test")
 
 
 def transfer(
@@ -55,7 +71,7 @@ def transfer(
     if random_prefix:
         settings["norm"] = "track"  # random stages have no statistics worth holding still
     refuse_existing(Path(run_dir), resume=is_true(overrides.get("resume", False)))
-    run_configs(configs, {**settings, **overrides, "run_dir": run_dir})
+    run_configs(configs, {**settings, **overrides, "run_dir": run_dir}, also=flags_of(transfer))
     print(f"next: monai_tl evaluate --run {run_dir} --split test")
 
 
@@ -66,7 +82,7 @@ def evaluate(*, run: str, split: str = "test", **overrides: Any) -> None:
     if not {"datalist", "dataset_dir"} & overrides.keys():
         refuse_changed_datalist(run, config["datalist"])
     configs = [Path(run) / "config.yaml", bundle_config(config["bundle_root"], "evaluate")]
-    run_configs(configs, {"run_dir": run, "split": split, "scores": str(scores), **overrides})
+    run_configs(configs, {"run_dir": run, "split": split, "scores": str(scores), **overrides}, also=flags_of(evaluate))
 
 
 def predict(
@@ -76,15 +92,25 @@ def predict(
     input: str | None = None,
     probabilities: bool = False,
     split: str | None = None,
+    subjects: str = "",
     bundle_root: str | None = None,
     **overrides: Any,
 ) -> None:
     """Segment scans, each on its own grid: --bundle BUNDLE_OR_RUN --input DATALIST_FOLDER_OR_SCAN --output DIR.
 
     For any other layout a pattern a modality, relative to --input: --T1 't1/{subject}.nii.gz' --T2 't2/{subject}.nii.gz'.
-    Also --probabilities, --split test of a datalist, ids of inference.yaml (--device cuda, --inference_window "[96,96,96]").
+    Also --probabilities, --subjects A,B, --split test of a datalist, and ids of inference.yaml: --device cuda
+    --inference_window "[96,96,96]" --inference_overlap 0.25.
     """
     model = find_model(bundle, bundle_root)
     patterns = {name: str(overrides.pop(name)) for name in model.part("modalities") if name in overrides}
-    model.set(overrides)
-    predict_scans(model, input, output, patterns=patterns, split=split, probabilities=is_true(probabilities, "probabilities"))
+    model.set(overrides, also=(*model.part("modalities"), *flags_of(predict)))
+    predict_scans(
+        model,
+        input,
+        output,
+        patterns=patterns,
+        split=split,
+        subjects=names(subjects),
+        probabilities=is_true(probabilities, "probabilities"),
+    )

@@ -36,7 +36,7 @@ def check_cases(
         known_labels: the values a label may hold besides 0; ``None`` allows any integer.
 
     Returns:
-        Warnings, one a case whose label holds no foreground.
+        Warnings, one a case whose label holds no foreground, and one if a foreground value is in no label at all.
 
     Raises:
         DataError: with one line a problem, for files that are missing or unreadable, not 3D, not on one grid, not
@@ -44,6 +44,7 @@ def check_cases(
     """
     problems: dict[str, list[str]] = {}
     warnings: list[str] = []
+    seen: set[int] = set()
     opened = [_check_headers(case, modalities, problems) for case in cases]
     bar = tqdm(cases, desc="checking cases", unit="case", disable=len(cases) < BAR_FROM)
     for case, images in zip(bar, opened, strict=True):
@@ -54,6 +55,7 @@ def check_cases(
         if "label" in images:
             values, faults = _label_values(images["label"], known_labels)
             problems[subject] += faults
+            seen |= set() if values is None else {int(value) for value in values}
             if values is not None and not np.isin(values, foreground).any():
                 line = f"label holds no foreground ({_join(foreground)}), only {_join(values)}"
                 if need_foreground:
@@ -65,6 +67,12 @@ def check_cases(
         faulty = sum(bool(faults) for faults in problems.values())
         first = f"{len(lines)} problem{'s' * (len(lines) > 1)} in {faulty} of {len(cases)} cases"
         raise DataError(list_problems(f"{first}; mend these files or take the cases out:", lines))
+    labelled = any("label" in case for case in cases)
+    absent = [value for value in foreground if labelled and value not in seen]
+    if absent and len(absent) < len(foreground):
+        warnings.append(
+            f"foreground value {_join(absent)} is in none of the {len(cases)} labels, which hold {_join(sorted(seen))}"
+        )
     return warnings
 
 

@@ -136,6 +136,8 @@ def write_datalist(path: Path, datalist: Datalist) -> Path:
         ConfigError: if the file exists and says something else.
     """
     path = Path(path).expanduser().absolute()
+    if path.is_dir() or path.suffix != ".json":
+        raise ConfigError(f"output '{path}' is no .json file; name one, e.g. {path / 'datalist.json'}")
     text = json.dumps(_content(datalist, path.parent), indent=1, ensure_ascii=False) + "\n"
     if path.exists():
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
@@ -218,7 +220,7 @@ def splits_from_file(path: Path, subjects: Sequence[str], *, train: str = "train
     path = Path(path).expanduser()
     lists = _lists_of_text(path, {name: value for name, value in _read_json(path).items() if isinstance(value, list)})
     if train not in lists:
-        raise DataError(f"no list '{train}' in {path} to train on: {did_you_mean(train, lists)}; choose one with train=")
+        raise DataError(f"no list '{train}' in {path} to train on: {did_you_mean(train, lists)}; choose one with --train")
     if "val" in lists and "validation" in lists:
         raise DataError(f"{path} has both 'val' and 'validation'; keep one")
     sources = {"train": train, "validation": "val" if "val" in lists else "validation", "test": "test"}
@@ -228,7 +230,7 @@ def splits_from_file(path: Path, subjects: Sequence[str], *, train: str = "train
     chosen = {name: lists[source] for name, source in sources.items() if source in lists}
     without = [subject for names in chosen.values() for subject in names if subject not in set(subjects)]
     if without and absent == "refuse":
-        remedy = "add their scans, or go on without them with absent=leave_out"
+        remedy = "add their scans, or go on without them with --absent leave_out"
         raise DataError(f"{len(without)} subjects listed in {path} have no case: {name_some(without)}; {remedy}")
     _check_splits(chosen, {*subjects, *without})
     splits = Splits({name: [subject for subject in names if subject not in without] for name, names in chosen.items()})
@@ -294,6 +296,8 @@ def _lists_of_text(path: Path, lists: Any) -> dict[str, list[str]]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    if path.parent.is_file():
+        raise DataError(f"'{path.parent}' is a file, and dataset_dir takes the folder it lies in ({path.parent.parent})")
     if not path.is_file():
         raise DataError(f"there is no file {path}; make a datalist with `monai_tl datalist`, or correct the path")
     try:

@@ -76,7 +76,9 @@ def pair_by_subject(found: Mapping[str, Mapping[str, Sequence[str]]], incomplete
             cases.append({"subject": subject, **{role: paths[0] for role, paths in files.items()}})
     if cases.left_out and (incomplete == "refuse" or not cases):
         first = f"{len(cases.left_out)} of {len(subjects)} subjects are incomplete"
-        remedy = "; add the files, or go on without these subjects with incomplete=leave_out:" if cases else ":"
+        remedy = "; add the files, or go on without these subjects with --incomplete leave_out:"
+        if not cases:
+            remedy = "; no id is the same in all of them: is a part of the file names missing from a pattern?"
         raise DataError(list_problems(first + remedy, [f"{name} {fault}" for name, fault in cases.left_out.items()]))
     return cases
 

@@ -15,7 +15,11 @@ ENDINGS = (".nii.gz", ".nii")
 
 
 def find_scans(
-    location: str | None, modalities: Sequence[str], patterns: Mapping[str, str] | None = None, split: str | None = None
+    location: str | None,
+    modalities: Sequence[str],
+    patterns: Mapping[str, str] | None = None,
+    split: str | None = None,
+    subjects: Sequence[str] = (),
 ) -> list[Case]:
     """Find the cases to predict.
 
@@ -23,8 +27,9 @@ def find_scans(
         location: a datalist (``.json``), a folder in the layout of IXI or BraTS, the folder of one BraTS case, or, for a
             single modality, an image or a folder of images; with ``patterns`` the folder they are relative to.
         modalities: those that the network takes.
-        patterns: modality -> path with ``{subject}``, for any other layout; or, for one case, the path of each image.
+        patterns: modality -> path with ``{subject}``, for any other layout.
         split: of a datalist; ``None`` takes all its cases.
+        subjects: those to predict; none takes all.
 
     Returns:
         Each with ``"subject"`` and an absolute path per modality, in order of subject id.
@@ -38,7 +43,10 @@ def find_scans(
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DataError(f"{name_some(twice)} stands for several scans, and predictions are named after it; rename one")
-    return cases
+    absent = [name for name in subjects if name not in names]
+    if absent:
+        raise DataError(f"there is no subject '{absent[0]}': {did_you_mean(absent[0], names)}")
+    return [case for case in cases if not subjects or case["subject"] in subjects]
 
 
 def _find(location: str | None, modalities: Sequence[str], patterns: Mapping[str, str] | None, split: str | None) -> list[Case]:
@@ -70,13 +78,7 @@ def _of_patterns(folder: Path | None, modalities: Sequence[str], patterns: Mappi
     if missing:
         raise DataError(f"no pattern for {', '.join(missing)}: the network takes {', '.join(modalities)}")
     paths = {name: str((folder or Path()) / Path(patterns[name]).expanduser()) for name in modalities}
-    if any("{subject}" in path for path in paths.values()):
-        return files.find_cases(paths)
-    absent = [path for path in paths.values() if not Path(path).is_file()]
-    if absent:
-        raise DataError(f"there is no file {absent[0]}; for many cases write {{subject}} where the subject id stands")
-    images = {name: str(Path(path).absolute()) for name, path in paths.items()}
-    return [{"subject": _stem(Path(images[modalities[0]])), **images}]
+    return files.find_cases(paths)
 
 
 def _of_file(path: Path, modalities: Sequence[str]) -> list[Case]:
@@ -106,7 +108,10 @@ def _of_folder(path: Path, modalities: Sequence[str]) -> list[Case]:
         return [{"subject": _stem(image), modalities[0]: str(image)} for image in images]
     content = name_some(sorted(child.name for child in path.iterdir() if not child.name.startswith("."))) or "nothing"
     asked = " ".join(f"--{name} '{{subject}}_{name}.nii.gz'" for name in modalities)
-    raise DataError(f"'{path}' is in no layout known here (it holds {content}): give a pattern for each modality, e.g. {asked}")
+    raise DataError(
+        f"'{path}' is in no layout known here (it holds {content}): give a pattern for each modality, e.g. {asked}, "
+        f"or '{{subject}}/{modalities[0]}.nii.gz' where each subject has a folder"
+    )
 
 
 def _stem(path: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,13 +32,13 @@ class Model:
         """Give the object or value of an id of ``inference.yaml``."""
         return self.parser.get_parsed_content(name)
 
-    def set(self, overrides: Mapping[str, Any]) -> None:
-        """Set ids of ``inference.yaml`` to other values, e.g. ``{"device": "cuda"}``.
+    def set(self, overrides: Mapping[str, Any], also: Sequence[str] = ()) -> None:
+        """Set ids of ``inference.yaml`` to other values, e.g. ``{"device": "cuda"}``; ``also`` may have been meant.
 
         Raises:
             ConfigError: if an id does not exist, or a device is not there.
         """
-        refuse_unknown_overrides(self.parser, overrides)
+        refuse_unknown_overrides(self.parser, overrides, also)
         device = {"device": str(choose_device(str(overrides["device"])))} if "device" in overrides else {}
         self.parser.update({**overrides, **device})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +10,40 @@ import nibabel as nib
 import numpy as np
 from ignite.engine import Engine
 from monai.engines import IterationEvents
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from monai_tl.files import atomic_write
-from monai_tl.training.overlay import draw_case
+from monai_tl.training.overlay import PREDICTION, TRUTH, draw_case
+
+CAPTION = 20  # pixels
+WHITE = (255, 255, 255)
 
 
 def write_overlay(path: Path | str, image: str, prediction: Any, truth: Any = None) -> None:
     """Draw a scan with masks on its own grid, (1, i, j, k) or (i, j, k), and write a PNG atomically."""
     scan: Any = nib.load(image)
     masks = [None if mask is None else np.asarray(mask).reshape(scan.shape[:3]) > 0 for mask in (prediction, truth)]
-    assert masks[0] is not None
+    found, true = masks
+    assert found is not None
+    ml = float(nib.affines.voxel_sizes(scan.affine).prod()) / 1000
+    parts = [(Path(path).stem, WHITE), (f"prediction {found.sum() * ml:.2f} ml", PREDICTION)]
+    parts += [] if true is None else [(f"truth {true.sum() * ml:.2f} ml", TRUTH)]
+    picture = _captioned(Image.fromarray(draw_case(scan, found, true)), [*parts, ("left is the patient's right", WHITE)])
     with atomic_write(path) as temporary:
-        Image.fromarray(draw_case(scan, masks[0], masks[1])).save(temporary)
+        picture.save(temporary)
+
+
+def _captioned(picture: Image.Image, parts: Sequence[tuple[str, tuple[int, int, int]]]) -> Image.Image:
+    """Put a line of text below a picture, wider where the text is."""
+    font = ImageFont.load_default(CAPTION - 8)
+    width = max(picture.width, round(sum(font.getlength(text) + CAPTION for text, _ in parts)))
+    whole = Image.new("RGB", (width, picture.height + CAPTION))
+    whole.paste(picture)
+    pen, at = ImageDraw.Draw(whole), 6.0
+    for text, colour in parts:
+        pen.text((at, picture.height + 3), text, fill=colour, font=font)
+        at += font.getlength(text) + CAPTION
+    return whole
 
 
 class Overlays:

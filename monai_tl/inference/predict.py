@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from monai_tl.data.checks import check_cases
-from monai_tl.data.files import Case, list_problems
+from monai_tl.data.files import Case, list_problems, name_some
 from monai_tl.data.scans import find_scans
 from monai_tl.errors import DataError, PartlyDoneError, in_words, is_full_disk
 from monai_tl.inference.model import Model
@@ -36,13 +36,14 @@ def predict(
     *,
     patterns: Mapping[str, str] | None = None,
     split: str | None = None,
+    subjects: Sequence[str] = (),
     probabilities: bool = False,
 ) -> Predictions:
     """Predict every case that is not finished; one that fails does not stop the others.
 
     Args:
         model: of `monai_tl.inference.model.find_model`.
-        location: as `monai_tl.data.scans.find_scans` takes it, and so are ``patterns`` and ``split``.
+        location: as `monai_tl.data.scans.find_scans` takes it, and so are ``patterns``, ``split`` and ``subjects``.
         output: folder for ``SUBJECT_seg.nii.gz``, ``SUBJECT.png``, ``predictions.csv`` (volume in ml, seconds from files to
             files) and ``predictions.json`` (weights, settings, version, command).
         probabilities: write ``SUBJECT_probability.nii.gz`` too.
@@ -53,7 +54,7 @@ def predict(
         PartlyDoneError: if some cases failed; the others are finished.
     """
     modalities = tuple(model.part("modalities"))
-    cases = find_scans(location, modalities, patterns, split)
+    cases = find_scans(location, modalities, patterns, split, subjects)
     predictions = Predictions(Path(output), model.settings(), cases, probabilities)
     waiting = [case for case in cases if not predictions.finished(case)]
     if len(waiting) < len(cases):
@@ -63,6 +64,9 @@ def predict(
     if len(failures) == len(cases):
         raise DataError(list_problems(f"none of {len(cases)} cases could be predicted:", lines, shown=20))
     print(f"{len(cases) - len(failures)} of {len(cases)} cases are in {output}, their volumes in {predictions.folder / TABLE}")
+    empty = [case["subject"] for case in cases if predictions.is_empty(case)]
+    if empty:
+        print(f"nothing was found in {len(empty)} of them: {name_some(empty)}")
     if failures:
         raise PartlyDoneError(list_problems(f"{len(failures)} of {len(cases)} cases could not be predicted:", lines, shown=20))
     return predictions

@@ -18,7 +18,7 @@ from monai_tl.files import sha256_of, write_json, write_text
 from monai_tl.inference.save import prediction_path
 
 TABLE, MADE_WITH = "predictions.csv", "predictions.json"
-COLUMNS = ("case", "volume_ml", "seconds", "inputs_sha256")
+COLUMNS = ("case", "volume_ml", "seconds", "inputs", "inputs_sha256")  # inputs: paths, ;-separated
 
 
 class Predictions:
@@ -42,6 +42,7 @@ class Predictions:
         if (folder / MADE_WITH).is_file():
             self._refuse_other_settings()
             self.rows = _read(folder / TABLE)
+            self._refuse_other_people(cases)
             return
         ours = [folder / TABLE, *(path for case in cases for path in self.files(case["subject"]))]
         strangers = [path for path in ([folder] if folder.is_file() else ours) if path.exists()]
@@ -66,6 +67,11 @@ class Predictions:
             and row["inputs_sha256"] == _hash_of_inputs(case)
         )
 
+    def is_empty(self, case: Case) -> bool:
+        """Say if a case was predicted and nothing found."""
+        row = self.rows.get(case["subject"])
+        return row is not None and float(row["volume_ml"]) == 0
+
     def begin(self) -> None:
         """Note what the predictions are made with, before the first of them."""
         if not (self.folder / MADE_WITH).is_file():
@@ -74,7 +80,7 @@ class Predictions:
 
     def add(self, case: Case, volume_ml: float, seconds: float) -> None:
         """Note a case whose files are written."""
-        values = (case["subject"], f"{volume_ml:.4f}", f"{seconds:.2f}", _hash_of_inputs(case))
+        values = (case["subject"], f"{volume_ml:.4f}", f"{seconds:.2f}", _inputs(case), _hash_of_inputs(case))
         self.rows[case["subject"]] = dict(zip(COLUMNS, values, strict=True))
         text = io.StringIO()
         table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
@@ -86,7 +92,18 @@ class Predictions:
         before = json.loads((self.folder / MADE_WITH).read_text(encoding="utf-8"))["settings"]
         changed = [key for key in self.settings if self.settings[key] != before.get(key)]
         if changed:
-            raise ConfigError(f"'{self.folder}' holds predictions made with other {', '.join(changed)}; choose another folder")
+            told = ", ".join(changed).replace("weights_sha256", "weights")
+            raise ConfigError(f"'{self.folder}' holds predictions made with other {told}; choose another folder")
+
+    def _refuse_other_people(self, cases: Sequence[Case]) -> None:
+        """Other files under a subject's name are another person's; a scan that was mended lies where it lay."""
+        for case in cases:
+            row = self.rows.get(case["subject"])
+            if row and row["inputs"] != _inputs(case) and row["inputs_sha256"] != _hash_of_inputs(case):
+                raise ConfigError(
+                    f"'{self.folder}' holds a prediction of '{case['subject']}' from other files ({row['inputs']}); "
+                    "choose another folder"
+                )
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
@@ -97,6 +114,10 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
     if any(set(row) != set(COLUMNS) or None in row.values() for row in rows):
         raise DataError(f"{path} is not a table of {', '.join(COLUMNS)}; remove it, and all cases are predicted anew")
     return {row["case"]: row for row in rows}
+
+
+def _inputs(case: Case) -> str:
+    return ";".join(path for role, path in sorted(case.items()) if role != "subject")
 
 
 def _hash_of_inputs(case: Case) -> str:

@@ -15,6 +15,7 @@ from monai_tl.errors import ConfigError, DataError
 from monai_tl.inference.scores import Score, read_scores, summarise
 
 Table = Mapping[str, Score]  # subject -> its score
+FEWEST = 5  # cases; from fewer an interval would be little more than their range
 FEW = 10  # cases; bootstrap intervals from fewer are visibly too narrow
 
 
@@ -164,9 +165,9 @@ def _difference(name: str, table: Table, first: str, reference: Table, seed: int
 def mean_interval(values: np.ndarray, seed: int = 0, resamples: int = 9999) -> Interval:
     """Bootstrap a 95 % interval of the mean of independent ``values``, shape (n,), without NaN.
 
-    BCa (Efron 1987) where it is defined, else the plain percentile interval, as for identical values; NaN for n < 2.
+    BCa (Efron 1987) where it is defined, else the plain percentile interval, as for identical values; NaN for n < 5.
     """
-    if len(values) < 2:
+    if len(values) < FEWEST:
         return Interval(math.nan, math.nan, "none")
     for method in ("BCa", "percentile"):
         with warnings.catch_warnings():

@@ -74,7 +74,7 @@ class Record:
         self.writer = SummaryWriter(str(self.run_dir), purge_step=at + 1 if at else None)
         total = (trainer.state.max_epochs or 0) * (trainer.state.epoch_length or 0)
         calm = 0.5 if sys.stderr.isatty() else 10.0  # seconds between updates: a log file needs no more
-        self.bar = tqdm(total=total, initial=at, desc=self.run_dir.name, unit="it", mininterval=calm, dynamic_ncols=True)
+        self.bar = tqdm(total=total, initial=at, desc=self._name(), unit="it", mininterval=calm, dynamic_ncols=True)
 
     def iteration(self, trainer: Engine) -> None:
         """Note the loss."""
@@ -131,6 +131,11 @@ class Record:
     def _postfix(self, loss: float) -> dict[str, str]:
         dices = [row["val_dice"] for row in self.rows]
         return {"loss": f"{loss:.3f}"} | ({"dice": f"{dices[-1]:.3f}", "best": f"{max(dices):.3f}"} if dices else {})
+
+    def _name(self) -> str:
+        """Name the run; a bundle's models folder says less than the bundle."""
+        folder = self.run_dir.resolve()
+        return folder.parent.name if folder.name == "models" else folder.name
 
     def _note_settings(self, writer: SummaryWriter) -> None:
         """Write the run's settings beside its best Dice, for TensorBoard's table of hyperparameters."""

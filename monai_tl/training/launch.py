@@ -36,15 +36,20 @@ def default_of(files: Sequence[Path], key: str) -> Any:
     return parser[key]
 
 
-def run_configs(files: Sequence[Path], overrides: Mapping[str, Any]) -> None:
+def run_configs(files: Sequence[Path], overrides: Mapping[str, Any], also: Sequence[str] = ()) -> None:
     """Merge configs in order, set ids to other values, and run the result from ``initialize`` to ``finalize``.
+
+    Args:
+        files: configs.
+        overrides: id -> value.
+        also: what else may have been meant by a misspelt id: the flags of the verb.
 
     Raises:
         ConfigError: for an id that no config has; what the run itself raises of the toolkit's errors comes out as it is.
     """
     parser = ConfigParser()
     parser.read_config([str(file) for file in files])
-    refuse_unknown_overrides(parser, overrides)
+    refuse_unknown_overrides(parser, overrides, also)
     if isinstance(overrides.get("device"), str):
         overrides = {**overrides, "device": str(choose_device(overrides["device"]))}
     logging_file = files[-1].parent / "logging.conf"  # the bundle's: a run folder has none
@@ -61,13 +66,14 @@ def run_configs(files: Sequence[Path], overrides: Mapping[str, Any]) -> None:
         raise beneath from None
 
 
-def refuse_unknown_overrides(parser: ConfigParser, overrides: Mapping[str, Any]) -> None:
+def refuse_unknown_overrides(parser: ConfigParser, overrides: Mapping[str, Any], also: Sequence[str] = ()) -> None:
     """Refuse an id that the merged config does not have: MONAI would add it without a word.
 
     Raises:
         ConfigError: with the nearest id that exists.
     """
-    existing = [name for name in dict(parser.get() or {}) if name != "_meta_"]
+    config = dict(parser.get() or {})
+    existing = [*also, *(name for name, value in config.items() if name not in also and _is_setting(name, value))]
     for key in overrides:
         parent, _, last = key.replace("#", "::").rpartition("::")
         if key.replace("#", "::") in parser:
@@ -76,6 +82,12 @@ def refuse_unknown_overrides(parser: ConfigParser, overrides: Mapping[str, Any])
         if isinstance(siblings, Mapping):
             raise ConfigError(f"unknown config id '{key}': in '{parent}' {did_you_mean(last, siblings)}")
         raise ConfigError(f"unknown flag or config id '{key}': {did_you_mean(key, existing)}")
+
+
+def _is_setting(name: str, value: Any) -> bool:
+    """Tell what users set from what a config is built of."""
+    built = isinstance(value, str) and value.startswith("$") and not value.startswith(("$@bundle_root", "$@dataset_dir"))
+    return not (built or isinstance(value, dict) or name.startswith("_") or (isinstance(value, list) and "$" in str(value)))
 
 
 def read_run_config(run: str | Path) -> dict[str, Any]:

@@ -35,6 +35,8 @@ from monai_tl.transfer.source import read_source
 
 logger = logging.getLogger(__name__)
 
+FEW = 3  # validation cases
+
 PATHS = ("bundle_root", "dataset_dir", "datalist", "run_dir", "source", "ckpt")
 
 
@@ -124,7 +126,9 @@ def check_split(data: Datalist, split: str, modalities: Sequence[str], *, need_f
     warnings = check_cases(cases, modalities, data.foreground, need_foreground=need_foreground, known_labels=data.labels)
     for warning in warnings:
         logger.warning(warning)
-    if len(warnings) == len(cases):
+    if split == "validation" and len(cases) < FEW:
+        logger.warning("%d validation case(s) to choose the weights by: the choice is mostly chance", len(cases))
+    if sum("holds no foreground" in warning for warning in warnings) == len(cases):
         raise DataError(f"no {split} case holds any foreground {data.foreground}, so Dice would say nothing; check the labels")
 
 
@@ -153,6 +157,7 @@ def finish_run(run_dir: str, network: nn.Module, transfer_report: Mapping[str, A
     if transfer_report is not None and {held, held_sha256(network)} != {transfer_report["held_sha256"]}:
         raise RuntimeError(f"weights that were to be held still have changed in '{folder}': do not use this run, and report it")
     last = torch.load(folder / LAST, map_location="cpu", weights_only=True)
+    write_json(folder / "metadata.json", {**_stored(folder, "metadata.json"), "validation_dice": last["best"]["value"]})
     frozen = [name for name, row in (transfer_report or {"stages": {}})["stages"].items() if row["state"] != "trained"]
     logger.info(
         "best validation Dice %.3f at iteration %d of %d; weights in %s%s",

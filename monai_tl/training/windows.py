@@ -92,5 +92,5 @@ def epochs_of(iterations: int, validate_every: int) -> int:
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ConfigError(f"{name} takes a whole number from 1; got {value!r}")
     if iterations % validate_every:
-        raise ConfigError(f"iterations ({iterations}) must be a multiple of validate_every ({validate_every})")
+        raise ConfigError(f"iterations ({iterations}) must be a multiple of validate_every ({validate_every}); set that too")
     return iterations // validate_every

@@ -22,6 +22,8 @@ from monai_tl.transfer.source import Source, read_source
 
 logger = logging.getLogger(__name__)
 
+LITTLE = 0.1  # Dice of a source
+
 
 @dataclass(frozen=True)
 class Transfer:
@@ -98,6 +100,10 @@ def account(report: dict[str, Any]) -> str:
     lines = [
         "transfer: no source, random weights" if source is None else f"transfer from {source['path']} ({source['sha256'][:12]})"
     ]
+    dice = (source or {}).get("validation_dice")
+    if dice is not None:
+        little = " — the source learned next to nothing, and so will say little" if dice < LITTLE else ""
+        lines.append(f"  validation Dice in its own task {dice:.3f}{little}")
     lines += [f"  {line}" for line in report["contract"]["differences"]]
     fates: dict[str, Counter[str]] = {}
     for name, fate in report["weights"].items():
@@ -212,6 +218,7 @@ def _report(
             "path": str(source.path),
             "sha256": source.sha256,
             "lineage": lineage,
+            "validation_dice": (source.metadata or {}).get("validation_dice"),
             "unused": list(plan.unused if plan else ()),
         }
     return {

@@ -81,7 +81,7 @@ def find_weights(location: Path) -> Path:
             return candidate
     raise TransferError(
         f"source '{location}' holds no weights: looked for {', '.join(str(c.relative_to(location)) for c in candidates)}; "
-        f"train it first (python -m monai.bundle run --config_file {location}/configs/train.yaml …) or name another source"
+        f"train it first (monai_tl train --bundle {location}) or name another source"
     )
 
 

@@ -59,12 +59,17 @@ def test_a_sound_case_passes(case):
 def test_what_differs_without_harm_passes(case):
     """A trailing axis of length 1, another type, scaled integers, a shift that float32 headers lose."""
     save(case["T1"], image_voxels((8, 8, 8, 1), np.float32))
-    save(case["label"], label_voxels(17).astype(np.float32), AFFINE + np.diag([5e-4, 0, 0], 1))
+    save(case["label"], label_voxels(17, 53).astype(np.float32), AFFINE + np.diag([5e-4, 0, 0], 1))
     scaled = nib.Nifti1Image(image_voxels().astype(np.float32) / 7, AFFINE)
     scaled.set_data_dtype(np.int16)
     scaled.to_filename(case["T2"])
     assert nib.load(case["T2"]).dataobj.slope != 1
     assert check(case) == []
+
+
+def test_a_foreground_value_that_no_label_holds_is_told(case):
+    save(case["label"], label_voxels(17))
+    assert check(case) == ["foreground value 53 is in none of the 1 labels, which hold 0, 17"]
 
 
 def test_a_case_to_predict_needs_no_label(case):

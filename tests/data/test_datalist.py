@@ -217,7 +217,7 @@ def test_splits_from_a_file(tmp_path, name):
 
 def test_listed_subjects_without_a_case_are_refused_or_written_down(tmp_path):
     path = lists_file(tmp_path, train=["A", "X", "Y"], val=["D"], test=["B"])
-    with pytest.raises(DataError, match=r"2 subjects listed in .* have no case: X, Y; .* absent=leave_out"):
+    with pytest.raises(DataError, match=r"2 subjects listed in .* have no case: X, Y; .* --absent leave_out"):
         dl.splits_from_file(path, "ABD")
     splits = dl.splits_from_file(path, "ABD", absent="leave_out")
     assert splits == {"train": ("A",), "validation": ("D",), "test": ("B",)}
@@ -236,7 +236,7 @@ def test_listed_subjects_without_a_case_are_refused_or_written_down(tmp_path):
         ({"train": ["A"], "test": []}, "the split 'test' is empty"),
         ({"train": ["A"], "valid": ["B"]}, "unknown list 'valid' in .*did you mean 'validation'"),
         ({"train": ["A"], "val": ["B"], "validation": ["C"]}, "has both 'val' and 'validation'"),
-        ({"S1": ["A"], "S2": ["B"]}, "no list 'train' in .*There are: S1, S2; choose one with train="),
+        ({"S1": ["A"], "S2": ["B"]}, "no list 'train' in .*There are: S1, S2; choose one with --train"),
         ({"train": [1, 2]}, "'train' has to be a list of subject ids in quotes"),
     ],
 )

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from monai_tl.data.scans import find_scans
-from monai_tl.errors import DataError
+from monai_tl.errors import ConfigError, DataError
 
 BOTH = ("T1", "T2")
 
@@ -57,9 +57,11 @@ def test_patterns_are_relative_to_the_input(own, monkeypatch):
     assert cases[1] == {"subject": "bob", "T1": str(own / "t1/bob-x.nii.gz"), "T2": str(own / "t2/bob.nii")}
     monkeypatch.chdir(own)
     assert find_scans(None, BOTH, patterns) == cases
-    assert find_scans(None, BOTH, {"T1": "t1/bob-x.nii.gz", "T2": "t2/bob.nii"}) == [{**cases[1], "subject": "bob-x"}]
-    with pytest.raises(DataError, match=r"there is no file t2/eve.nii; for many cases write \{subject\}"):
-        find_scans(None, BOTH, {"T1": "t1/bob-x.nii.gz", "T2": "t2/eve.nii"})
+    assert find_scans(None, BOTH, patterns, subjects=["bob"]) == cases[1:]
+    with pytest.raises(DataError, match="there is no subject 'bib': did you mean 'bob'"):
+        find_scans(None, BOTH, patterns, subjects=["ann", "bib"])
+    with pytest.raises(ConfigError, match=r"the pattern for T1 needs \{subject\} where the subject id stands"):
+        find_scans(None, BOTH, {"T1": "t1/bob-x.nii.gz", "T2": "t2/bob.nii"})
     with pytest.raises(DataError, match="no pattern for T2: the network takes T1, T2"):
         find_scans(None, BOTH, {"T1": patterns["T1"]})
     (own / "t2/bob.nii").unlink()

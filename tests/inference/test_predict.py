@@ -149,7 +149,7 @@ def test_volume_picture_and_probability(heads, smoother, tmp_path):
         assert float(table(out)[case]["volume_ml"]) == pytest.approx(mask.sum() * voxel / 1000, abs=1e-4)
         assert float(table(out)[case]["seconds"]) > 0
         picture = np.asarray(Image.open(out / f"{case}.png"))
-        assert picture.shape[0] == 240
+        assert picture.shape[0] == 260
         assert (picture == (230, 159, 0)).all(axis=-1).sum() > 50
 
 
@@ -182,8 +182,29 @@ def test_predictions_made_otherwise_are_not_mixed(heads, smoother, source, tmp_p
     model.set({"inference_overlap": 0.5})
     with pytest.raises(ConfigError, match="holds predictions made with other inference_overlap; choose another folder"):
         predict(model, str(heads), out, patterns=PATTERNS)
-    with pytest.raises(ConfigError, match="made with other weights_sha256, normalisation, inference_window, precision"):
+    with pytest.raises(ConfigError, match="made with other weights, normalisation, inference_window, precision"):
         predict(find_model(str(source)), str(heads), out, patterns=PATTERNS)
+
+
+def test_another_persons_scan_under_the_same_name_is_refused(heads, smoother, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("T1", "T2"):
+        scan = nib.load(heads / f"original_{name}.nii.gz")
+        nib.save(
+            nib.Nifti1Image(np.flip(np.asanyarray(scan.dataobj), 0).copy(), scan.affine), other / f"original_{name}.nii.gz"
+        )
+    predict(find_model(str(smoother)), str(heads), tmp_path / "out", patterns=PATTERNS)
+    with pytest.raises(ConfigError, match="holds a prediction of 'original' from other files .*; choose another folder"):
+        predict(find_model(str(smoother)), str(other), tmp_path / "out", patterns=PATTERNS)
+
+
+def test_that_nothing_was_found_is_told(heads, smoother, tmp_path, capsys):
+    for name in ("T1", "T2"):
+        scan = nib.load(heads / f"original_{name}.nii.gz")
+        nib.save(nib.Nifti1Image(np.zeros(scan.shape, np.int16), scan.affine), heads / f"nobody_{name}.nii.gz")
+    predict(find_model(str(smoother)), str(heads), tmp_path / "out", patterns=PATTERNS)
+    assert "nothing was found in 1 of them: nobody" in capsys.readouterr().out
 
 
 def test_what_lies_in_the_way_is_not_overwritten(heads, smoother, tmp_path):

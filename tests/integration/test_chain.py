@@ -186,3 +186,20 @@ def test_controls_say_what_they_are(tiny_flags, tmp_path, verb):
     report = json.loads((tmp_path / "random" / "transfer_report.json").read_text())
     assert set(report["weights"].values()) == {"fresh"}
     assert [name for name, row in report["stages"].items() if row["state"] == "frozen"] == ["conv_0", "res_1"]
+
+
+def test_a_source_that_learned_nothing_is_told(source, tiny_flags, tmp_path, verb):
+    """After four iterations the source's Dice is about 0; its weights would say as much as random ones."""
+    told = json.loads((source / "metadata.json").read_text())
+    assert 0 <= told["validation_dice"] < 0.1
+    answer = verb("transfer", *tiny_flags, "--output", tmp_path / "run")
+    assert f"validation Dice in its own task {told['validation_dice']:.3f} — the source learned next to nothing" in answer.out
+
+
+def test_the_train_verb_gives_what_the_config_gives(source, phantoms, tmp_path, verb):
+    words = [text for name, value in TINY.items() for text in (f"--{name}", str(value).replace(" ", ""))]
+    answer = verb("train", "--bundle", IXI, "--output", tmp_path / "run", "--dataset_dir", phantoms / "ixi", *words)
+    assert answer.code == 0, answer.err
+    assert same(weights(tmp_path / "run", "last.pt"), weights(source, "last.pt"))
+    assert f"next: monai_tl evaluate --run {tmp_path / 'run'} --split test" in answer.out
+    assert verb("train", "--bundle", IXI, "--output", tmp_path / "run", *words).code == 2, "it holds a run"

@@ -20,7 +20,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.conftest import BRATS, ROOT
+from tests.conftest import BRATS, IXI, ROOT
 
 DOCS = ROOT / "docs" / "errors.md"
 SHOWN: dict[str, str] = {}  # situation -> what users see
@@ -194,7 +194,16 @@ def test_predictions_of_what_is_not_there(verb, source, phantoms, tmp_path):
     answer = verb("predict", "--bundle", phantoms, "--input", phantoms / "ixi", "--output", tmp_path / "run")
     refused("neither a bundle nor a run", answer, tmp_path / "run", "is neither a run folder")
     answer = verb("predict", "--bundle", source, "--output", tmp_path / "run", "--input", phantoms / "ixi", "--splt", "test")
-    refused("predict with a flag misspelt", answer, tmp_path / "run", "unknown flag or config id 'splt'")
+    refused("predict with a flag misspelt", answer, tmp_path / "run", "unknown flag or config id 'splt': did you mean 'split'?")
+    answer = verb(*words, "--input", phantoms / "ixi", "--subjects", "IXI999")
+    refused("a subject that is not there", answer, tmp_path / "run", "there is no subject 'IXI999'", "There are: IXI")
+    answer = verb("train", "--bundle", IXI, "--output", tmp_path / "run", "--windw", "[1,1,1]")
+    refused("a training flag misspelt", answer, tmp_path / "run", "unknown flag or config id 'windw': did you mean 'window'?")
+    answer = verb("train", "--bundle", IXI, "--output", tmp_path / "run", "--dataset_dir", phantoms / "ixi" / "datalist.json")
+    refused("a file where its folder is asked for", answer, tmp_path / "run", "is a file, and dataset_dir takes the folder")
+    words = ("--T1", "x/{subject}.nii.gz", "--label", "y/{subject}.nii.gz", "--foreground", "1", "--output", tmp_path)
+    answer = verb("datalist", "files", *words)
+    refused("patterns that nothing matches", answer, tmp_path / "run", "no file matches", "x/{subject}.nii.gz")
 
 
 def test_no_gpu_where_one_is_asked_for(transfer, verb, source, phantoms, tmp_path, monkeypatch):

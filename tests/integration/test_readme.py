@@ -52,7 +52,7 @@ def test_every_command_of_the_readme_runs(tmp_path, phantoms):
         told.insert(0, f"monai_tl datalist {side} --root data/phantom/{side} --split 0.5,0.17,0.33")
     bare = "monai_tl transfer --freeze 2"
     told.remove(bare)
-    trained = next(n for n, line in enumerate(told) if "ixi_hippocampus/configs/train.yaml" in line)
+    trained = next(n for n, line in enumerate(told) if line.startswith("monai_tl train --bundle bundles/ixi_hippocampus"))
     told.insert(trained + 1, f'{bare} --iterations 2 --validate_every 2 --patience 0 --window "[16,16,16]"')
     for line in told:
         line = line.replace("/data/", f"{tmp_path}/data/").replace("0.7,0.15,0.15", "0.5,0.17,0.33")

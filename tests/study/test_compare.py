@@ -169,3 +169,8 @@ def test_too_few_cases_for_any_interval_still_read_well(run):
     none = format_comparison(compare([run("three", {"a": NAN}), run("four", {"a": 0.4})]))
     assert "four − three: no case is defined in both (1 left out as undefined)" in none
     assert "−" not in format_comparison(compare([run("alone", SCRATCH)])), "one run has nothing to differ from"
+
+
+def test_fewer_than_five_cases_give_no_interval():
+    assert mean_interval(np.array([0.1, 0.2, 0.3, 0.4])).method == "none"
+    assert mean_interval(np.array([0.1, 0.2, 0.3, 0.4, 0.6])).method == "BCa"

@@ -47,6 +47,7 @@ def test_the_report_tells_the_fate_of_everything(tiny, contract, run_folder, tra
             "path": str(folder / "model.pt"),
             "sha256": hashlib.sha256((folder / "model.pt").read_bytes()).hexdigest(),
             "lineage": [{"path": "older", "sha256": "0"}],
+            "validation_dice": None,
             "unused": ["head.weight", "head.bias"],
         },
         "contract": {
