@@ -132,6 +132,8 @@ def _check_finite(name: str, image: Any) -> list[str]:
         voxels = np.asanyarray(stored)
     except Exception as error:  # truncated and damaged streams raise EOFError, OSError, zlib.error, ValueError
         return [f"{name} is not readable ({_short(error)}): {image.get_filename()}"]
+    if voxels.min() == voxels.max():
+        return [f"{name} holds nothing but {voxels.flat[0]:g}: {image.get_filename()}"]
     count = 0 if voxels.dtype.kind in "iu" else int(voxels.size - np.count_nonzero(np.isfinite(voxels)))
     return [f"{name} holds {count} voxels that are NaN or infinite: {image.get_filename()}"] if count else []
 

@@ -67,6 +67,12 @@ def test_what_differs_without_harm_passes(case):
     assert check(case) == []
 
 
+def test_an_image_of_one_value_is_no_image(case):
+    save(case["T1"], np.full((8, 8, 8), 7, np.int16))
+    with pytest.raises(DataError, match="T1 holds nothing but 7: "):
+        check(case)
+
+
 def test_a_foreground_value_that_no_label_holds_is_told(case):
     save(case["label"], label_voxels(17))
     assert check(case) == ["foreground value 53 is in none of the 1 labels, which hold 0, 17"]
