@@ -36,6 +36,7 @@ class Account:
 
     kind: str
     source: str = ""
+    source_dice: float | None = None  # on the source's own validation cases
     sha256: str = ""
     stages: tuple[Stage, ...] = ()
     differences: tuple[str, ...] = ()
@@ -83,6 +84,7 @@ def _account(report: dict[str, Any]) -> Account:
     return Account(
         kind="transfer" if source is not None else "random prefix" if held else "scratch",
         source="" if source is None else str(source["path"]),
+        source_dice=None if source is None or source.get("validation_dice") is None else float(source["validation_dice"]),
         sha256="" if source is None else str(source["sha256"])[:12],
         stages=stages,
         differences=tuple(str(difference) for difference in report["contract"]["differences"]),

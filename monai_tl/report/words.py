@@ -138,7 +138,8 @@ def origin(run: Run) -> str:
         return f"Random prefix: no source; {held} held still at random weights."
     weights = ", ".join(f"{account.count(fate)} {fate}" for fate in ("copied", "adapted", "fresh"))
     still = f"{held} held still" if held else "no stage held still"
-    return f"Transfer from {printable(account.source)} (sha256 {account.sha256}…): weights {weights}; {still}."
+    dice = "" if account.source_dice is None else f", validation Dice {account.source_dice:.3f} in its own task"
+    return f"Transfer from {printable(account.source)} (sha256 {account.sha256}…{dice}): weights {weights}; {still}."
 
 
 def command(run: Run) -> str:

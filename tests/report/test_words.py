@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shlex
+from dataclasses import replace
 
 import pytest
 
 from monai_tl.report import words
+from monai_tl.report.account import read_account
 from monai_tl.report.groups import group_runs
 from monai_tl.report.runs import read_runs
 from monai_tl.study.compare import Interval
@@ -151,6 +154,14 @@ def test_origins(make_run):
         "Transfer from /w/model.pt (sha256 0123456789ab…): weights 1 copied, 1 adapted, 1 fresh; conv_0 held still."
     )
     assert told("e", source="/w").endswith("; no stage held still.")
+
+
+def test_how_good_the_source_was_is_told(make_run):
+    (run,) = read_runs(make_run("d", source="/w/model.pt", frozen=1), "test")
+    report = json.loads((run.folder / "transfer_report.json").read_text())
+    report["source"]["validation_dice"] = 0.0204
+    account = read_account(run.folder / "transfer_report.json", report)
+    assert "(sha256 0123456789ab…, validation Dice 0.020 in its own task)" in words.origin(replace(run, account=account))
 
 
 def test_settings(make_run):
