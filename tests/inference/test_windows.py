@@ -58,8 +58,12 @@ def test_when_no_plan_fits_the_error_comes_out():
 
 
 def test_another_error_is_not_taken_for_it():
-    def network(_):
+    calls = []
+
+    def network(window):
+        calls.append(window.shape)
         raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes do not match"):
         FittedSlidingWindow([64, 64, 64])(torch.rand(1, 1, 64, 64, 64), network)
+    assert len(calls) == 1, "no smaller plan is tried"
