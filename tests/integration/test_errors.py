@@ -201,7 +201,17 @@ def test_predictions_of_what_is_not_there(verb, source, phantoms, tmp_path):
     refused("a training flag misspelt", answer, tmp_path / "run", "unknown flag or config id 'windw': did you mean 'window'?")
     answer = verb("train", "--bundle", IXI, "--output", tmp_path / "run", "--dataset_dir", phantoms / "ixi" / "datalist.json")
     refused("a file where its folder is asked for", answer, tmp_path / "run", "is a file, and dataset_dir takes the folder")
-    words = ("--T1", "x/{subject}.nii.gz", "--label", "y/{subject}.nii.gz", "--foreground", "1", "--output", tmp_path)
+    folder = tmp_path / "own"
+    words = (
+        "--T1",
+        folder / "x/{subject}.nii.gz",
+        "--label",
+        folder / "y/{subject}.nii.gz",
+        "--foreground",
+        "1",
+        "--output",
+        "d.json",
+    )
     answer = verb("datalist", "files", *words)
     refused("patterns that nothing matches", answer, tmp_path / "run", "no file matches", "x/{subject}.nii.gz")
 
