@@ -63,6 +63,14 @@ def source(tmp_path_factory: pytest.TempPathFactory, phantoms: Path) -> Path:
     return run
 
 
+@pytest.fixture(scope="session")
+def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten heads at 48 voxels in the layout of IXI, large enough to be measured and compared with each other."""
+    folder = tmp_path_factory.mktemp("heads") / "data"
+    write_phantoms(folder, subjects=10, size=48, seed=0, brats_subjects=1)
+    return folder / "ixi"
+
+
 @pytest.fixture
 def verb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
     """Call ``monai_tl`` as the shell does, in this process."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from monai_tl.cli.data import datalist_brats, datalist_files, datalist_ixi, phantom
+from monai_tl.cli.data import check, datalist_brats, datalist_decathlon, datalist_files, datalist_ixi, phantom, prepare_ixi
 from monai_tl.cli.results import compare, report
 from monai_tl.cli.runs import evaluate, predict, stages, train, transfer
 
 VERBS: dict[str, Any] = {
     "phantom": phantom,
-    "datalist": {"ixi": datalist_ixi, "brats": datalist_brats, "files": datalist_files},
+    "prepare": {"ixi": prepare_ixi},
+    "datalist": {"ixi": datalist_ixi, "brats": datalist_brats, "decathlon": datalist_decathlon, "files": datalist_files},
+    "check": check,
     "stages": stages,
     "train": train,
     "transfer": transfer,

@@ -1,4 +1,4 @@
-"""Verbs about data: phantoms, datalists."""
+"""Verbs about data: phantoms, preparation, checks, datalists."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from monai_tl.arguments import names, numbers
-from monai_tl.data import brats, files, ixi
+from monai_tl.data import brats, decathlon, files, ixi
+from monai_tl.data.candidates import find_candidates
 from monai_tl.data.datalist import Splits, make_datalist, random_splits, splits_from_file, write_datalist
+from monai_tl.data.leave_out import leave_out as leave_subjects_out
+from monai_tl.data.leave_out import without
 from monai_tl.data.phantom import write_phantoms
-from monai_tl.errors import ConfigError
+from monai_tl.data.prepare import prepare_ixi as prepare_ixi_scans
+from monai_tl.errors import ConfigError, DataError, PartlyDoneError
+from monai_tl.report.check import check as check_scans
+from monai_tl.report.qc_table import format_table, summary
 
 RATIOS = "0.7,0.15,0.15"  # of train, validation, test
 
@@ -30,12 +36,17 @@ def datalist_ixi(
     split: str = RATIOS,
     train: str = "train",
     absent: str = "refuse",
+    leave_out: str = "",
     seed: int = 0,
     output: str | None = None,
 ) -> None:
-    """Write the datalist of an IXI folder: --root DIR [--split 0.7,0.15,0.15 or lists.json] [--seed 0] [--output FILE]."""
-    cases = ixi.find_cases(Path(root), names(modalities), incomplete=incomplete)
-    splits, rule = _splits(cases, split, train, absent, seed)
+    """Write the datalist of an IXI folder: --root DIR [--split 0.7,0.15,0.15 or lists.json] [--seed 0] [--output FILE].
+
+    --leave_out qc (or a qc.csv, or IXI012,IXI013) goes on without those; so it is with brats and files.
+    """
+    found = ixi.find_cases(Path(root), names(modalities), incomplete=incomplete)
+    cases, chosen = leave_subjects_out(found, leave_out, Path(root))
+    splits, rule = _splits(cases, split, train, absent, seed, chosen)
     _write(cases, modalities, (foreground, labels), splits, rule, Path(output or Path(root) / "datalist.json"))
 
 
@@ -43,19 +54,57 @@ def datalist_brats(
     *,
     root: str,
     modalities: str = "T1,T2",
-    foreground: str = "1,4",
-    labels: str = "1,2,4",
+    foreground: str = "",
+    labels: str = "",
+    grade: str | None = None,
     incomplete: str = "refuse",
     split: str = RATIOS,
     train: str = "train",
     absent: str = "refuse",
+    leave_out: str = "",
+    seed: int = 0,
+    target: str = "bundles/brats_tumour_core",
+    output: str | None = None,
+) -> None:
+    """Write the datalist of a BraTS folder of any year: --root DIR [--grade HGG] [--split 0.7,0.15,0.15].
+
+    The tumour core's label values follow from names and labels, which are read; --foreground and --labels set them otherwise.
+    --split study --train S4 takes the study's lists, from splits/study.json of the bundle --target.
+    """
+    found = brats.find_cases(Path(root), names(modalities), incomplete=incomplete, grade=grade)
+    cases, chosen = leave_subjects_out(found, leave_out, Path(root))
+    splits, rule = _splits(cases, study_lists(target) if split == "study" else split, train, absent, seed, chosen)
+    asked = [[int(value) for value in numbers(text, "label values")] for text in (foreground, labels)]
+    values = tuple(",".join(map(str, of)) for of in brats.values_of(cases, *asked))
+    _write(cases, modalities, (values[0], values[1]), splits, rule, Path(output or Path(root) / "datalist.json"))
+    print(f"tumour core: label values {values[0]}, of {values[1] or 'any'}")
+
+
+def datalist_decathlon(
+    *,
+    root: str,
+    foreground: str,
+    modalities: str = "",
+    incomplete: str = "refuse",
+    split: str = RATIOS,
+    train: str = "train",
+    absent: str = "refuse",
+    leave_out: str = "",
     seed: int = 0,
     output: str | None = None,
 ) -> None:
-    """Write the datalist of a BraTS folder; --split bundles/brats_tumour_core/splits/study.json --train S4 for the study's."""
-    cases = brats.find_cases(Path(root), names(modalities), incomplete=incomplete)
-    splits, rule = _splits(cases, split, train, absent, seed)
-    _write(cases, modalities, (foreground, labels), splits, rule, Path(output or Path(root) / "datalist.json"))
+    """Write the datalist of a Medical Segmentation Decathlon task: --root Task01_BrainTumour --foreground 2,3 (or by name).
+
+    --modalities T1=T1w,T2=T2w renames (default: all of dataset.json by their names there); [--split 0.7,0.15,0.15].
+    """
+    task = decathlon.read_task(Path(root))
+    pairs = decathlon.pairs_of(modalities, task)
+    chosen, known = task.values(names(foreground)), task.values(())
+    found = decathlon.find_cases(task, pairs, incomplete=incomplete)
+    cases, left = leave_subjects_out(found, leave_out, Path(root))
+    splits, rule = _splits(cases, split, train, absent, seed, left)
+    values = (",".join(map(str, chosen)), ",".join(map(str, known)))
+    _write(cases, ",".join(pairs), values, splits, rule, Path(output or Path(root) / "datalist.json"))
 
 
 def datalist_files(
@@ -68,6 +117,7 @@ def datalist_files(
     split: str = RATIOS,
     train: str = "train",
     absent: str = "refuse",
+    leave_out: str = "",
     seed: int = 0,
     **patterns: str,
 ) -> None:
@@ -77,18 +127,79 @@ def datalist_files(
     """
     if not patterns:
         raise ConfigError("no modality: give one pattern each, e.g. --T1 't1/{subject}_T1.nii.gz'")
-    cases = files.find_cases({**patterns, "label": label}, incomplete=incomplete)
-    splits, rule = _splits(cases, split, train, absent, seed)
+    found = files.find_cases({**patterns, "label": label}, incomplete=incomplete)
+    cases, chosen = leave_subjects_out(found, leave_out, Path(output).parent)
+    splits, rule = _splits(cases, split, train, absent, seed, chosen)
     _write(cases, ",".join(patterns), (foreground, labels), splits, rule, Path(output))
 
 
-def _splits(cases: files.Cases, split: str, train: str, absent: str, seed: int) -> tuple[Splits, dict[str, Any]]:
-    """Give the splits, by ratios or from a file of lists, and the rule they follow."""
+def study_lists(target: str) -> str:
+    """Give the file of the study's splits in a bundle.
+
+    Raises:
+        ConfigError: if the bundle has none.
+    """
+    path = Path(target) / "splits" / "study.json"
+    if not path.is_file():
+        raise ConfigError(f"--split study: there is no file {path}; name the bundle that holds it by --target")
+    return str(path)
+
+
+def check(
+    *scans: str,
+    output: str,
+    modalities: str = "",
+    foreground: str = "",
+    labels: str = "",
+    anonymous: bool = False,
+    processes: int = 1,
+) -> None:
+    """Check scans before anything is trained: DATALIST_OR_FOLDER --output DIR [--processes 4] [--anonymous].
+
+    Prints a table; writes DIR/qc.csv, DIR/check.html (worst first) and a picture a case. Nothing is left out by itself:
+    suspects are with `monai_tl datalist … --leave_out DIR/qc.csv`.
+    """
+    if len(scans) != 1:
+        raise ConfigError(f"check takes one datalist or folder; got {len(scans)}")
+    values = ([int(value) for value in numbers(text, "label values")] for text in (foreground, labels))
+    candidates = find_candidates(Path(scans[0]), names(modalities), *values)
+    if anonymous not in (True, False):
+        raise ConfigError(f"--anonymous takes true or false; got {anonymous!r}")
+    found = check_scans(candidates, Path(output), anonymous=anonymous, processes=processes)
+    print(format_table(found.judged, candidates.modalities))
+    for note in found.notes:
+        print(note)
+    print(f"{summary(found.judged)}; see {Path(output) / 'check.html'}, numbers in {Path(output) / 'qc.csv'}")
+    faulty = [one for one in found.judged if one.measures.problems]
+    lines = [f"{one.measures.subject}: {problem}" for one in faulty for problem in one.measures.problems]
+    if not any(one.measures.shape for one in found.judged):
+        raise DataError(files.list_problems(f"none of {len(found.judged)} cases could be measured:", lines))
+    if faulty:
+        raise PartlyDoneError(
+            files.list_problems(f"{len(faulty)} of {len(found.judged)} cases have problems, the others are checked:", lines)
+        )
+
+
+def prepare_ixi(
+    *, t1: str, t2: str, labels: str, output: str, coding: str = "", incomplete: str = "refuse", processes: int = 0
+) -> None:
+    """Register IXI's T2 to T1, bring labels onto T1's grid: --t1 DIR_OR_TAR --t2 DIR_OR_TAR --labels DIR_OR_TAR --output DIR.
+
+    Further: [--coding freesurfer|dlmuse] [--incomplete leave_out] [--processes 4]; finished subjects are skipped.
+    """
+    prepare_ixi_scans(t1, t2, labels, output, coding=coding, incomplete=incomplete, processes=processes)
+
+
+def _splits(
+    cases: files.Cases, split: str, train: str, absent: str, seed: int, chosen: dict[str, str]
+) -> tuple[Splits, dict[str, Any]]:
+    """Give the splits, by ratios or from a file of lists (less those ``chosen`` to be left out), and the rule they follow."""
     subjects = [case["subject"] for case in cases]
     if split.endswith(".json"):
-        return splits_from_file(Path(split), subjects, train=train, absent=absent), {"file": Path(split).name, "train": train}
+        listed = splits_from_file(Path(split), [*subjects, *chosen], train=train, absent=absent)
+        return without(listed, chosen), {"file": Path(split).name, "train": train}
     ratios = numbers(split, "--split")
-    return random_splits(subjects, ratios, seed), {"ratios": list(ratios), "seed": seed}
+    return random_splits(subjects, ratios, seed, patient_of=brats.patient_of), {"ratios": list(ratios), "seed": seed}
 
 
 def _write(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import nibabel as nib
@@ -12,9 +11,12 @@ from nibabel.spatialimages import SpatialImage
 from tqdm import tqdm
 
 from monai_tl.data.files import Case, list_problems, name_some
+from monai_tl.data.read import open_scan
 from monai_tl.errors import DataError
 
 TOLERANCE = 1e-3  # mm; headers keep float32, and quaternions lose a little more
+SHEAR = 0.01  # cosine between axes: 0.6° off a right angle
+FORMS_APART = 0.1  # voxels
 BAR_FROM = 11  # cases; fewer are checked before a bar could be read
 
 
@@ -26,7 +28,7 @@ def check_cases(
     need_foreground: bool,
     known_labels: Sequence[int] | None = None,
 ) -> list[str]:
-    """Check every file of every case: headers first, then voxels; report all problems at once.
+    """Check every file of every case and report all problems at once.
 
     Args:
         cases: each with ``"subject"``, a path per modality and, unless it is only to be predicted, ``"label"``.
@@ -45,23 +47,12 @@ def check_cases(
     problems: dict[str, list[str]] = {}
     warnings: list[str] = []
     seen: set[int] = set()
-    opened = [_check_headers(case, modalities, problems) for case in cases]
-    bar = tqdm(cases, desc="checking cases", unit="case", disable=len(cases) < BAR_FROM)
-    for case, images in zip(bar, opened, strict=True):
-        subject = case["subject"]
-        for name in modalities:
-            if name in images:
-                problems[subject] += _check_finite(name, images[name])
-        if "label" in images:
-            values, faults = _label_values(images["label"], known_labels)
-            problems[subject] += faults
-            seen |= set() if values is None else {int(value) for value in values}
-            if values is not None and not np.isin(values, foreground).any():
-                line = f"label holds no foreground ({_join(foreground)}), only {_join(values)}"
-                if need_foreground:
-                    problems[subject].append(line)
-                else:
-                    warnings.append(f"{subject}: {line}")
+    for case in tqdm(cases, desc="checking cases", unit="case", disable=len(cases) < BAR_FROM):
+        problems[case["subject"]], empty = case_problems(case, modalities, foreground, known_labels=known_labels, seen=seen)
+        if need_foreground:
+            problems[case["subject"]] += empty
+        else:
+            warnings += [f"{case['subject']}: {line}" for line in empty]
     lines = [f"{subject}: {line}" for subject, faults in problems.items() for line in faults]
     if lines:
         faulty = sum(bool(faults) for faults in problems.values())
@@ -76,9 +67,38 @@ def check_cases(
     return warnings
 
 
-def _check_headers(case: Case, modalities: Sequence[str], problems: dict[str, list[str]]) -> dict[str, SpatialImage]:
+def case_problems(
+    case: Case,
+    modalities: Sequence[str],
+    foreground: Sequence[int],
+    *,
+    known_labels: Sequence[int] | None = None,
+    seen: set[int] | None = None,
+) -> tuple[list[str], list[str]]:
+    """Check every file of one case, as `check_cases` does with many; nothing is raised.
+
+    The label's values are added to ``seen``.
+
+    Returns:
+        A line a problem, and a line if the label holds no foreground; without the subject's id.
+    """
+    images, problems = _check_headers(case, modalities)
+    for name in modalities:
+        if name in images:
+            problems += _check_finite(name, images[name], case[name])
+    if "label" not in images:
+        return problems, []
+    values, faults = _label_values(images["label"], case["label"], known_labels)
+    if seen is not None and values is not None:
+        seen.update(int(value) for value in values)
+    if values is None or np.isin(values, foreground).any():
+        return problems + faults, []
+    return problems + faults, [f"label holds no foreground ({_join(foreground)}), only {_join(values)}"]
+
+
+def _check_headers(case: Case, modalities: Sequence[str]) -> tuple[dict[str, SpatialImage], list[str]]:
     """Open what can be opened, without reading voxels, and compare the grids."""
-    faults = problems.setdefault(case["subject"], [])
+    faults: list[str] = []
     images: dict[str, SpatialImage] = {}
     for name in [*modalities, *(["label"] if "label" in case else [])]:
         if name not in case:
@@ -89,26 +109,47 @@ def _check_headers(case: Case, modalities: Sequence[str], problems: dict[str, li
             faults.append(f"{name} {fault}: {case[name]}")
         else:
             images[name] = image
-    faults += _compare_grids(images)
-    return images
+    return images, faults + _compare_grids(images)
 
 
 def _open(path: str) -> tuple[SpatialImage | None, str]:
     """The image, or what is wrong with it."""
-    if not Path(path).is_file():
-        return None, "does not exist"
     try:
-        image: Any = nib.load(path)
-        affine, shape, kind = image.affine, image.shape, image.get_data_dtype()
+        image: Any = open_scan(path)
+        affine, kind = image.affine, image.get_data_dtype()
+    except DataError as error:
+        return None, str(error)
     except Exception as error:  # a damaged header can raise anything
         return None, f"is not readable ({_short(error)})"
-    if len(shape) < 3 or any(length != 1 for length in shape[3:]) or 0 in shape:
-        return None, f"is not 3D (shape {_shape(shape)})"
     if kind.kind not in "iuf":
         return None, f"does not hold numbers of one channel (type {kind})"
+    return (None, fault) if (fault := _affine_fault(affine) or _forms_fault(image)) else (image, "")
+
+
+def _affine_fault(affine: np.ndarray) -> str:
+    """Whether voxels have a place and a volume, on axes at right angles."""
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        return None, "has no usable affine (not finite, or an axis of length 0 mm)"
-    return image, ""
+        return "has no usable affine (not finite, or an axis of length 0 mm)"
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    cosines = np.abs(axes.T @ axes)[np.triu_indices(3, 1)]
+    if cosines.max() <= SHEAR:
+        return ""
+    pair, angle = ("i and j", "i and k", "j and k")[int(cosines.argmax())], np.degrees(np.arccos(cosines.max()))
+    return f"has axes that are not at right angles ({pair} at {angle:.1f}°); resample it to a grid that is straight"
+
+
+def _forms_fault(image: Any) -> str:
+    """Whether a NIfTI header's two affines say the same, if it holds two: programs differ in which one they take."""
+    if not isinstance(image, nib.Nifti1Image):
+        return ""
+    sform, qform = image.get_sform(coded=True)[0], image.get_qform(coded=True)[0]
+    if sform is None or qform is None:
+        return ""
+    corners = nib.affines.apply_affine(sform - qform, np.array(list(np.ndindex(2, 2, 2))) * (np.array(image.shape[:3]) - 1))
+    apart = float(np.linalg.norm(corners, axis=1).max())
+    if apart <= FORMS_APART * nib.affines.voxel_sizes(sform).min():
+        return ""
+    return f"has a sform and a qform that disagree by up to {apart:.3g} mm; set the code of the wrong one to 0"
 
 
 def _compare_grids(images: Mapping[str, SpatialImage]) -> list[str]:
@@ -125,22 +166,21 @@ def _compare_grids(images: Mapping[str, SpatialImage]) -> list[str]:
     return faults
 
 
-def _check_finite(name: str, image: Any) -> list[str]:
+def _check_finite(name: str, image: Any, path: str) -> list[str]:
     """Read the voxels as they are stored: scaling to float64 costs eight times the memory and tells nothing more."""
     try:
         stored = image.dataobj.get_unscaled() if hasattr(image.dataobj, "get_unscaled") else image.dataobj
         voxels = np.asanyarray(stored)
     except Exception as error:  # truncated and damaged streams raise EOFError, OSError, zlib.error, ValueError
-        return [f"{name} is not readable ({_short(error)}): {image.get_filename()}"]
+        return [f"{name} is not readable ({_short(error)}): {path}"]
     if voxels.min() == voxels.max():
-        return [f"{name} holds nothing but {voxels.flat[0]:g}: {image.get_filename()}"]
+        return [f"{name} holds nothing but {voxels.flat[0]:g}: {path}"]
     count = 0 if voxels.dtype.kind in "iu" else int(voxels.size - np.count_nonzero(np.isfinite(voxels)))
-    return [f"{name} holds {count} voxels that are NaN or infinite: {image.get_filename()}"] if count else []
+    return [f"{name} holds {count} voxels that are NaN or infinite: {path}"] if count else []
 
 
-def _label_values(image: Any, known: Sequence[int] | None) -> tuple[np.ndarray | None, list[str]]:
+def _label_values(image: Any, path: str, known: Sequence[int] | None) -> tuple[np.ndarray | None, list[str]]:
     """Values that occur, in ascending order (``None`` if they mean nothing), and what is wrong with them."""
-    path = image.get_filename()
     try:
         values = np.unique(np.asanyarray(image.dataobj))
     except Exception as error:  # as for images

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
@@ -178,13 +178,16 @@ def read_datalist(path: Path) -> Datalist:
     return replace(made, path=path)
 
 
-def random_splits(subjects: Sequence[str], ratios: Sequence[float], seed: int) -> Splits:
+def random_splits(
+    subjects: Sequence[str], ratios: Sequence[float], seed: int, *, patient_of: Callable[[str], str] = str
+) -> Splits:
     """Draw train, validation and test from subject ids alone: the order they come in plays no part.
 
     Args:
         subjects: ids, each once.
         ratios: shares of train, validation, test; they sum to 1. A share of exactly 0 leaves that split away.
         seed: same ids, ratios and seed give the same splits.
+        patient_of: subject -> patient. Subjects of one patient come into one split, and shares are shares of patients.
 
     Raises:
         ConfigError: if the ratios are not three shares that sum to 1.
@@ -193,14 +196,18 @@ def random_splits(subjects: Sequence[str], ratios: Sequence[float], seed: int) -
     if len(ratios) != len(SPLITS) or min(ratios) < 0 or not abs(sum(ratios) - 1) <= 1e-6:
         raise ConfigError(f"ratios takes the shares of {', '.join(SPLITS)}, which sum to 1; got {list(ratios)}")
     _refuse_twice("subjects", subjects)
-    shuffled = [str(subject) for subject in np.random.default_rng(seed).permutation(sorted(subjects))]
+    patients = sorted({patient_of(subject) for subject in subjects})
+    shuffled = [str(patient) for patient in np.random.default_rng(seed).permutation(patients)]
     ends = [int(end) for end in np.rint(np.cumsum(ratios) * len(shuffled))]
     drawn = {name: shuffled[start:end] for name, start, end in zip(SPLITS, [0, *ends], ends, strict=False)}
     empty = [name for name, ratio in zip(SPLITS, ratios, strict=True) if ratio > 0 and not drawn[name]]
     if empty:
         remedy = "give more subjects or other ratios (0 leaves a split away)"
-        raise DataError(f"{len(shuffled)} subjects at ratios {list(ratios)} leave {' and '.join(empty)} empty; {remedy}")
-    return Splits({name: drawn[name] for name in SPLITS if drawn[name]})
+        kind = "subjects" if len(patients) == len(subjects) else "patients"
+        raise DataError(f"{len(patients)} {kind} at ratios {list(ratios)} leave {' and '.join(empty)} empty; {remedy}")
+    split_of = {patient: name for name, members in drawn.items() for patient in members}
+    found = {name: [subject for subject in subjects if split_of.get(patient_of(subject)) == name] for name in SPLITS}
+    return Splits({name: members for name, members in found.items() if members})
 
 
 def splits_from_file(path: Path, subjects: Sequence[str], *, train: str = "train", absent: str = "refuse") -> Splits:

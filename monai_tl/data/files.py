@@ -35,6 +35,8 @@ def find_cases(patterns: Mapping[str, str], *, incomplete: str = "refuse") -> Ca
         patterns: modality (and ``"label"``) -> path with ``{subject}``, e.g. ``"t1/{subject}_T1.nii.gz"``.
             ``{subject}`` stands for as little text as fits within one folder or file name, and for the same text
             wherever it is repeated; ``*`` for any text within one name. Relative to the working directory or absolute.
+            A pattern that no file matches may stand for folders, each with a DICOM series; ``#`` and what follows it name
+            a volume or series, see `monai_tl.data.read`.
         incomplete: ``"refuse"``, or ``"leave_out"`` to go on without subjects that lack a file.
 
     Returns:
@@ -112,6 +114,9 @@ def check_policy(keyword: str, policy: str) -> None:
 
 def _match(role: str, pattern: str) -> dict[str, list[str]]:
     """Subject -> files that match."""
+    whole, sign, part = pattern.rpartition("#")
+    if sign and "/" not in part and not glob.glob(_PLACES.sub("*", pattern)):  # one volume or series: data/read.py
+        return {subject: [f"{path}#{part}" for path in paths] for subject, paths in _match(role, whole).items()}
     pieces = _PLACES.split(_absolute(pattern))
     if "{subject}" not in pieces:
         raise ConfigError(f"the pattern for {role} needs {{subject}} where the subject id stands; got '{pattern}'")
@@ -123,12 +128,23 @@ def _match(role: str, pattern: str) -> dict[str, list[str]]:
         else:
             expression += "[^/]*" if piece == "*" else re.escape(piece)
         wildcard += "*" if piece in ("{subject}", "*") else glob.escape(piece)
-    files: dict[str, list[str]] = {}
-    for path in sorted(glob.glob(wildcard)):
-        match = re.fullmatch(expression, path)
-        if match and os.path.isfile(path):
-            files.setdefault(match["subject"], []).append(path)
-    return files
+    _refuse_unreadable(wildcard)
+    matches = [match for path in sorted(glob.glob(wildcard)) if (match := re.fullmatch(expression, path))]
+    found: dict[str, list[str]] = {}
+    for match in [match for match in matches if os.path.isfile(match[0])] or [m for m in matches if os.path.isdir(m[0])]:
+        found.setdefault(match["subject"], []).append(match[0])
+    return found
+
+
+def _refuse_unreadable(wildcard: str) -> None:
+    """Refuse a folder on the way that may not be read: glob passes over it, and its subjects would be missing unnoticed."""
+    folder = os.path.dirname(wildcard)
+    folders = [path for path in glob.glob(folder) if os.path.isdir(path)]
+    if folder != os.path.dirname(folder):
+        _refuse_unreadable(folder)
+    closed = [path for path in folders if not os.access(path, os.R_OK | os.X_OK)]
+    if closed:
+        raise DataError(f"no permission to read the folder {closed[0]}; change its permissions, or the pattern")
 
 
 def _absolute(pattern: str) -> str:

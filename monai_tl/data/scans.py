@@ -6,9 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from monai_tl.data import brats, files, ixi
+from monai_tl.data import brats, decathlon, files, ixi
 from monai_tl.data.datalist import read_datalist
+from monai_tl.data.dicom import holds_series
 from monai_tl.data.files import Case, name_some, refuse_odd_names
+from monai_tl.data.read import scan_exists, split_path
 from monai_tl.errors import DataError, did_you_mean
 
 ENDINGS = (".nii.gz", ".nii")
@@ -24,8 +26,9 @@ def find_scans(
     """Find the cases to predict.
 
     Args:
-        location: a datalist (``.json``), a folder in the layout of IXI or BraTS, the folder of one BraTS case, or, for a
-            single modality, an image or a folder of images; with ``patterns`` the folder they are relative to.
+        location: a datalist (``.json``), a folder in the layout of IXI, BraTS or the Decathlon (whose test cases are taken),
+            the folder of one BraTS case, or, for a single modality, an image, a DICOM series or a folder of images; with
+            ``patterns`` the folder they are relative to.
         modalities: those that the network takes.
         patterns: modality -> path with ``{subject}``, for any other layout.
         split: of a datalist; ``None`` takes all its cases.
@@ -51,7 +54,7 @@ def find_scans(
 
 def _find(location: str | None, modalities: Sequence[str], patterns: Mapping[str, str] | None, split: str | None) -> list[Case]:
     path = Path(location).expanduser().absolute() if location else None
-    if path is not None and not path.exists():
+    if path is not None and not scan_exists(path):
         raise DataError(f"input '{location}' does not exist; give a datalist, a folder of scans or a scan")
     if path is not None and path.suffix == ".json":
         return _of_datalist(path, modalities, split)
@@ -61,7 +64,7 @@ def _find(location: str | None, modalities: Sequence[str], patterns: Mapping[str
         return _of_patterns(path, modalities, patterns)
     if path is None:
         raise DataError("no input: give a datalist, a folder of scans or a scan by --input, or a pattern for each modality")
-    return _of_file(path, modalities) if path.is_file() else _of_folder(path, modalities)
+    return _of_folder(path, modalities) if path.is_dir() else _of_file(path, modalities)
 
 
 def _of_datalist(path: Path, modalities: Sequence[str], split: str | None) -> list[Case]:
@@ -93,19 +96,20 @@ def _of_file(path: Path, modalities: Sequence[str]) -> list[Case]:
 def _of_folder(path: Path, modalities: Sequence[str]) -> list[Case]:
     if (path / f"IXI-{modalities[0]}").is_dir():
         return ixi.find_cases(path, modalities, labelled=False)
-    if set(modalities) <= brats.SUFFIXES.keys():
-        ending = brats.SUFFIXES[modalities[0]]
-        if any((path / f"{path.name}_{ending}{suffix}").is_file() for suffix in ENDINGS):
-            siblings = brats.find_cases(path.parent, modalities, incomplete="leave_out", labelled=False)
-            own = [case for case in siblings if case["subject"] == path.name]
-            if not own:
-                raise DataError(f"{path.name} {siblings.left_out[path.name]}; the network takes {', '.join(modalities)}")
-            return own
-        if any(path.glob(f"*/*_{ending}.nii*")) or any((path / grade).is_dir() for grade in brats.GRADES):
+    if (path / decathlon.DATASET).is_file():
+        return decathlon.find_tests(path, modalities)
+    if set(modalities) <= set(brats.MODALITIES):
+        if naming := brats.naming_of([path]):
+            return files.pair_by_subject(
+                {name: {path.name: [str(file) for file in naming.files(path, name)]} for name in modalities}, "refuse"
+            )
+        if brats.is_layout(path):
             return brats.find_cases(path, modalities, labelled=False)
     images = sorted(child for child in path.iterdir() if child.name.endswith(ENDINGS) and not child.name.startswith("."))
     if images and len(modalities) == 1:
         return [{"subject": _stem(image), modalities[0]: str(image)} for image in images]
+    if len(modalities) == 1 and holds_series(path):
+        return [{"subject": path.name, modalities[0]: str(path)}]
     content = name_some(sorted(child.name for child in path.iterdir() if not child.name.startswith("."))) or "nothing"
     asked = " ".join(f"--{name} '{{subject}}_{name}.nii.gz'" for name in modalities)
     raise DataError(
@@ -115,4 +119,4 @@ def _of_folder(path: Path, modalities: Sequence[str]) -> list[Case]:
 
 
 def _stem(path: Path) -> str:
-    return re.sub(r"\.nii(\.gz)?$", "", path.name)
+    return re.sub(r"\.nii(\.gz)?$", "", Path(split_path(path)[0]).name)

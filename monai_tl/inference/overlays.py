@@ -12,6 +12,7 @@ from ignite.engine import Engine
 from monai.engines import IterationEvents
 from PIL import Image, ImageDraw, ImageFont
 
+from monai_tl.data.read import open_scan
 from monai_tl.files import atomic_write
 from monai_tl.training.overlay import PREDICTION, TRUTH, draw_case
 
@@ -21,7 +22,7 @@ WHITE = (255, 255, 255)
 
 def write_overlay(path: Path | str, image: str, prediction: Any, truth: Any = None) -> None:
     """Draw a scan with masks on its own grid, (1, i, j, k) or (i, j, k), and write a PNG atomically."""
-    scan: Any = nib.load(image)
+    scan: Any = open_scan(image)
     masks = [None if mask is None else np.asarray(mask).reshape(scan.shape[:3]) > 0 for mask in (prediction, truth)]
     found, true = masks
     assert found is not None

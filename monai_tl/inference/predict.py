@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from monai_tl.data.checks import check_cases
 from monai_tl.data.files import Case, list_problems, name_some
+from monai_tl.data.read import open_scan
 from monai_tl.data.scans import find_scans
 from monai_tl.errors import DataError, PartlyDoneError, in_words, is_full_disk
 from monai_tl.inference.model import Model
@@ -105,7 +106,7 @@ def _predict_one(model: Model, case: Case, ready: Ready, first: str, predictions
         mask = model.part("postprocessing")({**inputs, "pred": logits[0].cpu()})["pred"]
     seconds += time.perf_counter() - began
     write_overlay(predictions.overlay(case["subject"]), case[first], mask)
-    scan: Any = nib.load(case[first])
+    scan: Any = open_scan(case[first])
     voxel_ml = float(nib.affines.voxel_sizes(scan.affine).prod()) / 1000
     predictions.add(case, float(mask.sum()) * voxel_ml, seconds)
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import monai_tl
 from monai_tl.data.files import Case
+from monai_tl.data.read import sha256_of_scan
 from monai_tl.errors import ConfigError, DataError
-from monai_tl.files import sha256_of, write_json, write_text
+from monai_tl.files import write_json, write_text
 from monai_tl.inference.save import prediction_path
 
 TABLE, MADE_WITH = "predictions.csv", "predictions.json"
@@ -121,5 +122,5 @@ def _inputs(case: Case) -> str:
 
 
 def _hash_of_inputs(case: Case) -> str:
-    files = [sha256_of(path) for role, path in sorted(case.items()) if role != "subject"]
+    files = [sha256_of_scan(path) for role, path in sorted(case.items()) if role != "subject"]
     return hashlib.sha256("".join(files).encode()).hexdigest()

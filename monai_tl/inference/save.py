@@ -12,6 +12,8 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
+from monai_tl.data.grids import on_grid_of
+from monai_tl.data.read import open_scan
 from monai_tl.errors import DataError
 from monai_tl.files import atomic_write
 
@@ -38,7 +40,7 @@ class SavePredictiond(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Write one case."""
         case = dict(data)
-        subject, like = str(case["subject"]), nib.load(case[self.image_key].meta["filename_or_obj"])
+        subject, like = str(case["subject"]), open_scan(case[self.image_key].meta["filename_or_obj"])
         for key in self.keys:
             probability = case[key].cpu()
             mask = (probability >= 0.5).to(probability.dtype)
@@ -61,15 +63,3 @@ class SavePredictiond(MapTransform):
 def prediction_path(folder: Path | str, subject: str, kind: str) -> Path:
     """Give the path of a case's ``seg`` or ``probability``."""
     return Path(folder) / f"{subject}_{kind}.nii.gz"
-
-
-def on_grid_of(voxels: np.ndarray, like: Any) -> nib.Nifti1Image:
-    """Give voxels (i, j, k) as a NIfTI image on another image's grid, with its sform and qform where it has them."""
-    image = nib.Nifti1Image(voxels, like.affine)
-    image.header.set_xyzt_units("mm")
-    if isinstance(like, nib.Nifti1Image):  # Nifti2 is one too
-        for form in ("qform", "sform"):
-            affine, code = getattr(like, f"get_{form}")(coded=True)
-            getattr(image, f"set_{form}")(affine if affine is not None else like.affine, int(code))
-        image.header.set_xyzt_units(*like.header.get_xyzt_units())
-    return image

@@ -208,7 +208,7 @@ class ScoreTable:
             if any(score.subject == subject for score in self.scores):
                 raise DataError(f"subject {subject} comes twice in one evaluation; each may stand once in a split")
             if not isinstance(label, MetaTensor):
-                raise DataError(f"{subject}: the label has no affine, so its voxels have no size; load it with LoadImaged")
+                raise DataError(f"{subject}: the label has no affine, so its voxels have no size; load it with LoadScand")
             masks = [_foreground(subject, volume) for volume in (prediction, label.cpu())]
             self.scores.append(score_case(subject, *masks, label.pixdim.tolist(), seconds))
 

@@ -7,23 +7,18 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-import monai_tl
 from monai_tl.errors import ConfigError
 from monai_tl.files import atomic_write, write_text
 from monai_tl.report import words
 from monai_tl.report.figures import SOFTWARE
 from monai_tl.report.groups import group_runs
-from monai_tl.report.runs import printable, read_runs
+from monai_tl.report.render import render
+from monai_tl.report.runs import read_runs
 from monai_tl.report.sections import Section, make_sections
 
-TEMPLATE = Path(__file__).parent / "template"
 MARK = f'<meta name="generator" content="{SOFTWARE}'  # in the head of each page of ours
-FILTERS = (
-    words.number, words.interval, words.signed_interval, words.difference, words.duration, words.tight, printable,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,8 +53,10 @@ def write_report(top: Path, *, split: str = "test", output: Path | None = None, 
         raise _unwritable(page, error.strerror or str(error)) from None
     groups = group_runs(runs, split)
     sections = make_sections(groups, split)
-    html = _render(
-        sections,
+    html = render(
+        "page.html",
+        SOFTWARE,
+        sections=sections,
         title=words.title(groups, split),
         lead=words.lead(groups, split),
         split=split,
@@ -71,16 +68,6 @@ def write_report(top: Path, *, split: str = "test", output: Path | None = None, 
     except OSError as error:
         raise _unwritable(page, error.strerror or str(error)) from None
     return Written(page, figures, len(runs), sum(len(group.scored) for group in groups))
-
-
-def _render(sections: list[Section], **values: object) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {function.__name__: function for function in FILTERS}
-    generator = f"{SOFTWARE} {monai_tl.__version__}"
-    html = environment.get_template("page.html").render(sections=sections, generator=generator, **values)
-    return html.encode("utf-8", "replace").decode("utf-8").lstrip()  # half a surrogate pair is no text
 
 
 def _write(page: Path, figures: Path, sections: list[Section], html: str) -> None:

@@ -115,10 +115,70 @@ def test_files_of_another_kind_are_unreadable(case):
     ]
 
 
-@pytest.mark.parametrize(("shape", "told"), [((8, 8), "8×8"), ((8, 8, 8, 3), "8×8×8×3")])
-def test_other_than_3d_is_refused(case, shape, told):
-    save(case["T1"], image_voxels(shape))
-    assert faults_of(case) == [f"IXI012: T1 is not 3D (shape {told}): {case['T1']}"]
+def test_other_than_3d_is_refused(case):
+    save(case["T1"], image_voxels((8, 8)))
+    save(case["T2"], image_voxels((8, 8, 8, 3)))
+    several = "is not 3D (shape 8×8×8×3); a single volume is named by #0 to #2 behind the path"
+    assert faults_of(case) == [f"IXI012: T1 is not 3D (shape 8×8): {case['T1']}", f"IXI012: T2 {several}: {case['T2']}"]
+    save(case["T1"], image_voxels())
+    assert check({**case, "T2": case["T2"] + "#2"}) == []
+    assert faults_of({**case, "T2": case["T2"] + "#3"}) == [
+        f"IXI012: T2 has no volume '3' (shape 8×8×8×3); its volumes are counted from #0 to #2: {case['T2']}#3"
+    ]
+    four = image_voxels((8, 8, 8, 3), np.float32)
+    four[0, 0, 0, 1] = np.nan
+    save(case["T2"], four)
+    assert check({**case, "T2": case["T2"] + "#2"}) == []
+    told = f"IXI012: T2 holds 1 voxels that are NaN or infinite: {case['T2']}#1"
+    assert faults_of({**case, "T2": case["T2"] + "#1"}) == [told]
+
+
+def test_axes_that_are_not_at_right_angles_are_refused(case):
+    """A hundredth of a cosine is what headers' rounding may do; ten degrees are a tilted gantry."""
+    for role in ("T1", "T2", "label"):
+        save(case[role], label_voxels(17, 53) if role == "label" else image_voxels(), AFFINE @ sheared(0.009))
+    assert check(case) == []
+    save(case["T2"], image_voxels(), AFFINE @ sheared(np.tan(np.deg2rad(10))))
+    line = "T2 has axes that are not at right angles (j and k at 80.0°); resample it to a grid that is straight"
+    assert faults_of(case)[0] == f"IXI012: {line}: {case['T2']}"
+
+
+def sheared(amount: float) -> np.ndarray:
+    matrix = np.eye(4)
+    matrix[1, 2] = amount
+    return matrix
+
+
+def test_a_header_whose_two_affines_disagree_is_refused(case):
+    image = nib.load(case["T1"])
+    for code, moved, sound in ((1, 0.1, True), (1, 3.0, False), (0, 3.0, True)):
+        other = AFFINE.copy()
+        other[1, 3] += moved
+        image.set_sform(AFFINE, 1)
+        image.set_qform(other, code)
+        image.to_filename(case["T1"])
+        if sound:
+            assert check(case) == []
+        else:
+            line = "T1 has a sform and a qform that disagree by up to 3 mm; set the code of the wrong one to 0"
+            assert faults_of(case) == [f"IXI012: {line}: {case['T1']}"]
+
+
+def test_a_label_half_a_voxel_off_is_refused(case):
+    shifted = AFFINE @ nib.affines.from_matvec(np.eye(3), [0.5, 0, 0])
+    save(case["label"], label_voxels(17), shifted)
+    assert faults_of(case) == ["IXI012: label and T1 lie apart (affines differ by 1 mm); resample one to the other"]
+
+
+def test_links_that_lead_nowhere_and_in_a_circle(case):
+    for role in ("T1", "T2"):
+        Path(case[role]).unlink()
+    Path(case["T1"]).symlink_to("gone.nii.gz")
+    Path(case["T2"]).symlink_to(Path(case["T2"]).name)
+    assert [fault.split(": ")[1] for fault in faults_of(case)] == [
+        "T1 is a link that leads nowhere (to gone.nii.gz)",
+        "T2 is a link that leads nowhere (to IXI012-T2.nii.gz)",
+    ]
 
 
 def test_colour_and_an_affine_without_volume_are_refused(case):

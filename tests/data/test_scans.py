@@ -32,6 +32,18 @@ def test_one_brats_case_by_its_folder(phantoms):
     assert subjects(find_scans(str(folder), BOTH)) == [folder.name]
 
 
+def test_names_of_2023(tmp_path):
+    for name in ("BraTS-GLI-00000-000", "BraTS-GLI-00002-000"):
+        (tmp_path / name).mkdir()
+        for ending in ("t1n", "t2w"):
+            (tmp_path / name / f"{name}-{ending}.nii.gz").touch()
+    cases = find_scans(str(tmp_path), BOTH)
+    assert subjects(cases) == ["BraTS-GLI-00000-000", "BraTS-GLI-00002-000"]
+    assert find_scans(str(tmp_path / "BraTS-GLI-00002-000"), BOTH) == cases[1:]
+    with pytest.raises(DataError, match=r"BraTS-GLI-00002-000 lacks FLAIR"):
+        find_scans(str(tmp_path / "BraTS-GLI-00002-000"), ("T1", "FLAIR"))
+
+
 def test_a_datalist_whole_or_one_split_of_it(phantoms):
     path = str(phantoms / "ixi" / "datalist.json")
     assert len(find_scans(path, BOTH)) == 6

@@ -19,6 +19,7 @@ from monai_tl.errors import ConfigError, DataError, PartlyDoneError
 from monai_tl.inference.model import find_model
 from monai_tl.inference.predict import predict
 from tests.conftest import IXI
+from tests.dicom import write_series
 
 
 def voxels(path):
@@ -124,6 +125,35 @@ def test_monai_alone_gives_the_same_voxels(source, phantoms, tmp_path):
         theirs = nib.load(tmp_path / "theirs" / path.name)
         assert np.array_equal(voxels(path), np.asanyarray(theirs.dataobj))
         assert np.array_equal(nib.load(path).affine, theirs.affine)
+
+
+def test_volumes_of_a_4d_image_and_dicom_series_give_the_voxels_of_their_twins(heads, smoother, tmp_path):
+    """The same two modalities as two files, as volumes of one, and as series in folders."""
+    images = [nib.as_closest_canonical(nib.load(heads / f"original_{name}.nii.gz")) for name in ("T1", "T2")]
+    affine = images[0].affine @ nib.affines.from_matvec(rotation(20, 0)[:3, :3])
+    both = np.stack([np.rint(np.asanyarray(image.dataobj)).astype(np.int16) for image in images], axis=-1)
+    nib.Nifti1Image(both, affine).to_filename(tmp_path / "ann_four.nii.gz")
+    for number, name in enumerate(("T1", "T2")):
+        nib.Nifti1Image(both[..., number], affine).to_filename(tmp_path / f"ann_three_{name}.nii.gz")
+        write_series(tmp_path / "ann_scans", both[..., number], affine, seed=number, SeriesDescription=name)
+        for path in (tmp_path / "ann_scans").glob("I*"):
+            path.rename(path.with_name(f"{name}{path.name}"))
+    layouts = {
+        "three": {name: f"{{subject}}_three_{name}.nii.gz" for name in ("T1", "T2")},
+        "four": {name: f"{{subject}}_four.nii.gz#{number}" for number, name in enumerate(("T1", "T2"))},
+        "series": {name: f"{{subject}}_scans#{name}" for name in ("T1", "T2")},
+    }
+    masks = {}
+    for layout, patterns in layouts.items():
+        predict(find_model(str(smoother)), str(tmp_path), tmp_path / layout, patterns=patterns)
+        (path,) = (tmp_path / layout).glob("*_seg.nii.gz")
+        masks[layout] = nib.load(path)
+        assert len(list((tmp_path / layout).glob("*.png"))) == 1
+    assert 0.03 < voxels(masks["three"].get_filename()).mean() < 0.9
+    for layout in ("four", "series"):
+        assert np.array_equal(np.asanyarray(masks[layout].dataobj), np.asanyarray(masks["three"].dataobj)), layout
+        assert np.allclose(masks[layout].affine, masks["three"].affine, atol=1e-4)
+    predict(find_model(str(smoother)), str(tmp_path), tmp_path / "four", patterns=layouts["four"])
 
 
 def table(folder):

@@ -216,6 +216,38 @@ def test_predictions_of_what_is_not_there(verb, source, phantoms, tmp_path):
     refused("patterns that nothing matches", answer, tmp_path / "run", "no file matches", "x/{subject}.nii.gz")
 
 
+def test_checks_and_choices_that_cannot_be_meant(verb, phantoms, tmp_path):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "ann_flair.nii.gz").write_bytes(b"")
+    words = ("check", tmp_path / "own", "--output", tmp_path / "run")
+    refused("a check of scans in an unknown layout", verb(*words), tmp_path / "run", "is in no layout known here")
+    answer = verb("check", phantoms / "ixi", "--output", tmp_path / "own")
+    refused("a check into a folder of something else", answer, tmp_path / "run", "holds something else")
+    words = ("datalist", "ixi", "--root", phantoms / "ixi", "--output", tmp_path / "run")
+    refused(
+        "an unknown subject to leave out", verb(*words, "--leave_out", "IXI999"), tmp_path / "run", "unknown subjects: IXI999"
+    )
+    refused(
+        "no check whose suspects could be left out", verb(*words, "--leave_out", "qc"), tmp_path / "run", "needs one qc.csv"
+    )
+
+
+def test_scans_that_cannot_be_prepared(verb, phantoms, tmp_path):
+    ixi = phantoms / "ixi"
+    words = {"t1": ixi / "IXI-T1", "t2": tmp_path / "IXI-T2", "labels": ixi / "aseg", "output": tmp_path / "run"}
+
+    def prepare(**other):
+        return verb("prepare", "ixi", *(text for name, value in {**words, **other}.items() for text in (f"--{name}", value)))
+
+    refused("T2 to prepare that is not there", prepare(), tmp_path / "run", "needed for T2: a folder or a .tar that holds")
+    first = sorted((ixi / "IXI-T2").iterdir())[0]
+    (tmp_path / "IXI-T2").mkdir()
+    (tmp_path / "IXI-T2" / first.name).write_bytes(first.read_bytes())
+    refused("subjects to prepare that lack T2", prepare(), tmp_path / "run", "5 of 6 subjects are incomplete", "lacks T2")
+    answer = prepare(t2=ixi / "IXI-T2", coding="muse")
+    refused("an unknown coding", answer, tmp_path / "run", "unknown coding 'muse': did you mean 'dlmuse'?")
+
+
 def test_no_gpu_where_one_is_asked_for(transfer, verb, source, phantoms, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     text = "device 'cuda' was asked for, but 0 GPUs are visible; use auto or cpu"
@@ -313,7 +345,7 @@ def table(phantoms, source):
 HEAD = """# What goes wrong, and the line that says so
 
 Written by `tests/integration/test_errors.py`, which causes each of these and checks that nothing half written is left.
-Each ends with exit code 2 and without a traceback; Ctrl-C with 130; `predict` with 1 where only some cases failed.
+Each ends with exit code 2 and without a traceback; Ctrl-C with 130; `predict`, `check`, `prepare` with 1 if only some failed.
 
 | what came | what is said |
 |---|---|

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from monai_tl.training.overlay import GAP, PREDICTION, TRUTH, draw_case, three_planes
+from monai_tl.training.overlay import GAP, PREDICTION, TRUTH, Drawn, draw_case, draw_planes, three_planes
 
 
 def pixels_of(picture, colour):
@@ -60,3 +60,16 @@ def test_a_scan_is_drawn_upright_in_millimetres_however_it_is_stored():
         assert np.array_equal(draw_case(scan, np.asanyarray(found.dataobj) > 0, height=90), upright)
     axial = np.argmax((upright == 0).all(axis=(0, 2))[30:]) + 30  # where the gap begins; the box is the whole image here
     assert axial == pytest.approx(90 * 2 * 20 / 30, abs=12)  # 2 mm wide voxels, with black columns of air at the edge
+
+
+def test_edges_of_another_image_lie_where_it_changes():
+    image = np.full((40, 40, 40), 1.0)
+    image[1:, 1:, 1:] = 2
+    other = np.zeros_like(image)
+    other[10:30, 10:30, 10:30] = 100
+    picture = draw_planes(image, [Drawn(other, TRUTH, edges=True)], spacing=(1, 1, 1), height=160)[:, :160]
+    edges = pixels_of(picture, TRUTH)
+    assert len(edges) > 200
+    away = np.abs(np.abs(edges - 79.5).max(axis=1) - 40)  # from the square's border, 10 of 40 voxels from the middle
+    assert away.max() <= 4
+    assert len(pixels_of(draw_planes(image, [Drawn(image * 0, TRUTH, edges=True)], spacing=(1, 1, 1), height=160), TRUTH)) == 0

@@ -1,0 +1,123 @@
+"""Subjects left out of a datalist by an explicit choice: suspects of a check, cases of low score, or by name."""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from monai_tl.data.datalist import Splits
+from monai_tl.data.files import Cases, name_some
+from monai_tl.errors import ConfigError, DataError, did_you_mean
+
+FORMS = "give qc, a qc.csv, a file of scores with a limit (scores.csv:0.8), or subject ids (IXI012,IXI013)"
+
+
+def leave_out(cases: Cases, choice: str, folder: Path) -> tuple[Cases, dict[str, str]]:
+    """Take the chosen subjects out of the cases.
+
+    Args:
+        cases: as found; those that lack a file stay among its ``left_out``.
+        choice: ``qc``, the path of a ``qc.csv`` (what is suspect there or has problems), ``FILE.csv:0.8`` (what has a Dice
+            below that in a file of scores; a warning on stderr says what that means), or ids with commas; empty: nobody.
+        folder: whose ``qc.csv``, or that of a folder in it, ``qc`` stands for.
+
+    Returns:
+        The other cases, with all that is left out and why; and subject -> why of those that were chosen and had a case.
+
+    Raises:
+        DataError: if a file cannot be read, a subject is unknown, or nobody would be left.
+        ConfigError: if ``qc`` stands for no file or for several.
+    """
+    chosen = _chosen(choice, folder) if choice else {}
+    known = [case["subject"] for case in cases]
+    unknown = [subject for subject in chosen if subject not in known and subject not in cases.left_out]
+    if unknown:
+        hint = did_you_mean(unknown[0], known[:20]) if len(unknown) == 1 else f"there are {name_some(known)}"
+        if all(re.fullmatch("case_[0-9a-f]{10}", subject) for subject in unknown):
+            hint = "these are pseudonyms: check once more without --anonymous, into another folder"
+        raise DataError(f"leave_out names {len(unknown)} unknown subjects: {name_some(unknown)}; {hint}")
+    kept = Cases()
+    kept.extend(case for case in cases if case["subject"] not in chosen)
+    if not kept:
+        raise DataError(f"leave_out {choice} leaves nobody of {len(known)} cases")
+    there = {subject: why for subject, why in chosen.items() if subject in known}
+    kept.left_out = cases.left_out | there
+    return kept, there
+
+
+def without(splits: Splits, subjects: Mapping[str, str]) -> Splits:
+    """Take subjects out of all splits; what the splits say is left out stays."""
+    rest = Splits({name: [subject for subject in listed if subject not in subjects] for name, listed in splits.items()})
+    rest.left_out = splits.left_out
+    return rest
+
+
+def _chosen(choice: str, folder: Path) -> dict[str, str]:
+    """Subject -> why it is to be left out."""
+    if choice == "qc":
+        return _suspects(_only_qc(folder))
+    scores = re.fullmatch(r"(.+\.csv):([^:/]+)", choice)
+    if scores:
+        try:
+            return _low_scores(Path(scores[1]), float(scores[2]))
+        except ValueError as error:
+            if isinstance(error, DataError):
+                raise
+            raise ConfigError(f"leave_out '{choice}': '{scores[2]}' is no number; {FORMS}") from None
+    if choice.endswith(".csv"):
+        return _suspects(Path(choice))
+    return dict.fromkeys(filter(None, (name.strip() for name in choice.split(","))), "left out by name")
+
+
+def _only_qc(folder: Path) -> Path:
+    folder = folder.expanduser().absolute()
+    found = sorted([*folder.glob("qc.csv"), *folder.glob("*/qc.csv")])
+    if len(found) != 1:
+        there = f"{len(found)} there ({name_some([str(path.relative_to(folder)) for path in found])})" if found else "none"
+        raise ConfigError(
+            f"leave_out qc: needs one qc.csv in {folder} or a folder in it, there {'are' if found else 'is'} {there}; "
+            "make one with `monai_tl check`, or give its path"
+        )
+    return found[0]
+
+
+def _suspects(path: Path) -> dict[str, str]:
+    rows = _read(path, ("case", "state", "reasons"))
+    odd = sorted({row["state"] for row in rows} - {"problem", "suspect", "fine"})
+    if odd:
+        raise DataError(f"{path}: unknown state '{odd[0]}': {did_you_mean(odd[0], ('problem', 'suspect', 'fine'))}")
+    return {row["case"]: f"{row['state']} in {path.name}: {row['reasons']}" for row in rows if row["state"] != "fine"}
+
+
+def _low_scores(path: Path, limit: float) -> dict[str, str]:
+    rows = _read(path, ("subject", "dice"))
+    try:
+        low = {row["subject"]: float(row["dice"]) for row in rows if float(row["dice"]) < limit}  # undefined (nan) is not low
+    except ValueError:
+        raise DataError(f"{path}: a Dice in it is no number") from None
+    print(
+        f"monai_tl: warning: --leave_out {path.name}:{limit:g} selects on the outcome: {len(low)} of {len(rows)} cases are "
+        "left out because a network did badly on them, so scores on the rest are better than on new cases. No case of the test "
+        "split may be chosen so; the datalist records who was.",
+        file=sys.stderr,
+    )
+    return {
+        subject: f"Dice {dice:.3f} below {limit:g} in {path.name} (selected on the outcome)" for subject, dice in low.items()
+    }
+
+
+def _read(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    if not path.is_file():
+        raise DataError(f"leave_out: there is no file {path}; {FORMS}")
+    with path.open(newline="", encoding="utf-8") as file:
+        table = csv.DictReader(file)
+        rows = list(table)
+        lacking = [column for column in columns if column not in (table.fieldnames or ())]
+    if lacking:
+        raise DataError(
+            f"leave_out: {path} has no column {', '.join(lacking)}, only {name_some(table.fieldnames or ['nothing'])}; {FORMS}"
+        )
+    return rows

@@ -1,0 +1,156 @@
+"""One way to open a scan, whatever a case's path names: a 3D image, one volume of a 4D image, or a DICOM series.
+
+A path may end in ``#`` and a part: ``imagesTr/BRATS_001.nii.gz#2`` is the third volume (counted from 0) of a 4D image,
+``scans/ann#T1 MPRAGE`` one of several series in a folder (see `monai_tl.data.dicom`). What exists under the whole name is
+taken as such, so that a ``#`` in a real file's name does no harm. Nothing is unpacked on disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from monai.config import KeysCollection
+from monai.data import NibabelReader
+from monai.data.utils import correct_nifti_header_if_necessary
+from monai.transforms import LoadImage, MapTransform
+from nibabel.spatialimages import SpatialImage
+
+from monai_tl.data.dicom import choose_series, open_series
+from monai_tl.errors import DataError
+from monai_tl.files import sha256_of
+
+PART = "#"
+
+
+def split_path(path: str | Path) -> tuple[str, str | None]:
+    """Give the file or folder that a case's path names, and the part of it that is meant (``None``: all of it)."""
+    text = str(path)
+    folder, name = os.path.split(text)
+    if os.path.lexists(text) or PART not in name:
+        return text, None
+    for at in (at for at, letter in enumerate(name) if letter == PART):
+        whole = os.path.join(folder, name[:at])
+        if name[:at] and os.path.lexists(whole):
+            return whole, name[at + 1 :]
+    return text, None
+
+
+def scan_exists(path: str | Path) -> bool:
+    """Say if there is a file or folder that a case's path names; whether it can be read is seen when it is opened."""
+    return os.path.exists(split_path(path)[0])
+
+
+def open_scan(path: str | Path) -> SpatialImage:
+    """Open a scan; voxels are read when they are asked for, and of a 4D image only the volume that is meant.
+
+    Args:
+        path: of an image that nibabel reads, with ``#n`` for one volume of a 4D image, or of a folder with a DICOM series.
+
+    Returns:
+        A 3D image (i, j, k) with an affine to RAS in mm; a 4D image of one volume has been squeezed.
+
+    Raises:
+        DataError: if there is no such file, volume or series, or it is not 3D; what there is instead is named.
+    """
+    whole, part = split_path(path)
+    if os.path.isdir(whole):
+        return open_series(choose_series(Path(whole), part))
+    if os.path.islink(whole) and not os.path.exists(whole):
+        raise DataError(f"is a link that leads nowhere (to {os.readlink(whole)})")
+    if not os.path.exists(whole):
+        raise DataError("does not exist")
+    image: Any = nib.load(whole)
+    shape, volumes = image.shape, image.shape[3:]
+    told = "×".join(str(length) for length in shape)
+    if len(shape) < 3 or 0 in shape or len([length for length in volumes if length != 1]) > 1:
+        raise DataError(f"is not 3D (shape {told})")
+    count = int(np.prod(volumes))
+    if part is None and count > 1:
+        raise DataError(f"is not 3D (shape {told}); a single volume is named by {PART}0 to {PART}{count - 1} behind the path")
+    if part is not None and (not part.isdecimal() or int(part) >= count):
+        raise DataError(f"has no volume '{part}' (shape {told}); its volumes are counted from {PART}0 to {PART}{count - 1}")
+    return _Volume.of(image, int(part or 0)) if volumes else image
+
+
+def files_of(path: str | Path) -> list[str]:
+    """Give the files that a scan is read from, in the order of its slices.
+
+    Raises:
+        DataError: as `open_scan`, for a folder.
+    """
+    whole, part = split_path(path)
+    return list(choose_series(Path(whole), part).files) if os.path.isdir(whole) else [whole]
+
+
+def sha256_of_scan(path: str | Path) -> str:
+    """Hash what a scan is read from: its file, for one volume also which; or the files of its series."""
+    files, part = files_of(path), split_path(path)[1]
+    if len(files) == 1 and part is None:
+        return sha256_of(files[0])
+    return hashlib.sha256("".join([*(sha256_of(file) for file in files), PART, part or ""]).encode()).hexdigest()
+
+
+class _Volume:
+    """One volume of a 4D image as nibabel's array proxies are: it reads when it is asked for voxels, and then only these."""
+
+    is_proxy = True
+    ndim = 3
+
+    def __init__(self, dataobj: Any, index: tuple[int, ...]) -> None:
+        self.dataobj, self.index, self.shape, self.dtype = dataobj, index, dataobj.shape[:3], dataobj.dtype
+
+    @classmethod
+    def of(cls, image: Any, number: int) -> SpatialImage:
+        """Give the image of one volume, with the header of all."""
+        index = np.unravel_index(number, image.shape[3:])
+        return type(image)(cls(image.dataobj, tuple(int(at) for at in index)), image.affine, image.header.copy())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:, :, :], dtype=dtype)
+
+    def __getitem__(self, slices: Any) -> np.ndarray:
+        slices = slices if isinstance(slices, tuple) else (slices,)
+        if Ellipsis in slices:
+            at = slices.index(Ellipsis)
+            slices = (*slices[:at], *[slice(None)] * (4 - len(slices)), *slices[at + 1 :])
+        slices += (slice(None),) * (3 - len(slices))
+        return np.asanyarray(self.dataobj[(*slices, *self.index)])
+
+
+class ScanReader(NibabelReader):
+    """MONAI's reader of NIfTI images, for every path that `open_scan` takes."""
+
+    def read(self, data: Any, **_: Any) -> Any:
+        """Open one path; MONAI hands it over in a tuple."""
+        (path,) = (data,) if isinstance(data, str) else data
+        self.filenames = [path]
+        try:
+            return correct_nifti_header_if_necessary(open_scan(path))
+        except DataError as error:
+            raise DataError(f"{path} {error}") from error
+
+
+class LoadScand(MapTransform):
+    """Load scans as MONAI's ``LoadImaged`` with ``image_only`` and ``ensure_channel_first`` does, from every path of a case.
+
+    Args:
+        keys: of the paths; in their place come ``MetaTensor`` of shape (1, i, j, k), 32-bit floats, affine to RAS in mm.
+    """
+
+    def __init__(self, keys: KeysCollection) -> None:
+        """Keep the keys."""
+        super().__init__(keys)
+        self.load = LoadImage(image_only=True, ensure_channel_first=True)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Load one case."""
+        case = dict(data)
+        for key in self.key_iterator(case):
+            case[key] = self.load(case[key], ScanReader())
+        return case

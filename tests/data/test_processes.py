@@ -1,0 +1,51 @@
+"""Items run in processes of their own: what fails or is killed takes no other with it."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import time
+
+from monai_tl.data.processes import run_each
+
+
+def test_results_come_by_name_and_a_failing_item_stops_no_other():
+    outcomes = dict(run_each(math.sqrt, {"four": 4, "negative": -1, "nine": 9}, 2))
+    assert (outcomes["four"].result, outcomes["nine"].result) == (2, 3)
+    assert outcomes["negative"].fault == "ValueError: math domain error"
+
+
+def test_a_killed_process_is_told_and_the_others_go_on():
+    outcomes = dict(run_each(signal.raise_signal, {"killed": signal.SIGKILL, "harmless": signal.SIGCONT}, 1))
+    assert "its process ended by SIGKILL (too little memory?)" in outcomes["killed"].fault
+    assert outcomes["harmless"].fault == ""
+    assert "with exit code 7" in dict(run_each(os._exit, {"gone": 7}, 1))["gone"].fault
+
+
+def test_a_process_counts_one_thread_and_the_parent_is_left_as_it_was(monkeypatch):
+    monkeypatch.delenv("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", raising=False)
+    outcomes = dict(run_each(os.getenv, {"itk": "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"}, 1))
+    assert outcomes["itk"].result == "1"
+    assert "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS" not in os.environ
+
+
+def test_leaving_early_ends_what_runs():
+    outcomes = run_each(time.sleep, {"short": 0, "long": 600}, 2)
+    assert next(outcomes)[0] == "short"
+    began = time.perf_counter()
+    outcomes.close()
+    assert time.perf_counter() - began < 10
+
+
+def test_a_full_disk_is_told_apart():
+    outcome = dict(run_each(os.strerror, {"fine": 28}, 1))["fine"]
+    assert not outcome.full_disk
+    outcome = dict(run_each(_raise_by_write, {"full": "/dev/full"}, 1))["full"]
+    assert outcome.full_disk
+    assert "the disk is full" in outcome.fault
+
+
+def _raise_by_write(path: str) -> None:
+    with open(path, "wb", buffering=0) as file:
+        file.write(b"x")
