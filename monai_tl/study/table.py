@@ -54,7 +54,8 @@ class RunRow:
         best_seconds: when.
         target_iteration: where 90 % of scratch's best (same ``n`` and ``seed``) was reached.
         target_seconds: when.
-        area: under the validation curve, divided by the iterations that were planned: a mean Dice; after early stopping the best goes on.
+        area: mean validation Dice over the planned iterations (the area under its curve); after early stopping the
+            best goes on.
         step_seconds: median of a training step.
         memory_mib: peak, of the device on a GPU, else of the process.
         fault: why it failed, one line.

@@ -8,7 +8,9 @@ from monai_tl.errors import DataError
 from monai_tl.study.table import CurveRow, RunRow, StudyScore, read_table, write_table
 
 SCORE = StudyScore("random2", 26, 1, 'odd,"name', 1 / 3, math.nan, 1.5, 2.0)
-RUN = RunRow("0", 26, 1, "runs/0/26/seed_1", "failed", 50, 9.5, 0.5, 50, 9.5, math.nan, math.nan, 0.25, 0.1, 900.0, "disk full")
+RUN = RunRow(
+    "0", 26, 1, "runs/0/26/seed_1", "failed", 50, 9.5, 0.5, 50.0, 9.5, math.nan, math.nan, 0.25, 0.1, 900.0, "disk full"
+)
 CURVE = CurveRow("scratch", 26, 1, 50, 9.5, 0.7, 0.5)
 
 
