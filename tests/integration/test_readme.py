@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +42,39 @@ def test_the_two_commands_come_first():
     assert "bash scripts/test.sh" in (ROOT / ".ci" / "run").read_text()
 
 
+def as_downloaded(ixi: Path, downloads: Path) -> None:
+    """Put an IXI folder back into archives and FreeSurfer's folders."""
+    downloads.mkdir()
+    for name in ("IXI-T1", "IXI-T2"):
+        with tarfile.open(downloads / f"{name}.tar", "w") as archive:
+            for path in sorted((ixi / name).iterdir()):
+                archive.add(path, path.name)
+    for path in (ixi / "aseg").iterdir():
+        mri = downloads / "freesurfer" / path.name.replace("-aseg.nii.gz", "") / "mri"
+        mri.mkdir(parents=True)
+        label = nib.load(path)
+        nib.save(nib.MGHImage(np.asarray(label.dataobj).astype(np.uint8), label.affine), mri / "aseg.mgz")
+    shutil.rmtree(ixi)
+
+
+def as_decathlon(brats: Path, task: Path) -> None:
+    """Write BraTS cases once more, as a task of the Medical Segmentation Decathlon."""
+    for folder in ("imagesTr", "labelsTr"):
+        (task / folder).mkdir(parents=True)
+    training = []
+    for case in sorted(path.parent for path in brats.rglob("*_seg.nii.gz")):
+        scans = [nib.load(case / f"{case.name}_{name}.nii.gz") for name in ("t1", "t2", "seg")]
+        t1, t2, seg = (np.asarray(scan.dataobj) for scan in scans)
+        affine = scans[0].affine
+        names = {"image": f"imagesTr/{case.name}.nii.gz", "label": f"labelsTr/{case.name}.nii.gz"}
+        nib.save(nib.Nifti1Image(np.stack([t2, t1], -1), affine), task / names["image"])
+        nib.save(nib.Nifti1Image(np.choose(seg.astype(int), [0, 2, 1, 0, 3]).astype(np.uint8), affine), task / names["label"])
+        training.append(names)
+    labels = {"0": "background", "1": "edema", "2": "non-enhancing tumor", "3": "enhancing tumour"}
+    content = {"modality": {"0": "T2w", "1": "T1w"}, "labels": labels, "training": training, "test": []}
+    (task / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
+
+
 @pytest.mark.slow
 def test_every_command_of_the_readme_runs(tmp_path, phantoms):
     shutil.copytree(ROOT / "bundles", tmp_path / "bundles", ignore=shutil.ignore_patterns("models", "predictions"))
@@ -45,6 +82,8 @@ def test_every_command_of_the_readme_runs(tmp_path, phantoms):
     for datalist in (tmp_path / "data").rglob("datalist.json"):
         datalist.unlink()
     shutil.copytree(tmp_path / "data", tmp_path / "data" / "phantom")
+    as_downloaded(tmp_path / "data" / "ixi", tmp_path / "data" / "downloads")
+    as_decathlon(tmp_path / "data" / "brats", tmp_path / "data" / "Task01_BrainTumour")
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     told = [line for line in commands(ROOT / "README.md") if not line.startswith(ELSEWHERE)]
     assert len(told) >= 11
