@@ -47,6 +47,11 @@ class Task:
         return [known[name] for name in asked] or list(self.labels.values())
 
 
+def is_layout(root: Path) -> bool:
+    """Say if a folder is a task's."""
+    return (root / DATASET).is_file()
+
+
 def read_task(root: Path) -> Task:
     """Read ``dataset.json``; no image is opened.
 

@@ -31,3 +31,8 @@ def find_cases(
     if labelled:
         patterns["label"] = f"{root}/aseg/{{subject}}-*aseg.nii.gz"
     return files.find_cases(patterns, incomplete=incomplete)
+
+
+def is_layout(root: Path, modalities: Sequence[str]) -> bool:
+    """Say if a folder holds one of the modalities' folders."""
+    return any((root / f"IXI-{name}").is_dir() for name in modalities)
