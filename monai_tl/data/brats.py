@@ -42,7 +42,7 @@ class Naming:
     def files(self, folder: Path, role: str) -> list[Path]:
         """Give the files of a subject's folder for one modality or the label: none, one, or two by their suffix."""
         name = f"{folder.name}{self.separator}{self.endings[role]}"
-        return [path for suffix in (".nii.gz", ".nii") if (path := folder / f"{name}{suffix}").is_file()]
+        return [path for suffix in (".nii.gz", ".nii") if files.is_file(path := folder / f"{name}{suffix}")]
 
     def known(self, found: Iterable[Sequence[float]]) -> list[int]:
         """Give the values that may occur, besides 0: a cavity's too, if a label holds it beside enhancing tumour."""

@@ -92,7 +92,7 @@ def find_cases(task: Task, modalities: Mapping[str, str], *, incomplete: str = "
     found["label"] = {}
     for image, label in task.training:
         path = task.root / label
-        found["label"].setdefault(_subject(image), []).extend([str(path)] if path.is_file() else [])
+        found["label"].setdefault(_subject(image), []).extend([str(path)] if files.is_file(path) else [])
     return files.pair_by_subject(found, incomplete)
 
 
@@ -123,7 +123,7 @@ def _found(task: Task, images: Sequence[str], modalities: Mapping[str, str]) -> 
         part = f"{PART}{task.modalities.index(theirs)}" if len(task.modalities) > 1 else ""
         for image in images:
             path = task.root / image
-            found[name].setdefault(_subject(image), []).extend([f"{path}{part}"] if path.is_file() else [])
+            found[name].setdefault(_subject(image), []).extend([f"{path}{part}"] if files.is_file(path) else [])
     return found
 
 

@@ -71,11 +71,12 @@ class Predictions:
     def finished(self, case: Case) -> bool:
         """Say if a case was predicted from these very files."""
         row = self.rows.get(case["subject"])
-        return (
-            row is not None
-            and all(path.is_file() for path in self.files(case["subject"]))
-            and row["inputs_sha256"] == _hash_of_inputs(case)
-        )
+        if row is None or not all(path.is_file() for path in self.files(case["subject"])):
+            return False
+        try:
+            return bool(row["inputs_sha256"] == _hash_of_inputs(case))
+        except (OSError, DataError):  # can be read no more: it is tried, and said why
+            return False
 
     def is_empty(self, case: Case) -> bool:
         """Say if a case was predicted and nothing found."""
