@@ -176,7 +176,11 @@ def check(
         raise DataError(files.list_problems(f"none of {len(found.judged)} cases could be measured:", lines))
     if faulty:
         raise PartlyDoneError(
-            files.list_problems(f"{len(faulty)} of {len(found.judged)} cases have problems, the others are checked:", lines)
+            files.list_problems(
+                f"{len(faulty)} of {len(found.judged)} cases have problems, the others are checked; mend these files, or go on "
+                "without these cases by --leave_out:",
+                lines,
+            )
         )
 
 

@@ -91,6 +91,7 @@ def predict(
     output: str,
     input: str | None = None,
     probabilities: bool = False,
+    dicom_seg: bool = False,
     split: str | None = None,
     subjects: str = "",
     bundle_root: str | None = None,
@@ -99,8 +100,8 @@ def predict(
     """Segment scans, each on its own grid: --bundle BUNDLE_OR_RUN --input DATALIST_FOLDER_OR_SCAN --output DIR.
 
     For any other layout a pattern a modality, relative to --input: --T1 't1/{subject}.nii.gz' --T2 't2/{subject}.nii.gz'.
-    Also --probabilities, --subjects A,B, --split test of a datalist, and ids of inference.yaml: --device cuda
-    --inference_window "[96,96,96]" --inference_overlap 0.25.
+    Also --probabilities, --dicom_seg (a DICOM Segmentation too, of DICOM series), --subjects A,B, --split test of a datalist,
+    and ids of inference.yaml: --device cuda --inference_window "[96,96,96]" --inference_overlap 0.25.
     """
     model = find_model(bundle, bundle_root)
     patterns = {name: str(overrides.pop(name)) for name in model.part("modalities") if name in overrides}
@@ -113,4 +114,5 @@ def predict(
         split=split,
         subjects=names(subjects),
         probabilities=is_true(probabilities, "probabilities"),
+        dicom_seg=is_true(dicom_seg, "dicom_seg"),
     )

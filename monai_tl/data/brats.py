@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,12 @@ class Naming:
     def files(self, folder: Path, role: str) -> list[Path]:
         """Give the files of a subject's folder for one modality or the label: none, one, or two by their suffix."""
         name = f"{folder.name}{self.separator}{self.endings[role]}"
-        return [path for suffix in (".nii.gz", ".nii") if (path := folder / f"{name}{suffix}").is_file()]
+        return [path for suffix in (".nii.gz", ".nii") if files.is_file(path := folder / f"{name}{suffix}")]
+
+    def known(self, found: Iterable[Sequence[float]]) -> list[int]:
+        """Give the values that may occur, besides 0: a cavity's too, if a label holds it beside enhancing tumour."""
+        cavity = [self.cavity] if self.cavity and any({3, self.cavity} <= set(values) for values in found) else []
+        return sorted({*self.labels, *cavity})
 
     def fits(self, folder: Path) -> bool:
         """Say if a folder is a subject's, by any of its files."""
@@ -115,6 +120,17 @@ def is_layout(root: Path) -> bool:
     return any((root / grade).is_dir() for grade in GRADES) or naming_of(_folders(root)) is not None
 
 
+def has_labels(root: Path) -> bool:
+    """Say if a subject has a label: the cases of a challenge's validation have none.
+
+    Raises:
+        DataError: as `find_cases`.
+    """
+    folders = _subjects(root, None)
+    naming = naming_of(folders)
+    return naming is not None and any(naming.files(folder, "label") for folder in folders)
+
+
 def naming_of(folders: Sequence[Path]) -> Naming | None:
     """Give the one naming that subjects' folders follow; ``None`` if they hold no such file.
 
@@ -166,8 +182,7 @@ def _values_of_years(
     naming = naming_of([Path(case["label"]).parent for case in cases])
     assert naming is not None  # by `find_cases`
     occurring = {value for values in found for value in values}
-    cavity = [naming.cavity] if naming.cavity and any({3, naming.cavity} <= set(values) for values in found) else []
-    known = sorted({*naming.labels, *cavity})
+    known = naming.known(found)
     if not occurring or not occurring <= set(known):
         told = "; ".join(f"{_join(values)} in {files.name_some(names, 2)}" for values, names in sorted(found.items()))
         raise DataError(
@@ -175,6 +190,20 @@ def _values_of_years(
             f"{_join(sorted(occurring))} ({told}); keep years apart, or say what they mean by --foreground and --labels"
         )
     return naming.core, known
+
+
+def values_by_name(cases: Sequence[files.Case]) -> tuple[list[int], list[int]]:
+    """Give the tumour core's values and all that may occur in the years that the names tell, whatever single labels hold.
+
+    Unlike `values_of` it refuses nothing: which label cannot be read or holds something else is for a check to say, case by
+    case. From 2023 on labels are read until one settles whether there is a cavity.
+
+    Args:
+        cases: of `find_cases`, with labels.
+    """
+    naming = naming_of([Path(case["label"]).parent for case in cases])
+    assert naming is not None  # by `find_cases`
+    return list(naming.core), naming.known(_values_if_readable(case) for case in cases)
 
 
 def patient_of(subject: str) -> str:
@@ -220,6 +249,13 @@ def _values(case: files.Case) -> tuple[float, ...]:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{case['subject']}: label is not readable ({first}): {case['label']}") from error
     return tuple(value.item() for value in np.unique(voxels[voxels != 0]))
+
+
+def _values_if_readable(case: files.Case) -> tuple[float, ...]:
+    try:
+        return _values(case)
+    except DataError:
+        return ()
 
 
 def _join(values: Sequence[float]) -> str:

@@ -6,10 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from monai_tl.data import brats, files, ixi
+from monai_tl.data import brats, decathlon, files, ixi
+from monai_tl.data.coding import CODINGS, named_coding
 from monai_tl.data.datalist import read_datalist
 from monai_tl.data.files import Case, name_some, refuse_odd_names
+from monai_tl.data.prepare import read_prepared
 from monai_tl.errors import ConfigError, DataError, did_you_mean
+
+UNLABELLED = "There are no labels here: nothing is said about them."
+LAYOUTS = (
+    "IXI, as downloaded or prepared (folders IXI-T1, IXI-T2, aseg)",
+    "BraTS of 2017 to 2024 ([HGG/]SUBJECT/SUBJECT_t1.nii.gz or …-t1n.nii.gz)",
+    "a Decathlon task (dataset.json)",
+)
 
 
 @dataclass(frozen=True)
@@ -39,10 +48,11 @@ def find_candidates(
     """Find what is to be checked.
 
     Args:
-        location: a datalist, or a folder in the layout of IXI or BraTS.
-        modalities: those of the datalist, else T1 and T2, if empty.
-        foreground: as in the datalist, else 17 and 53 for IXI, 1 and 4 for BraTS, if empty.
-        labels: as in the datalist, else any for IXI, 1, 2 and 4 for BraTS, if empty.
+        location: a datalist, or a folder in the layout of IXI (as downloaded or prepared), BraTS of any year, or a Decathlon
+            task.
+        modalities: if empty those of the datalist or task, else T1 and T2; a task's can be renamed, ``T1=T1w``.
+        foreground: if empty as in the datalist; else the hippocampi for IXI, the tumour core for BraTS, all for a task.
+        labels: if empty as in the datalist; else any for IXI, the years' for BraTS, those of the task.
 
     Raises:
         DataError: if there is nothing of that kind.
@@ -75,21 +85,44 @@ def _of_datalist(path: Path, modalities: Sequence[str]) -> Candidates:
 
 def _of_folder(path: Path, modalities: Sequence[str]) -> Candidates:
     names = tuple(modalities) or ("T1", "T2")
-    if any((path / f"IXI-{name}").is_dir() for name in names):
-        labelled = (path / "aseg").is_dir()
-        cases = ixi.find_cases(path, names, incomplete="leave_out", labelled=labelled)
-        return _found(cases, names, (17, 53), None, labelled)
-    if any(path.glob("*/*_seg.nii*")) or any((path / grade).is_dir() for grade in brats.GRADES):
-        cases = brats.find_cases(path, names, incomplete="leave_out")
-        return _found(cases, names, (1, 4), (1, 2, 4), True)
+    if ixi.is_layout(path, names):
+        return _of_ixi(path, names)
+    if decathlon.is_layout(path):
+        task = decathlon.read_task(path)
+        pairs = decathlon.pairs_of(",".join(modalities), task)
+        values = tuple(task.values(()))
+        return _found(decathlon.find_cases(task, pairs, incomplete="leave_out"), tuple(pairs), values, values)
+    if brats.is_layout(path):
+        labelled = brats.has_labels(path)
+        cases = brats.find_cases(path, names, incomplete="leave_out", labelled=labelled)
+        foreground, labels = brats.values_by_name(cases) if labelled else ((), ())
+        return _found(cases, names, tuple(foreground), tuple(labels), [] if labelled else [UNLABELLED])
     content = name_some(sorted(child.name for child in path.iterdir() if not child.name.startswith("."))) or "nothing"
     raise ConfigError(
-        f"'{path}' is in no layout known here (it holds {content}): make a datalist by `monai_tl datalist files`, check that"
+        f"'{path}' is in no layout known here (it holds {content}). Known are {'; '.join(LAYOUTS)}. For any other make a "
+        "datalist by `monai_tl datalist files`, check that"
     )
 
 
+def _of_ixi(path: Path, names: tuple[str, ...]) -> Candidates:
+    """Of a folder as downloaded, with labels as FreeSurfer codes them, or prepared, with the coding that was used then."""
+    labelled, told = (path / "aseg").is_dir(), read_prepared(path)
+    cases = ixi.find_cases(path, names, incomplete="leave_out", labelled=labelled)
+    notes = [] if labelled else [UNLABELLED]
+    absent = sorted({*told["left_out"], *told["failed"]}) if told else []
+    if absent:
+        notes.append(
+            f"{len(absent)} left out or failed when this folder was prepared ({name_some(absent)}): not looked at here."
+        )
+    foreground = CODINGS[named_coding(told["settings"].get("coding", "none")) if told else "freesurfer"]
+    return _found(cases, names, foreground, None, notes)
+
+
 def _found(
-    cases: files.Cases, modalities: tuple[str, ...], foreground: tuple[int, ...], labels: tuple[int, ...] | None, labelled: bool
+    cases: files.Cases,
+    modalities: tuple[str, ...],
+    foreground: tuple[int, ...],
+    labels: tuple[int, ...] | None,
+    notes: Sequence[str] = (),
 ) -> Candidates:
-    notes = () if labelled else ("There are no labels here: nothing is said about them.",)
-    return Candidates(tuple(cases), modalities, foreground, labels, incomplete=cases.left_out, notes=notes)
+    return Candidates(tuple(cases), modalities, foreground, labels, incomplete=cases.left_out, notes=tuple(notes))

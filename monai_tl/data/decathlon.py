@@ -47,6 +47,11 @@ class Task:
         return [known[name] for name in asked] or list(self.labels.values())
 
 
+def is_layout(root: Path) -> bool:
+    """Say if a folder is a task's."""
+    return (root / DATASET).is_file()
+
+
 def read_task(root: Path) -> Task:
     """Read ``dataset.json``; no image is opened.
 
@@ -87,7 +92,7 @@ def find_cases(task: Task, modalities: Mapping[str, str], *, incomplete: str = "
     found["label"] = {}
     for image, label in task.training:
         path = task.root / label
-        found["label"].setdefault(_subject(image), []).extend([str(path)] if path.is_file() else [])
+        found["label"].setdefault(_subject(image), []).extend([str(path)] if files.is_file(path) else [])
     return files.pair_by_subject(found, incomplete)
 
 
@@ -118,7 +123,7 @@ def _found(task: Task, images: Sequence[str], modalities: Mapping[str, str]) -> 
         part = f"{PART}{task.modalities.index(theirs)}" if len(task.modalities) > 1 else ""
         for image in images:
             path = task.root / image
-            found[name].setdefault(_subject(image), []).extend([f"{path}{part}"] if path.is_file() else [])
+            found[name].setdefault(_subject(image), []).extend([f"{path}{part}"] if files.is_file(path) else [])
     return found
 
 

@@ -97,6 +97,11 @@ def name_some(names: Sequence[str], shown: int = 5) -> str:
     return ", ".join(names[:shown]) + more
 
 
+def is_file(path: str | Path) -> bool:
+    """Say if a path is a file, or a link that leads nowhere: none is missing then, and whoever opens it says what it is."""
+    return os.path.isfile(path) or (os.path.islink(path) and not os.path.exists(path))
+
+
 def refuse_odd_names(cases: Sequence[Case]) -> None:
     """Refuse a subject id that cannot be part of a file name: predictions and pictures are named after it."""
     odd = [
@@ -131,7 +136,7 @@ def _match(role: str, pattern: str) -> dict[str, list[str]]:
     _refuse_unreadable(wildcard)
     matches = [match for path in sorted(glob.glob(wildcard)) if (match := re.fullmatch(expression, path))]
     found: dict[str, list[str]] = {}
-    for match in [match for match in matches if os.path.isfile(match[0])] or [m for m in matches if os.path.isdir(m[0])]:
+    for match in [match for match in matches if is_file(match[0])] or [m for m in matches if os.path.isdir(m[0])]:
         found.setdefault(match["subject"], []).append(match[0])
     return found
 

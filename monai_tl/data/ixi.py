@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monai_tl.data import files
+from monai_tl.data.sources import PERSON, sort_out_strangers
 from monai_tl.errors import DataError
 
 
@@ -22,7 +23,8 @@ def find_cases(
         labelled: whether a case needs its label, as it does but for prediction.
 
     Raises:
-        DataError: if the folder or a modality does not exist, or a subject lacks a file or has two for one modality.
+        DataError: if the folder or a modality does not exist, or a subject lacks a file, has two for one modality, or files
+            that name different people (``IXI012-HH-1211`` and ``IXI012-Guys-0777``).
     """
     root = Path(root).expanduser().absolute()
     if not root.is_dir():
@@ -30,4 +32,13 @@ def find_cases(
     patterns = {name: f"{root}/IXI-{name}/{{subject}}-*{name}.nii.gz" for name in modalities}
     if labelled:
         patterns["label"] = f"{root}/aseg/{{subject}}-*aseg.nii.gz"
-    return files.find_cases(patterns, incomplete=incomplete)
+    cases = files.find_cases(patterns, incomplete=incomplete)
+    paths = [path for case in cases for role, path in case.items() if role != "subject"]
+    matches = {path: PERSON.match(Path(path).name) for path in paths}
+    sort_out_strangers(cases, {path: (match["rest"] or "") if match else "" for path, match in matches.items()}, incomplete)
+    return cases
+
+
+def is_layout(root: Path, modalities: Sequence[str]) -> bool:
+    """Say if a folder holds one of the modalities' folders."""
+    return any((root / f"IXI-{name}").is_dir() for name in modalities)

@@ -93,6 +93,15 @@ class Prepared:
             path.unlink(missing_ok=True)
 
 
+def read_prepared(folder: Path) -> dict[str, Any] | None:
+    """Read a folder's ``prepared.json``: settings, subjects, who was left out, who failed; ``None`` if there is none.
+
+    Raises:
+        DataError: if it is damaged.
+    """
+    return _read(folder / MADE_WITH) if (folder / MADE_WITH).is_file() else None
+
+
 def prepare_ixi(
     t1: str, t2: str, labels: str, output: str, *, coding: str = "", incomplete: str = "refuse", processes: int = 0
 ) -> None:

@@ -256,8 +256,10 @@ def _heads(volumes: Mapping[str, Volume], boxes: Mapping[str, Box], spacing: NDA
         one, other = heads[first][view], heads[name][view]
         told["covered"][name] = round(float(one.sum() / max(heads[first].sum(), 1)), 4)
         told["overlap"][name] = round(float(2 * (one & other).sum() / max(one.sum() + other.sum(), 1)), 4)
-        told["information"][name] = shared = round(mutual_information(coarse[first][view], coarse[name][view], one), 4)
-        told["better"][name] = _better(coarse[first][view], coarse[name][view], one, voxel, shared)
+        shared = mutual_information(coarse[first][view], coarse[name][view], one)
+        if np.isfinite(shared):  # else there is too little of a head to say
+            told["information"][name] = shared = round(shared, 4)
+            told["better"][name] = _better(coarse[first][view], coarse[name][view], one, voxel, shared)
     return told
 
 

@@ -94,9 +94,9 @@ def _of_file(path: Path, modalities: Sequence[str]) -> list[Case]:
 
 
 def _of_folder(path: Path, modalities: Sequence[str]) -> list[Case]:
-    if (path / f"IXI-{modalities[0]}").is_dir():
+    if ixi.is_layout(path, modalities):
         return ixi.find_cases(path, modalities, labelled=False)
-    if (path / decathlon.DATASET).is_file():
+    if decathlon.is_layout(path):
         return decathlon.find_tests(path, modalities)
     if set(modalities) <= set(brats.MODALITIES):
         if naming := brats.naming_of([path]):

@@ -134,7 +134,7 @@ def find_people(t1: str, t2: str, labels: str, *, incomplete: str = "refuse") ->
             names = [source.name for source in sources]
             raise DataError(f"no {role} under {place}: looked for {_needed(role)}; it holds {name_some(names) or 'nothing'}")
     cases = pair_by_subject(found, incomplete)
-    _sort_out_strangers(cases, rests, incomplete)
+    sort_out_strangers(cases, rests, incomplete)
     complete = [_person(case, by_name, rests) for case in cases]
     return People(complete, dict(sorted(cases.left_out.items())), strange)
 
@@ -144,10 +144,19 @@ def _person(case: dict[str, str], by_name: dict[str, Source], rests: dict[str, s
     return Person(case["subject"], f"{case['subject']}-{rests[case['T1']]}", sources)
 
 
-def _sort_out_strangers(cases: Cases, rests: dict[str, str], incomplete: str) -> None:
-    """Take out cases whose files agree in the number and name different people all the same."""
+def sort_out_strangers(cases: Cases, rests: dict[str, str], incomplete: str) -> None:
+    """Take out cases whose files agree in the number and name different people all the same.
+
+    Args:
+        cases: those that are taken out stand in ``left_out``.
+        rests: path -> what follows the subject in its name, e.g. ``"HH-1211"``; empty where nothing does.
+        incomplete: ``"refuse"``, or ``"leave_out"`` to go on without them.
+
+    Raises:
+        DataError: if one is refused, or none is left.
+    """
     for case in list(cases):
-        named = {role: rests[case[role]] for role in ("T1", "T2", "label") if rests[case[role]]}
+        named = {role: rests[path] for role, path in case.items() if role != "subject" and rests[path]}
         if len(set(named.values())) > 1:
             told = ", ".join(f"{role} {case['subject']}-{rest}" for role, rest in named.items())
             cases.left_out[case["subject"]] = f"names different people ({told}); rename the files or take the wrong one out"

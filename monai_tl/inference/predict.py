@@ -19,6 +19,7 @@ from monai_tl.data.files import Case, list_problems, name_some
 from monai_tl.data.read import open_scan
 from monai_tl.data.scans import find_scans
 from monai_tl.errors import DataError, PartlyDoneError, in_words, is_full_disk
+from monai_tl.inference.dicom_seg import Origin, check_dicom_seg, write_dicom_seg
 from monai_tl.inference.model import Model
 from monai_tl.inference.overlays import write_overlay
 from monai_tl.inference.predictions import TABLE, Predictions
@@ -39,6 +40,7 @@ def predict(
     split: str | None = None,
     subjects: Sequence[str] = (),
     probabilities: bool = False,
+    dicom_seg: bool = False,
 ) -> Predictions:
     """Predict every case that is not finished; one that fails does not stop the others.
 
@@ -48,15 +50,19 @@ def predict(
         output: folder for ``SUBJECT_seg.nii.gz``, ``SUBJECT.png``, ``predictions.csv`` (volume in ml, seconds from files to
             files) and ``predictions.json`` (weights, settings, version, command).
         probabilities: write ``SUBJECT_probability.nii.gz`` too.
+        dicom_seg: write ``SUBJECT_seg.dcm`` too, a DICOM Segmentation of the first modality's series.
 
     Raises:
-        DataError: if there is no case, or none could be predicted.
-        ConfigError: if the output folder holds predictions made otherwise, or a file that would be overwritten.
+        DataError: if there is no case, none could be predicted, or ``dicom_seg`` is asked for and a case is no DICOM series.
+        ConfigError: if the output folder holds predictions made otherwise, or a file that would be overwritten, or
+            ``dicom_seg`` is asked for without highdicom.
         PartlyDoneError: if some cases failed; the others are finished.
     """
     modalities = tuple(model.part("modalities"))
     cases = find_scans(location, modalities, patterns, split, subjects)
-    predictions = Predictions(Path(output), model.settings(), cases, probabilities)
+    if dicom_seg:
+        check_dicom_seg(cases, modalities[0])
+    predictions = Predictions(Path(output), model.settings(), cases, probabilities, dicom_seg)
     waiting = [case for case in cases if not predictions.finished(case)]
     if len(waiting) < len(cases):
         print(f"{len(cases) - len(waiting)} of {len(cases)} cases are finished already")
@@ -67,7 +73,8 @@ def predict(
     print(f"{len(cases) - len(failures)} of {len(cases)} cases are in {output}, their volumes in {predictions.folder / TABLE}")
     empty = [case["subject"] for case in cases if predictions.is_empty(case)]
     if empty:
-        print(f"nothing was found in {len(empty)} of them: {name_some(empty)}")
+        frames = "; the frames of their DICOM segmentations are all there, and empty" if dicom_seg else ""
+        print(f"nothing was found in {len(empty)} of them: {name_some(empty)}{frames}")
     if failures:
         raise PartlyDoneError(list_problems(f"{len(failures)} of {len(cases)} cases could not be predicted:", lines, shown=20))
     return predictions
@@ -106,6 +113,9 @@ def _predict_one(model: Model, case: Case, ready: Ready, first: str, predictions
         mask = model.part("postprocessing")({**inputs, "pred": logits[0].cpu()})["pred"]
     seconds += time.perf_counter() - began
     write_overlay(predictions.overlay(case["subject"]), case[first], mask)
+    if predictions.dicom_seg:
+        origin = Origin(tuple(model.part("classes")[1:]), model.weights, predictions.settings["weights_sha256"])
+        write_dicom_seg(predictions.segmentation(case["subject"]), case[first], mask, origin)
     scan: Any = open_scan(case[first])
     voxel_ml = float(nib.affines.voxel_sizes(scan.affine).prod()) / 1000
     predictions.add(case, float(mask.sum()) * voxel_ml, seconds)

@@ -30,15 +30,19 @@ class Predictions:
         settings: what the voxels depend on, plain data.
         cases: that are to be predicted.
         probabilities: whether a finished case has ``SUBJECT_probability.nii.gz``.
+        dicom_seg: whether it has ``SUBJECT_seg.dcm``.
 
     Raises:
         ConfigError: if the folder holds predictions made otherwise, or a file that would be overwritten.
         DataError: if its table is damaged.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], cases: Sequence[Case], probabilities: bool) -> None:
+    def __init__(
+        self, folder: Path, settings: Mapping[str, Any], cases: Sequence[Case], probabilities: bool, dicom_seg: bool = False
+    ) -> None:
         """Read what is finished; nothing is written yet."""
-        self.folder, self.settings, self.probabilities = folder, json.loads(json.dumps(settings)), probabilities
+        self.folder, self.settings = folder, json.loads(json.dumps(settings))
+        self.probabilities, self.dicom_seg = probabilities, dicom_seg
         self.rows: dict[str, dict[str, Any]] = {}
         if (folder / MADE_WITH).is_file():
             self._refuse_other_settings()
@@ -52,21 +56,27 @@ class Predictions:
 
     def files(self, subject: str) -> list[Path]:
         """Name the files of a finished case."""
-        kinds = ("seg", "probability") if self.probabilities else ("seg",)
-        return [self.overlay(subject), *(prediction_path(self.folder, subject, kind) for kind in kinds)]
+        asked = {"probability": self.probabilities, "dicom_seg": self.dicom_seg}
+        extras = [path for kind, path in self._extras(subject).items() if asked[kind]]
+        return [self.overlay(subject), prediction_path(self.folder, subject, "seg"), *extras]
 
     def overlay(self, subject: str) -> Path:
         """Name the picture of a case."""
         return self.folder / f"{subject}.png"
 
+    def segmentation(self, subject: str) -> Path:
+        """Name the DICOM Segmentation of a case."""
+        return self.folder / f"{subject}_seg.dcm"
+
     def finished(self, case: Case) -> bool:
         """Say if a case was predicted from these very files."""
         row = self.rows.get(case["subject"])
-        return (
-            row is not None
-            and all(path.is_file() for path in self.files(case["subject"]))
-            and row["inputs_sha256"] == _hash_of_inputs(case)
-        )
+        if row is None or not all(path.is_file() for path in self.files(case["subject"])):
+            return False
+        try:
+            return bool(row["inputs_sha256"] == _hash_of_inputs(case))
+        except (OSError, DataError):  # can be read no more: it is tried, and said why
+            return False
 
     def is_empty(self, case: Case) -> bool:
         """Say if a case was predicted and nothing found."""
@@ -81,13 +91,25 @@ class Predictions:
 
     def add(self, case: Case, volume_ml: float, seconds: float) -> None:
         """Note a case whose files are written."""
-        values = (case["subject"], f"{volume_ml:.4f}", f"{seconds:.2f}", _inputs(case), _hash_of_inputs(case))
+        inputs_sha256 = _hash_of_inputs(case)
+        self._remove_outdated(case["subject"], inputs_sha256)
+        values = (case["subject"], f"{volume_ml:.4f}", f"{seconds:.2f}", _inputs(case), inputs_sha256)
         self.rows[case["subject"]] = dict(zip(COLUMNS, values, strict=True))
         text = io.StringIO()
         table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         table.writeheader()
         table.writerows(self.rows[subject] for subject in sorted(self.rows))
         write_text(self.folder / TABLE, text.getvalue())
+
+    def _extras(self, subject: str) -> dict[str, Path]:
+        return {"probability": prediction_path(self.folder, subject, "probability"), "dicom_seg": self.segmentation(subject)}
+
+    def _remove_outdated(self, subject: str, inputs_sha256: str) -> None:
+        """What was written besides of a scan that has changed since, and is not asked for now, would pass for the new one's."""
+        before = self.rows.get(subject)
+        if before and before["inputs_sha256"] != inputs_sha256:
+            for path in set(self._extras(subject).values()) - set(self.files(subject)):
+                path.unlink(missing_ok=True)
 
     def _refuse_other_settings(self) -> None:
         before = json.loads((self.folder / MADE_WITH).read_text(encoding="utf-8"))["settings"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,8 +15,9 @@ from PIL import Image
 from monai_tl.data.files import Case
 from monai_tl.data.pseudonyms import keyed_hash, without_names
 from monai_tl.data.quality import Measures, measure_case, read_volumes
-from monai_tl.errors import in_words, is_full_disk
-from monai_tl.files import atomic_write, sha256_of, write_json
+from monai_tl.data.read import sha256_of_scan
+from monai_tl.errors import DataError, in_words, is_full_disk
+from monai_tl.files import atomic_write, write_json
 from monai_tl.training.overlay import PREDICTION, TRUTH, Drawn, draw_planes
 
 VERSION = 1  # of what is measured: cases measured by another one are measured anew
@@ -78,9 +78,17 @@ def _draw(job: Job) -> bool:
 
 def _hash_of_inputs(job: Job) -> str:
     """Hash what the measures depend on; with a key, so that public scans are not found by their hashes."""
-    files = [[role, sha256_of(path) if os.path.isfile(path) else None] for role, path in job.case.items() if role != "subject"]
+    files = [[role, _hash_of_scan(path)] for role, path in job.case.items() if role != "subject"]
     text = json.dumps([VERSION, job.modalities, job.foreground, job.labels, files])
     return keyed_hash(job.key, text) if job.key else hashlib.sha256(text.encode()).hexdigest()
+
+
+def _hash_of_scan(path: str) -> str | None:
+    """Hash a file, a volume of one, or a series; ``None`` where that cannot be read, which its measures will say."""
+    try:
+        return sha256_of_scan(path)
+    except (OSError, DataError):
+        return None
 
 
 def _read_kept(path: Path) -> dict[str, Any] | None:

@@ -66,6 +66,18 @@ def test_two_files_for_one_modality_are_refused(tmp_path):
     assert [case["subject"] for case in ixi.find_cases(root, incomplete="leave_out")] == ["IXI002"]
 
 
+def test_files_of_different_people_under_one_number_are_refused(tmp_path):
+    root = touch(tmp_path, *subject(1), *subject(2))
+    (root / "IXI-T2" / "IXI002-Guys-0002-T2.nii.gz").rename(root / "IXI-T2" / "IXI002-HH-0777-T2.nii.gz")
+    told = (
+        r"IXI002 names different people \(T1 IXI002-Guys-0002, T2 IXI002-HH-0777, label IXI002-Guys-0002\); rename the files or"
+    )
+    with pytest.raises(DataError, match=told):
+        ixi.find_cases(root)
+    cases = ixi.find_cases(root, incomplete="leave_out")
+    assert ([case["subject"] for case in cases], list(cases.left_out)) == (["IXI001"], ["IXI002"])
+
+
 def test_the_first_five_are_named_and_the_others_counted(tmp_path):
     root = touch(tmp_path, *subject(0), *(name for number in range(1, 9) for name in subject(number, t2=False)))
     with pytest.raises(DataError, match="8 of 9 subjects") as refusal:

@@ -197,6 +197,8 @@ def test_predictions_of_what_is_not_there(verb, source, phantoms, tmp_path):
     refused("predict with a flag misspelt", answer, tmp_path / "run", "unknown flag or config id 'splt': did you mean 'split'?")
     answer = verb(*words, "--input", phantoms / "ixi", "--subjects", "IXI999")
     refused("a subject that is not there", answer, tmp_path / "run", "there is no subject 'IXI999'", "There are: IXI")
+    answer = verb(*words, "--input", phantoms / "ixi", "--dicom_seg")
+    refused("a DICOM Segmentation of scans that are no DICOM", answer, tmp_path / "run", "needs T1 as a DICOM series", "IXI")
     answer = verb("train", "--bundle", IXI, "--output", tmp_path / "run", "--windw", "[1,1,1]")
     refused("a training flag misspelt", answer, tmp_path / "run", "unknown flag or config id 'windw': did you mean 'window'?")
     answer = verb("train", "--bundle", IXI, "--output", tmp_path / "run", "--dataset_dir", phantoms / "ixi" / "datalist.json")

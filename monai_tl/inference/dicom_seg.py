@@ -1,0 +1,178 @@
+"""Segmentations as DICOM objects: on the slices of the series they were made from, for its patient, in its study.
+
+Written with highdicom (an extra: ``monai_tl[dicom]``) as DICOM PS3.3 A.51 has it: one segment a class, one bit a voxel.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+import monai_tl
+from monai_tl.data.dicom import Series, choose_series
+from monai_tl.data.files import Case, name_some
+from monai_tl.data.read import split_path
+from monai_tl.errors import ConfigError, DataError
+from monai_tl.files import atomic_write
+
+# class -> its category and type in SNOMED CT, by pydicom's keywords (DICOM CID 7150, 7151); others are named in words alone
+CODES = {
+    "hippocampus": ("AnatomicalStructure", "Hippocampus"),
+    "tumour core": ("MorphologicallyAbnormalStructure", "Neoplasm"),
+}
+OWN_SCHEME = "99MONAI_TL"  # DICOM: a private coding scheme begins with 99
+NEEDED = ("StudyInstanceUID", "FrameOfReferenceUID")  # without which a segmentation belongs nowhere
+MAY_BE_EMPTY = (
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
+    *("AccessionNumber", "StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName"),
+)
+UNICODE = "ISO_IR 192"
+LONGEST = 64  # letters of DICOM's short texts
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a segmentation was made with.
+
+    Attributes:
+        classes: names of the foreground classes, in the order of the mask's channels.
+        weights: file of the network's weights.
+        weights_sha256: its hash, 64 hexadecimal digits.
+    """
+
+    classes: tuple[str, ...]
+    weights: Path
+    weights_sha256: str
+
+
+def check_dicom_seg(cases: Sequence[Case], first: str) -> None:
+    """Refuse to go on where no DICOM segmentation could be written; nothing is read.
+
+    Args:
+        cases: to be predicted.
+        first: modality whose grid the predictions lie on.
+
+    Raises:
+        ConfigError: if highdicom is not installed.
+        DataError: if a case's first modality is no DICOM series; those cases are named.
+    """
+    _highdicom()
+    others = [case["subject"] for case in cases if not os.path.isdir(split_path(case[first])[0])]
+    if others:
+        raise DataError(
+            f"--dicom_seg needs {first} as a DICOM series, which {len(others)} of {len(cases)} cases are not "
+            f"({name_some(others)}): leave --dicom_seg away, take the others alone by --subjects, or name folders that hold "
+            f"series, e.g. --{first} '{{subject}}/{first}'"
+        )
+
+
+def write_dicom_seg(path: Path | str, scan: str, mask: Any, origin: Origin) -> None:
+    """Write a mask as a DICOM Segmentation (BINARY) of the series that it lies on, atomically.
+
+    Empty frames are left out, as is usual, unless all are: then all are written, since an object without any is not valid.
+
+    Args:
+        path: of the ``.dcm``.
+        scan: the series as a case's path names it.
+        mask: (class, i, j, k), 0 or 1, on the series' own grid, without the background.
+        origin: what it was made with.
+
+    Raises:
+        DataError: if the mask has another shape, or the series tells no study or frame of reference.
+    """
+    hd = _highdicom()
+    folder, part = split_path(scan)
+    series = choose_series(Path(folder), part)
+    voxels = (np.asarray(mask) > 0).astype(np.uint8)
+    if voxels.shape != (len(origin.classes), *series.shape):
+        raise DataError(
+            f"the prediction has shape {voxels.shape}, the series {series.shape} and {len(origin.classes)} classes: {scan}"
+        )
+    segmentation = hd.seg.Segmentation(
+        source_images=_read_sources(series, scan),
+        pixel_array=voxels.transpose(3, 2, 1, 0),  # slice, row, column, segment
+        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=[_describe(hd, number, origin) for number in range(1, len(origin.classes) + 1)],
+        omit_empty_frames=bool(voxels.any()),
+        series_instance_uid=hd.UID(),
+        series_number=1,
+        series_description=f"monai_tl: {', '.join(origin.classes)}"[:LONGEST],
+        sop_instance_uid=hd.UID(),
+        instance_number=1,
+        manufacturer="monai_tl",
+        manufacturer_model_name=_name_weights(origin.weights),
+        device_serial_number=origin.weights_sha256[:16],
+        software_versions=monai_tl.__version__,
+        content_label="SEGMENTATION",
+        content_description="Research only: not for clinical use",
+        specific_character_set=UNICODE,
+    )
+    with atomic_write(path) as temporary:
+        segmentation.save_as(temporary)
+
+
+def _highdicom() -> ModuleType:
+    """Import highdicom, which is an extra and takes a second, when it is needed."""
+    try:
+        import highdicom
+    except ImportError as error:
+        raise ConfigError(
+            f"--dicom_seg needs highdicom, which cannot be imported ({error}): pip install highdicom, or this package "
+            "with its extra, monai_tl[dicom]"
+        ) from error
+    return highdicom
+
+
+def _read_sources(series: Series, scan: str) -> list[Any]:
+    """Read the headers of a series' files, in the order of its slices; what highdicom takes from the first is made whole."""
+    import pydicom
+
+    sources = [pydicom.dcmread(file, stop_before_pixels=True) for file in series.files]
+    lacking = [tag for tag in NEEDED if not sources[0].get(tag)]
+    if lacking:
+        raise DataError(
+            f"the series has no {' and no '.join(lacking)}, so a DICOM segmentation of it would belong nowhere; "
+            f"leave --dicom_seg away: {scan}"
+        )
+    for tag in MAY_BE_EMPTY:  # they have to be there all the same, and anonymisation takes some out
+        if tag not in sources[0]:
+            setattr(sources[0], tag, None)
+    # as the slices' positions tell: headers state it wrongly, or not at all
+    between = f"{np.linalg.norm(series.affine[:3, 2]):.10g}"
+    sources[0].SpacingBetweenSlices = between
+    sources[0].SliceThickness = sources[0].get("SliceThickness") or between
+    return sources
+
+
+def _describe(hd: ModuleType, number: int, origin: Origin) -> Any:
+    """Describe a segment, counted from 1: its name, what kind of thing it is, and what found it."""
+    from pydicom.sr.codedict import codes
+
+    name = origin.classes[number - 1]
+    category, kind = CODES.get(name, ("SpatialAndRelationalConcept", None))
+    value = f"{name.upper().replace(' ', '_')}"[:16]  # DICOM: a code value has 16 letters at most
+    return hd.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=name[:LONGEST],
+        segmented_property_category=getattr(codes.SCT, category),
+        segmented_property_type=getattr(codes.SCT, kind) if kind else hd.sr.CodedConcept(value, OWN_SCHEME, name[:LONGEST]),
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=hd.AlgorithmIdentificationSequence(
+            name="monai_tl",
+            version=monai_tl.__version__,
+            family=codes.DCM.ArtificialIntelligence,
+            source=_name_weights(origin.weights),
+            parameters={"weights_sha256": origin.weights_sha256},
+        ),
+    )
+
+
+def _name_weights(weights: Path) -> str:
+    """Name weights by their run, without the place on this machine: ``freeze_2/model.pt``."""
+    return "/".join(weights.absolute().parts[-2:])[-LONGEST:]
