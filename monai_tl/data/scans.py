@@ -9,7 +9,7 @@ from pathlib import Path
 from monai_tl.data import brats, decathlon, files, ixi
 from monai_tl.data.datalist import read_datalist
 from monai_tl.data.dicom import holds_series
-from monai_tl.data.files import Case, name_some, refuse_odd_names
+from monai_tl.data.files import Case, Cases, name_some, refuse_odd_names
 from monai_tl.data.read import scan_exists, split_path
 from monai_tl.errors import DataError, did_you_mean
 
@@ -22,7 +22,7 @@ def find_scans(
     patterns: Mapping[str, str] | None = None,
     split: str | None = None,
     subjects: Sequence[str] = (),
-) -> list[Case]:
+) -> Cases:
     """Find the cases to predict.
 
     Args:
@@ -35,10 +35,11 @@ def find_scans(
         subjects: those to predict; none takes all.
 
     Returns:
-        Each with ``"subject"`` and an absolute path per modality, in order of subject id.
+        Each with ``"subject"`` and an absolute path per modality, in order of subject id; those that lack a modality stand
+        in ``left_out``.
 
     Raises:
-        DataError: if there is nothing of that kind, or a case lacks a modality; what is there is listed.
+        DataError: if there is nothing of that kind, or every case lacks a modality; what is there is listed.
     """
     cases = _find(location, modalities, patterns, split)
     refuse_odd_names(cases)
@@ -46,10 +47,14 @@ def find_scans(
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DataError(f"{name_some(twice)} stands for several scans, and predictions are named after it; rename one")
-    absent = [name for name in subjects if name not in names]
+    left_out = cases.left_out if isinstance(cases, Cases) else {}
+    absent = [name for name in subjects if name not in (*names, *left_out)]
     if absent:
         raise DataError(f"there is no subject '{absent[0]}': {did_you_mean(absent[0], names)}")
-    return [case for case in cases if not subjects or case["subject"] in subjects]
+    chosen = Cases()
+    chosen.extend(case for case in cases if not subjects or case["subject"] in subjects)
+    chosen.left_out = {name: why for name, why in left_out.items() if not subjects or name in subjects}
+    return chosen
 
 
 def _find(location: str | None, modalities: Sequence[str], patterns: Mapping[str, str] | None, split: str | None) -> list[Case]:
@@ -81,7 +86,7 @@ def _of_patterns(folder: Path | None, modalities: Sequence[str], patterns: Mappi
     if missing:
         raise DataError(f"no pattern for {', '.join(missing)}: the network takes {', '.join(modalities)}")
     paths = {name: str((folder or Path()) / Path(patterns[name]).expanduser()) for name in modalities}
-    return files.find_cases(paths)
+    return files.find_cases(paths, incomplete="leave_out")
 
 
 def _of_file(path: Path, modalities: Sequence[str]) -> list[Case]:
@@ -95,7 +100,7 @@ def _of_file(path: Path, modalities: Sequence[str]) -> list[Case]:
 
 def _of_folder(path: Path, modalities: Sequence[str]) -> list[Case]:
     if ixi.is_layout(path, modalities):
-        return ixi.find_cases(path, modalities, labelled=False)
+        return ixi.find_cases(path, modalities, labelled=False, incomplete="leave_out")
     if decathlon.is_layout(path):
         return decathlon.find_tests(path, modalities)
     if set(modalities) <= set(brats.MODALITIES):
@@ -104,7 +109,7 @@ def _of_folder(path: Path, modalities: Sequence[str]) -> list[Case]:
                 {name: {path.name: [str(file) for file in naming.files(path, name)]} for name in modalities}, "refuse"
             )
         if brats.is_layout(path):
-            return brats.find_cases(path, modalities, labelled=False)
+            return brats.find_cases(path, modalities, labelled=False, incomplete="leave_out")
     images = sorted(child for child in path.iterdir() if child.name.endswith(ENDINGS) and not child.name.startswith("."))
     if images and len(modalities) == 1:
         return [{"subject": _stem(image), modalities[0]: str(image)} for image in images]

@@ -66,17 +66,18 @@ def predict(
     waiting = [case for case in cases if not predictions.finished(case)]
     if len(waiting) < len(cases):
         print(f"{len(cases) - len(waiting)} of {len(cases)} cases are finished already")
-    failures = _predict_all(model, waiting, modalities, predictions) if waiting else {}
+    failures = cases.left_out | (_predict_all(model, waiting, modalities, predictions) if waiting else {})
     lines = [f"{subject}: {reason}" for subject, reason in failures.items()]
-    if len(failures) == len(cases):
-        raise DataError(list_problems(f"none of {len(cases)} cases could be predicted:", lines, shown=20))
-    print(f"{len(cases) - len(failures)} of {len(cases)} cases are in {output}, their volumes in {predictions.folder / TABLE}")
+    total = len(cases) + len(cases.left_out)
+    if len(failures) == total:
+        raise DataError(list_problems(f"none of {total} cases could be predicted:", lines, shown=20))
+    print(f"{total - len(failures)} of {total} cases are in {output}, their volumes in {predictions.folder / TABLE}")
     empty = [case["subject"] for case in cases if predictions.is_empty(case)]
     if empty:
         frames = "; the frames of their DICOM segmentations are all there, and empty" if dicom_seg else ""
         print(f"nothing was found in {len(empty)} of them: {name_some(empty)}{frames}")
     if failures:
-        raise PartlyDoneError(list_problems(f"{len(failures)} of {len(cases)} cases could not be predicted:", lines, shown=20))
+        raise PartlyDoneError(list_problems(f"{len(failures)} of {total} cases could not be predicted:", lines, shown=20))
     return predictions
 
 

@@ -77,7 +77,11 @@ def test_patterns_are_relative_to_the_input(own, monkeypatch):
     with pytest.raises(DataError, match="no pattern for T2: the network takes T1, T2"):
         find_scans(None, BOTH, {"T1": patterns["T1"]})
     (own / "t2/bob.nii").unlink()
-    with pytest.raises(DataError, match=r"1 of 2 subjects are incomplete[\s\S]*bob lacks T2"):
+    assert find_scans(None, BOTH, patterns) == cases[:1]
+    assert find_scans(None, BOTH, patterns).left_out == {"bob": "lacks T2"}
+    assert find_scans(None, BOTH, patterns, subjects=["ann"]).left_out == {}
+    (own / "t1/ann-x.nii.gz").unlink()
+    with pytest.raises(DataError, match=r"2 of 2 subjects are incomplete[\s\S]*bob lacks T2"):
         find_scans(None, BOTH, patterns)
 
 
