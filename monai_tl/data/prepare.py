@@ -166,7 +166,7 @@ def _summarise(people: People, tried: int, failures: dict[str, str], prepared: P
         print(list_problems("left out:", [f"{subject} {reason}" for subject, reason in people.left_out.items()], SHOWN))
     if failures:
         raise PartlyDoneError(list_problems(f"{len(failures)} of {tried + skipped} subjects failed:", lines, SHOWN))
-    values = ",".join(map(str, CODINGS[coding]))
+    values = ",".join(map(str, sorted(CODINGS[coding])))
     print(f"next: monai_tl datalist ixi --root {prepared.folder} --foreground {values}")
 
 
@@ -177,7 +177,7 @@ def _detect(people: People) -> str:
         values = _values(person)
         if values is not None:
             coding = coding_of(values, str(source))
-            print(f"coding {coding} ({CODINGS[coding][0]}, {CODINGS[coding][1]}), by the values in {source}")
+            print(f"coding {coding} ({', '.join(map(str, sorted(CODINGS[coding])))}), by the values in {source}")
             return coding
     raise DataError(f"none of {len(people.complete)} labels can be read, e.g. {people.complete[0].sources['label']}")
 

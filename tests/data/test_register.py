@@ -151,24 +151,6 @@ def test_a_scan_of_one_value_is_refused(registered):
         register.register(t1, flat)
 
 
-def test_mutual_information_by_hand():
-    rng = np.random.default_rng(0)
-    coin = rng.permutation(np.repeat([0.0, 1.0], 5000))
-    assert alignment.mutual_information(coin, 5 - 3 * coin) == pytest.approx(math.log(2))
-    assert alignment.mutual_information(np.zeros(4), np.arange(4.0)) == 0
-    assert alignment.mutual_information(np.zeros(0), np.zeros(0)) == 0
-    assert alignment.mutual_information(coin, rng.permutation(coin)) < 0.001
-
-
-def test_the_head_is_whole_although_dark_bone_parts_brain_and_scalp():
-    distance = np.linalg.norm(np.indices((48, 48, 48)) - 23.5, axis=0)
-    voxels = np.where(distance < 10, 500.0, np.where(distance < 17, 20.0, np.where(distance < 20, 800.0, 10.0)))
-    voxels += np.random.default_rng(0).normal(0, 5, voxels.shape)
-    mask = alignment.head_mask(voxels, np.ones(3))
-    assert mask[distance < 19].all()
-    assert not mask[distance > 23].any()
-
-
 def test_labels_keep_their_volume_on_another_grid():
     """FreeSurfer's conformed grid: 1 mm, axes left, inferior, anterior; T1 as in IXI: oblique, 0.94 × 0.94 × 1.2 mm."""
     layers, left = render_head(Anatomy.draw(np.random.default_rng(0)), 128)
