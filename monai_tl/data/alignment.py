@@ -91,7 +91,7 @@ def head_mask(voxels: NDArray[Any], voxel: NDArray[np.float64], smooth: float = 
         plane = np.ones([1 if a == axis else 3 for a in range(3)], bool)
         bright = ndimage.binary_fill_holes(bright, plane)
     pieces, count = ndimage.label(bright)  # now, since dark bone parts the brain from the scalp
-    return pieces == 1 + int(np.argmax(np.bincount(pieces.ravel())[1:])) if count > 1 else bright
+    return np.asarray(pieces == 1 + int(np.argmax(np.bincount(pieces.ravel())[1:])) if count > 1 else bright)
 
 
 def otsu(values: NDArray[Any]) -> float:

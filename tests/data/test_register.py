@@ -71,7 +71,7 @@ def test_axes_that_are_not_at_right_angles_are_refused():
 def test_known_motions_are_found_within_the_goal(registered, script):
     """The head is life-size: voxels of 3 mm, whose error may be 0.7 mm."""
     for pair, found in registered:
-        mean, largest = script.displacement(pair, found)
+        mean, largest = script.displacement(pair, register.matrix_of(found.transform))
         assert mean <= script.GOAL
         assert largest <= 2 * script.GOAL
     first = registered[0][0]
