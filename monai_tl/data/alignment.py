@@ -84,9 +84,9 @@ def head_mask(voxels: NDArray[Any], voxel: NDArray[np.float64], smooth: float = 
         voxel: (3,) its edges in mm.
         smooth: standard deviation of the smoothing in mm; what is to be told of the head's edge asks for less.
     """
-    smooth = ndimage.gaussian_filter(cut(voxels).astype(np.float32), smooth / np.asarray(voxel))
-    air = float(np.percentile(smooth, 2))
-    bright = smooth > air + 0.5 * (otsu(smooth) - air)
+    soft = ndimage.gaussian_filter(cut(voxels).astype(np.float32), smooth / np.asarray(voxel))
+    air = float(np.percentile(soft, 2))
+    bright = soft > air + 0.5 * (otsu(soft) - air)
     for axis in range(3):  # slice by slice: the throat and a cut-off neck open the head's cavities in 3D
         plane = np.ones([1 if a == axis else 3 for a in range(3)], bool)
         bright = ndimage.binary_fill_holes(bright, plane)

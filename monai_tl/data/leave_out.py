@@ -64,7 +64,7 @@ def refuse_selected_test(chosen: Mapping[str, str], test: Sequence[str], *, draw
     if drawn and test and low:
         raise ConfigError(
             f"leave_out takes {len(low)} cases out for their scores, and the test split would be drawn from those that a "
-            "network did well on; give --split no test cases (0.85,0.15,0), or lists (lists.json) whose test split was made before"
+            "network did well on; give --split no test cases (0.85,0.15,0), or lists (lists.json) made before"
         )
     tested = sorted(set(low) & set(test))
     if tested:
