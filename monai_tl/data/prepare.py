@@ -25,7 +25,7 @@ from monai_tl.data.prepare_subject import UNFINISHED, Job, outputs, prepare_subj
 from monai_tl.data.processes import run_each
 from monai_tl.data.sources import People, Person, find_people
 from monai_tl.errors import ConfigError, DataError, PartlyDoneError
-from monai_tl.files import write_json
+from monai_tl.files import sweep_temporary, write_json
 
 MADE_WITH = "prepared.json"
 LIBRARIES = ("itk", "nibabel", "numpy", "scipy")
@@ -70,6 +70,7 @@ class Prepared:
         """Remove what killed processes left."""
         for path in self.folder.glob(f"{UNFINISHED}*"):
             shutil.rmtree(path, ignore_errors=True)
+        sweep_temporary(self.folder)
 
     def write(self) -> None:
         """Write ``prepared.json``."""
