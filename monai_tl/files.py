@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,13 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep_temporary(folder: Path) -> None:
+    """Remove the temporary files that killed processes left anywhere below a folder."""
+    for path in folder.rglob(".*"):
+        if re.fullmatch(r"\.[0-9a-f]{16}\..+", path.name) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -10,7 +10,7 @@ from monai_tl.data import brats, decathlon, files, ixi
 from monai_tl.data.candidates import find_candidates
 from monai_tl.data.datalist import Splits, make_datalist, random_splits, splits_from_file, write_datalist
 from monai_tl.data.leave_out import leave_out as leave_subjects_out
-from monai_tl.data.leave_out import without
+from monai_tl.data.leave_out import refuse_selected_test, without
 from monai_tl.data.phantom import write_phantoms
 from monai_tl.data.prepare import prepare_ixi as prepare_ixi_scans
 from monai_tl.errors import ConfigError, DataError, PartlyDoneError
@@ -201,9 +201,12 @@ def _splits(
     subjects = [case["subject"] for case in cases]
     if split.endswith(".json"):
         listed = splits_from_file(Path(split), [*subjects, *chosen], train=train, absent=absent)
+        refuse_selected_test(chosen, listed.get("test", ()), drawn=False)
         return without(listed, chosen), {"file": Path(split).name, "train": train}
     ratios = numbers(split, "--split")
-    return random_splits(subjects, ratios, seed, patient_of=brats.patient_of), {"ratios": list(ratios), "seed": seed}
+    drawn = random_splits(subjects, ratios, seed, patient_of=brats.patient_of)
+    refuse_selected_test(chosen, drawn.get("test", ()), drawn=True)
+    return drawn, {"ratios": list(ratios), "seed": seed}
 
 
 def _write(

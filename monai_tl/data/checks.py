@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -120,7 +121,7 @@ def _open(path: str) -> tuple[SpatialImage | None, str]:
     except DataError as error:
         return None, str(error)
     except Exception as error:  # a damaged header can raise anything
-        return None, f"is not readable ({_short(error)})"
+        return None, f"is not readable ({_short(error, path)})"
     if kind.kind not in "iuf":
         return None, f"does not hold numbers of one channel (type {kind})"
     return (None, fault) if (fault := _affine_fault(affine) or _forms_fault(image)) else (image, "")
@@ -172,7 +173,7 @@ def _check_finite(name: str, image: Any, path: str) -> list[str]:
         stored = image.dataobj.get_unscaled() if hasattr(image.dataobj, "get_unscaled") else image.dataobj
         voxels = np.asanyarray(stored)
     except Exception as error:  # truncated and damaged streams raise EOFError, OSError, zlib.error, ValueError
-        return [f"{name} is not readable ({_short(error)}): {path}"]
+        return [f"{name} is not readable ({_short(error, path)}): {path}"]
     if voxels.min() == voxels.max():
         return [f"{name} holds nothing but {voxels.flat[0]:g}: {path}"]
     count = 0 if voxels.dtype.kind in "iu" else int(voxels.size - np.count_nonzero(np.isfinite(voxels)))
@@ -184,7 +185,7 @@ def _label_values(image: Any, path: str, known: Sequence[int] | None) -> tuple[n
     try:
         values = np.unique(np.asanyarray(image.dataobj))
     except Exception as error:  # as for images
-        return None, [f"label is not readable ({_short(error)}): {path}"]
+        return None, [f"label is not readable ({_short(error, path)}): {path}"]
     odd = values[~np.isfinite(values) | (values != np.rint(values))]
     if odd.size:
         return None, [f"label holds values that are no integers ({_join(odd)}): {path}"]
@@ -202,6 +203,7 @@ def _shape(shape: Sequence[int]) -> str:
     return "×".join(str(length) for length in shape)
 
 
-def _short(error: Exception) -> str:
-    """The error's first sentence, as these can run over many lines."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+def _short(error: Exception, path: str) -> str:
+    """The error's first sentence, as these can run over many lines; the path, which is told beside it, by its name."""
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    return first.replace(path, os.path.basename(path))[:200]

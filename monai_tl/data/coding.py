@@ -1,4 +1,4 @@
-"""Which label values are the hippocampus: FreeSurfer's or DLMUSE's."""
+"""Which label values are the hippocampus, and which side each is: FreeSurfer's or DLMUSE's."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ import numpy as np
 from monai_tl.data.files import name_some
 from monai_tl.errors import ConfigError, DataError, did_you_mean
 
-CODINGS = {
-    "freesurfer": (17, 53),
-    "dlmuse": (47, 48),
-}  # left, right; SynthSeg and FastSurfer code as FreeSurfer; DLMUSE: right, left
+# left, right; SynthSeg and FastSurfer code as FreeSurfer
+CODINGS = {"freesurfer": (17, 53), "dlmuse": (48, 47)}
+
+
+def sides_of(foreground: Sequence[int]) -> tuple[int, int] | None:
+    """Give the values of the left and of the right hippocampus where foreground values are just these, else None."""
+    return next((pair for pair in CODINGS.values() if set(pair) == set(foreground)), None)
 
 
 def named_coding(coding: str) -> str:
@@ -37,7 +40,7 @@ def coding_of(values: Sequence[Any], where: str) -> str:
     """
     fit = [name for name, pair in CODINGS.items() if set(pair) <= set(values)]
     if len(fit) != 1:
-        told = " or ".join(f"{pair[0]} and {pair[1]} ({name})" for name, pair in CODINGS.items())
+        told = " or ".join(f"{min(pair)} and {max(pair)} ({name})" for name, pair in CODINGS.items())
         held = name_some([f"{value:g}" for value in np.sort(np.asarray(values))], 60)
         raise DataError(
             f"cannot tell the coding of {where}: hippocampi are {told}, and it holds {'both' if fit else 'neither'}: {held}. "

@@ -23,9 +23,8 @@ LEAST_COHORT = 8  # cases; the MAD of fewer says too little
 CUT = 0.10  # of the largest section: a head of 9 cm radius so cut has lost about 5 mm, the scalp's thickness
 OVERLAP = 0.75  # Dice of two modalities' head masks; their thresholds differ, so that 0.9 is good
 COVERED = 0.60  # of the first modality's head; a T2 that leaves the neck out covers more
-BETTER = (
-    1.25  # times the information when moved by a voxel or two; registered clinical scans reach 1.1, one voxel off gives 1.5
-)
+OFF_MM = 1.5  # that a modality would move to fit best; the way is found to some tenths of a mm: docs/registration.md
+OFF_VOXELS = 0.75  # the same in heads that are not life-size
 ASYMMETRY = 0.35  # difference of the sides by their mean; healthy sides differ by a few per cent
 EXTENT = 0.90  # of the cohort's median field of view along an axis
 SAME = 0.01  # relative difference in spacing that rounding in headers explains
@@ -155,10 +154,12 @@ def _alone(case: Measures) -> list[Suspicion]:
         if value < COVERED:
             told = f"{role} covers {value:.0%} of the head, at least {COVERED:.0%} is usual"
             found.append(Suspicion("field of view", told, 1 + (COVERED - value) * 10))
-    for role, better in case.better.items():
-        if better and better[2] > BETTER:
-            told = f"{role} would fit better {better[1]:g} mm further to the {better[0]}: mutual information × {better[2]:.2f}"
-            found.append(Suspicion("registration", told, 1 + (better[2] - BETTER) * 5))
+    limit = OFF_MM if life_size(case) else OFF_VOXELS * max(case.spacing, default=0)
+    for role, (mm, way) in ((role, off) for role, off in case.off.items() if off):
+        if mm > limit:
+            how = "turned" if way == "turned" else f"further to the {way}"
+            told = f"{role} would fit better {how}, by {mm:.1f} mm (mean over the head); at most {limit:g} is usual"
+            found.append(Suspicion("registration", told, mm / limit))
     return found + _label(case)
 
 
@@ -301,8 +302,8 @@ def thresholds() -> Mapping[str, str]:
         "Field of view": f"head on more than {CUT:.0%} of a face (of its largest section), the bottom excepted; less than "
         f"{EXTENT:.0%} of the cohort's median length; a modality that covers less than {COVERED:.0%} of the head",
         "Missing slices": "slices of one value only inside the field of view",
-        "Registration": f"head masks overlap by Dice below {OVERLAP}, or mutual information would be more than "
-        f"{BETTER:g} times as high two voxels away",
+        "Registration": f"head masks overlap by Dice below {OVERLAP}, or a modality would fit best (by mutual "
+        f"information, moved as a rigid body) more than {OFF_MM:g} mm away on average over the head",
         "Hippocampus": f"a side outside {HIPPOCAMPUS_ML[0]:g} to {HIPPOCAMPUS_ML[1]:g} ml (in life-size heads), sides that "
         f"differ by more than {ASYMMETRY:.0%}, sides swapped",
         "Cohort": f"robust z beyond {ROBUST_Z:g} by median and MAD, from {LEAST_COHORT} cases on, where the difference "

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from monai_tl.data.datalist import Splits
 from monai_tl.data.files import Cases, name_some
 from monai_tl.errors import ConfigError, DataError, did_you_mean
 
+OUTCOME = "selected on the outcome"
 FORMS = "give qc, a qc.csv, a file of scores with a limit (scores.csv:0.8), or subject ids (IXI012,IXI013)"
 
 
@@ -46,6 +47,31 @@ def leave_out(cases: Cases, choice: str, folder: Path) -> tuple[Cases, dict[str,
     there = {subject: why for subject, why in chosen.items() if subject in known}
     kept.left_out = cases.left_out | there
     return kept, there
+
+
+def refuse_selected_test(chosen: Mapping[str, str], test: Sequence[str], *, drawn: bool) -> None:
+    """Refuse a test split that was selected on the outcome: scores on it would be better than on new cases.
+
+    Args:
+        chosen: subject -> why it is left out, of `leave_out`.
+        test: the test split, before anybody is left out of it.
+        drawn: whether it is drawn from those that are left; else it is a list, made before.
+
+    Raises:
+        ConfigError: if somebody is left out for a low score and would, or might, have been in the test split.
+    """
+    low = [subject for subject, why in chosen.items() if OUTCOME in why]
+    if drawn and test and low:
+        raise ConfigError(
+            f"leave_out takes {len(low)} cases out for their scores, and the test split would be drawn from those that a "
+            "network did well on; give --split no test cases (0.85,0.15,0), or lists (lists.json) made before"
+        )
+    tested = sorted(set(low) & set(test))
+    if tested:
+        raise ConfigError(
+            f"leave_out takes {len(tested)} cases out of the test split for their scores: {name_some(tested)}; scores on the "
+            "rest would be better than on new cases. Give a file of scores without test cases"
+        )
 
 
 def without(splits: Splits, subjects: Mapping[str, str]) -> Splits:
@@ -100,13 +126,11 @@ def _low_scores(path: Path, limit: float) -> dict[str, str]:
         raise DataError(f"{path}: a Dice in it is no number") from None
     print(
         f"monai_tl: warning: --leave_out {path.name}:{limit:g} selects on the outcome: {len(low)} of {len(rows)} cases are "
-        "left out because a network did badly on them, so scores on the rest are better than on new cases. No case of the test "
-        "split may be chosen so; the datalist records who was.",
+        "left out because a network did badly on them, so scores on the rest are better than on new cases. A test split chosen "
+        "so is refused; the datalist records who was left out.",
         file=sys.stderr,
     )
-    return {
-        subject: f"Dice {dice:.3f} below {limit:g} in {path.name} (selected on the outcome)" for subject, dice in low.items()
-    }
+    return {subject: f"Dice {dice:.3f} below {limit:g} in {path.name} ({OUTCOME})" for subject, dice in low.items()}
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:

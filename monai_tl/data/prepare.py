@@ -25,7 +25,7 @@ from monai_tl.data.prepare_subject import UNFINISHED, Job, outputs, prepare_subj
 from monai_tl.data.processes import run_each
 from monai_tl.data.sources import People, Person, find_people
 from monai_tl.errors import ConfigError, DataError, PartlyDoneError
-from monai_tl.files import write_json
+from monai_tl.files import sweep_temporary, write_json
 
 MADE_WITH = "prepared.json"
 LIBRARIES = ("itk", "nibabel", "numpy", "scipy")
@@ -70,6 +70,7 @@ class Prepared:
         """Remove what killed processes left."""
         for path in self.folder.glob(f"{UNFINISHED}*"):
             shutil.rmtree(path, ignore_errors=True)
+        sweep_temporary(self.folder)
 
     def write(self) -> None:
         """Write ``prepared.json``."""
@@ -175,7 +176,7 @@ def _summarise(people: People, tried: int, failures: dict[str, str], prepared: P
         print(list_problems("left out:", [f"{subject} {reason}" for subject, reason in people.left_out.items()], SHOWN))
     if failures:
         raise PartlyDoneError(list_problems(f"{len(failures)} of {tried + skipped} subjects failed:", lines, SHOWN))
-    values = ",".join(map(str, CODINGS[coding]))
+    values = ",".join(map(str, sorted(CODINGS[coding])))
     print(f"next: monai_tl datalist ixi --root {prepared.folder} --foreground {values}")
 
 
@@ -186,7 +187,7 @@ def _detect(people: People) -> str:
         values = _values(person)
         if values is not None:
             coding = coding_of(values, str(source))
-            print(f"coding {coding} ({CODINGS[coding][0]}, {CODINGS[coding][1]}), by the values in {source}")
+            print(f"coding {coding} ({', '.join(map(str, sorted(CODINGS[coding])))}), by the values in {source}")
             return coding
     raise DataError(f"none of {len(people.complete)} labels can be read, e.g. {people.complete[0].sources['label']}")
 

@@ -144,7 +144,7 @@ def _volumes(before: Any, after: NDArray[np.int32], t1: Any, coding: str) -> dic
     """
     values = np.rint(np.asarray(before.dataobj)).astype(np.int64)
     told: dict[str, dict[str, float]] = {}
-    for value in CODINGS[coding]:
+    for value in sorted(CODINGS[coding]):
         counts = int((values == value).sum()), int((after == value).sum())
         if not counts[0]:
             held = name_some([str(other) for other in np.unique(values)], 60)

@@ -13,11 +13,13 @@ import nibabel as nib
 import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from monai_tl.data.alignment import compare, head_mask
 from monai_tl.data.checks import TOLERANCE, case_problems
+from monai_tl.data.coding import sides_of
 from monai_tl.data.files import Case
 from monai_tl.data.read import open_scan
+from monai_tl.data.register import better_place
 
 Volume = NDArray[np.float32]  # (i, j, k) to the right, anterior, superior
 Mask = NDArray[np.bool_]
@@ -25,11 +27,8 @@ Box = tuple[slice, ...]
 
 FACES = ("left", "right", "back", "front", "bottom", "top")  # of a volume on axes right, anterior, superior
 AXES = ("left to right", "back to front", "bottom to top")
-# label values -> those of the left and of the right hippocampus
-SIDES = {frozenset((17, 53)): (17, 53), frozenset((47, 48)): (48, 47)}  # FreeSurfer and SynthSeg; DLMUSE
 FINE = 100  # voxels a side: measured on every n-th voxel of a finer grid, which is about 2 mm in a head at 1 mm
-BINS = 32  # of equal share in each image, so that at most log2(32) = 5 bits can be mutual
-SHIFTS = (1, 2)  # voxels of that grid that a modality is moved by to see whether it fits better
+TURNED = 0.5  # of the mean way that a voxel of the head would move: below this share the head as a whole stays
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,8 @@ class Measures:
         overlap: role -> Dice of its head mask with the first modality's, inside the role's field of view.
         covered: role -> share of the first modality's head that lies in the role's field of view.
         information: role -> mutual information with the first modality in bits.
-        better: role -> ``[face, mm, factor]``: moved by so much it would share that many times the information.
+        off: role -> ``[mm, way]``: how far the head's voxels would move on average for it to fit best, and the face it
+            would mostly move towards, or ``"turned"``.
         foreground_ml: volume of all foreground values.
         left_ml: volume of the left hippocampus, where the foreground values have sides.
         right_ml: likewise.
@@ -76,7 +76,7 @@ class Measures:
     overlap: dict[str, float] = field(default_factory=dict)
     covered: dict[str, float] = field(default_factory=dict)
     information: dict[str, float] = field(default_factory=dict)
-    better: dict[str, list[Any]] = field(default_factory=dict)
+    off: dict[str, list[Any]] = field(default_factory=dict)
     foreground_ml: float | None = None
     left_ml: float | None = None
     right_ml: float | None = None
@@ -192,51 +192,9 @@ def bridged(volume: Volume, missing: Sequence[NDArray[np.intp]]) -> Volume:
     return volume
 
 
-def head_mask(volume: Volume) -> Mask:
-    """Find the head: Otsu's threshold (IEEE Trans. SMC 9(1), 1979), its gaps closed, the largest connected part, holes filled.
-
-    Closed before the largest part is taken: a skull would else separate brain and scalp in one head and not in another.
-    """
-    bright = np.pad(volume > otsu(volume), 3, mode="edge")
-    parts, _ = ndimage.label(ndimage.binary_closing(bright, iterations=2)[3:-3, 3:-3, 3:-3])
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
-    head = parts == sizes.argmax()
-    air, _ = ndimage.label(~head)  # faster than binary_fill_holes
-    borders = [np.moveaxis(air, axis, 0)[[0, -1]].ravel() for axis in range(3)]
-    return np.asarray(head | ~np.isin(air, np.unique(np.concatenate(borders))))
-
-
-def otsu(volume: Volume) -> float:
-    """Give the threshold that best separates dark from bright; the brightest hundredth counts as its darkest voxel does."""
-    top = np.percentile(volume, 99)
-    capped = np.minimum(volume, top) if top > volume.min() else volume
-    counts, edges = np.histogram(capped, 256)
-    middles = (edges[:-1] + edges[1:]) / 2
-    below, sums = np.cumsum(counts, dtype=float), np.cumsum(counts * middles)
-    between = (sums[-1] * below - below[-1] * sums) ** 2 / np.maximum(below * (below[-1] - below), 1)
-    return float(middles[between == between.max()].mean())  # the middle of a gap between dark and bright
-
-
-def mutual_information(one: Volume, other: Volume, inside: Mask) -> float:
-    """Give the bits that two images share inside a mask, intensities taken as ranks in `BINS` bins of equal share.
-
-    Ranks rather than intensities: gain and contrast of a scanner then play no part, and cases can be compared.
-    """
-    if inside.sum() < BINS:
-        return float("nan")
-    ranks = []
-    for image in (one, other):
-        values = image[inside]
-        ranks.append(np.searchsorted(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1]), values))
-    joint = np.bincount(ranks[0] * BINS + ranks[1], minlength=BINS * BINS).reshape(BINS, BINS) / int(inside.sum())
-    alone = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
-    return float((joint[joint > 0] * np.log2(joint[joint > 0] / alone[joint > 0])).sum())
-
-
 def _heads(volumes: Mapping[str, Volume], boxes: Mapping[str, Box], spacing: NDArray[Any], first: str) -> dict[str, Any]:
     """Measure heads and how they fit the first modality's, on a grid of about `FINE` voxels a side."""
-    told: dict[str, Any] = {"cut": {}, "round_cap": {}, "overlap": {}, "covered": {}, "information": {}, "better": {}}
+    told: dict[str, Any] = {"cut": {}, "round_cap": {}, "overlap": {}, "covered": {}, "information": {}, "off": {}}
     if not volumes:
         return told
     steps = [max(1, length // FINE) for length in next(iter(volumes.values())).shape]
@@ -245,22 +203,31 @@ def _heads(volumes: Mapping[str, Volume], boxes: Mapping[str, Box], spacing: NDA
     }
     voxel = spacing * steps
     views = {name: _coarse_box(box, steps) for name, box in boxes.items()}
-    heads = {name: head_mask(volume) for name, volume in coarse.items()}
+    heads = {name: head_mask(volume, voxel, smooth=voxel.mean() / 2) for name, volume in coarse.items()}
     for name, head in heads.items():
         told["cut"][name], told["round_cap"][name] = _cut(head, views[name])
     if first not in heads:
         return told
     told["head_ml"] = round(float(heads[first].sum() * voxel.prod()) / 1000, 2)
     for name in list(heads)[1:]:
-        view = views[name]
-        one, other = heads[first][view], heads[name][view]
-        told["covered"][name] = round(float(one.sum() / max(heads[first].sum(), 1)), 4)
-        told["overlap"][name] = round(float(2 * (one & other).sum() / max(one.sum() + other.sum(), 1)), 4)
-        shared = mutual_information(coarse[first][view], coarse[name][view], one)
-        if np.isfinite(shared):  # else there is too little of a head to say
-            told["information"][name] = shared = round(shared, 4)
-            told["better"][name] = _better(coarse[first][view], coarse[name][view], one, voxel, shared)
+        seen = np.zeros_like(heads[name])
+        seen[views[name]] = True
+        fit = compare(coarse[first], coarse[name], heads[first], heads[name], seen)
+        told["covered"][name], told["overlap"][name] = round(fit.covered, 4), round(fit.overlap, 4)
+        told["information"][name] = round(fit.mutual_information, 4)
+        told["off"][name] = _off(coarse[first], coarse[name], heads[first] & seen, voxel)
     return told
+
+
+def _off(one: Volume, other: Volume, head: Mask, voxel: NDArray[Any]) -> list[Any]:
+    """Give how far ``other`` would have to move to fit best, and which way; empty where that cannot be found."""
+    ways = better_place(one, other, head, voxel)
+    if ways is None:
+        return []
+    far, middle = float(np.linalg.norm(ways, axis=1).mean()), ways.mean(0)
+    axis = int(np.abs(middle).argmax())
+    turned = np.linalg.norm(middle) < TURNED * far
+    return [round(far, 2), "turned" if turned else FACES[2 * axis + int(middle[axis] > 0)]]
 
 
 def _coarse_box(box: Box, steps: Sequence[int]) -> Box:
@@ -285,19 +252,6 @@ def _cut(head: Mask, view: Box) -> tuple[dict[str, float], float]:
     return shares, round(4 / min(radii), 4)
 
 
-def _better(one: Volume, other: Volume, inside: Mask, voxel: NDArray[Any], shared: float) -> list[Any]:
-    """Give the move of ``other`` by which it would share most, ``[towards, mm, factor]``; empty if it fits best as it is."""
-    best: list[Any] = []
-    for axis in range(3):
-        for towards, sign in ((0, -1), (1, 1)):
-            for step in SHIFTS:
-                moved = np.roll(other, sign * step, axis)
-                found = mutual_information(one, moved, inside)
-                if found > shared and (not best or found / max(shared, 1e-6) > best[2]):
-                    best = [FACES[2 * axis + towards], round(float(step * voxel[axis]), 2), round(found / max(shared, 1e-6), 3)]
-    return best
-
-
 def _foreground(label: Volume, boxes: Mapping[str, Box], foreground: Sequence[int], voxel_ml: float) -> dict[str, Any]:
     """Measure volumes of the label, sides where its values have them, and whether it lies inside what was scanned."""
     mask = np.isin(label, foreground)
@@ -307,8 +261,9 @@ def _foreground(label: Volume, boxes: Mapping[str, Box], foreground: Sequence[in
     told: dict[str, Any] = {"foreground_ml": round(count * voxel_ml, 4), "on_border": int(border.sum()), "outside": {}}
     for name, box in boxes.items():
         told["outside"][name] = round(1 - float(mask[box].sum()) / count, 4) if count else 0.0
-    if frozenset(foreground) in SIDES:
-        sides = [np.argwhere(label == value) for value in SIDES[frozenset(foreground)]]
+    values = sides_of(foreground)
+    if values:
+        sides = [np.argwhere(label == value) for value in values]
         told["left_ml"], told["right_ml"] = (round(len(side) * voxel_ml, 4) for side in sides)
         told["swapped"] = all(len(side) for side in sides) and bool(sides[0][:, 0].mean() > sides[1][:, 0].mean())
     return told

@@ -31,11 +31,13 @@ SEED = 1  # of the sample points; 0 is ITK's clock
 SEARCH = 8.0  # mm a voxel where the start is looked for
 LEVELS = (4.0, 2.0, 1.0)  # mm a voxel, coarse to fine
 STEPS = 60  # at each level, at most
+FEW_POINTS = 60_000  # are enough where a shift of a mm is looked for
 POINTS = 1_500_000  # drawn from T1's grid at each level, at most; fewer leave an error of some tenths of a mm
 STARTS = 3  # optimised at the coarsest level; the best goes on
 ANGLES = np.radians([-12.0, 0.0, 12.0])
 SHIFTS = (-20.0, 0.0, 20.0)  # mm along the body, where a T2 that covers a part of the head misleads its centre
 LEAST_SEEN = 0.4  # share of the most that T2 covers of the head at any start: a sliver can fit by chance
+NEAR = 3  # voxels of about 2 mm: the same where only a small move is looked for
 MARGIN = 6.0  # mm of air around the head that belong to the mask: its outline counts
 
 
@@ -83,6 +85,37 @@ def register(t1: SpatialImage, t2: SpatialImage) -> Registration:
         transform, _ = _optimise(fixed, moving, mask, transform, edge)
     resampled, seen = resample(t2, t1, transform)
     return Registration(resampled, transform, assess(still, resampled, seen, voxel))
+
+
+def better_place(
+    still: NDArray[np.float32], moved: NDArray[np.float32], head: NDArray[np.bool_], voxel: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
+    """Find where ``moved`` would fit better: registered to ``still`` from where it lies, at two and at one voxel.
+
+    Args:
+        still: (i, j, k) to the right, anterior, superior.
+        moved: on the same grid; its lowest value inside the head is not sampled: it was not measured there.
+        head: in ``still``, where ``moved`` was scanned.
+        voxel: (3,) edges in mm.
+
+    Returns:
+        (n, 3) the ways in mm to the right, anterior, superior that ``moved`` would go at points throughout the head; None
+        if the two share too little for it to be said.
+    """
+    affine = np.diag([*voxel, 1.0])
+    near = ndimage.binary_dilation(head, iterations=NEAR) & ~(head & (moved == moved.min()))
+    fixed, moving = to_itk(cut(still), affine), to_itk(cut(moved), affine)
+    mask = to_itk(near.astype(np.uint8), affine)
+    points = apply_affine(LPS @ affine, np.argwhere(head)[::20])
+    if not len(points) or cut(moved).min() == cut(moved).max():
+        return None
+    place = _rigid(points.mean(0), (0, 0, 0), (0, 0, 0))
+    try:
+        for times in (2, 1):
+            place, _ = _optimise(fixed, moving, mask, place, times * float(voxel.prod()) ** (1 / 3), FEW_POINTS)
+    except RuntimeError:  # ITK's word for: too few sample points are inside
+        return None
+    return (points - apply_affine(matrix_of(place), points)) * (-1, -1, 1)
 
 
 def resample(t2: SpatialImage, t1: SpatialImage, transform: Any) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -194,7 +227,7 @@ def _metric(fixed: Any, moving: Any, mask: Any) -> Any:
     return metric
 
 
-def _optimise(fixed: Any, moving: Any, mask: Any, start: Any, edge: float) -> tuple[Any, float]:
+def _optimise(fixed: Any, moving: Any, mask: Any, start: Any, edge: float, points: int = POINTS) -> tuple[Any, float]:
     """Go uphill from a start at one level; gives the transform and minus its mutual information."""
     still, moved = (_coarser(image, edge) for image in (fixed, moving))
     metric = _metric(still, moved, mask)
@@ -218,7 +251,7 @@ def _optimise(fixed: Any, moving: Any, mask: Any, start: Any, edge: float) -> tu
     method.SetNumberOfLevels(1)
     method.SetShrinkFactorsPerLevel([1])
     method.SetSmoothingSigmasPerLevel([0])
-    share = POINTS / itk().GetArrayViewFromImage(still).size
+    share = points / itk().GetArrayViewFromImage(still).size
     if share < 1:
         method.SetMetricSamplingStrategy(itk().ImageRegistrationMethodv4Enums.MetricSamplingStrategy_RANDOM)
         method.SetMetricSamplingPercentage(share)

@@ -20,7 +20,7 @@ from monai_tl.errors import DataError, in_words, is_full_disk
 from monai_tl.files import atomic_write, write_json
 from monai_tl.training.overlay import PREDICTION, TRUTH, Drawn, draw_planes
 
-VERSION = 1  # of what is measured: cases measured by another one are measured anew
+VERSION = 2  # of what is measured: cases measured by another one are measured anew
 HEIGHT = 320  # pixels of a picture
 
 

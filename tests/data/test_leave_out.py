@@ -67,7 +67,27 @@ def test_low_scores_with_a_warning(verb, root, subjects, tmp_path):
     assert answer.code == 0
     assert content["left_out"] == {subjects[0]: "Dice 0.790 below 0.8 in scores_test.csv (selected on the outcome)"}
     assert "selects on the outcome: 1 of 3 cases are left out" in answer.err
-    assert "No case of the test split may be chosen so" in answer.err
+    assert "A test split chosen so is refused" in answer.err
+
+
+def test_no_test_split_is_selected_on_the_outcome(verb, root, subjects, tmp_path):
+    scores = tmp_path / "scores.csv"
+    scores.write_text(f"subject,dice\n{subjects[0]},0.5\n{subjects[5]},0.9\n")
+    (tmp_path / "lists.json").write_text(json.dumps({"train": subjects[1:4], "test": [subjects[0], *subjects[4:]]}))
+    words = ("datalist", "ixi", "--root", root, "--output", tmp_path / "s.json", "--leave_out", f"{scores}:0.8")
+    for split, text in [
+        ("0.5,0.17,0.33", "leave_out takes 1 cases out for their scores, and the test split would be drawn from those that"),
+        (tmp_path / "lists.json", f"leave_out takes 1 cases out of the test split for their scores: {subjects[0]}; scores on"),
+    ]:
+        answer = verb(*words, "--split", split)
+        assert answer.code == 2
+        assert text in answer.err
+        assert not (tmp_path / "s.json").exists()
+    (tmp_path / "lists.json").write_text(json.dumps({"train": subjects[:4], "test": subjects[4:]}))
+    assert verb(*words, "--split", tmp_path / "lists.json").code == 0
+    content = json.loads((tmp_path / "s.json").read_text())
+    assert content["splits"] == {"train": subjects[1:4], "test": subjects[4:]}
+    assert "selected on the outcome" in content["left_out"][subjects[0]]
 
 
 def test_by_name_in_each_layout(verb, phantoms, root, subjects, tmp_path):

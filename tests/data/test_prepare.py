@@ -384,6 +384,57 @@ def test_a_kill_loses_the_subject_in_flight_and_a_repetition_does_the_rest(raw, 
     assert not list(output.glob(".*"))
 
 
+def test_a_kill_at_any_moment_is_made_good_by_a_repetition(raw, tmp_path, here):
+    """A process that is gone between any two things it does to the disk, as SIGKILL leaves it: nothing is tidied up."""
+    run(raw, tmp_path / "whole")
+    whole = contents(tmp_path / "whole")
+    moments = killed(raw, tmp_path / "counted", -1)
+    assert moments > 40
+    for moment in range(3, moments, 13):
+        output = tmp_path / f"killed_{moment}"
+        assert killed(raw, output, moment) == 0
+        before = len(told(output)["subjects"]) if (output / "prepared.json").is_file() else 0
+        here.clear()
+        run(raw, output)
+        assert len(here) == 3 - before, "what was told to be finished is not done anew"
+        assert contents(output) == whole, f"killed at {moment} of {moments}"
+
+
+def contents(folder: Path) -> dict:
+    """All that lies there; of prepared.json what does not tell of time and place."""
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    record = json.loads(files.pop("prepared.json"))
+    for subject in record["subjects"].values():
+        del subject["seconds"]
+    return files | {"subjects": record["subjects"], "settings": record["settings"]}
+
+
+def killed(raw: Path, output: Path, moment: int) -> int:
+    """Prepare in a process that ends at so many changes below the output; gives how many there were if it did not end."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        count = 0
+
+        def hook(event, arguments):
+            nonlocal count
+            if event in ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.copyfile", "open") and any(
+                str(output) in str(argument) for argument in arguments[:2]
+            ):
+                count += 1
+                if count == moment:
+                    os._exit(9)
+
+        sys.addaudithook(hook)
+        run(raw, output)
+        os.write(writing, str(count).encode())
+        os._exit(0)
+    os.close(writing)
+    _, status = os.waitpid(child, 0)
+    with os.fdopen(reading) as answer:
+        return int(answer.read() or 0) if os.waitstatus_to_exitcode(status) == 0 else 0
+
+
 @pytest.mark.realdata
 @pytest.mark.skipif(REAL is None, reason="MONAI_TL_REALDATA is not set")
 def test_real_labels_are_found_and_their_coding_told(capsys):

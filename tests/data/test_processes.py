@@ -38,6 +38,20 @@ def test_leaving_early_ends_what_runs():
     assert time.perf_counter() - began < 10
 
 
+def test_the_parent_does_not_grow_with_what_it_has_handed_on():
+    """Twelve results of 20 MB each pass through it."""
+    sizes = []
+    for _, outcome in run_each(bytes, {str(n): 20_000_000 for n in range(12)}, 1):
+        assert len(outcome.result) == 20_000_000
+        sizes.append(resident_mb())
+    assert max(sizes[3:]) < sizes[2] + 30
+
+
+def resident_mb() -> float:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
 def test_a_full_disk_is_told_apart():
     outcome = dict(run_each(os.strerror, {"fine": 28}, 1))["fine"]
     assert not outcome.full_disk

@@ -9,7 +9,7 @@ from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 from monai_tl.data import ixi
 from monai_tl.data.cohort import ROBUST_Z, asymmetry, judge, robust_z
-from monai_tl.data.quality import bridged, field_of_view, head_mask, measure_case, mutual_information, otsu
+from monai_tl.data.quality import bridged, field_of_view, measure_case
 
 SIDES = (17, 53)
 MODALITIES = ("T1", "T2")
@@ -88,8 +88,8 @@ def other_on_grid(cases):
 @pytest.mark.parametrize(("axis", "step", "back"), [(1, 2, "back"), (0, 1, "left"), (2, -2, "top")])
 def test_a_shifted_t2_is_recognised_with_the_way_back(spoiled, axis, step, back):
     one = spoiled(lambda volume: np.roll(volume, step, axis), "T2")
-    told = f"T2 would fit better {abs(step)} mm further to the {back}: mutual information × "
-    assert any(reason.startswith(told) for reason in one.reasons)
+    told = f"T2 would fit better further to the {back}, by {abs(step)}.0 mm (mean over the head); at most 0.75 is usual"
+    assert any(reason == told for reason in one.reasons)
     assert any("mutual information of T2 and T1 is" in reason for reason in one.reasons)
 
 
@@ -211,19 +211,6 @@ def test_an_empty_label_and_a_label_on_the_border_are_suspect(spoiled):
 
 def test_measures_by_hand():
     rng = np.random.default_rng(0)
-    inside = np.ones((40, 40, 40), dtype=bool)
-    image = rng.normal(size=inside.shape).astype(np.float32)
-    assert mutual_information(image, -np.exp(image), inside) == pytest.approx(5.0, abs=1e-3), "log2(32): one tells the other"
-    chance = 31 * 31 / (2 * inside.sum() * np.log(2))  # Miller and Madow: the bias of counts
-    other = rng.normal(size=inside.shape).astype(np.float32)
-    assert mutual_information(image, other, inside) == pytest.approx(chance, rel=0.15)
-    ball = np.linalg.norm(np.indices((40, 40, 40)) - 20, axis=0) < 12
-    bright = np.where(ball, 100, 10).astype(np.float32) + rng.normal(size=ball.shape).astype(np.float32)
-    bright[20, 20, 20] = bright[2, 2, 2] = 0
-    assert 20 < otsu(bright) < 90
-    head = head_mask(bright)
-    assert 2 * (head & ball).sum() / (head.sum() + ball.sum()) > 0.98
-    assert head[20, 20, 20], "holes are filled"
     filled = np.zeros((9, 9, 9), np.float32)
     filled[2:8, 1:9, 3:7] = rng.normal(size=(6, 8, 4))
     filled[4] = 0

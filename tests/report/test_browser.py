@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 import shutil
+from urllib.parse import unquote
 
 import pytest
 
+from monai_tl.data import ixi
+from monai_tl.data.candidates import Candidates
+from monai_tl.report.check import check
 from monai_tl.report.page import write_report
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright, of the dev extra")
@@ -40,10 +44,38 @@ def page_file(make_run, tmp_path):
     return write_report(tmp_path / "runs").page
 
 
+@pytest.fixture(scope="module")
+def check_file(phantoms, tmp_path_factory):
+    """Six heads, one with a hostile id, one with a very long one, one without its T2, one that cannot be read."""
+    output = tmp_path_factory.mktemp("check")
+    cases = ixi.find_cases(phantoms / "ixi")
+    cases[0]["subject"], cases[1]["subject"] = EVIL.replace("/", ""), "long_" * 40
+    cases[2]["T2"] = str(output / ("very_long_" * 20 + ".nii.gz"))
+    cases[3]["T1"] = cases[3]["T2"] = cases[3]["label"] = str(output / "none.nii.gz")
+    check(Candidates(tuple(cases), ("T1", "T2"), (17, 53), incomplete={"IXI999": "lacks label"}), output / "out")
+    return output / "out" / "check.html"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", list(SIZES))
 def test_nothing_fails_and_nothing_overflows(browser, page_file, size, scheme):
+    opened_well(browser, page_file, size, scheme, pictures=9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", ["desk", "phone"])
+def test_nor_on_the_page_of_a_check(browser, check_file, size, scheme):
+    page = opened_well(browser, check_file, size, scheme, pictures=5, close=False)
+    links = page.eval_on_selector_all("a[href]", "all => all.map(one => one.getAttribute('href'))")
+    assert len(links) == 5
+    assert all((check_file.parent / unquote(link)).is_file() for link in links)
+    page.close()
+
+
+def opened_well(browser, page_file, size, scheme, *, pictures, close=True):
+    """Open a page, see that nothing failed and nothing is cut off; the page, if it is not closed."""
     width, height = SIZES[size]
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
     told, asked = [], []
@@ -57,11 +89,13 @@ def test_nothing_fails_and_nothing_overflows(browser, page_file, size, scheme):
     assert told == []
     assert [url for url in asked if not url.startswith("data:")] == [page_file.as_uri()]
     widths = page.eval_on_selector_all("img", "all => all.map(one => one.naturalWidth)")
-    assert len(widths) >= 9
+    assert len(widths) >= pictures
     assert all(width > 0 for width in widths)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     sides = page.eval_on_selector_all(
         "img, pre, .scroll, h1, h2, h3, h4, p, figcaption, summary", "all => all.map(one => one.getBoundingClientRect().right)"
     )
     assert max(sides) <= width, "nothing reaches beyond the window, not even hidden"
-    page.close()
+    if close:
+        page.close()
+    return page
