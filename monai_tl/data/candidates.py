@@ -114,7 +114,8 @@ def _of_ixi(path: Path, names: tuple[str, ...]) -> Candidates:
         notes.append(
             f"{len(absent)} left out or failed when this folder was prepared ({name_some(absent)}): not looked at here."
         )
-    foreground = CODINGS[named_coding(told["settings"].get("coding", "none")) if told else "freesurfer"]
+    coding = named_coding(told["settings"].get("coding", "none")) if told else "freesurfer"
+    foreground = tuple(sorted(CODINGS[coding]))
     return _found(cases, names, foreground, None, notes)
 
 

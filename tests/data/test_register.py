@@ -118,7 +118,7 @@ def test_quality_control_suspects_what_is_laid_wrong_and_nothing_else(registered
     assert min(tried.far) > script.WRONG
     assert max(tried.far) < 2.5
     assert script.suspects(tried.right, tried.wrong) == ([False] * 2, [True] * 4)
-    assert [one.off["T2"][0] for one in tried.wrong] == pytest.approx(tried.far, abs=0.4)
+    assert [one.off["T2"][0] for one in tried.wrong] == pytest.approx(tried.far, abs=0.9)
 
 
 @pytest.mark.slow

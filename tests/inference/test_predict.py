@@ -266,6 +266,16 @@ def test_one_failing_case_does_not_stop_the_others(heads, smoother, tmp_path, ve
         predict(find_model(str(smoother)), str(heads), tmp_path / "second", patterns=PATTERNS)
 
 
+def test_a_subject_that_lacks_a_modality_does_not_stop_the_others(heads, smoother, tmp_path):
+    (heads / "half_T1.nii.gz").write_bytes((heads / "original_T1.nii.gz").read_bytes())
+    with pytest.raises(PartlyDoneError, match=r"1 of 2 cases could not be predicted:\s+half: lacks T2"):
+        predict(find_model(str(smoother)), str(heads), tmp_path / "out", patterns=PATTERNS)
+    assert set(table(tmp_path / "out")) == {"original"}
+    with pytest.raises(DataError, match=r"none of 1 cases could be predicted:\s+half: lacks T2"):
+        predict(find_model(str(smoother)), str(heads), tmp_path / "new", patterns=PATTERNS, subjects=["half"])
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_full_disk_ends_it_with_a_line(heads, smoother, tmp_path, verb, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device", "out/original_seg.nii.gz")
