@@ -80,7 +80,11 @@ def compare_arms(
         DataError: if there is no score, a case is there twice, or runs were scored on different subjects.
         ConfigError: if a pair names an arm that does not exist, or is given twice.
     """
-    cube, bootstrap = arrange(scores), CrossedBootstrap(seed, resamples)
+    return compare_cube(arrange(scores), pairs, CrossedBootstrap(seed, resamples))
+
+
+def compare_cube(cube: ScoreCube, pairs: Sequence[Pair] | str | None, bootstrap: CrossedBootstrap) -> list[ArmComparison]:
+    """Compare as `compare_arms` does, what is arranged already."""
     chosen = choose_pairs(cube.arms, pairs)
     found = [
         _compare(cube, pair, n, bootstrap)
