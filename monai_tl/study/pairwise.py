@@ -138,7 +138,7 @@ def _note(found: ArmComparison, family: int) -> str:
     """Say what limits a comparison among a family of so many."""
     notes = [found.note] if found.note else []
     if found.cases == 0:
-        return "; ".join([*notes, "no case is defined in both"])
+        return "; ".join([*notes, "no case is defined in both" if found.seeds else "no seed was run with both"])
     if found.cases < FEWEST_CASES:
         notes.append(f"fewer than {FEWEST_CASES} cases: no interval")
     if found.seeds < FEWEST_SEEDS:
