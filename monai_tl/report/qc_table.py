@@ -86,4 +86,5 @@ def _row(one: Judged, modalities: Sequence[str]) -> dict[str, Any]:
     for name in modalities[1:]:
         for measure in ("overlap", "covered", "information"):
             row[f"{name}_{measure}"] = getattr(case, measure).get(name)
+        row[f"{name}_off_mm"] = next(iter(case.off.get(name, ())), None)
     return row | {f"z of {measure}": value for measure, value in one.z.items()}

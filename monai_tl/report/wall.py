@@ -93,7 +93,8 @@ def _numbers(one: Judged, first: str) -> str:
     if case.head_ml is not None:
         told.append(f"head {case.head_ml:.0f} ml")
     for role in case.information:
-        told.append(f"{role}: overlap {case.overlap[role]:.2f}, information {case.information[role]:.2f} bits")
+        off = f", off by {case.off[role][0]:.1f} mm" if case.off.get(role) else ""
+        told.append(f"{role}: overlap {case.overlap[role]:.2f}, information {case.information[role]:.2f} bits{off}")
     if first not in case.ranges:
         told.append(f"the picture shows {next(iter(case.ranges))}")
     return " · ".join(told)

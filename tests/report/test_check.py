@@ -51,6 +51,8 @@ def test_each_case_has_a_row_a_picture_and_a_place_on_the_page(verb, folder, tmp
         assert (row["shape"], row["spacing"], row["orientation"], row["state"]) == ("32×32×32", "1×1×1", "PSR", row["state"])
         assert float(row["foreground_ml"]) == pytest.approx(float(row["left_ml"]) + float(row["right_ml"]), abs=1e-3)
         assert 0 < float(row["T1_lowest"]) < float(row["T1_highest"])
+        assert 0 <= float(row["T2_off_mm"]) < 0.75
+        assert f"off by {float(row['T2_off_mm']):.1f} mm" in page
         picture = np.asarray(Image.open(output / "check_files" / f"{subject}.png"))
         assert picture.shape[0] == 320
         assert (picture == PREDICTION).all(axis=-1).sum() > 50, "the label's outline"
