@@ -60,6 +60,7 @@ class Study:
         threads: of each run on the CPU; sums over another number of threads round differently.
         volumes_ml: foreground by training subject, by which subsets were stratified; empty where none was drawn.
         runs: seed by seed, so that a study cut short is complete for some.
+        decision: what a study of kind ``depth`` has found so far.
     """
 
     kind: str
@@ -75,6 +76,7 @@ class Study:
     threads: int
     volumes_ml: dict[str, float] = field(repr=False)
     runs: tuple[PlannedRun, ...] = field(repr=False)
+    decision: dict[str, Any] = field(default_factory=dict)
 
 
 def cross(
@@ -85,7 +87,7 @@ def cross(
     Args:
         arms, sizes, seeds: the axes.
         source: weights that transfers start from.
-        iterations: at most, for arms whose budget is not everyone's.
+        iterations: at most, by arm.
     """
     for seed in seeds:
         for size in sizes:
@@ -93,30 +95,26 @@ def cross(
             datalist = f"datalists/list_n{size.n}.json" if fixed else f"datalists/seed{seed}_n{size.n}.json"
             for arm in arms:
                 name = f"{arm.name}_n{size.n}_seed{seed}"
-                own = {**arm.settings(source), "seed": seed}
-                if arm.name in iterations:
-                    own["iterations"] = iterations[arm.name]
+                own = {**arm.settings(source), "seed": seed, "iterations": iterations[arm.name]}
                 yield PlannedRun(name, arm.name, size.n, seed, f"runs/{name}", datalist, own)
 
 
-def read_budget(text: str, arms: Sequence[str]) -> dict[str, int]:
-    """Read iterations by arm, ``scratch=5000,default=1500``; ``default`` holds for those not named.
+def read_budget(text: str, arms: Sequence[str], iterations: int) -> dict[str, int]:
+    """Give each arm's iterations: as told, ``scratch=5000,default=1500``, else the same for all.
 
     Raises:
         ConfigError: for an arm that the study does not have, or what is no number of iterations.
     """
-    told: dict[str, int] = {}
+    told: dict[str, int] = {"default": iterations}
     for part in filter(None, (part.strip() for part in text.split(","))):
         arm, equals, value = part.partition("=")
         if not equals or not value.isdecimal() or int(value) < 1:
             raise ConfigError(f"budget takes iterations by arm, e.g. scratch=5000,default=1500; got '{part}'")
         if arm not in (*arms, "default"):
-            raise ConfigError(f"budget names an arm '{arm}' that this study does not have: {did_you_mean(arm, [*arms, 'default'])}")
+            hint = did_you_mean(arm, [*arms, "default"])
+            raise ConfigError(f"budget names an arm '{arm}' that this study does not have: {hint}")
         told[arm] = int(value)
-    if "default" in told:
-        default = told.pop("default")
-        told = {arm: told.get(arm, default) for arm in arms}
-    return told
+    return {arm: told.get(arm, told["default"]) for arm in arms}
 
 
 def read_seeds(text: str) -> tuple[int, ...]:
@@ -167,7 +165,7 @@ def changes(before: Study, now: Study) -> list[str]:
     told = []
     for one in fields(Study):
         was, is_ = getattr(before, one.name), getattr(now, one.name)
-        if one.name in (*AXES, "runs", "threads", "volumes_ml"):
+        if one.name in (*AXES, "runs", "threads", "volumes_ml", "decision"):
             continue
         if isinstance(was, dict) and isinstance(is_, dict):
             keys = [key for key in {**was, **is_} if was.get(key) != is_.get(key)]

@@ -1,7 +1,8 @@
-"""Training sets of several sizes, each holding the smaller ones, drawn per seed and spread evenly over small and large lesions."""
+"""Training sets of several sizes, each holding the smaller ones, drawn per seed from small and large lesions alike."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ class Size:
 
     Attributes:
         n: subjects.
-        subjects: which, where a list names them; None: they are drawn, per seed.
+        subjects: which, where a list names them or it is all of them; None: they are drawn, per seed.
     """
 
     n: int
@@ -85,14 +86,14 @@ def read_sizes(texts: Sequence[str], train: Sequence[str], lists: Mapping[str, S
     if not sizes:
         raise ConfigError("a study needs sizes: counts (26,52), fractions (0.25,0.5,1) or names of lists (S1,S2)")
     named = sorted((size.subjects for size in sizes if size.subjects is not None), key=len)
-    for smaller, larger in zip(named, named[1:], strict=False):
+    for smaller, larger in itertools.pairwise(named):
         lacking = sorted(set(smaller) - set(larger))
         if lacking:
             raise DataError(
                 f"the lists are not nested: that of {len(larger)} lacks {name_some(lacking)} of that of {len(smaller)}; "
                 "each has to hold the smaller ones"
             )
-    if named and len(named) < len(sizes) and any(size.subjects is None and size.n < len(train) for size in sizes):
+    if len(named) < len(sizes) and any(len(subjects) < len(train) for subjects in named):
         raise ConfigError("sizes are either named lists or drawn, or the sets would not be nested; give one kind")
     return tuple(sorted(sizes, key=lambda size: size.n))
 
@@ -104,7 +105,7 @@ def training_set(size: Size, order: Sequence[str]) -> tuple[str, ...]:
 
 def _size(text: str, train: Sequence[str], lists: Mapping[str, Sequence[str]], fractions: bool) -> Size:
     if text == "all":
-        return Size(len(train))
+        return Size(len(train), tuple(sorted(train)))
     if text in lists:
         absent = sorted(set(lists[text]) - set(train))
         if absent:
@@ -124,4 +125,4 @@ def _size(text: str, train: Sequence[str], lists: Mapping[str, Sequence[str]], f
         raise ConfigError(f"sizes with a point in them are fractions, above 0 and up to 1; got '{text}'")
     if not 1 <= n <= len(train):
         raise DataError(f"size {text} comes to {n} training subjects, and there are {len(train)}; give 1 to {len(train)}")
-    return Size(n)
+    return Size(n) if n < len(train) else Size(n, tuple(sorted(train)))
