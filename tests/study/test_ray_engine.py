@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -38,13 +39,13 @@ def cluster(monkeypatch):
 
 
 def _slow(order: Order) -> None:
-    """Count to 8 in a file, on from where it was, as a training does; then leave scores."""
+    """Count to 12 in a file, on from where it was, as a training does; then leave scores."""
     folder = Path(order.settings["run_dir"])
     folder.mkdir(exist_ok=True)
     at = folder / "last.txt"
     with (folder / "nodes.txt").open("a") as file:
-        file.write(os.environ.get("RAY_NODE_ID", ray.get_runtime_context().get_node_id()) + "\n")
-    for step in range(int(at.read_text()) if at.is_file() else 0, 8):
+        file.write(ray.get_runtime_context().get_node_id() + "\n")
+    for step in range(int(at.read_text()) if at.is_file() else 0, 12):
         time.sleep(0.25)
         at.write_text(str(step + 1))
     (folder / SCORES).write_text("done")
@@ -54,18 +55,26 @@ def _fails(order: Order) -> None:
     raise ConfigError(f"no room for {Path(order.settings['run_dir']).name}")
 
 
+def _lose(made, node, folder: Path) -> None:
+    """Kill a node once it is in the midst of a run."""
+    for _ in range(1200):
+        time.sleep(0.1)
+        for at in folder.glob("*/nodes.txt"):
+            if node.node_id in at.read_text() and (at.parent / "last.txt").is_file() and not (at.parent / SCORES).is_file():
+                made.remove_node(node, allow_graceful=False)
+                return
+
+
 @pytest.mark.slow
 def test_all_runs_finish_though_a_node_is_lost(cluster, tmp_path, monkeypatch):
     made, nodes = cluster
     monkeypatch.setattr(ray_engine, "perform", _slow)
-    outcomes, lost = {}, ""
-    for name, outcome in ray_engine.run_on_ray(orders(tmp_path, 4), 1):
-        outcomes[name] = outcome
-        if not lost:
-            lost = nodes[0].node_id
-            time.sleep(0.8)  # the node is in the midst of its next run
-            made.remove_node(nodes[0], allow_graceful=False)
-    assert {name: outcome.fault for name, outcome in outcomes.items()} == dict.fromkeys(orders(tmp_path, 4), "")
+    killer = threading.Thread(target=_lose, args=(made, nodes[0], tmp_path))
+    killer.start()
+    outcomes = dict(ray_engine.run_on_ray(orders(tmp_path, 3), 1))
+    killer.join()
+    lost = nodes[0].node_id
+    assert {name: outcome.fault for name, outcome in outcomes.items()} == dict.fromkeys(orders(tmp_path, 3), "")
     assert all((tmp_path / name / SCORES).is_file() for name in outcomes)
     visits = [(tmp_path / name / "nodes.txt").read_text().split() for name in outcomes]
     broken = [visit for visit in visits if len(visit) > 1]
