@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 
@@ -29,14 +30,16 @@ def test_what_it_prints_and_why_it_failed_stands_in_its_log(tmp_path, monkeypatc
         os.write(2, b"a library in C\n")
         raise ConfigError("no room")
 
+    for name, number in (("stdout", 1), ("stderr", 2)):  # as in a process of its own; pytest's go elsewhere
+        monkeypatch.setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115
     monkeypatch.setattr(one_run, "run_configs", fails)
     with pytest.raises(ConfigError, match="no room"):
         perform(order(tmp_path))
     told = (tmp_path / "logs" / "one.txt").read_text()
-    assert "a library in C" in told
+    assert "so far so good\na library in C\n" in told
     assert "ConfigError: no room" in told
     assert "Traceback" in told
-    print("and back")
+    print("and back", flush=True)
     assert capfd.readouterr().out.splitlines()[-1] == "and back"
 
 
