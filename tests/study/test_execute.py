@@ -6,7 +6,7 @@ import pytest
 
 from monai_tl.data.processes import Outcome
 from monai_tl.errors import ConfigError, PartlyDoneError
-from monai_tl.study.execute import execute, held, in_time, state_of
+from monai_tl.study.execute import execute, fault_file, held, in_time, state_of
 from tests.study.conftest import a_study, finish
 
 
@@ -80,3 +80,17 @@ def test_a_folder_is_one_process_s_at_a_time(tmp_path):
 )  # fmt: skip
 def test_durations(seconds, told):
     assert in_time(seconds) == told
+
+
+def test_a_run_that_failed_and_was_then_interrupted_waits(tmp_path):
+    study = a_study("scratch")
+    fault_file(tmp_path, study.runs[0]).parent.mkdir()
+    fault_file(tmp_path, study.runs[0]).write_text("of yesterday\n")
+
+    def interrupted(orders, parallel):
+        raise KeyboardInterrupt
+        yield
+
+    with pytest.raises(KeyboardInterrupt):
+        execute(tmp_path, study, study.runs, engine=interrupted)
+    assert state_of(tmp_path, study.runs[0]) == ("waiting", "")
