@@ -1,0 +1,143 @@
+"""What a study's numbers say, in words that claim no more; and what they do not say."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from monai_tl.report import words
+from monai_tl.report.study.arms import way
+from monai_tl.report.study.drawings import some, subjects
+from monai_tl.report.study.facts import Study
+from monai_tl.study.compare import FEW
+from monai_tl.study.cube import SCRATCH, arm_words
+from monai_tl.study.statistics import ArmComparison, ArmMean
+from monai_tl.study.verdicts import tells_apart
+
+FEW_SEEDS = 5
+NAMED = 3  # findings in the headline
+GAPS = 6  # places named where runs are missing
+QUESTIONS = {
+    "layers": "How much of the source to hold still",
+    "size": "Transfer against the number of training subjects",
+    "depth": "How many stages to train",
+}
+
+
+def title(study: Study) -> str:
+    """Name the page by the study's question."""
+    return QUESTIONS.get(str(study.plan.get("kind")), "A study of transfer")
+
+
+def lead(study: Study) -> str:
+    """Say in a sentence what was done."""
+    arms = words.plural(len(study.arms), "arm")
+    sizes = f"{', '.join(map(str, study.sizes))} training subjects" if len(study.sizes) < 7 else f"{len(study.sizes)} training sizes"
+    seeds = words.plural(len(study.seeds), "seed")
+    cases = words.plural(len(study.subjects), "test case")
+    return f"{arms} × {sizes} × {seeds}: {words.plural(len(study.runs), 'run')}, scored by Dice on {cases}."
+
+
+def unfinished(study: Study) -> str | None:
+    """Say what is missing, None where nothing is."""
+    finished, failed, waiting = (study.count(state) for state in ("finished", "failed", "waiting"))
+    if finished == len(study.runs) and finished:
+        return None
+    gaps = defaultdict(list)
+    for run in study.runs:
+        if run.state != "finished":
+            gaps[run.arm, run.n].append(run.seed)
+    places = [f"{arm_words(arm)} with {n} (seed {', '.join(map(str, sorted(seeds)[:5]))})" for (arm, n), seeds in gaps.items()]
+    more = f" and {len(places) - GAPS} more" if len(places) > GAPS else ""
+    missing = f" Missing: {'; '.join(places[:GAPS])}{more}." if places else ""
+    return (
+        f"Unfinished: of {words.plural(len(study.runs), 'planned run')} {finished} finished, {failed} failed, {waiting} "
+        f"wait.{missing} What follows is over the finished runs alone and will change."
+    )
+
+
+def headline(study: Study, means: Sequence[ArmMean], comparisons: Sequence[ArmComparison]) -> str:
+    """Say in a few sentences what these cases and seeds show, and no more."""
+    if not study.scores:
+        return "No run has been scored yet."
+    against = to_scratch(comparisons)
+    if not against:
+        best = max(means, key=lambda one: -1.0 if math.isnan(one.mean) else one.mean)
+        told = f"{arm_words(best.arm)} with {subjects(best.n)} reaches the highest mean Dice, {words.number(best.mean)}"
+        return f"{told}; no arm stands beside scratch yet, so nothing can be said about transfer."
+    if len(against) == 1:
+        return against[0].verdict
+    sure = sorted(filter(tells_apart, against), key=lambda one: -abs(one.mean))
+    higher = sum(one.mean > 0 for one in sure)
+    rest = len(against) - len(sure)
+    whole = (
+        f"Of {len(against)} comparisons with scratch on the same test cases, {higher} {'comes' if higher == 1 else 'come'} out "
+        f"higher, {len(sure) - higher} lower, and {rest} {'is' if rest == 1 else 'are'} not told apart."
+    )
+    if not sure:
+        largest = max(against, key=lambda one: 0.0 if math.isnan(one.mean) else abs(one.mean))
+        return f"{whole} Not even the largest difference is a finding: {largest.verdict}"
+    return " ".join([whole, *(one.verdict for one in sure[:NAMED])])
+
+
+def may(comparisons: Sequence[ArmComparison]) -> list[str]:
+    """Say what may be concluded."""
+    told = []
+    for against in dict.fromkeys(one.against for one in comparisons):
+        own = [one for one in comparisons if one.against == against]
+        ways = [f"{verdict}: {_places(own, verdict)}" for verdict in ("higher", "lower") if _places(own, verdict)]
+        name = arm_words(against)
+        if ways:
+            told.append(f"Against {name}, on average over these test cases, {'; '.join(ways)}.")
+        else:
+            told.append(f"No arm is told from {name} here: that shows neither that transfer helps nor that it does not.")
+    widths = [(one.high - one.low) / 2 for one in comparisons if not math.isnan(one.low)]
+    if widths:
+        told.append(
+            f"The intervals reach about {float(np.median(widths)):.3f} to either side: "
+            "true differences much smaller than that could not have been seen."
+        )
+    return told
+
+
+def may_not(study: Study, comparisons: Sequence[ArmComparison], beside: bool) -> list[str]:
+    """Say what may not be concluded; ``beside``: published figures stand beside ours."""
+    told = []
+    if not all(map(tells_apart, comparisons)):
+        told.append("That arms which are not told apart are equal: no finding is not the finding that there is nothing.")
+    seeds, cases = len(study.scored_seeds), len(study.subjects)
+    if seeds == 1:
+        told.append(f"Anything about other trainings: there is one seed ({study.scored_seeds[0]}), and another may turn it round.")
+    elif 1 < seeds < FEW_SEEDS:
+        told.append(f"Much about other trainings: {seeds} seeds show only roughly how far trainings differ.")
+    if 0 < cases < FEW:
+        told.append(f"Much about other cases: there are {cases}, and fewer than {FEW} say little about others.")
+    if study.scores:
+        told.append("Anything about other scanners, tasks, sources or budgets: all runs share one of each.")
+    if len(comparisons) > 1:
+        told.append(
+            f"From an interval alone: verdicts rest on p values corrected (Holm) for {len(comparisons)} comparisons, "
+            "while each interval stands for itself."
+        )
+        told.append("How well the arm that looks best will do on new cases: it was picked on these, so expect less.")
+    if beside:
+        told.append("Anything from the distance to the published figures: theirs is another setting.")
+    return told
+
+
+def to_scratch(comparisons: Sequence[ArmComparison]) -> list[ArmComparison]:
+    """Keep the comparisons with scratch."""
+    return [one for one in comparisons if one.against == SCRATCH]
+
+
+def _places(comparisons: Sequence[ArmComparison], verdict: str) -> str:
+    """Name the arms with this verdict, and at which sizes."""
+    sizes = defaultdict(list)
+    for one in comparisons:
+        if way(one) == verdict:
+            sizes[one.arm].append(one.n)
+    places = [f"{arm_words(arm)} (with {words.listed([str(n) for n in some(ns, 8)])})" for arm, ns in sizes.items()]
+    return words.listed(places) if places else ""
