@@ -7,6 +7,7 @@ from typing import Any
 from monai_tl.cli.data import check, datalist_brats, datalist_decathlon, datalist_files, datalist_ixi, phantom, prepare_ixi
 from monai_tl.cli.results import compare, report
 from monai_tl.cli.runs import evaluate, predict, stages, train, transfer
+from monai_tl.cli.study import depth, gather_tables, layers, size
 
 VERBS: dict[str, Any] = {
     "phantom": phantom,
@@ -19,5 +20,6 @@ VERBS: dict[str, Any] = {
     "evaluate": evaluate,
     "predict": predict,
     "compare": compare,
+    "study": {"layers": layers, "size": size, "depth": depth, "gather": gather_tables},
     "report": report,
 }

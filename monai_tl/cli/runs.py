@@ -14,6 +14,9 @@ from monai_tl.network.stages import format_stage_table, stage_table
 from monai_tl.training.checkpoint import is_true
 from monai_tl.training.launch import bundle_config, default_of, read_run_config, run_configs
 from monai_tl.training.run_folder import refuse_changed_datalist, refuse_existing
+from monai_tl.transfer.arms import Arm
+
+SOURCE, TARGET = "bundles/ixi_hippocampus", "bundles/brats_tumour_core"
 
 
 def stages(*, in_channels: int = 2, out_channels: int = 2, head_norm: bool = False) -> None:
@@ -39,7 +42,7 @@ def train(*, bundle: str, output: str | None = None, overlay: str | None = None,
 def transfer(
     *,
     source: str | None = None,
-    target: str = "bundles/brats_tumour_core",
+    target: str = TARGET,
     freeze: Any = None,
     scratch: bool = False,
     random_prefix: bool = False,
@@ -64,12 +67,10 @@ def transfer(
         raise ConfigError("--scratch and --random_prefix take no source: leave --source away")
     configs = [bundle_config(target, name) for name in ("train", "transfer", *([overlay] if overlay else []))]
     frozen = 0 if scratch else default_of(configs, "freeze") if freeze is None else freeze
-    arm = "scratch" if scratch else f"{'random' if random_prefix else 'freeze'}_{frozen}"
-    run_dir = output or f"runs/{Path(target).resolve().name}_{arm}"
-    origin = None if scratch or random_prefix else source or "bundles/ixi_hippocampus"
-    settings = {"source": origin, "freeze": frozen, "bundle_root": target}
-    if random_prefix:
-        settings["norm"] = "track"  # random stages have no statistics worth holding still
+    arm = Arm("scratch" if scratch else "random" if random_prefix else "transfer", frozen)
+    name = "scratch" if scratch else f"{'random' if random_prefix else 'freeze'}_{frozen}"
+    run_dir = output or f"runs/{Path(target).resolve().name}_{name}"
+    settings = {**arm.settings(source or SOURCE), "bundle_root": target}
     refuse_existing(Path(run_dir), resume=is_true(overrides.get("resume", False)))
     run_configs(configs, {**settings, **overrides, "run_dir": run_dir}, also=flags_of(transfer))
     print(f"next: monai_tl evaluate --run {run_dir} --split test")

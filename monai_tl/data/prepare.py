@@ -136,7 +136,7 @@ def _prepare_all(waiting: list[Person], prepared: Prepared, coding: str, process
     try:
         with (
             tqdm(total=len(jobs), desc="preparing", unit="subject", mininterval=calm, dynamic_ncols=True) as bar,
-            closing(run_each(prepare_subject, jobs, processes)) as outcomes,  # type: ignore[type-var]
+            closing(run_each(prepare_subject, jobs, processes)) as outcomes,
         ):
             for subject, outcome in outcomes:
                 if outcome.full_disk:  # it would be full for the next one too

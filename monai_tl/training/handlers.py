@@ -1,4 +1,4 @@
-"""What a training shows while it runs and leaves behind: a progress bar, ``metrics.csv``, TensorBoard."""
+"""What a training shows while it runs and leaves behind: a progress bar, ``metrics.csv``, ``cost.csv``, TensorBoard."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from monai_tl.errors import ConfigError
+from monai_tl.training.cost import Cost, peak_memory_mib, read_costs, write_costs
 from monai_tl.training.metrics import read_metrics, write_metrics
 from monai_tl.training.overlay import three_planes
 from monai_tl.training.windows import WindowNumbers
@@ -35,7 +36,7 @@ class NumberWindows:
 
 
 class Record:
-    """Handler for the trainer, after the one that validates: ``metrics.csv``, TensorBoard curves and an overlay each time.
+    """Handler for the trainer, after the one that validates: ``metrics.csv``, ``cost.csv``, TensorBoard, an overlay each time.
 
     Args:
         run_dir: run folder.
@@ -49,7 +50,9 @@ class Record:
         self.run_dir, self.optimizer, self.evaluator, self.key_metric = Path(run_dir), optimizer, evaluator, key_metric
         self.rows: list[dict[str, Any]] = []
         self.losses: list[float] = []
-        self.began = 0.0
+        self.costs: list[Cost] = []
+        self.steps: list[float] = []
+        self.began = self.asked = 0.0
         self.clock = Clock()
         self.writer: SummaryWriter | None = None
         self.bar: tqdm[Any] | None = None
@@ -57,7 +60,7 @@ class Record:
     def attach(self, trainer: Engine) -> None:
         """Listen to the trainer."""
         trainer.add_event_handler(Events.EPOCH_STARTED, self.start)  # not STARTED: a resumed run is where it was only now
-        trainer.add_event_handler(Events.GET_BATCH_STARTED, lambda _: self.clock.waits())
+        trainer.add_event_handler(Events.GET_BATCH_STARTED, self.batch)
         trainer.add_event_handler(Events.GET_BATCH_COMPLETED, lambda _: self.clock.works())
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self.iteration)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self.validated)
@@ -70,19 +73,26 @@ class Record:
             return
         at = trainer.state.iteration
         self.rows = [row for row in read_metrics(self.run_dir / "metrics.csv") if row["iteration"] <= at]
+        self.costs = [cost for cost in read_costs(self.run_dir / "cost.csv") if cost.iteration <= at]
         self.began = time.monotonic() - (self.rows[-1]["seconds"] if self.rows else 0.0)
         self.writer = SummaryWriter(str(self.run_dir), purge_step=at + 1 if at else None)
         total = (trainer.state.max_epochs or 0) * (trainer.state.epoch_length or 0)
         calm = 0.5 if sys.stderr.isatty() else 10.0  # seconds between updates: a log file needs no more
         self.bar = tqdm(total=total, initial=at, desc=self._name(), unit="it", mininterval=calm, dynamic_ncols=True)
 
+    def batch(self, _: Engine) -> None:
+        """Note when a batch is asked for."""
+        self.asked = time.perf_counter()
+        self.clock.waits()
+
     def iteration(self, trainer: Engine) -> None:
-        """Note the loss."""
+        """Note the loss and how long the step took."""
         self.clock.rests()
         assert self.writer
         assert self.bar is not None
         output: Any = trainer.state.output
-        loss = float(output["loss"].detach())
+        loss = float(output["loss"].detach())  # waits for the device
+        self.steps.append(time.perf_counter() - self.asked)
         if not math.isfinite(loss):
             at = trainer.state.iteration
             raise ConfigError(f"the loss is {loss} at iteration {at}: lower learning_rate, or try precision float32")
@@ -105,8 +115,10 @@ class Record:
             "seconds": round(time.monotonic() - self.began, 2),
         }
         self.rows.append(row)
-        self.losses = []
         write_metrics(self.run_dir / "metrics.csv", self.rows)
+        self.costs.append(Cost(iteration, float(np.median(self.steps)), peak_memory_mib()))
+        write_costs(self.run_dir / "cost.csv", self.costs)
+        self.losses, self.steps = [], []
         self.writer.add_scalar("loss/training", row["loss"], iteration)
         self.writer.add_scalar("dice/validation", row["val_dice"], iteration)
         self.writer.add_scalar("data/share_of_time_waiting", self.clock.share_waiting(), iteration)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
+
+import pytest
 
 from monai_tl.data.processes import run_each
 
@@ -44,6 +50,57 @@ def test_a_full_disk_is_told_apart():
     outcome = dict(run_each(_raise_by_write, {"full": "/dev/full"}, 1))["full"]
     assert outcome.full_disk
     assert "the disk is full" in outcome.fault
+
+
+def test_processes_end_with_a_parent_that_is_killed(tmp_path):
+    """Else what goes on with the work would meet those that still do it."""
+    code = (
+        "import signal\nfrom monai_tl.data.processes import run_each\nfrom tests.data.test_processes import _sleep\n"
+        f"if __name__ == '__main__':\n    list(run_each(_sleep, {{'one': {str(tmp_path / 'id')!r}}}, 1))\n"
+    )
+    (tmp_path / "parent.py").write_text(code)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, tmp_path / "parent.py"], env=environment) as parent:
+        child = _written(tmp_path / "id")
+        parent.kill()
+    for _ in range(100):
+        if not _runs(child):
+            return
+        time.sleep(0.1)
+    os.kill(child, signal.SIGKILL)
+    pytest.fail("the process outlived its parent")
+
+
+def test_what_takes_long_to_import_is_imported_once_and_each_item_still_has_its_own_process():
+    outcomes = dict(run_each(_process, {"one": 0, "two": 0}, 1, preload=["tests.data.test_processes"], nesting=True))
+    ids, parents, daemons = zip(*(outcomes[name].result for name in ("one", "two")), strict=True)
+    assert ids[0] != ids[1]
+    assert parents[0] == parents[1] != os.getpid()
+    assert daemons == (False, False)
+
+
+def _process(_: int) -> tuple[int, int, bool]:
+    return os.getpid(), os.getppid(), bool(multiprocessing.current_process().daemon)
+
+
+def _sleep(path: str) -> None:
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+def _written(path: Path) -> int:
+    for _ in range(300):
+        if path.is_file() and path.read_text():
+            return int(path.read_text())
+        time.sleep(0.1)
+    raise TimeoutError(path)
+
+
+def _runs(process: int) -> bool:
+    try:
+        return "(python" in Path(f"/proc/{process}/stat").read_text() and " Z " not in Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
 
 
 def _raise_by_write(path: str) -> None:

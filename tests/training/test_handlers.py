@@ -9,7 +9,8 @@ from ignite.engine import Engine
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from monai_tl.errors import ConfigError
+from monai_tl.errors import ConfigError, DataError
+from monai_tl.training.cost import Cost, read_costs, write_costs
 from monai_tl.training.handlers import Clock, Record
 from monai_tl.training.metrics import read_metrics
 
@@ -63,3 +64,21 @@ def test_a_loss_that_is_no_number_ends_the_run(tmp_path):
     Record(str(tmp_path), optimizer, Engine(lambda engine, batch: None)).attach(trainer)
     with pytest.raises(ConfigError, match="the loss is nan at iteration 1: lower learning_rate, or try precision float32"):
         trainer.run([0, 1], max_epochs=1)
+
+
+def test_costs_are_written_at_each_validation(source):
+    costs = read_costs(source / "cost.csv")
+    assert [cost.iteration for cost in costs] == [2, 4]
+    seconds = read_metrics(source / "metrics.csv")[-1]["seconds"]
+    assert all(0 < cost.step_seconds < seconds for cost in costs)
+    assert 100 < costs[0].memory_mib <= costs[1].memory_mib < 100_000
+
+
+def test_costs_that_are_damaged_are_told(tmp_path):
+    assert read_costs(tmp_path / "cost.csv") == []
+    write_costs(tmp_path / "cost.csv", [Cost(2, 0.5, 900.0)])
+    assert read_costs(tmp_path / "cost.csv") == [Cost(2, 0.5, 900.0)]
+    with (tmp_path / "cost.csv").open("a") as file:
+        file.write("4,0.5\n")
+    with pytest.raises(DataError, match="cost.csv, line 3 is not iteration, step_seconds, memory_mib: restore it"):
+        read_costs(tmp_path / "cost.csv")

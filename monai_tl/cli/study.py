@@ -1,0 +1,114 @@
+"""Verbs about studies: grids of arms, sizes of the training set and seeds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from monai_tl.arguments import flags_of, names
+from monai_tl.cli.runs import SOURCE, TARGET
+from monai_tl.errors import ConfigError
+from monai_tl.study.conduct import Conduct, conduct
+from monai_tl.study.design import Request
+from monai_tl.study.gather import gather
+from monai_tl.study.plan import read_seeds
+from monai_tl.training.checkpoint import is_true
+
+LAYERS = "scratch,0,1,2,3,4,5,random2"
+SIZES = "0.25,0.5,0.75,1.0"
+
+
+def layers(
+    *,
+    source: str = SOURCE,
+    target: str = TARGET,
+    arms: str = LAYERS,
+    sizes: str = "all",
+    seeds: str = "3",
+    output: str = "studies/layers",
+    overlay: str | None = None,
+    budget: str = "",
+    lists: str | None = None,
+    parallel: Any = 1,
+    engine: str = "here",
+    plan: bool = False,
+    **overrides: Any,
+) -> None:
+    """How many stages should be held still? One run an arm and seed: --arms scratch,0,1,2,3,4,5,random2 --seeds 3 [--plan].
+
+    scratch: no source; 0 to 5: transfers with so many first stages frozen; random2: two frozen random stages. Any id of the
+    target's configs is a flag, the same for all runs: --dataset_dir DIR --iterations 4000 --patience 1500 …; --budget
+    scratch=5000,default=1500 gives arms their own iterations. --plan shows the grid and what it may cost, and stops. The
+    same command goes on with a study that was ended; --parallel N runs N at a time, --engine ray on a Ray cluster.
+    """
+    axes = (names(arms), names(sizes))
+    request = Request("layers", target, source, *axes, read_seeds(seeds), overlay, budget, lists)
+    _do(request, layers, output, (parallel, engine, plan), overrides)
+
+
+def size(
+    *,
+    source: str = SOURCE,
+    target: str = TARGET,
+    sizes: str = SIZES,
+    arms: str = "scratch,1,2,3",
+    seeds: str = "3",
+    output: str = "studies/size",
+    overlay: str | None = None,
+    budget: str = "",
+    lists: str | None = None,
+    parallel: Any = 1,
+    engine: str = "here",
+    plan: bool = False,
+    **overrides: Any,
+) -> None:
+    """How many labels does a transfer save? --sizes 26,52,78,105 --arms scratch,1,2,3 --seeds 3 [--plan].
+
+    Sizes are counts, fractions of the training split (0.25,0.5,1) or lists by name (S1,S2; --lists FILE, else the target's
+    splits/study.json). Sets are nested, drawn per seed, stratified by foreground volume. All else as in study layers.
+    """
+    axes = (names(arms), names(sizes))
+    request = Request("size", target, source, *axes, read_seeds(seeds), overlay, budget, lists)
+    _do(request, size, output, (parallel, engine, plan), overrides)
+
+
+def depth(
+    *,
+    source: str = SOURCE,
+    target: str = TARGET,
+    search: bool = False,
+    margin: float = 0.01,
+    seeds: str = "1",
+    output: str = "studies/depth",
+    overlay: str | None = None,
+    parallel: Any = 1,
+    engine: str = "here",
+    plan: bool = False,
+    **overrides: Any,
+) -> None:
+    """How deep should a network be fine-tuned? From the head inwards until validation stops improving: --search [--seeds 1].
+
+    Each round trains one stage more, for every seed (Tajbakhsh 2016); it ends with the first whose mean best validation
+    Dice is not higher by --margin. Without --search all depths are trained. All else as in study layers.
+    """
+    if not isinstance(margin, int | float) or isinstance(margin, bool) or not 0 <= margin < 1:
+        raise ConfigError(f"margin takes a difference in Dice, from 0 and below 1, e.g. 0.01; got {margin!r}")
+    rule = {"margin": float(margin)} if is_true(search, "search") else {}
+    request = Request("depth", target, source, (), ("all",), read_seeds(seeds), overlay, rule=rule)
+    _do(request, depth, output, (parallel, engine, plan), overrides)
+
+
+def gather_tables(*, output: str) -> None:
+    """Write scores.csv, runs.csv and curves.csv of a study from its runs, finished or not: --output STUDY."""
+    found = gather(Path(output))
+    told = f"{found.finished} of {found.runs} runs finished, {found.failed} failed"
+    print(f"{output}: {told}; {found.scores} scores in scores.csv, runs.csv and curves.csv beside it")
+
+
+def _do(request: Request, verb: Any, output: str, how: tuple[Any, str, Any], overrides: dict[str, Any]) -> None:
+    parallel, engine, plan = how
+    if not isinstance(parallel, int) or isinstance(parallel, bool) or parallel < 1:
+        raise ConfigError(f"parallel takes a number of runs at a time, from 1; got {parallel!r}")
+    asked = Conduct(Path(output).absolute(), parallel, engine, is_true(plan, "plan"))
+    conduct(replace(request, parallel=parallel, settings=overrides, also=flags_of(verb)), asked)

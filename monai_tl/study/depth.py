@@ -1,0 +1,73 @@
+"""How deep to fine-tune: from the head inwards, a stage more a round, until validation stops improving (Tajbakhsh 2016)."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from monai_tl.study.execute import Engine, execute, run_here
+from monai_tl.study.gather import best_of
+from monai_tl.study.plan import Study, write_study
+from monai_tl.training.metrics import read_metrics
+
+
+def settled(means: Sequence[float], margin: float) -> bool:
+    """Say if the last round was not better than the best before it by more than ``margin``; NaN is never better."""
+    before = max((mean for mean in means[:-1] if not math.isnan(mean)), default=-math.inf)
+    return len(means) > 1 and not means[-1] > before + margin
+
+
+def search_depth(folder: Path, study: Study, parallel: int = 1, engine: Engine = run_here) -> str:
+    """Do the rounds of a search that are left, and note each in ``study.json``.
+
+    Args:
+        folder: the study's.
+        study: its plan; its arms go from the head inwards.
+        parallel: runs at a time.
+        engine: what does them.
+
+    Returns:
+        What was found, in a few lines.
+
+    Raises:
+        PartlyDoneError: if a run failed: without it, its round says nothing.
+    """
+    rounds: list[tuple[str, float]] = []
+    for arm in study.arms:
+        runs = [run for run in study.runs if run.arm == arm]
+        execute(folder, study, runs, parallel, engine)
+        curves = [read_metrics(folder / run.folder / "metrics.csv") for run in runs]
+        rounds.append((arm, statistics.fmean(best_of(curve).get("val_dice", math.nan) for curve in curves)))
+        over = settled([mean for _, mean in rounds], study.rule["margin"]) or arm == study.arms[-1]
+        found = {"rounds": [{"freeze": arm, "mean_best_dice": _number(mean)} for arm, mean in rounds]}
+        if over:
+            done = sum(run.arm in dict(rounds) for run in study.runs)
+            found |= {"chosen": _chosen(rounds, study.rule["margin"]), "runs": done, "saved": len(study.runs) - done}  # type: ignore[dict-item]
+        write_study(folder, replace(study, decision=found))
+        if over:
+            break
+    return _told(study, rounds)
+
+
+def _chosen(rounds: Sequence[tuple[str, float]], margin: float) -> str:
+    """Give the arm of the last round that was an improvement."""
+    means = [mean for _, mean in rounds]
+    last = len(rounds) - 1
+    return rounds[last - 1 if settled(means, margin) else last][0]
+
+
+def _told(study: Study, rounds: Sequence[tuple[str, float]]) -> str:
+    margin = study.rule["margin"]
+    done = sum(run.arm in dict(rounds) for run in study.runs)
+    lines = [f"  freeze {arm}: mean best validation Dice {mean:.3f} over {len(study.seeds)} seeds" for arm, mean in rounds]
+    chosen = _chosen(rounds, margin)
+    ended = "all depths were tried" if len(rounds) == len(study.arms) else f"the next stage gained no more than {margin:g}"
+    saved = f"{done} of {len(study.runs)} runs of the full grid done, {len(study.runs) - done} saved"
+    return "\n".join([*lines, f"depth chosen: freeze {chosen} ({ended}); {saved}"])
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value  # JSON has no NaN

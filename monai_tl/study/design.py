@@ -1,0 +1,230 @@
+"""From what was asked for to a study's plan: everything that can be refused is refused here, before anything is written."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser
+
+from monai_tl.data.datalist import Datalist, read_datalist, write_datalist
+from monai_tl.errors import ConfigError, DataError, user_error
+from monai_tl.files import sha256_of
+from monai_tl.network.stages import stages
+from monai_tl.study.plan import PlannedRun, Study, cross, read_budget
+from monai_tl.study.subsets import STRATA, Size, drawing_order, foreground_volumes, read_sizes, training_set
+from monai_tl.training.launch import bundle_config, refuse_unknown_overrides
+from monai_tl.training.run_folder import PATHS
+from monai_tl.training.windows import epochs_of
+from monai_tl.transfer.arms import Arm, read_arms
+from monai_tl.transfer.source import find_weights
+
+OF_A_RUN = {
+    "seed": "--seeds",
+    "freeze": "--arms",
+    "run_dir": "--output",
+    "resume": "nothing: a study always goes on",
+    "transfer": "--arms",
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for, as the verbs take it.
+
+    Attributes:
+        kind: ``layers``, ``size`` or ``depth``.
+        target: the bundle to be fine-tuned.
+        source: what transfers start from.
+        arms, sizes: as `read_arms` and `read_sizes` read them; no arm: all depths, from the head inwards.
+        seeds: one run of each arm and size for each.
+        overlay: one more of the target's configs.
+        budget: iterations by arm, see `read_budget`.
+        lists: a JSON file of named training sets; the bundle's ``splits/study.json`` where there is one.
+        rule: of a study of kind ``depth``.
+        parallel: runs at a time; they share the processor's cores.
+        settings: config ids for all runs.
+        also: flags of the verb, for the hint at a misspelt one.
+    """
+
+    kind: str
+    target: str
+    source: str
+    arms: tuple[str, ...]
+    sizes: tuple[str, ...]
+    seeds: tuple[int, ...]
+    overlay: str | None = None
+    budget: str = ""
+    lists: str | None = None
+    rule: dict[str, float] = field(default_factory=dict)
+    parallel: int = 1
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    also: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Design:
+    """A plan, and what it was made from.
+
+    Attributes:
+        study: the plan.
+        data: the datalist whose training split is divided.
+        sizes: of the training sets, ascending.
+    """
+
+    study: Study
+    data: Datalist
+    sizes: tuple[Size, ...]
+
+
+def design(request: Request, before: Study | None = None) -> Design:
+    """Plan a study; nothing is written.
+
+    Args:
+        request: what was asked for.
+        before: the plan that the study's folder holds already: its measurements and its number of threads are kept.
+
+    Raises:
+        ConfigError, DataError, TransferError: for whatever would stop every run of an arm, or of all.
+    """
+    files = [bundle_config(request.target, name) for name in ("train", "transfer", *filter(None, [request.overlay]))]
+    parser = _parser(files, request)
+    data = _datalist(parser)
+    names = list(stages(parser.get_parsed_content("network_def")))
+    arms = read_arms(request.arms or [str(k) for k in reversed(range(len(names)))], names)
+    sizes = read_sizes(request.sizes, data.splits["train"], _lists(request))
+    budgets = read_budget(request.budget, [arm.name for arm in arms], parser.get_parsed_content("iterations"))
+    for iterations in budgets.values():
+        epochs_of(iterations, parser.get_parsed_content("validate_every"))
+    weights = find_weights(Path(request.source)).absolute() if any(arm.kind == "transfer" for arm in arms) else None
+    source = os.path.abspath(request.source) if weights else None
+    for arm in arms:
+        _try(files, request, arm, source)
+    drawn = any(size.subjects is None for size in sizes)
+    volumes = before.volumes_ml if before else {}
+    if drawn and set(volumes) != set(data.splits["train"]):
+        volumes = foreground_volumes(data.split("train"), data.foreground)
+    study = Study(
+        kind=request.kind,
+        target=os.path.abspath(request.target),
+        source={"path": source, "sha256": sha256_of(weights)} if source and weights else None,
+        configs={str(file.absolute()): sha256_of(file) for file in files},
+        datalist={"path": str(data.path), "sha256": data.sha256()},
+        settings=_plain(request.settings),
+        arms=tuple(arm.name for arm in arms),
+        sizes=tuple(size.n for size in sizes),
+        seeds=request.seeds,
+        rule=request.rule,
+        threads=before.threads if before else max(1, torch.get_num_threads() // request.parallel),
+        volumes_ml=volumes,
+        runs=tuple(cross(arms, sizes, request.seeds, source, budgets)),
+        decision=before.decision if before else {},
+    )
+    return Design(study, data, sizes)
+
+
+def write_training_sets(folder: Path, made: Design) -> None:
+    """Write each training set's datalist, with the same validation and test cases; those that exist stay.
+
+    Raises:
+        ConfigError: if one exists and says something else.
+    """
+    sizes = {size.n: size for size in made.sizes}
+    sets = {run.datalist: run for run in made.study.runs}
+    seen: set[str] = {name for name in sets if (folder / name).is_file()}
+    others = {subject for split in ("validation", "test") for subject in made.data.splits[split]}
+    orders: dict[int, tuple[str, ...]] = {}
+    for name, run in sets.items():
+        size = sizes[run.n]
+        if name in seen and size.subjects is None:  # drawn by what the plan holds, and that is the same
+            continue
+        if size.subjects is None and run.seed not in orders:
+            orders[run.seed] = drawing_order(made.study.volumes_ml, run.seed)
+        chosen = training_set(size, orders.get(run.seed, ()))
+        rule = {"part_of": made.study.datalist["sha256"], "train": _how(run, size)}
+        part = replace(
+            made.data,
+            cases=tuple(case for case in made.data.cases if case["subject"] in others | set(chosen)),
+            splits={**made.data.splits, "train": chosen},
+            split_rule={**made.data.split_rule, **rule},
+        )
+        write_datalist(folder / name, part)
+
+
+def run_settings(study: Study, run: PlannedRun, folder: Path) -> dict[str, Any]:
+    """Give every config id that a run sets: its exact configuration, on top of the study's configs."""
+    own = {"datalist": str(folder / run.datalist), "run_dir": str(folder / run.folder), "resume": True}
+    return {"bundle_root": study.target, **study.settings, **run.settings, **own}
+
+
+def _how(run: PlannedRun, size: Size) -> dict[str, Any]:
+    if size.subjects is not None:
+        return {"n": size.n}
+    return {"n": size.n, "seed": run.seed, "strata": STRATA}
+
+
+def _parser(files: Sequence[Path], request: Request) -> ConfigParser:
+    """Merge configs and settings.
+
+    Raises:
+        ConfigError: for a setting that is a run's own, or that no config has.
+    """
+    for key, flag in OF_A_RUN.items():
+        if key in request.settings:
+            raise ConfigError(f"--{key} differs from run to run of a study: leave it away; it is told by {flag}")
+    parser = ConfigParser()
+    parser.read_config([str(file) for file in files])
+    refuse_unknown_overrides(parser, request.settings, request.also)
+    parser.update({"bundle_root": os.path.abspath(request.target), **_plain(request.settings)})
+    if "datalist" in request.settings:
+        parser.update({"datalist": request.settings["datalist"]})
+    return parser
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Give settings as JSON holds them, with absolute paths; the datalist is named apart, since each run has its own."""
+    told = {
+        key: os.path.abspath(value) if key in PATHS and isinstance(value, str) else value for key, value in settings.items()
+    }
+    return dict(json.loads(json.dumps({key: value for key, value in told.items() if key != "datalist"})))
+
+
+def _datalist(parser: ConfigParser) -> Datalist:
+    data = read_datalist(Path(parser.get_parsed_content("datalist")))
+    missing = [name for name in ("train", "validation", "test") if name not in data.splits]
+    if missing:
+        raise DataError(f"{data.path} has no {' and no '.join(missing)} split, and a study needs all three")
+    return data
+
+
+def _lists(request: Request) -> dict[str, list[str]]:
+    """Read the named training sets."""
+    path = Path(request.lists) if request.lists else Path(request.target) / "splits" / "study.json"
+    if not path.is_file():
+        if request.lists:
+            raise DataError(f"there is no file {path} with lists of training subjects")
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        lists = {name: value for name, value in content.items() if isinstance(value, list)}
+    except (ValueError, AttributeError) as error:
+        raise DataError(f"{path} holds no lists by name ({error})") from None
+    return {name: subjects for name, subjects in lists.items() if name not in ("val", "validation", "test")}
+
+
+def _try(files: Sequence[Path], request: Request, arm: Arm, source: str | None) -> None:
+    """Do an arm's transfer once: where source and target do not fit, the first run is not the place to learn it."""
+    parser = _parser(files, request)
+    parser.update(arm.settings(source))
+    try:
+        parser.get_parsed_content("transfer")
+    except Exception as error:  # MONAI wraps whatever a config's component raises
+        beneath = user_error(error)
+        if beneath is None:
+            raise
+        raise beneath from None

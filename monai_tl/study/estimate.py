@@ -1,0 +1,171 @@
+"""What a study may cost, from steps of the real network on this machine: an upper bound, since runs may stop early."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from monai.bundle import ConfigParser
+from torch import Tensor
+
+from monai_tl.data.read import open_scan
+from monai_tl.study.design import Design
+from monai_tl.study.execute import in_time, state_of
+from monai_tl.study.plan import PlannedRun, Study
+from monai_tl.training.device import choose_device
+
+ENOUGH = 60.0  # seconds spent on measuring
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Measured here.
+
+    Attributes:
+        device: on which.
+        step_seconds: of a training step, by arm.
+        case_seconds: to predict a case, by what its first validation case has of windows.
+        validate_every: iterations.
+    """
+
+    device: str
+    step_seconds: dict[str, float]
+    case_seconds: float
+    validate_every: int
+
+
+def estimate(made: Design) -> Estimate:
+    """Time a few training steps of each arm and the prediction of a window, on random voxels of the real size.
+
+    Arms that come after a minute of measuring are taken to cost as much as the dearest so far.
+    """
+    study, seconds = made.study, dict[str, float]()
+    by_freeze: dict[Any, float] = {}
+    began = time.monotonic()
+    parser = _parser(study, {})
+    threads = torch.get_num_threads()
+    torch.set_num_threads(study.threads)
+    try:
+        for run in sorted(_first_of_each(study), key=lambda run: int(run.settings["freeze"])):
+            key = run.settings["freeze"]
+            if key not in by_freeze and time.monotonic() - began < ENOUGH:
+                parser = _parser(study, {"source": None, "freeze": key})
+                by_freeze[key] = _seconds(_training_step(parser), 2)
+            seconds[run.arm] = by_freeze.get(key, max(by_freeze.values()))
+        window = _seconds(_prediction(parser), 2)
+    finally:
+        torch.set_num_threads(threads)
+    case = made.data.split("validation", parser.get_parsed_content("modalities"))[0]
+    windows = _windows(open_scan(case["label"]), parser)
+    device = str(parser.get_parsed_content("device"))
+    return Estimate(device, seconds, window * windows, int(parser.get_parsed_content("validate_every")))
+
+
+def run_seconds(run: PlannedRun, measured: Estimate, made: Design) -> float:
+    """Estimate a run from its beginning to its scores, without early stopping."""
+    iterations = int(run.settings["iterations"])
+    cases = iterations // measured.validate_every * len(made.data.splits["validation"]) + len(made.data.splits["test"])
+    return iterations * measured.step_seconds[run.arm] + cases * measured.case_seconds
+
+
+def format_plan(made: Design, folder: Path, measured: Estimate, parallel: int) -> str:
+    """Lay out a plan: the grid, a row an arm and a column a size, and what it may cost."""
+    study = made.study
+    left = [run for run in study.runs if state_of(folder, run)[0] != "finished"]
+    total = sum(run_seconds(run, measured, made) for run in left)
+    splits = ", ".join(f"{len(subjects)} {name}" for name, subjects in made.data.splits.items())
+    rows = [("arm", "iterations", "step", *(f"n = {n}" for n in study.sizes))]
+    for run in _first_of_each(study):
+        cost = f"{len(study.seeds)} × {in_time(run_seconds(run, measured, made))}"
+        step = f"{measured.step_seconds[run.arm]:.3f} s"
+        rows.append((run.arm, f"up to {run.settings['iterations']}", step, *[cost] * len(study.sizes)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    done = f", {len(study.runs) - len(left)} of them finished" if len(left) < len(study.runs) else ""
+    at_a_time = f", {parallel} at a time" if parallel > 1 else ""
+    search = "; the search ends sooner where a stage more gains nothing" if study.rule else ""
+    return "\n".join(
+        [
+            f"study {study.kind} in {folder}: {len(study.runs)} runs{done}; seeds {', '.join(map(str, study.seeds))}",
+            f"{study.datalist['path']}: {splits}",
+            *table,
+            f"at most {in_time(total / parallel)} on {measured.device}{at_a_time}, measured here by a few steps{search}; "
+            "reading the scans comes on top, early stopping takes from it",
+            "nothing was written: leave --plan away to begin",
+        ]
+    )
+
+
+def _first_of_each(study: Study) -> list[PlannedRun]:
+    return [next(run for run in study.runs if run.arm == arm) for arm in study.arms]
+
+
+def _parser(study: Study, settings: dict[str, Any]) -> ConfigParser:
+    parser = ConfigParser()
+    parser.read_config(list(study.configs))
+    parser.update({"bundle_root": study.target, **study.settings, **settings})
+    if isinstance(study.settings.get("device"), str):
+        parser.update({"device": str(choose_device(study.settings["device"]))})
+    parser.get_parsed_content("imports")
+    return parser
+
+
+def _training_step(parser: ConfigParser) -> Callable[[], None]:
+    """Give a step of training as the configs describe it."""
+    network, loss = parser.get_parsed_content("network"), parser.get_parsed_content("loss")
+    optimizer, inferer = parser.get_parsed_content("optimizer"), parser.get_parsed_content("train#inferer")
+    image = _voxels(parser, "window", int(parser.get_parsed_content("batch_size")))
+    label = (image[:, :1] > 0.9).float()
+    network.train()
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss(inferer(image, network), label).backward()
+        optimizer.step()
+
+    return step
+
+
+def _prediction(parser: ConfigParser) -> Callable[[], None]:
+    """Give the prediction of one window."""
+    network, inferer = parser.get_parsed_content("network").eval(), parser.get_parsed_content("train#inferer")
+    image = _voxels(parser, "inference_window", 1)
+
+    def predict() -> None:
+        with torch.no_grad():
+            inferer(image, network)
+
+    return predict
+
+
+def _voxels(parser: ConfigParser, window: str, batch: int) -> Tensor:
+    channels, device = len(parser.get_parsed_content("modalities")), parser.get_parsed_content("device")
+    return torch.rand(batch, channels, *parser.get_parsed_content(window), device=device)
+
+
+def _seconds(work: Callable[[], None], times: int) -> float:
+    """Time work after one warm-up; the device is waited for."""
+    taken = []
+    for _ in range(times + 1):
+        began = time.perf_counter()
+        work()
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken[1:])
+
+
+def _windows(scan: Any, parser: ConfigParser) -> int:
+    """Count the windows that cover a scan at the configs' spacing."""
+    window = np.array(parser.get_parsed_content("inference_window"), float)
+    size = np.array(scan.shape[:3]) * nib.affines.voxel_sizes(scan.affine) / np.array(parser.get_parsed_content("spacing"))
+    step = window * (1 - float(parser.get_parsed_content("inference_overlap")))
+    return math.prod(int(n) for n in np.ceil(np.maximum(size - window, 0) / step) + 1)

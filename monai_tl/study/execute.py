@@ -1,0 +1,135 @@
+"""Do a study's runs: those that are finished are skipped, broken ones go on, a failure is recorded and the others follow."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from monai_tl.data.processes import Outcome, run_each
+from monai_tl.errors import ConfigError, PartlyDoneError
+from monai_tl.files import write_text
+from monai_tl.study.design import run_settings
+from monai_tl.study.one_run import Order, is_finished, perform
+from monai_tl.study.plan import PlannedRun, Study
+from monai_tl.training.metrics import read_metrics
+
+FAULTS, LOGS = "faults", "logs"
+Ended = Generator[tuple[str, Outcome], None, None]
+Engine = Callable[[dict[str, Order], int], Ended]
+
+
+def run_here(orders: dict[str, Order], parallel: int) -> Ended:
+    """Do runs on this machine, each in a process of its own, ``parallel`` at a time; give them as they end.
+
+    Libraries that take seconds to import are imported once; a run that is killed takes no other with it.
+    """
+    return run_each(perform, orders, parallel, preload=["monai_tl.study.one_run"], nesting=True, fewer="--parallel")
+
+
+def execute(folder: Path, study: Study, runs: Sequence[PlannedRun], parallel: int = 1, engine: Engine = run_here) -> None:
+    """Do what is left of some runs of a study, and say of each how it ended.
+
+    Args:
+        folder: the study's.
+        study: its plan.
+        runs: of the plan.
+        parallel: at a time.
+        engine: what does them.
+
+    Raises:
+        PartlyDoneError: if some failed, at the end; ``faults`` holds a line for each of them.
+    """
+    left = [run for run in runs if not is_finished(folder / run.folder)]
+    told = _Progress(folder, len(runs), len(runs) - len(left), parallel)
+    if len(left) < len(runs):
+        print(f"{len(runs) - len(left)} of {len(runs)} runs are finished already", flush=True)
+    for run in left:
+        fault_file(folder, run).unlink(missing_ok=True)
+    by_name = {run.name: run for run in left}
+    failed = []
+    with closing(engine({run.name: order_of(folder, study, run) for run in left}, parallel)) as ended:
+        for name, outcome in ended:
+            fault = outcome.fault or ("" if is_finished(folder / by_name[name].folder) else "it ended without scores")
+            if fault:
+                write_text(fault_file(folder, by_name[name]), " ".join(fault.split()) + "\n")
+                failed.append(name)
+            told.ended(by_name[name], fault)
+    if failed:
+        more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
+        raise PartlyDoneError(
+            f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed[:5])}{more}; the reasons are in {folder / FAULTS}, "
+            f"what they printed in {folder / LOGS}. Repeat the command to try them again"
+        )
+
+
+def order_of(folder: Path, study: Study, run: PlannedRun) -> Order:
+    """Give all that a process has to know to do a run."""
+    log = str(folder / LOGS / f"{run.name}.txt")
+    return Order(tuple(study.configs), run_settings(study, run, folder), log, study.threads)
+
+
+def fault_file(folder: Path, run: PlannedRun) -> Path:
+    """Give the file that says why a run failed."""
+    return folder / FAULTS / f"{run.name}.txt"
+
+
+def state_of(folder: Path, run: PlannedRun) -> tuple[str, str]:
+    """Give a run's state, ``finished``, ``failed`` or ``waiting``, and why it failed."""
+    if is_finished(folder / run.folder):
+        return "finished", ""
+    fault = fault_file(folder, run)
+    return ("failed", fault.read_text(encoding="utf-8").strip()) if fault.is_file() else ("waiting", "")
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep a study's folder for this process.
+
+    Raises:
+        ConfigError: if another one works in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ConfigError(f"another process works on the study in '{folder}'; wait for it, or end it first") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class _Progress:
+    """Says a line for each run that ended, and how long the others may take."""
+
+    def __init__(self, folder: Path, total: int, done: int, parallel: int) -> None:
+        self.folder, self.total, self.done, self.parallel = folder, total, done, parallel
+        self.began, self.first = time.monotonic(), done
+
+    def ended(self, run: PlannedRun, fault: str) -> None:
+        self.done += 1
+        spent = time.monotonic() - self.began
+        left = spent / (self.done - self.first) * (self.total - self.done)
+        rest = f"; about {in_time(left)} left" if self.done < self.total else f"; all in {in_time(spent)}"
+        print(f"[{self.done}/{self.total}] {run.name}: {fault or self._result(run)}{rest}", flush=True)
+
+    def _result(self, run: PlannedRun) -> str:
+        rows = [row for row in read_metrics(self.folder / run.folder / "metrics.csv") if not math.isnan(row["val_dice"])]
+        if not rows:
+            return "finished"
+        best = max(rows, key=lambda row: row["val_dice"])
+        return f"validation Dice {best['val_dice']:.3f} at iteration {best['iteration']} of {rows[-1]['iteration']}"
+
+
+def in_time(seconds: float) -> str:
+    """Say a duration: ``40 s``, ``12 min``, ``3.5 h``, ``2.1 days``."""
+    for limit, unit, name in ((90, 1, "s"), (90 * 60, 60, "min")):
+        if seconds < limit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"

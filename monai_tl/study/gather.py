@@ -1,0 +1,124 @@
+"""From run folders to the study's three tables."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai_tl.inference.scores import read_scores
+from monai_tl.study.execute import state_of
+from monai_tl.study.one_run import SCORES
+from monai_tl.study.plan import PlannedRun, read_study
+from monai_tl.study.table import CurveRow, RunRow, StudyScore, write_table
+from monai_tl.training.cost import read_costs
+from monai_tl.training.metrics import read_metrics
+
+NEAR = 0.9  # of scratch's best validation Dice
+Curve = Sequence[Mapping[str, Any]]  # rows of metrics.csv
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What was written.
+
+    Attributes:
+        runs: planned.
+        finished: of these.
+        failed: of these.
+        scores: rows of ``scores.csv``.
+    """
+
+    runs: int
+    finished: int
+    failed: int
+    scores: int
+
+
+def gather(folder: Path) -> Gathered:
+    """Write ``scores.csv``, ``runs.csv`` and ``curves.csv`` of a study from its run folders, as far as these are.
+
+    Raises:
+        DataError: if the folder is no study, or a table of a run is damaged.
+    """
+    study = read_study(folder)
+    states = {run.name: state_of(folder, run) for run in study.runs}
+    if "chosen" in study.decision:  # the search is over: what it did not ask for waits for nothing
+        states = {name: state for name, state in states.items() if state[0] != "waiting"}
+    planned = [run for run in study.runs if run.name in states]
+    curves = {run.name: read_metrics(folder / run.folder / "metrics.csv") for run in planned}
+    best = {(run.n, run.seed): best_of(curves[run.name]) for run in planned if run.arm == "scratch"}
+    scores, rows, points = list[StudyScore](), list[RunRow](), list[CurveRow]()
+    for run in planned:
+        state, fault = states[run.name]
+        curve = curves[run.name]
+        target = NEAR * float(best.get((run.n, run.seed), {}).get("val_dice", math.nan))
+        rows.append(_run_row(folder, run, (state, fault), curve, (target, run.settings["iterations"])))
+        if state == "finished":
+            scores += _scores(folder, run)
+            points += [
+                CurveRow(run.arm, run.n, run.seed, row["iteration"], row["seconds"], row["loss"], row["val_dice"])
+                for row in curve
+            ]
+    write_table(folder / "scores.csv", StudyScore, scores)
+    write_table(folder / "curves.csv", CurveRow, points)
+    write_table(folder / "runs.csv", RunRow, rows)
+    count = [state for state, _ in states.values()]
+    return Gathered(len(planned), count.count("finished"), count.count("failed"), len(scores))
+
+
+def best_of(curve: Curve) -> Mapping[str, Any]:
+    """Give the row of the highest validation Dice, the first of equals; an empty one where there is none."""
+    return max((row for row in curve if not math.isnan(row["val_dice"])), key=lambda row: float(row["val_dice"]), default={})
+
+
+def area_under(curve: Curve, planned: int) -> float:
+    """Give the mean validation Dice over the planned iterations, by trapezia, from Dice 0 at iteration 0.
+
+    After early stopping the best goes on: it is what is kept. NaN where there is no validation.
+    """
+    points = [(float(row["iteration"]), float(row["val_dice"])) for row in curve if not math.isnan(row["val_dice"])]
+    if not points:
+        return math.nan
+    best = max(dice for _, dice in points)
+    area, at, height = 0.0, 0.0, 0.0
+    for iteration, dice in points:
+        area += (iteration - at) * (height + dice) / 2
+        at, height = iteration, dice
+    return (area + max(planned - at, 0) * best) / max(planned, at)
+
+
+def _run_row(folder: Path, run: PlannedRun, state: tuple[str, str], curve: Curve, aim: tuple[float, int]) -> RunRow:
+    target, planned = aim
+    best = best_of(curve)
+    reached: Mapping[str, Any] = next((row for row in curve if row["val_dice"] >= target), {})
+    costs = read_costs(folder / run.folder / "cost.csv")
+    return RunRow(
+        arm=run.arm,
+        n=run.n,
+        seed=run.seed,
+        folder=run.folder,
+        state=state[0],
+        iterations=curve[-1]["iteration"] if curve else 0,
+        seconds=curve[-1]["seconds"] if curve else math.nan,
+        best_dice=best.get("val_dice", math.nan),
+        best_iteration=float(best.get("iteration", math.nan)),
+        best_seconds=best.get("seconds", math.nan),
+        target_iteration=float(reached.get("iteration", math.nan)),
+        target_seconds=reached.get("seconds", math.nan),
+        area=area_under(curve, planned),
+        step_seconds=statistics.median(cost.step_seconds for cost in costs) if costs else math.nan,
+        memory_mib=max((cost.memory_mib for cost in costs), default=math.nan),
+        fault=state[1],
+    )
+
+
+def _scores(folder: Path, run: PlannedRun) -> list[StudyScore]:
+    found = read_scores(folder / run.folder / SCORES)
+    return [
+        StudyScore(run.arm, run.n, run.seed, one.subject, one.dice, one.hd95_mm, one.reference_ml, one.prediction_ml)
+        for one in found
+    ]

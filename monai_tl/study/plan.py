@@ -1,0 +1,212 @@
+"""A study as data, ``study.json``: every run's exact settings and folder, decided before the first one starts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from monai_tl.errors import ConfigError, DataError, did_you_mean
+from monai_tl.files import write_json
+from monai_tl.study.subsets import Size
+from monai_tl.transfer.arms import Arm
+
+FILE = "study.json"
+FORMAT = 1
+AXES = ("arms", "sizes", "seeds")  # along which a study may grow
+SHOWN = 3  # differences
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """One run.
+
+    Attributes:
+        name: unique in the study, e.g. ``scratch_n26_seed0``.
+        arm: name of its arm, see `monai_tl.transfer.arms`.
+        n: training subjects.
+        seed: of weights, windows and the draw of the training set.
+        folder: its run folder, below the study's.
+        datalist: its datalist, below the study's folder.
+        settings: config ids that are this run's own; the study's hold for all.
+    """
+
+    name: str
+    arm: str
+    n: int
+    seed: int
+    folder: str
+    datalist: str
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Study:
+    """All that decides what a study's runs will be, and the runs.
+
+    Attributes:
+        kind: ``layers``, ``size`` or ``depth``.
+        target: the bundle, an absolute path.
+        source: ``{"path": …, "sha256": …}`` of the weights carried over; None where no arm takes them.
+        configs: merged in order, absolute path -> sha256.
+        datalist: ``{"path": …, "sha256": …}``, of which each run's own is a part.
+        settings: config ids set alike for all runs.
+        arms: names, in order.
+        sizes: training subjects, ascending.
+        seeds: one run of each arm and size for each.
+        rule: how a study of kind ``depth`` decides; empty for others.
+        threads: of each run on the CPU; sums over another number of threads round differently.
+        volumes_ml: foreground by training subject, by which subsets were stratified; empty where none was drawn.
+        runs: seed by seed, so that a study cut short is complete for some.
+        decision: what a study of kind ``depth`` has found so far.
+    """
+
+    kind: str
+    target: str
+    source: dict[str, str] | None
+    configs: dict[str, str]
+    datalist: dict[str, str]
+    settings: dict[str, Any]
+    arms: tuple[str, ...]
+    sizes: tuple[int, ...]
+    seeds: tuple[int, ...]
+    rule: dict[str, float]
+    threads: int
+    volumes_ml: dict[str, float] = field(repr=False)
+    runs: tuple[PlannedRun, ...] = field(repr=False)
+    decision: dict[str, Any] = field(default_factory=dict)
+
+
+def cross(
+    arms: Sequence[Arm], sizes: Sequence[Size], seeds: Sequence[int], source: str | None, iterations: Mapping[str, int]
+) -> Iterator[PlannedRun]:
+    """Give every run of a grid.
+
+    Args:
+        arms, sizes, seeds: the axes.
+        source: weights that transfers start from.
+        iterations: at most, by arm.
+    """
+    for seed in seeds:
+        for size in sizes:
+            fixed = size.subjects is not None
+            datalist = f"datalists/list_n{size.n}.json" if fixed else f"datalists/seed{seed}_n{size.n}.json"
+            for arm in arms:
+                name = f"{arm.name}_n{size.n}_seed{seed}"
+                own = {**arm.settings(source), "seed": seed, "iterations": iterations[arm.name]}
+                yield PlannedRun(name, arm.name, size.n, seed, f"runs/{name}", datalist, own)
+
+
+def read_budget(text: str, arms: Sequence[str], iterations: int) -> dict[str, int]:
+    """Give each arm's iterations: as told, ``scratch=5000,default=1500``, else the same for all.
+
+    Raises:
+        ConfigError: for an arm that the study does not have, or what is no number of iterations.
+    """
+    told: dict[str, int] = {"default": iterations}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        arm, equals, value = part.partition("=")
+        if not equals or not value.isdecimal() or int(value) < 1:
+            raise ConfigError(f"budget takes iterations by arm, e.g. scratch=5000,default=1500; got '{part}'")
+        if arm not in (*arms, "default"):
+            hint = did_you_mean(arm, [*arms, "default"])
+            raise ConfigError(f"budget names an arm '{arm}' that this study does not have: {hint}")
+        told[arm] = int(value)
+    return {arm: told.get(arm, told["default"]) for arm in arms}
+
+
+def read_seeds(text: str) -> tuple[int, ...]:
+    """Read seeds: one number is how many (``3``: 0, 1, 2), several are the seeds themselves (``7,8``).
+
+    Raises:
+        ConfigError: if they are no different whole numbers from 0.
+    """
+    parts = [part.strip() for part in str(text).strip("[]()").split(",") if part.strip()]
+    if not parts or not all(part.isdecimal() for part in parts) or len(set(parts)) < len(parts) or parts == ["0"]:
+        raise ConfigError(f"seeds takes how many (3), or different ones (7,8,9); got '{text}'")
+    return tuple(range(int(parts[0]))) if len(parts) == 1 else tuple(int(part) for part in parts)
+
+
+def write_study(folder: Path, study: Study) -> None:
+    """Write ``study.json``, atomically."""
+    write_json(folder / FILE, {"format": FORMAT, **asdict(study)})
+
+
+def read_study(folder: Path) -> Study:
+    """Read a study's plan.
+
+    Raises:
+        DataError: if the folder holds none, or it is damaged.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise DataError(f"'{folder}' is no study: it has no {FILE}; `monai_tl study layers` and `study size` write one")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise DataError(f"{path} has format {content['format']}, this version reads {FORMAT}")
+        told = {one.name: content[one.name] for one in fields(Study)}
+        told |= {axis: tuple(content[axis]) for axis in AXES}
+        return Study(**{**told, "runs": tuple(PlannedRun(**run) for run in content["runs"])})
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path} is damaged ({type(error).__name__}: {error}); restore it, or take another --output") from None
+
+
+def changes(before: Study, now: Study) -> list[str]:
+    """Say in what a plan differs from the one that its folder holds; runs may be added, nothing else may change.
+
+    Returns:
+        A line a difference, none where the new plan is the old one or continues it.
+    """
+    told = []
+    for one in fields(Study):
+        was, is_ = getattr(before, one.name), getattr(now, one.name)
+        if one.name in (*AXES, "runs", "threads", "volumes_ml", "decision"):
+            continue
+        if isinstance(was, dict) and isinstance(is_, dict):
+            keys = [key for key in {**was, **is_} if was.get(key) != is_.get(key)]
+            told += [f"{_name(one.name, key)} was {_said(was.get(key))}, is {_said(is_.get(key))}" for key in keys]
+        elif was != is_:
+            told.append(f"{one.name} was {_said(was)}, is {_said(is_)}")
+    told += [
+        f"{axis} were {_said(getattr(before, axis))}, are {_said(getattr(now, axis))}: only more may be asked for"
+        for axis in AXES
+        if not set(getattr(before, axis)) <= set(getattr(now, axis))
+    ]
+    runs = {run.name: run for run in now.runs}
+    for run in before.runs if not told else ():
+        if run != runs[run.name]:
+            was, is_ = ({**one.settings, "datalist": one.datalist} for one in (run, runs[run.name]))
+            keys = [key for key in {**was, **is_} if was.get(key) != is_.get(key)]
+            told += [f"{key} of {run.name} was {_said(was.get(key))}, is {_said(is_.get(key))}" for key in keys]
+    return told
+
+
+def refuse_changed(folder: Path, before: Study, now: Study) -> None:
+    """Refuse to go on with a study under another plan.
+
+    Raises:
+        ConfigError: with the difference.
+    """
+    told = changes(before, now)
+    if told:
+        more = f"; and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+        raise ConfigError(
+            f"'{folder}' holds another study ({'; '.join(told[:SHOWN])}{more}); repeat its command to go on with it, "
+            "or choose another --output"
+        )
+
+
+def _name(part: str, key: str) -> str:
+    return key if part == "settings" else f"{part} {key}"
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    text = str(value)
+    return f"{text[:12]}…" if len(text) == 64 and value == text else text

@@ -1,0 +1,98 @@
+"""A study's runs on a Ray cluster: Ray places, retries and survives lost nodes; the runs are those of `one_run`."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from monai_tl.data.processes import Outcome
+from monai_tl.errors import ConfigError, in_words
+from monai_tl.study.execute import Ended
+from monai_tl.study.one_run import Order, perform
+
+RETRIES = 5  # of a run whose process or node is lost; it goes on from its last validation
+GPUS = "MONAI_TL_GPUS_PER_RUN"
+
+
+def run_on_ray(orders: dict[str, Order], parallel: int) -> Ended:
+    """Do runs on the Ray cluster that ``RAY_ADDRESS`` or this machine knows, else on one of this machine alone.
+
+    The study's folder, the scans and the bundles have to lie under the same paths on every node. Ray decides how many run
+    at a time: each asks for its threads, and for one GPU where the cluster has any (``MONAI_TL_GPUS_PER_RUN=0.5``: two a GPU).
+
+    Raises:
+        ConfigError: if Ray is not installed, or the cluster has no room for a run.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise ConfigError("--engine ray needs Ray: pip install 'monai_tl[ray]', or leave --engine away") from None
+    started = not ray.is_initialized()
+    if started:
+        ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.WARNING)
+    try:
+        yield from _run(ray, orders)
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def _run(ray: Any, orders: dict[str, Order]) -> Ended:
+    threads = max((order.threads for order in orders.values()), default=1)
+    needs = {"num_cpus": threads, "num_gpus": _gpus(ray)}
+    _refuse_no_room(ray, needs)
+    # a process a run: memory stays flat, and no run inherits another's state
+    remote = ray.remote(**needs, max_retries=RETRIES, max_calls=1)(_perform)
+    waiting = {remote.remote(order): name for name, order in orders.items()}
+    try:
+        while waiting:
+            (ended, *_), _ = ray.wait(list(waiting), num_returns=1)
+            yield waiting.pop(ended), _outcome(ray, ended)
+    finally:
+        for left in waiting:
+            ray.cancel(left, force=True)
+
+
+def _perform(order: Order) -> Outcome:
+    """On a node: do a run and say what became of it; what Ray is to try again is only what it never hears of."""
+    try:
+        perform(order)
+    except Exception as error:
+        return Outcome(fault=in_words(error))
+    return Outcome()
+
+
+def _outcome(ray: Any, ended: Any) -> Outcome:
+    try:
+        outcome: Outcome = ray.get(ended)
+    except ray.exceptions.RayError as error:
+        told = (str(error).strip().splitlines() or ["no reason given"])[0]
+        return Outcome(fault=f"Ray gave it up after {RETRIES} more tries: {type(error).__name__}: {told[:200]}")
+    return outcome
+
+
+def _gpus(ray: Any) -> float:
+    """Give the share of a GPU that a run asks for: one where there are any."""
+    told = os.environ.get(GPUS)
+    if told is None:
+        return 1.0 if ray.cluster_resources().get("GPU", 0) else 0.0
+    try:
+        share = float(told)
+    except ValueError:
+        share = -1.0
+    if share < 0:
+        raise ConfigError(f"{GPUS} takes a share of a GPU, e.g. 0.5, or 1; got '{told}'")
+    return share
+
+
+def _refuse_no_room(ray: Any, needs: dict[str, float]) -> None:
+    """Refuse what Ray would wait for without end."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    names = {"num_cpus": "CPU", "num_gpus": "GPU"}
+    if not any(all(node.get(names[key], 0) >= need for key, need in needs.items()) for node in nodes):
+        there = "; ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes)
+        raise ConfigError(
+            f"no node of the Ray cluster has room for a run ({needs['num_cpus']} CPUs, {needs['num_gpus']:g} GPUs): {there}; "
+            "give fewer threads (OMP_NUM_THREADS) when the study is begun"
+        )

@@ -1,0 +1,64 @@
+"""The arms of a comparison: what a run takes from the source and what it holds still, as settings of the target's configs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai_tl.errors import ConfigError
+from monai_tl.network.stages import resolve_freeze
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to begin a training.
+
+    Attributes:
+        kind: ``"transfer"`` from a source; ``"scratch"`` without one; ``"random"``: frozen random stages, the control.
+        freeze: how many first stages are held still, or the last one's name.
+    """
+
+    kind: str
+    freeze: int | str = 0
+
+    @property
+    def name(self) -> str:
+        """Give its name in a study: ``scratch``, ``2``, ``random2``."""
+        return {"scratch": "scratch", "transfer": str(self.freeze), "random": f"random{self.freeze}"}[self.kind]
+
+    def settings(self, source: str | Path | None) -> dict[str, Any]:
+        """Give the values of the ids of transfer.yaml that make this arm; only a transfer takes the source."""
+        origin = None if source is None or self.kind != "transfer" else str(source)
+        told: dict[str, Any] = {"source": origin, "freeze": self.freeze}
+        if self.kind == "random":
+            told["norm"] = "track"  # random stages have no statistics worth holding still
+        return told
+
+
+def read_arms(texts: Sequence[str], stages: Sequence[str]) -> tuple[Arm, ...]:
+    """Read arms as a study names them: ``scratch``, ``0`` to ``5``, ``random2``.
+
+    Args:
+        texts: the names, in order.
+        stages: of the network, the head last.
+
+    Raises:
+        ConfigError: for a name that is none, or that stands twice.
+        TransferError: for more frozen stages than there are.
+    """
+    arms = []
+    for text in texts:
+        found = re.fullmatch(r"(scratch)|(random)?(\d+)", text)
+        if not found or text == "random0":
+            raise ConfigError(f"no arm is called '{text}': there are scratch, 0 to {len(stages) - 1}, and random1, random2, …")
+        arm = Arm("scratch") if found[1] else Arm("random" if found[2] else "transfer", int(found[3]))
+        resolve_freeze(stages, arm.freeze)
+        if arm in arms:
+            raise ConfigError(f"the arm '{text}' is given twice; give it once")
+        arms.append(arm)
+    if not arms:
+        raise ConfigError(f"a study needs arms: scratch, 0 to {len(stages) - 1}, random1, random2, …")
+    return tuple(arms)

@@ -1,0 +1,41 @@
+"""Arms by name, and the settings they are."""
+
+from __future__ import annotations
+
+import pytest
+
+from monai_tl.errors import ConfigError, TransferError
+from monai_tl.transfer.arms import Arm, read_arms
+
+STAGES = ("conv_0", "res_1", "res_2", "res_3", "conv_1", "conv_2")
+
+
+def test_each_arm_has_a_name_and_settings():
+    arms = read_arms(["scratch", "0", "2", "random2"], STAGES)
+    assert [arm.name for arm in arms] == ["scratch", "0", "2", "random2"]
+    assert [arm.settings("ixi") for arm in arms] == [
+        {"source": None, "freeze": 0},
+        {"source": "ixi", "freeze": 0},
+        {"source": "ixi", "freeze": 2},
+        {"source": None, "freeze": 2, "norm": "track"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "error", "told"),
+    [
+        (["two"], ConfigError, "no arm is called 'two': there are scratch, 0 to 5, and random1"),
+        (["random0"], ConfigError, "no arm is called 'random0'"),
+        (["7"], TransferError, "freeze takes 0–5"),
+        (["random6"], TransferError, "freeze takes 0–5"),
+        (["1", "1"], ConfigError, "the arm '1' is given twice"),
+        ([], ConfigError, "a study needs arms"),
+    ],
+)
+def test_what_is_no_arm_is_refused(names, error, told):
+    with pytest.raises(error, match=told):
+        read_arms(names, STAGES)
+
+
+def test_an_arm_may_name_its_last_frozen_stage():
+    assert Arm("transfer", "res_1").settings("ixi") == {"source": "ixi", "freeze": "res_1"}
