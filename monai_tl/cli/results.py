@@ -17,7 +17,7 @@ def compare(*runs: str, split: str = "test", seed: int = 0) -> None:
 
 
 def report(*study: str, runs: str | None = None, split: str | None = None, output: str | None = None) -> None:
-    """Show a study in one HTML page with its tables, STUDY [--output FILE]; or all runs below a folder, --runs DIR [--split test].
+    """Show a study in one HTML page, STUDY [--output FILE], or all runs below a folder, --runs DIR [--split test].
 
     Without --output the page is report.html in that folder; figures and tables lie beside it in report_files.
     """

@@ -16,7 +16,6 @@ from monai_tl.report.runs import read_runs
 from monai_tl.report.sections import Section, make_sections
 
 
-
 @dataclass(frozen=True)
 class Written:
     """Where a report was written, and of how many runs; ``evaluated`` have scores."""

@@ -9,7 +9,7 @@ from monai_tl.study.cube import SCRATCH
 from monai_tl.study.statistics import ArmComparison
 from monai_tl.study.verdicts import tells_apart
 
-RANDOM = Look("#6e6e6e", "-.", "*", "★")  # controls are without colour
+RANDOM = Look("#6e6e6e", "-.", "<", "◀")  # controls are without colour
 ORDER = ("scratch", "0", "1", "2", "3", "4", "5")
 HATCHES = ("", "////", "....", "xxxx", "----", "++++", "oooo")
 
@@ -19,9 +19,9 @@ def explain_arm(arm: str) -> str:
     if arm == SCRATCH:
         return "random weights, every stage trained"
     if arm == "0":
-        return "the source's weights, every stage trained"
+        return "the source’s weights, every stage trained"
     if arm.isdecimal():
-        return f"the source's weights, the first {'stage' if arm == '1' else f'{int(arm)} stages'} held still"
+        return f"the source’s weights, the first {'stage' if arm == '1' else f'{int(arm)} stages'} held still"
     if re.fullmatch(r"random\d+", arm):
         stages = int(arm.removeprefix("random"))
         return f"no source: the first {'stage' if stages == 1 else f'{stages} stages'} held still at random weights"
@@ -40,7 +40,7 @@ def look_of(arm: str) -> Look:
 def hatch_of(arm: str) -> str:
     """Give what fills an arm's box, so that it is told from the others without colour."""
     own = look_of(arm)
-    return "**" if own == RANDOM else HATCHES[MARKERS.index(own.marker) % len(HATCHES)] if own.line in LINES else ""
+    return "\\\\\\\\" if own == RANDOM else HATCHES[MARKERS.index(own.marker) % len(HATCHES)] if own.line in LINES else ""
 
 
 def way(found: ArmComparison) -> str:

@@ -14,6 +14,7 @@ from monai_tl.report.study.repeat import Repeat, make_repeat
 from monai_tl.report.study.subjects import Gallery, make_gallery
 from monai_tl.report.study.tables import ROWS, Table
 from monai_tl.study.cube import arm_words
+from monai_tl.study.families import is_reference
 from monai_tl.study.statistics import ArmComparison, ArmMean, arm_means, compare_arms
 
 
@@ -24,6 +25,7 @@ class Content:
     title: str
     lead: str
     unfinished: str | None
+    search: str | None
     headline: str
     may: list[str]
     may_not: list[str]
@@ -32,6 +34,7 @@ class Content:
     notes: list[str]
     arms: Table | None
     differences: Table | None
+    growth: Table | None
     speed: Table | None
     beside: list[Table]
     setting: str
@@ -55,7 +58,7 @@ class Content:
     @property
     def tables(self) -> list[Table]:
         """Every table, in its order."""
-        return [table for table in (self.arms, self.differences, self.speed, *self.beside, self.runs) if table]
+        return [table for table in (self.arms, self.differences, self.growth, self.speed, *self.beside, self.runs) if table]
 
 
 def make_content(study: Study) -> Content:
@@ -70,6 +73,7 @@ def make_content(study: Study) -> Content:
         title=words.title(study),
         lead=words.lead(study),
         unfinished=words.unfinished(study),
+        search=words.search(study),
         headline=words.headline(study, means, comparisons),
         may=words.may(comparisons),
         may_not=words.may_not(study, comparisons, bool(beside)),
@@ -78,6 +82,7 @@ def make_content(study: Study) -> Content:
         notes=list(dict.fromkeys(one.note for one in comparisons if one.note)),
         arms=numbers.arms_table(means) if means else None,
         differences=numbers.differences_table(comparisons),
+        growth=numbers.growth_table(study),
         speed=numbers.speed_table(study),
         beside=beside,
         setting=published.SETTING,
@@ -97,7 +102,13 @@ def _statistics(study: Study) -> tuple[Sequence[ArmMean], Sequence[ArmComparison
     """Compute means and comparisons; none before a run was scored."""
     if not study.scores:
         return [], []
-    return arm_means(study.scores), compare_arms(study.scores)
+    scored, reference = {arm for arm, _ in study.cases}, study.reference
+    pairs = None
+    if not any(map(is_reference, (arm for arm, _ in study.cases))):  # as in a search for the depth
+        pairs = [
+            (arm, study.reference) for arm in study.arms if (arm != study.reference) and arm in {a for a, _ in study.cases}
+        ]
+    return arm_means(study.scores), compare_arms(study.scores, pairs)
 
 
 def _capped(study: Study) -> str:
@@ -105,4 +116,6 @@ def _capped(study: Study) -> str:
     if len(study.sizes) <= drawings.SIZES_SHOWN:
         return ""
     shown = ", ".join(map(str, drawings.some(study.sizes)))
-    return f"Of {len(study.sizes)} training sizes {drawings.SIZES_SHOWN} have figures of their own ({shown}); the tables hold all."
+    return (
+        f"Of {len(study.sizes)} training sizes {drawings.SIZES_SHOWN} have figures of their own ({shown}); the tables hold all."
+    )

@@ -49,7 +49,9 @@ def subjects(n: int) -> str:
 def draw_differences(comparisons: Sequence[ArmComparison]) -> list[Picture]:
     """Draw the differences to each reference as a forest plot, size by size."""
     known = [found for found in comparisons if not math.isnan(found.mean)]
-    return [_forest([one for one in known if one.against == against]) for against in dict.fromkeys(one.against for one in known)]
+    return [
+        _forest([one for one in known if one.against == against]) for against in dict.fromkeys(one.against for one in known)
+    ]
 
 
 def _forest(known: Sequence[ArmComparison]) -> Picture:
@@ -64,8 +66,8 @@ def _forest(known: Sequence[ArmComparison]) -> Picture:
     told = "; ".join(f"{arm_words(one.arm)} with {one.n}: {words.difference(one.mean)}, {way(one)}" for one in drawn[:TOLD])
     drawing = draw_forest(spans, f"mean difference in test Dice to {against}")
     caption = (
-        f"Each arm minus {against} on the same cases and seeds, with its 95 % interval. Right of the line the arm scores higher. "
-        "Filled: told apart after correction; hollow: not."
+        f"Each arm minus {against} on the same cases and seeds, with its 95 % interval. Right of the line the arm scores "
+        "higher. Filled: told apart after correction; hollow: not."
     )
     caption += f" Drawn are {len(drawn)} of {len(known)} differences." if len(drawn) < len(known) else ""
     alt = f"Forest plot. {told}{' and more' if len(drawn) > TOLD else ''}."
@@ -78,12 +80,14 @@ def draw_boxes(study: Study) -> list[Picture]:
     for n in some([n for n in study.sizes if any((arm, n) in study.cases for arm in study.arms)]):
         arms = [arm for arm in study.arms if (arm, n) in study.cases][:ARMS_SHOWN]
         boxes = [
-            Box(arm_words(arm), look_of(arm), hatch_of(arm), list(study.cases[arm, n].values()))  # NaN is left out by the figure
+            Box(
+                arm_words(arm), look_of(arm), hatch_of(arm), list(study.cases[arm, n].values())
+            )  # NaN is left out by the figure
             for arm in arms
         ]
         undefined = sum(math.isnan(value) for box in boxes for value in box.values)
         medians = ", ".join(f"{box.name} {words.number(_median(box.values))}" for box in boxes)
-        caption = f"{subjects(n).capitalize()}: test Dice of every case, mean over the seeds. Box: quartiles and median; whiskers: the furthest cases within 1.5 times the box."
+        caption = f"{subjects(n).capitalize()}: test Dice of every case, mean over the seeds."
         caption += f" {words.plural(undefined, 'undefined value')} not drawn." if undefined else ""
         drawing = draw_cases(boxes, "test Dice (a mark a case)")
         pictures.append(_picture(f"cases_{n}", drawing, f"Box plot with {subjects(n)}. Medians: {medians}.", caption))
@@ -143,7 +147,7 @@ def draw_targets(study: Study) -> Picture | None:
         "reached it there is none."
     )
     caption += f" {len(drawn)} of {len(rows)} rows are drawn." if len(drawn) < len(rows) else ""
-    alt = f"Iterations to the target for {words.plural(len(drawn), 'row')} of arms by size; {never} of {len(runs)} runs never reached it."
+    alt = f"Iterations to the target by arm and size; {never} of {len(runs)} runs never reached it."
     return _picture("target", draw_times(drawn, max(longest, 1)), alt, caption)
 
 

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from monai_tl.errors import ConfigError, DataError
+from monai_tl.errors import ConfigError
 from monai_tl.study.cube import SCRATCH, arm_order
+from monai_tl.study.plan import FILE
+from monai_tl.study.plan import Study as Plan
+from monai_tl.study.plan import read_study as read_plan
 from monai_tl.study.table import CurveRow, RunRow, StudyScore, read_table
 
-PLAN, SCORES, RUNS, CURVES = "study.json", "scores.csv", "runs.csv", "curves.csv"
+SCORES, RUNS, CURVES = "scores.csv", "runs.csv", "curves.csv"
 Cell = tuple[str, int]  # arm, training subjects
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study as it stands; ``plan`` is what ``study.json`` holds."""
+    """A study as it stands: its plan, and its tables as they were gathered last."""
 
     folder: Path
-    plan: dict[str, Any]
+    plan: Plan
     scores: tuple[StudyScore, ...]
     runs: tuple[RunRow, ...]
     curves: tuple[CurveRow, ...]
@@ -34,17 +35,17 @@ class Study:
     @cached_property
     def arms(self) -> tuple[str, ...]:
         """All arms, planned ones too: scratch first, then by frozen stages."""
-        return tuple(sorted({row.arm for row in (*self.runs, *self.scores)}, key=arm_order))
+        return tuple(sorted({run.arm for run in self.runs} | {score.arm for score in self.scores}, key=arm_order))
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
         """Numbers of training subjects, ascending."""
-        return tuple(sorted({row.n for row in (*self.runs, *self.scores)}))
+        return tuple(sorted({run.n for run in self.runs} | {score.n for score in self.scores}))
 
     @cached_property
     def seeds(self) -> tuple[int, ...]:
         """All seeds, planned ones too."""
-        return tuple(sorted({row.seed for row in (*self.runs, *self.scores)}))
+        return tuple(sorted({run.seed for run in self.runs} | {score.seed for score in self.scores}))
 
     @cached_property
     def scored_seeds(self) -> tuple[int, ...]:
@@ -56,6 +57,13 @@ class Study:
         """The test cases, in the order of the table."""
         return tuple(dict.fromkeys(score.subject for score in self.scores))
 
+    @cached_property
+    def reference(self) -> str | None:
+        """The arm that others are held against: scratch, else the depth that a search chose, else the first with scores."""
+        scored = sorted({arm for arm, _ in self.cases}, key=arm_order)
+        wanted = (SCRATCH, str(self.plan.decision.get("chosen")), *scored)
+        return next((arm for arm in wanted if arm in scored), None)
+
     def count(self, state: str) -> int:
         """Count the runs in a state: ``"finished"``, ``"failed"``, ``"waiting"``."""
         return sum(run.state == state for run in self.runs)
@@ -66,7 +74,10 @@ class Study:
         found: dict[Cell, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         for score in self.scores:
             found[score.arm, score.n][score.subject].append(score.dice)
-        return {cell: {subject: math.fsum(values) / len(values) for subject, values in table.items()} for cell, table in found.items()}
+        return {
+            cell: {subject: math.fsum(values) / len(values) for subject, values in table.items()}
+            for cell, table in found.items()
+        }
 
     @cached_property
     def by_cell(self) -> dict[Cell, list[RunRow]]:
@@ -102,30 +113,18 @@ def read_study(folder: Path) -> Study:
     """
     if not folder.is_dir():
         raise ConfigError(f"no folder '{folder}': name the folder that `monai_tl study` wrote")
-    if not any((folder / name).is_file() for name in (PLAN, RUNS, SCORES)):
+    if not (folder / FILE).is_file():
         raise ConfigError(
-            f"'{folder}' is no study: it holds neither {PLAN} nor {RUNS}. Name the folder that `monai_tl study` wrote; "
+            f"'{folder}' is no study: it has no {FILE}. Name the folder that `monai_tl study` wrote; "
             f"for runs of your own: monai_tl report --runs {folder}"
         )
     return Study(
         folder=folder,
-        plan=_read_plan(folder / PLAN),
+        plan=read_plan(folder),
         scores=tuple(read_table(folder / SCORES, StudyScore)),
         runs=tuple(read_table(folder / RUNS, RunRow)),
-        curves=tuple(read_table(folder / CURVES, CurveRow)) if (folder / CURVES).is_file() else (),
+        curves=tuple(read_table(folder / CURVES, CurveRow)),
     )
-
-
-def _read_plan(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        plan = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path} is no JSON ({error}): restore it, or plan the study anew") from None
-    if not isinstance(plan, dict):
-        raise DataError(f"{path} holds no object: restore it, or plan the study anew")
-    return plan
 
 
 def mean(values: Sequence[float]) -> float:

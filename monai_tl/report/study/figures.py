@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -13,9 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from monai_tl.report.figures import WIDTH, Look, as_png, as_svg, house_style, shorten
+from monai_tl.study.cube import SCRATCH
 
 INK = "#333333"
 PALE = 0.78  # how far a box's colour is taken towards white
+NEVER = 1.17  # where runs that never reached the target stand, in units of the longest run
 TICKS = 7  # training sizes that are written at the axis
 
 
@@ -122,8 +125,8 @@ def draw_times(times: Sequence[Times], longest: float) -> Drawing:
 
     def draw(axes: Axes) -> None:
         places = _rows(axes, [(row.group, row.name) for row in times])
-        never = 1.1 * longest
-        axes.axvspan(1.04 * longest, 1.16 * longest, color="#f0f0f0", zorder=0, linewidth=0)
+        never = NEVER * longest
+        axes.axvspan(1.07 * longest, 1.27 * longest, color="#f0f0f0", zorder=0, linewidth=0)
         for place, row in zip(places, times, strict=True):
             reached = sorted(value for value in row.iterations if not math.isnan(value))
             spread = place + _spread(len(row.iterations))
@@ -134,18 +137,19 @@ def draw_times(times: Sequence[Times], longest: float) -> Drawing:
             middle = float(np.median(all_at)) if len(all_at) else math.nan
             if middle <= longest:
                 axes.plot([middle] * 2, [place - 0.34, place + 0.34], color=INK, linewidth=2.0, zorder=3)
-        axes.set_xlim(0, 1.16 * longest)
+        axes.set_xlim(0, 1.27 * longest)
         axes.set_xticks([*(tick for tick in MaxNLocator(5, integer=True).tick_values(0, longest) if tick <= longest), never])
         labels = [f"{tick:g}" for tick in axes.get_xticks()]
         axes.set_xticklabels([*labels[:-1], "never"])
-        axes.set_xlabel("iterations until the target was reached (a mark a run)")
+        axes.set_xlabel("iterations to the target (a mark a run)")
         axes.grid(axis="x")
 
     return _drawn(_height([(row.group, row.name) for row in times]), draw)
 
 
 def draw_bands(lines: Sequence[Line], ylabel: str, *, dice: bool = False) -> Drawing:
-    """Draw learning curves, a panel an arm: its own mean and band, the other arms' means behind it in grey."""
+    """Draw learning curves, a panel an arm: its own mean and band, behind it the others' means, scratch's dotted."""
+    reference = next((line for line in lines if line.name == SCRATCH), None)
     columns = min(2, len(lines))
     rows = math.ceil(len(lines) / columns)
     with house_style():
@@ -155,6 +159,8 @@ def draw_bands(lines: Sequence[Line], ylabel: str, *, dice: bool = False) -> Dra
             for other in lines:
                 if other is not own:
                     axes.plot(other.at, other.values, color="#bdbdbd", linewidth=0.8, zorder=1)
+            if reference is not None and own.name != reference.name:
+                axes.plot(reference.at, reference.values, color=INK, linewidth=1.0, linestyle=(0, (1, 1.6)), zorder=2)
             axes.fill_between(own.at, own.low, own.high, color=pale(own.look.colour, 0.6), linewidth=0, alpha=0.75, zorder=2)
             every = max(1, len(own.at) // 5)
             axes.plot(
@@ -180,7 +186,7 @@ def draw_sizes(lines: Sequence[Line]) -> Drawing:
 
     def draw(axes: Axes) -> None:
         sizes = sorted({size for line in lines for size in line.at})
-        step = min((math.log(high / low) for low, high in zip(sizes, sizes[1:], strict=False)), default=0.5)
+        step = min((math.log(high / low) for low, high in itertools.pairwise(sizes)), default=0.5)
         for index, line in enumerate(lines):
             aside = math.exp((index - (len(lines) - 1) / 2) * min(0.05, 0.6 * step / len(lines)))  # so that none hides another
             at, values = np.array(line.at) * aside, np.array(line.values)

@@ -14,12 +14,12 @@ from monai_tl.report.study.arms import look_of, way
 from monai_tl.report.study.drawings import targets
 from monai_tl.report.study.facts import Study, mean
 from monai_tl.report.study.tables import Column, Table
-from monai_tl.study.cube import arm_words
-from monai_tl.study.statistics import ArmComparison, ArmMean
+from monai_tl.study.statistics import ArmComparison, ArmMean, fit_curves
 from monai_tl.study.table import RunRow
 
 NAN = math.nan
-ARM, SUBJECTS = Column("Arm", "arm", "text"), Column("Training subjects", "n", "count")
+LARGEST = 2e6  # scores × runs up to which the model of growth is fitted: seconds
+ARM, SUBJECTS = Column("Arm", "arm", "arm"), Column("Training subjects", "n", "count")
 STATES = ("failed", "waiting", "finished")  # what needs attention first
 
 
@@ -31,7 +31,7 @@ def arms_table(means: Sequence[ArmMean]) -> Table:
         Column("Mean Dice", "mean_dice", "dice"), Column("95 % interval", "mean_dice", "interval"),
         Column("Median Dice", "median_dice", "dice"),
     ]  # fmt: skip
-    cells = [[arm_words(r.arm), r.n, r.cases, r.seeds, r.mean, (r.low, r.high), r.median] for r in rows]
+    cells = [[r.arm, r.n, r.cases, r.seeds, r.mean, (r.low, r.high), r.median] for r in rows]
     beside = [published.published(r.arm, r.n) for r in rows]
     if any(value is not None for value in beside):
         columns.append(Column("Published 2019, another setting", "published_2019", "dice"))
@@ -45,32 +45,58 @@ def differences_table(comparisons: Sequence[ArmComparison]) -> Table | None:
     if not comparisons:
         return None
     columns = (
-        ARM, Column("Minus", "against", "text"), SUBJECTS, Column("Cases", "cases", "count"), Column("Seeds", "seeds", "count"),
+        ARM, Column("Minus", "against", "arm"), SUBJECTS, Column("Cases", "cases", "count"), Column("Seeds", "seeds", "count"),
         Column("Left out", "left_out", "count"), Column("Mean difference in Dice", "mean_difference", "signed"),
         Column("95 % interval", "difference", "signed interval"), Column("p, cases", "p_holm", "chance"),
         Column("p, cases and seeds", "p_seeds_holm", "chance"), Column("Rank-biserial", "rank_biserial", "effect"),
         Column("d_z", "d_z", "effect"), Column("On these cases", "verdict", "text"),
     )  # fmt: skip
+    references = list(dict.fromkeys(one.against for one in comparisons))
+    ranked = sorted(comparisons, key=lambda one: references.index(one.against))  # stable: by size within
     rows = [
         [
-            arm_words(r.arm), arm_words(r.against), r.n, r.cases, r.seeds, r.left_out, r.mean, (r.low, r.high),
+            r.arm, r.against, r.n, r.cases, r.seeds, r.left_out, r.mean, (r.low, r.high),
             r.p_holm, r.p_seeds_holm, r.rank_biserial, r.d_z, way(r),
         ]
-        for r in comparisons
+        for r in ranked
     ]  # fmt: skip
     note = (
-        "Case by case and seed by seed. Left out: cases undefined in either. Both p are corrected (Holm) for all rows together: "
+        "Case by case and seed by seed. Left out: cases undefined in either. Both p are corrected (Holm) for all rows: "
         "the first (Wilcoxon) is over the cases, for these seeds; the second over cases and seeds. Told apart: both at most "
         "0.05, and the interval excludes 0. Rank-biserial and d_z: sizes of the effect."
     )
-    return Table("differences", "Paired differences in test Dice.", columns, rows, [look_of(r.arm) for r in comparisons], note)
+    return Table("differences", "Paired differences in test Dice.", columns, rows, [look_of(r.arm) for r in ranked], note)
+
+
+def growth_table(study: Study) -> Table | None:
+    """Give the model of Dice against training subjects; None for one size, or for so many scores that none is fitted."""
+    if len({n for _, n in study.cases}) < 2 or len(study.scores) * len(study.runs) > LARGEST:
+        return None
+    model = fit_curves(study.scores)
+    if not model.terms:
+        return None
+    columns = (
+        Column("Term", "term", "text"), Column("Estimate", "estimate", "signed"),
+        Column("95 % interval", "estimate", "signed interval"),
+        Column("p, not corrected", "p", "chance"), Column("Mixed model’s interval", "model", "signed interval"),
+    )  # fmt: skip
+    rows = [[r.term, r.estimate, (r.low, r.high), r.p, (r.model_low, r.model_high)] for r in model.terms]
+    parts = ", ".join(f"{name} {value:.3f}" for name, value in model.deviations.items())
+    note = (
+        f"{model.formula}; means and differences at {model.middle:.0f} training subjects, slopes in Dice for twice as many. "
+        "The first interval is over other cases and seeds; the mixed model’s is too narrow where cases differ in what they gain."
+    )
+    note += f" Standard deviations: {parts}." if parts else ""
+    note += f" {model.note[:1].upper()}{model.note[1:]}." if model.note else ""
+    return Table("growth", "Dice against the number of training subjects.", columns, rows, (), note)
 
 
 def speed_table(study: Study) -> Table | None:
     """Give how fast each arm learned: the target, the area under the validation curve, the cost of a step."""
     columns = (
         ARM, SUBJECTS, Column("Finished runs", "finished", "count"), Column("Reached the target", "reached", "text"),
-        Column("Median iterations to it", "target_iterations", "count"), Column("Median time to it", "target_seconds", "duration"),
+        Column("Median iterations to it", "target_iterations", "count"),
+        Column("Median time to it", "target_seconds", "duration"),
         Column("Mean Dice under the curve", "area", "dice"), Column("Best validation Dice", "best_dice", "dice"),
         Column("Median step, s", "step_seconds", "dice"), Column("Most memory, MiB", "memory_mib", "count"),
     )  # fmt: skip
@@ -96,7 +122,7 @@ def _speed(study: Study, arm: str, n: int, runs: Sequence[RunRow]) -> list[objec
     memory = [run.memory_mib for run in runs if not math.isnan(run.memory_mib)]
     steps = [run.step_seconds for run in runs if not math.isnan(run.step_seconds)]
     return [
-        arm_words(arm), n, len(runs), f"{reached} of {len(asked)}" if asked else "no scratch run",
+        arm, n, len(runs), f"{reached} of {len(asked)}" if asked else "no scratch run",
         late_median(asked), late_median(seconds), mean([run.area for run in runs]), mean([run.best_dice for run in runs]),
         float(np.median(steps)) if steps else NAN, max(memory, default=NAN),
     ]  # fmt: skip
@@ -126,7 +152,7 @@ def layers_table(study: Study) -> Table | None:
     for arm in arms:
         best = [run.best_dice for run in study.by_cell.get((arm, n), []) if not math.isnan(run.best_dice)]
         ends = (min(best), max(best)) if best else (NAN, NAN)
-        rows.append([arm_words(arm), published.TRAINING[arm], published.VALIDATION[arm], mean(best), ends, len(best)])
+        rows.append([arm, published.TRAINING[arm], published.VALIDATION[arm], mean(best), ends, len(best)])
     note = "Training Dice was not measured here."
     return Table("published_layers", "Table 6.2 of 2019, and ours.", columns, rows, [look_of(arm) for arm in arms], note)
 
@@ -144,7 +170,7 @@ def sizes_table(study: Study, means: Sequence[ArmMean]) -> Table | None:
         for (arm, value), iterations in zip(table.items(), published.ITERATIONS[n], strict=True):
             own = here.get((arm, n))
             ours = (own.mean, (own.low, own.high)) if own else (NAN, (NAN, NAN))
-            rows.append([arm_words(arm), published.TABLES[n], published.NAMES[n], n, iterations, value, *ours])
+            rows.append([arm, published.TABLES[n], published.NAMES[n], n, iterations, value, *ours])
             looks.append(look_of(arm))
     if not set(published.ARMS) & set(study.arms):
         return None
@@ -156,14 +182,15 @@ def sizes_table(study: Study, means: Sequence[ArmMean]) -> Table | None:
 def runs_table(study: Study) -> Table:
     """Give every run, failed and waiting ones first."""
     columns = (
-        ARM, SUBJECTS, Column("Seed", "seed", "count"), Column("State", "state", "text"), Column("Iterations", "iterations", "count"),
+        ARM, SUBJECTS, Column("Seed", "seed", "count"), Column("State", "state", "text"),
+        Column("Iterations", "iterations", "count"),
         Column("Best validation Dice", "best_dice", "dice"), Column("at iteration", "best_iteration", "count"),
         Column("Wall time", "seconds", "duration"), Column("Folder", "folder", "text"), Column("Fault", "fault", "text"),
     )  # fmt: skip
     ranked = sorted(study.runs, key=lambda run: STATES.index(run.state) if run.state in STATES else 0)
     rows = [
         [
-            arm_words(r.arm), r.n, r.seed, r.state, r.iterations, r.best_dice, r.best_iteration, r.seconds,
+            r.arm, r.n, r.seed, r.state, r.iterations, r.best_dice, r.best_iteration, r.seconds,
             printable(r.folder), printable(r.fault),
         ]
         for r in ranked

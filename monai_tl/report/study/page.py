@@ -69,7 +69,7 @@ def _all_files(content: Content) -> dict[str, bytes]:
 
 
 def _write(page: Path, files: Path, found: Mapping[str, bytes], html: str, before: Mapping[str, list[str]]) -> None:
-    """Write the files, the page last, and remove what only an earlier report wrote; what is ours is noted before it is written."""
+    """Write the files, then the page, then remove what only an earlier report wrote; what is ours is noted beforehand."""
     now = {name: [hashlib.sha256(content).hexdigest()] for name, content in found.items()}
     write_json(files / MADE, {name: before.get(name, []) + now.get(name, []) for name in {**before, **now}})
     for name, content in found.items():

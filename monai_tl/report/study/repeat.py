@@ -6,13 +6,15 @@ import json
 import shlex
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from monai_tl.files import sha256_of
 from monai_tl.report.runs import printable
-from monai_tl.report.study.facts import CURVES, PLAN, RUNS, SCORES, Study
+from monai_tl.report.study.facts import CURVES, RUNS, SCORES, Study
+from monai_tl.study.plan import FILE
+from monai_tl.study.plan import Study as Plan
 
 PROVENANCE = "provenance.json"
 
@@ -22,7 +24,8 @@ class Repeat:
     """All of it as texts.
 
     Attributes:
-        commands: for a shell, in order.
+        commands: for a shell, in order; the first is rebuilt from the plan.
+        lists: training sets came from named lists, whose names a plan does not hold.
         settings: name and value of what the plan fixed.
         hashes: file and its SHA-256.
         versions: a line for each set of versions, with the number of runs that had it.
@@ -31,6 +34,7 @@ class Repeat:
     """
 
     commands: list[str]
+    lists: bool
     settings: list[tuple[str, str]]
     hashes: list[tuple[str, str]]
     versions: list[tuple[str, int]]
@@ -47,7 +51,8 @@ def make_repeat(study: Study) -> Repeat:
     devices.pop("", None)
     return Repeat(
         commands=_commands(study),
-        settings=list(_settings(study.plan)),
+        lists=any(run.datalist.startswith("datalists/list_") for run in study.plan.runs),
+        settings=_settings({one.name: getattr(study.plan, one.name) for one in fields(study.plan) if one.repr}),
         hashes=_hashes(study),
         versions=versions.most_common(),
         devices=devices.most_common(),
@@ -56,28 +61,50 @@ def make_repeat(study: Study) -> Repeat:
 
 
 def _commands(study: Study) -> list[str]:
-    command = study.plan.get("command")
-    made = [] if not command else [command if isinstance(command, str) else " ".join(shlex.quote(str(word)) for word in command)]
-    return [*map(printable, made), f"monai_tl report {shlex.quote(printable(str(study.folder)))}"]
+    folder = shlex.quote(printable(str(study.folder)))
+    flags = " ".join(f"--{name} {shlex.quote(printable(value))}" for name, value in _flags(study.plan).items())
+    search = " --search" if study.plan.rule else ""
+    return [f"monai_tl study {printable(study.plan.kind)}{search} {flags} --output {folder}", f"monai_tl report {folder}"]
+
+
+def _flags(plan: Plan) -> dict[str, str]:
+    """Give the flags that ask for a plan: what the verb takes, then the config ids set for all runs."""
+    grid = plan.kind != "depth"
+    counted = plan.seeds == tuple(range(len(plan.seeds)))
+    flags = {"source": plan.source["path"]} if plan.source else {}
+    flags |= {"target": plan.target, "datalist": plan.datalist.get("path", "")}
+    flags |= {"arms": ",".join(plan.arms), "sizes": ",".join(map(str, plan.sizes))} if grid else {}
+    flags |= {"seeds": str(len(plan.seeds)) if counted else ",".join(map(str, plan.seeds))}
+    flags |= {name: f"{value:g}" for name, value in plan.rule.items()}
+    overlays = [Path(path).stem for path in plan.configs if Path(path).stem not in ("train", "transfer")]
+    flags |= {"overlay": overlays[0]} if overlays else {}
+    budgets = {run.arm: run.settings["iterations"] for run in plan.runs if "iterations" in run.settings}
+    if len(set(budgets.values())) > 1:
+        flags["budget"] = ",".join(f"{arm}={iterations}" for arm, iterations in budgets.items())
+    return {**flags, **{name: _value(value) for name, value in plan.settings.items()}}
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def _settings(plan: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Give every plain value of a plan by its path, its list of runs aside."""
+    """Give every plain value of a plan by its path, runs aside."""
     told: list[tuple[str, str]] = []
     for key, value in plan.items():
         name = printable(f"{prefix}{key}")
-        if (not prefix and key in ("runs", "command", "format", "volumes_ml")) or value is None or value in ({}, []):
+        if value is None or value in ({}, [], ()):
             continue
         if isinstance(value, Mapping):
             told += _settings(value, f"{name} · ")
         else:
-            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
             told.append((name, printable(text)))
     return told
 
 
 def _hashes(study: Study) -> list[tuple[str, str]]:
-    files = [study.folder / name for name in (PLAN, SCORES, RUNS, CURVES)]
+    files = [study.folder / name for name in (FILE, SCORES, RUNS, CURVES)]
     return [(path.name, sha256_of(path)) for path in files if path.is_file()]
 
 

@@ -70,7 +70,9 @@ def make_gallery(study: Study) -> Gallery | None:
     scored = {(score.arm, score.n, score.seed) for score in study.scores}
     if not scored:
         return None
-    control = SCRATCH if any(arm == SCRATCH for arm, _, _ in scored) else next(a for a in study.arms if a in {s[0] for s in scored})
+    control = (
+        SCRATCH if any(arm == SCRATCH for arm, _, _ in scored) else next(a for a in study.arms if a in {s[0] for s in scored})
+    )
     n = max(size for arm, size, _ in scored if arm == control)
     seed = min(at for arm, size, at in scored if (arm, size) == (control, n))
     cases = [Score(subject, dice, *[math.nan] * 4) for subject, dice in study.cases[control, n].items()]

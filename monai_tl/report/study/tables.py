@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 from monai_tl.report import words
 from monai_tl.report.figures import SOFTWARE, Look
 from monai_tl.report.runs import printable
+from monai_tl.study.cube import arm_words
 
+WORDS = ("arm", "text")  # kinds that begin at the left
 ROWS = 200  # of a table in the page and in LaTeX; its CSV holds all
 TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -27,6 +29,11 @@ class Column(NamedTuple):
     title: str
     name: str
     kind: str
+
+    @property
+    def is_words(self) -> bool:
+        """It begins at the left."""
+        return self.kind in WORDS
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ class Table:
 
     def tex(self) -> str:
         """Write a LaTeX table of what the page shows."""
-        sides = "".join("l" if column.kind == "text" else "r" for column in self.columns)
+        sides = "".join("l" if column.is_words else "r" for column in self.columns)
         lines = [
             rf"% {SOFTWARE}: needs \usepackage{{booktabs}}, and [T1]{{fontenc}}, [utf8]{{inputenc}} before LaTeX of 2018",
             r"\begin{table}[htbp]", r"\centering", rf"\caption{{{tex(self.caption)}}}", rf"\label{{tab:{self.name}}}",
@@ -106,6 +113,7 @@ def _ends(write: Callable[[float], str]) -> Callable[[Sequence[float]], str]:
 
 
 FORMATS: dict[str, Callable[[Any], str]] = {
+    "arm": arm_words,
     "text": str,
     "count": lambda value: f"{value:.0f}",
     "dice": words.number,

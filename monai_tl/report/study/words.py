@@ -13,7 +13,7 @@ from monai_tl.report.study.arms import way
 from monai_tl.report.study.drawings import some, subjects
 from monai_tl.report.study.facts import Study
 from monai_tl.study.compare import FEW
-from monai_tl.study.cube import SCRATCH, arm_words
+from monai_tl.study.cube import arm_words
 from monai_tl.study.statistics import ArmComparison, ArmMean
 from monai_tl.study.verdicts import tells_apart
 
@@ -21,21 +21,25 @@ FEW_SEEDS = 5
 NAMED = 3  # findings in the headline
 GAPS = 6  # places named where runs are missing
 QUESTIONS = {
-    "layers": "How much of the source to hold still",
-    "size": "Transfer against the number of training subjects",
-    "depth": "How many stages to train",
+    "layers": "How many stages to hold still",
+    "size": "How many training subjects a transfer saves",
+    "depth": "How deep to fine-tune",
 }
 
 
 def title(study: Study) -> str:
     """Name the page by the study's question."""
-    return QUESTIONS.get(str(study.plan.get("kind")), "A study of transfer")
+    return QUESTIONS.get(study.plan.kind, "A study of transfer")
 
 
 def lead(study: Study) -> str:
     """Say in a sentence what was done."""
     arms = words.plural(len(study.arms), "arm")
-    sizes = f"{', '.join(map(str, study.sizes))} training subjects" if len(study.sizes) < 7 else f"{len(study.sizes)} training sizes"
+    sizes = (
+        f"{', '.join(map(str, study.sizes))} training subjects"
+        if len(study.sizes) < 7
+        else f"{len(study.sizes)} training sizes"
+    )
     seeds = words.plural(len(study.seeds), "seed")
     cases = words.plural(len(study.subjects), "test case")
     return f"{arms} × {sizes} × {seeds}: {words.plural(len(study.runs), 'run')}, scored by Dice on {cases}."
@@ -55,27 +59,39 @@ def unfinished(study: Study) -> str | None:
     missing = f" Missing: {'; '.join(places[:GAPS])}{more}." if places else ""
     return (
         f"Unfinished: of {words.plural(len(study.runs), 'planned run')} {finished} finished, {failed} failed, {waiting} "
-        f"wait.{missing} What follows is over the finished runs alone and will change."
+        f"{'is' if waiting == 1 else 'are'} waiting.{missing} What follows is over the finished runs alone and will change."
     )
+
+
+def search(study: Study) -> str | None:
+    """Say what a search for the depth decided on validation cases, None where there was none."""
+    rounds = study.plan.decision.get("rounds")
+    if not rounds:
+        return None
+    told = "; ".join(f"{arm_words(str(one['freeze']))} {words.number(one['mean_best_dice'])}" for one in rounds)
+    chosen = study.plan.decision.get("chosen")
+    end = f"chosen: {arm_words(str(chosen))}" if chosen is not None else "the search goes on"
+    return f"The search went from the head inwards by mean best validation Dice: {told}; {end}."
 
 
 def headline(study: Study, means: Sequence[ArmMean], comparisons: Sequence[ArmComparison]) -> str:
     """Say in a few sentences what these cases and seeds show, and no more."""
     if not study.scores:
         return "No run has been scored yet."
-    against = to_scratch(comparisons)
+    against = to_reference(study, comparisons)
     if not against:
         best = max(means, key=lambda one: -1.0 if math.isnan(one.mean) else one.mean)
         told = f"{arm_words(best.arm)} with {subjects(best.n)} reaches the highest mean Dice, {words.number(best.mean)}"
-        return f"{told}; no arm stands beside scratch yet, so nothing can be said about transfer."
+        return f"{told}; there is no other arm with the same subjects to hold it against."
     if len(against) == 1:
         return against[0].verdict
     sure = sorted(filter(tells_apart, against), key=lambda one: -abs(one.mean))
     higher = sum(one.mean > 0 for one in sure)
     rest = len(against) - len(sure)
+    name, comes, are = arm_words(against[0].against), "comes" if higher == 1 else "come", "is" if rest == 1 else "are"
     whole = (
-        f"Of {len(against)} comparisons with scratch on the same test cases, {higher} {'comes' if higher == 1 else 'come'} out "
-        f"higher, {len(sure) - higher} lower, and {rest} {'is' if rest == 1 else 'are'} not told apart."
+        f"Of {len(against)} comparisons with {name} on the same test cases, {higher} {comes} out higher, "
+        f"{len(sure) - higher} lower, and {rest} {are} not told apart."
     )
     if not sure:
         largest = max(against, key=lambda one: 0.0 if math.isnan(one.mean) else abs(one.mean))
@@ -110,7 +126,9 @@ def may_not(study: Study, comparisons: Sequence[ArmComparison], beside: bool) ->
         told.append("That arms which are not told apart are equal: no finding is not the finding that there is nothing.")
     seeds, cases = len(study.scored_seeds), len(study.subjects)
     if seeds == 1:
-        told.append(f"Anything about other trainings: there is one seed ({study.scored_seeds[0]}), and another may turn it round.")
+        told.append(
+            f"Anything about other trainings: there is one seed ({study.scored_seeds[0]}), and another may turn it round."
+        )
     elif 1 < seeds < FEW_SEEDS:
         told.append(f"Much about other trainings: {seeds} seeds show only roughly how far trainings differ.")
     if 0 < cases < FEW:
@@ -128,9 +146,9 @@ def may_not(study: Study, comparisons: Sequence[ArmComparison], beside: bool) ->
     return told
 
 
-def to_scratch(comparisons: Sequence[ArmComparison]) -> list[ArmComparison]:
-    """Keep the comparisons with scratch."""
-    return [one for one in comparisons if one.against == SCRATCH]
+def to_reference(study: Study, comparisons: Sequence[ArmComparison]) -> list[ArmComparison]:
+    """Keep the comparisons with the arm that others are held against."""
+    return [one for one in comparisons if one.against == study.reference]
 
 
 def _places(comparisons: Sequence[ArmComparison], verdict: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from monai_tl.files import write_json
+from monai_tl.study.plan import PlannedRun, Study, write_study
 from monai_tl.study.table import CurveRow, RunRow, StudyScore, write_table
 from tests.report.conftest import VERSIONS, draw_overlay
 
@@ -76,7 +77,8 @@ def make_study(tmp_path):
     """Make a study folder."""
 
     def make(
-        name="study", *, arms=ARMS, sizes=(26, 52), seeds=(0, 1, 2), cases=12, subjects=None, left_out=(), overlays=False, plan=None,
+        name="study", *, arms=ARMS, sizes=(26, 52), seeds=(0, 1, 2), cases=12, subjects=None, left_out=(), overlays=False,
+        plan=None,
     ):  # fmt: skip
         folder = tmp_path / name
         subjects = subjects or [f"Brats18_{n:03}" for n in range(cases)]
@@ -87,9 +89,16 @@ def make_study(tmp_path):
         write_table(folder / "scores.csv", StudyScore, scores)
         write_table(folder / "curves.csv", CurveRow, curves)
         write_table(folder / "runs.csv", RunRow, runs)
-        told = {"kind": "size", "target": "/bundles/brats_tumour_core", "source": {"path": "/w/model.pt", "sha256": "ab" * 32}}
-        told |= {"settings": {"iterations": 500, "learning_rate": 0.001}, "arms": list(arms), "sizes": list(sizes)}
-        write_json(folder / "study.json", {**told, "seeds": list(seeds), "runs": [], **(plan or {})})
+        planned = [
+            PlannedRun(f"{r.arm}_n{r.n}_seed{r.seed}", r.arm, r.n, r.seed, r.folder, f"datalists/seed{r.seed}_n{r.n}.json", {})
+            for r in runs
+        ]
+        source = {"path": "/w/source", "sha256": "ab" * 32}
+        listed = {"path": "/data/datalist.json", "sha256": "cd" * 32}
+        told = {"kind": "size", "target": "/bundles/brats_tumour_core", "source": source, "configs": {}, "datalist": listed}
+        told |= {"settings": {"iterations": 500, "window": [48, 48, 48]}, "rule": {}, "threads": 1, "volumes_ml": {}}
+        axes = {"arms": tuple(arms), "sizes": tuple(sizes), "seeds": tuple(seeds), "runs": tuple(planned)}
+        write_study(folder, Study(**{**told, **axes, **(plan or {})}))
         for run in runs if overlays else ():
             if run.seed == seeds[0] and run.n == sizes[-1] and run.state == "finished":
                 device = {"asked": "cpu", "processor": "x86_64", "threads": 2, "gpus": []}
