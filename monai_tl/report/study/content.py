@@ -104,10 +104,8 @@ def _statistics(study: Study) -> tuple[Sequence[ArmMean], Sequence[ArmComparison
         return [], []
     scored, reference = {arm for arm, _ in study.cases}, study.reference
     pairs = None
-    if not any(map(is_reference, (arm for arm, _ in study.cases))):  # as in a search for the depth
-        pairs = [
-            (arm, study.reference) for arm in study.arms if (arm != study.reference) and arm in {a for a, _ in study.cases}
-        ]
+    if reference and not any(map(is_reference, scored)):  # as in a search for the depth
+        pairs = [(arm, reference) for arm in study.arms if arm in scored and arm != reference]
     return arm_means(study.scores), compare_arms(study.scores, pairs)
 
 

@@ -53,6 +53,12 @@ class Study:
         return tuple(sorted({score.seed for score in self.scores}))
 
     @cached_property
+    def whole_seeds(self) -> tuple[int, ...]:
+        """Seeds that were scored with every arm and size that any seed was scored with."""
+        runs = {(score.arm, score.n, score.seed) for score in self.scores}
+        return tuple(seed for seed in self.scored_seeds if all((*cell, seed) in runs for cell in self.cases))
+
+    @cached_property
     def subjects(self) -> tuple[str, ...]:
         """The test cases, in the order of the table."""
         return tuple(dict.fromkeys(score.subject for score in self.scores))

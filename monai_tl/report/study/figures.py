@@ -136,7 +136,8 @@ def draw_times(times: Sequence[Times], longest: float) -> Drawing:
             axes.plot(all_at[len(reached) :], spread[len(reached) :], row.look.marker, markerfacecolor="white", **style)
             middle = float(np.median(all_at)) if len(all_at) else math.nan
             if middle <= longest:
-                axes.plot([middle] * 2, [place - 0.34, place + 0.34], color=INK, linewidth=2.0, zorder=3)
+                for colour, width in (("white", 4.0), (INK, 2.0)):
+                    axes.plot([middle] * 2, [place - 0.36, place + 0.36], color=colour, linewidth=width, zorder=3)
         axes.set_xlim(0, 1.27 * longest)
         axes.set_xticks([*(tick for tick in MaxNLocator(5, integer=True).tick_values(0, longest) if tick <= longest), never])
         labels = [f"{tick:g}" for tick in axes.get_xticks()]

@@ -20,43 +20,45 @@ from monai_tl.study.table import RunRow
 NAN = math.nan
 LARGEST = 2e6  # scores × runs up to which the model of growth is fitted: seconds
 ARM, SUBJECTS = Column("Arm", "arm", "arm"), Column("Training subjects", "n", "count")
+CASES, SEEDS = Column("Cases", "cases", "count"), Column("Seeds", "seeds", "count")
 STATES = ("failed", "waiting", "finished")  # what needs attention first
 
 
 def arms_table(means: Sequence[ArmMean]) -> Table:
     """Give mean, interval and median of each arm at each size, the published figure beside them where there is one."""
-    rows = sorted(means, key=lambda one: one.n)  # stable: arms stay in their order
-    columns = [
-        ARM, SUBJECTS, Column("Cases", "cases", "count"), Column("Seeds", "seeds", "count"),
-        Column("Mean Dice", "mean_dice", "dice"), Column("95 % interval", "mean_dice", "interval"),
+    ranked = sorted(means, key=lambda one: one.n)  # stable: arms stay in their order
+    beside = [published.published(r.arm, r.n) for r in ranked]
+    there = any(value is not None for value in beside)
+    columns = (
+        ARM, SUBJECTS, Column("Mean Dice", "mean_dice", "dice"), Column("95 % interval", "mean_dice", "interval"),
         Column("Median Dice", "median_dice", "dice"),
-    ]  # fmt: skip
-    cells = [[r.arm, r.n, r.cases, r.seeds, r.mean, (r.low, r.high), r.median] for r in rows]
-    beside = [published.published(r.arm, r.n) for r in rows]
-    if any(value is not None for value in beside):
-        columns.append(Column("Published 2019, another setting", "published_2019", "dice"))
-        cells = [[*row, value] for row, value in zip(cells, beside, strict=True)]
+        *([Column("Published 2019, another setting", "published_2019", "dice")] if there else []), CASES, SEEDS,
+    )  # fmt: skip
+    rows = [
+        [r.arm, r.n, r.mean, (r.low, r.high), r.median, *([value] if there else []), r.cases, r.seeds]
+        for r, value in zip(ranked, beside, strict=True)
+    ]
     note = "Over the test cases whose Dice is defined with every seed; the interval takes in other cases and other seeds."
-    return Table("arms", "Test Dice by arm and training subjects.", tuple(columns), cells, [look_of(r.arm) for r in rows], note)
+    return Table("arms", "Test Dice by arm and training subjects.", columns, rows, [look_of(r.arm) for r in ranked], note)
 
 
 def differences_table(comparisons: Sequence[ArmComparison]) -> Table | None:
-    """Give the paired differences."""
+    """Give the paired differences, reference by reference."""
     if not comparisons:
         return None
     columns = (
-        ARM, Column("Minus", "against", "arm"), SUBJECTS, Column("Cases", "cases", "count"), Column("Seeds", "seeds", "count"),
-        Column("Left out", "left_out", "count"), Column("Mean difference in Dice", "mean_difference", "signed"),
-        Column("95 % interval", "difference", "signed interval"), Column("p, cases", "p_holm", "chance"),
-        Column("p, cases and seeds", "p_seeds_holm", "chance"), Column("Rank-biserial", "rank_biserial", "effect"),
-        Column("d_z", "d_z", "effect"), Column("On these cases", "verdict", "text"),
+        ARM, Column("Minus", "against", "arm"), SUBJECTS, Column("Mean difference in Dice", "mean_difference", "signed"),
+        Column("95 % interval", "difference", "signed interval"), Column("On these cases", "verdict", "text"),
+        Column("p, cases", "p_holm", "chance"), Column("p, cases and seeds", "p_seeds_holm", "chance"),
+        Column("Rank-biserial", "rank_biserial", "effect"), Column("d_z", "d_z", "effect"), CASES, SEEDS,
+        Column("Left out", "left_out", "count"),
     )  # fmt: skip
     references = list(dict.fromkeys(one.against for one in comparisons))
     ranked = sorted(comparisons, key=lambda one: references.index(one.against))  # stable: by size within
     rows = [
         [
-            r.arm, r.against, r.n, r.cases, r.seeds, r.left_out, r.mean, (r.low, r.high),
-            r.p_holm, r.p_seeds_holm, r.rank_biserial, r.d_z, way(r),
+            r.arm, r.against, r.n, r.mean, (r.low, r.high), way(r), r.p_holm, r.p_seeds_holm, r.rank_biserial, r.d_z,
+            r.cases, r.seeds, r.left_out,
         ]
         for r in ranked
     ]  # fmt: skip
@@ -70,9 +72,10 @@ def differences_table(comparisons: Sequence[ArmComparison]) -> Table | None:
 
 def growth_table(study: Study) -> Table | None:
     """Give the model of Dice against training subjects; None for one size, or for so many scores that none is fitted."""
-    if len({n for _, n in study.cases}) < 2 or len(study.scores) * len(study.runs) > LARGEST:
+    scores = [score for score in study.scores if score.seed in study.whole_seeds]  # else interval and estimate do not fit
+    if len({score.n for score in scores}) < 2 or len(scores) * len(study.runs) > LARGEST:
         return None
-    model = fit_curves(study.scores)
+    model = fit_curves(scores)
     if not model.terms:
         return None
     columns = (
@@ -84,8 +87,10 @@ def growth_table(study: Study) -> Table | None:
     parts = ", ".join(f"{name} {value:.3f}" for name, value in model.deviations.items())
     note = (
         f"{model.formula}; means and differences at {model.middle:.0f} training subjects, slopes in Dice for twice as many. "
-        "The first interval is over other cases and seeds; the mixed model’s is too narrow where cases differ in what they gain."
+        "The first interval is over other cases and seeds; the mixed model’s is too narrow where cases gain unequally."
     )
+    if study.whole_seeds != study.scored_seeds:
+        note += f" Only seeds that were scored with all arms and sizes: {', '.join(map(str, study.whole_seeds))}."
     note += f" Standard deviations: {parts}." if parts else ""
     note += f" {model.note[:1].upper()}{model.note[1:]}." if model.note else ""
     return Table("growth", "Dice against the number of training subjects.", columns, rows, (), note)
@@ -146,7 +151,7 @@ def layers_table(study: Study) -> Table | None:
         ARM, Column("Training Dice, published", "training_published", "dice"),
         Column("Validation Dice, published", "validation_published", "dice"),
         Column(f"Best validation Dice here, {n} subjects", "validation_here", "dice"),
-        Column("lowest and highest seed", "validation_here", "interval"), Column("Seeds", "seeds", "count"),
+        Column("lowest and highest seed", "validation_here", "interval"), SEEDS,
     )  # fmt: skip
     rows = []
     for arm in arms:
