@@ -178,7 +178,7 @@ def draw_bands(lines: Sequence[Line], ylabel: str, *, dice: bool = False) -> Dra
             panels[len(lines) - columns].tick_params(labelbottom=True)
         figure.supxlabel("iteration", fontsize=10)
         figure.supylabel(ylabel, fontsize=10)
-        return Drawing(as_png(figure), as_svg(figure))
+        return both(figure)
 
 
 def draw_sizes(lines: Sequence[Line]) -> Drawing:
@@ -219,11 +219,18 @@ def pale(colour: str, share: float = PALE) -> tuple[float, float, float]:
     return red, green, blue
 
 
+def both(figure: Figure) -> Drawing:
+    """Draw a figure twice, laid out once: that is what takes the time."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return Drawing(as_png(figure), as_svg(figure))
+
+
 def _drawn(height: float, draw: Callable[[Axes], None]) -> Drawing:
     with house_style():
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         draw(figure.subplots())
-        return Drawing(as_png(figure), as_svg(figure))
+        return both(figure)
 
 
 def _names(axes: Axes, names: Sequence[str]) -> None:

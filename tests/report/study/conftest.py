@@ -72,40 +72,40 @@ def run_rows(arms, sizes, seeds, curves, left_out=()):
     return rows
 
 
+def write_made_study(
+    folder, *, arms=ARMS, sizes=(26, 52), seeds=(0, 1, 2), cases=12, subjects=None, left_out=(), overlays=False,
+    plan=None,
+):  # fmt: skip
+    """Write a study folder; runs in ``left_out`` (arm, n, seed -> state) have not finished."""
+    subjects = subjects or [f"Brats18_{n:03}" for n in range(cases)]
+    gone = dict(left_out)
+    scores = [row for row in score_rows(arms, sizes, seeds, subjects) if (row.arm, row.n, row.seed) not in gone]
+    curves = [row for row in curve_rows(arms, sizes, seeds) if (row.arm, row.n, row.seed) not in gone]
+    runs = run_rows(arms, sizes, seeds, curves, left_out)
+    write_table(folder / "scores.csv", StudyScore, scores)
+    write_table(folder / "curves.csv", CurveRow, curves)
+    write_table(folder / "runs.csv", RunRow, runs)
+    planned = [
+        PlannedRun(f"{r.arm}_n{r.n}_seed{r.seed}", r.arm, r.n, r.seed, r.folder, f"datalists/seed{r.seed}_n{r.n}.json", {})
+        for r in runs
+    ]
+    source = {"path": "/w/source", "sha256": "ab" * 32}
+    listed = {"path": "/data/datalist.json", "sha256": "cd" * 32}
+    told = {"kind": "size", "target": "/bundles/brats_tumour_core", "source": source, "configs": {}, "datalist": listed}
+    told |= {"settings": {"iterations": 500, "window": [48, 48, 48]}, "rule": {}, "threads": 1, "volumes_ml": {}}
+    axes = {"arms": tuple(arms), "sizes": tuple(sizes), "seeds": tuple(seeds), "runs": tuple(planned)}
+    write_study(folder, Study(**{**told, **axes, **(plan or {})}))
+    for run in runs if overlays else ():
+        if run.seed == seeds[0] and run.n == sizes[-1] and run.state == "finished":
+            device = {"asked": "cpu", "processor": "x86_64", "threads": 2, "gpus": []}
+            write_json(folder / run.folder / "provenance.json", {"versions": VERSIONS, "device": device})
+            (folder / run.folder).mkdir(parents=True, exist_ok=True)
+            for subject in subjects:
+                draw_overlay(folder / run.folder / "overlays_test" / f"{subject}.png")
+    return folder
+
+
 @pytest.fixture
 def make_study(tmp_path):
     """Make a study folder."""
-
-    def make(
-        name="study", *, arms=ARMS, sizes=(26, 52), seeds=(0, 1, 2), cases=12, subjects=None, left_out=(), overlays=False,
-        plan=None,
-    ):  # fmt: skip
-        folder = tmp_path / name
-        subjects = subjects or [f"Brats18_{n:03}" for n in range(cases)]
-        gone = dict(left_out)
-        scores = [row for row in score_rows(arms, sizes, seeds, subjects) if (row.arm, row.n, row.seed) not in gone]
-        curves = [row for row in curve_rows(arms, sizes, seeds) if (row.arm, row.n, row.seed) not in gone]
-        runs = run_rows(arms, sizes, seeds, curves, left_out)
-        write_table(folder / "scores.csv", StudyScore, scores)
-        write_table(folder / "curves.csv", CurveRow, curves)
-        write_table(folder / "runs.csv", RunRow, runs)
-        planned = [
-            PlannedRun(f"{r.arm}_n{r.n}_seed{r.seed}", r.arm, r.n, r.seed, r.folder, f"datalists/seed{r.seed}_n{r.n}.json", {})
-            for r in runs
-        ]
-        source = {"path": "/w/source", "sha256": "ab" * 32}
-        listed = {"path": "/data/datalist.json", "sha256": "cd" * 32}
-        told = {"kind": "size", "target": "/bundles/brats_tumour_core", "source": source, "configs": {}, "datalist": listed}
-        told |= {"settings": {"iterations": 500, "window": [48, 48, 48]}, "rule": {}, "threads": 1, "volumes_ml": {}}
-        axes = {"arms": tuple(arms), "sizes": tuple(sizes), "seeds": tuple(seeds), "runs": tuple(planned)}
-        write_study(folder, Study(**{**told, **axes, **(plan or {})}))
-        for run in runs if overlays else ():
-            if run.seed == seeds[0] and run.n == sizes[-1] and run.state == "finished":
-                device = {"asked": "cpu", "processor": "x86_64", "threads": 2, "gpus": []}
-                write_json(folder / run.folder / "provenance.json", {"versions": VERSIONS, "device": device})
-                (folder / run.folder).mkdir(parents=True, exist_ok=True)
-                for subject in subjects:
-                    draw_overlay(folder / run.folder / "overlays_test" / f"{subject}.png")
-        return folder
-
-    return make
+    return lambda **settings: write_made_study(tmp_path / "study", **settings)
