@@ -43,8 +43,8 @@ def page_file(make_run, tmp_path):
     return write_report(tmp_path / "runs").page
 
 
-@pytest.fixture
-def study_file(tmp_path):
+@pytest.fixture(scope="module")
+def study_file(tmp_path_factory):
     """An unfinished study with hostile and very long ids, settings, faults."""
     subjects = [EVIL.replace("/", ""), "long_" * 40, *(f"case_{n}" for n in range(6))]
     settings = {"dataset_dir": "/a/very/long/path" * 20, "window": [48, 48, 48], EVIL: EVIL}

@@ -1,4 +1,4 @@
-"""What follows from a study's tables by counting: bands over seeds, whole seeds, targets, medians with runs that never reached."""
+"""What follows from a study's tables by counting: bands over seeds, whole seeds, targets, late medians."""
 
 from __future__ import annotations
 
