@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-from statsmodels.stats.multitest import multipletests
 
 from monai_tl.errors import ConfigError
 from monai_tl.study.cube import CONTROL, SCRATCH
@@ -52,9 +51,12 @@ def is_reference(arm: str) -> bool:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Correct p for their number by Holm's step-down method; NaN stays NaN and does not count."""
+    """Correct p for their number by Holm's step-down method; NaN stays NaN and does not count.
+
+    Four lines of our own, since statsmodels' ``multipletests`` collects garbage at each call: a third of a second here.
+    """
     values = np.array(p, dtype=float)
-    asked = ~np.isnan(values)
-    if asked.any():
-        values[asked] = multipletests(values[asked], method="holm")[1]
+    order = np.argsort(values)[: int((~np.isnan(values)).sum())]  # NaN sort last
+    steps = values[order] * np.arange(len(order), 0, -1)
+    values[order] = np.minimum(np.maximum.accumulate(steps), 1)
     return [float(value) for value in values]

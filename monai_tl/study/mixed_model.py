@@ -150,15 +150,16 @@ def _fit_mixed(cube: ScoreCube, design: _Design) -> _Fit:
     values = dice[cell, seed, case]
     unit = float(values.std()) if len(values) else 0.0
     kinds = {"case": case, "seed": seed, "run": cell * len(cube.seeds) + seed}
-    effects = {kind: _indicators(of) for kind, of in kinds.items() if len(np.unique(of)) > 1}
-    columns = sum(matrix.shape[1] for matrix in effects.values())
+    levels = {kind: number for kind, of in kinds.items() if (number := len(np.unique(of))) > 1}
+    columns = sum(levels.values())
     fault = ""
-    if len(values) <= columns + len(design.names) or unit == 0 or len(effects) < 2:
+    if len(values) <= columns + len(design.names) or unit == 0 or len(levels) < 2:
         fault = "too few scores that differ for the mixed model"
     elif len(values) * columns**2 > LARGEST:
-        fault = f"{len(values)} scores of {len(np.unique(kinds['run']))} runs are too many for the mixed model"
+        fault = f"{len(values)} scores of {levels['run']} runs are too many for the mixed model"
     else:
         try:
+            effects = {kind: _indicators(kinds[kind]) for kind in levels}
             return _statsmodels(values / unit, design.matrix[cell], effects, unit)
         except (np.linalg.LinAlgError, ValueError) as error:
             fault = f"the mixed model could not be fitted ({str(error).splitlines()[0]})"

@@ -80,7 +80,11 @@ def compare_arms(
         DataError: if there is no score, a case is there twice, or runs were scored on different subjects.
         ConfigError: if a pair names an arm that does not exist, or is given twice.
     """
-    cube, bootstrap = arrange(scores), CrossedBootstrap(seed, resamples)
+    return compare_cube(arrange(scores), pairs, CrossedBootstrap(seed, resamples))
+
+
+def compare_cube(cube: ScoreCube, pairs: Sequence[Pair] | str | None, bootstrap: CrossedBootstrap) -> list[ArmComparison]:
+    """Compare as `compare_arms` does, what is arranged already."""
     chosen = choose_pairs(cube.arms, pairs)
     found = [
         _compare(cube, pair, n, bootstrap)
@@ -134,7 +138,7 @@ def _note(found: ArmComparison, family: int) -> str:
     """Say what limits a comparison among a family of so many."""
     notes = [found.note] if found.note else []
     if found.cases == 0:
-        return "; ".join([*notes, "no case is defined in both"])
+        return "; ".join([*notes, "no case is defined in both" if found.seeds else "no seed was run with both"])
     if found.cases < FEWEST_CASES:
         notes.append(f"fewer than {FEWEST_CASES} cases: no interval")
     if found.seeds < FEWEST_SEEDS:

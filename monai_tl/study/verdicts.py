@@ -28,7 +28,7 @@ def verdict_of(found: ArmComparison) -> str:
     arm, against = arm_words(found.arm), arm_words(found.against)
     start = f"n = {found.n}: "
     if not found.cases:
-        return f"{start}{arm} and {against} cannot be compared, since no case is defined in both."
+        return f"{start}{arm} and {against} cannot be compared: {found.note}."
     basis = f"over {_count(found.cases, 'case')} and {_count(found.seeds, 'seed')}"
     if math.isnan(found.low):
         return f"{start}{arm} − {against} is {_signed(found.mean)} {basis}: too few cases to say more."
