@@ -55,8 +55,9 @@ def execute(folder: Path, study: Study, runs: Sequence[PlannedRun], parallel: in
     with closing(engine({run.name: order_of(folder, study, run) for run in left}, parallel)) as ended:
         for name, outcome in ended:
             fault = outcome.fault or ("" if is_finished(folder / by_name[name].folder) else "it ended without scores")
+            fault = " ".join(fault.split())
             if fault:
-                write_text(fault_file(folder, by_name[name]), " ".join(fault.split()) + "\n")
+                write_text(fault_file(folder, by_name[name]), fault + "\n")
                 failed.append(name)
             told.ended(by_name[name], fault)
     if failed:

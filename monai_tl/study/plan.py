@@ -206,6 +206,8 @@ def _name(part: str, key: str) -> str:
 
 
 def _said(value: Any) -> str:
+    if value is None:
+        return "not set"
     if isinstance(value, list | tuple):
         return ",".join(map(str, value))
     text = str(value)

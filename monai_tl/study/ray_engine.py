@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from typing import Any
 
 from monai_tl.data.processes import Outcome
@@ -44,7 +45,7 @@ def _run(ray: Any, orders: dict[str, Order]) -> Ended:
     _refuse_no_room(ray, needs)
     # a process a run: memory stays flat, and no run inherits another's state
     remote = ray.remote(**needs, max_retries=RETRIES, max_calls=1)(_perform)
-    waiting = {remote.remote(order): name for name, order in orders.items()}
+    waiting = {remote.remote(perform, order): name for name, order in orders.items()}
     try:
         while waiting:
             (ended, *_), _ = ray.wait(list(waiting), num_returns=1)
@@ -54,10 +55,10 @@ def _run(ray: Any, orders: dict[str, Order]) -> Ended:
             ray.cancel(left, force=True)
 
 
-def _perform(order: Order) -> Outcome:
+def _perform(task: Callable[[Order], None], order: Order) -> Outcome:
     """On a node: do a run and say what became of it; what Ray is to try again is only what it never hears of."""
     try:
-        perform(order)
+        task(order)
     except Exception as error:
         return Outcome(fault=in_words(error))
     return Outcome()

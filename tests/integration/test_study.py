@@ -1,0 +1,163 @@
+"""Studies from the command line, on phantoms: run, killed, gone on with, extended, refused."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from monai_tl.data.datalist import read_datalist
+from monai_tl.study.table import CurveRow, RunRow, StudyScore, read_table
+
+
+def study_flags(tiny_flags, output, **flags):
+    told = {"arms": "scratch,2", "seeds": "1", "output": output, **flags}
+    return [
+        "study",
+        "layers",
+        *map(str, tiny_flags),
+        *(text for name, value in told.items() for text in (f"--{name}", str(value))),
+    ]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, phantoms, source):
+    """A study that nothing interrupted, and the flags that made it."""
+    from tests.conftest import BRATS, TINY
+
+    folder = tmp_path_factory.mktemp("studies") / "whole"
+    flags = {"source": source, "target": BRATS, "dataset_dir": phantoms / "brats", **TINY}
+    tiny = [text for name, value in flags.items() for text in (f"--{name}", str(value).replace(" ", ""))]
+    done = subprocess.run(_command(study_flags(tiny, folder)), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder, tiny, done.stdout
+
+
+def _command(words):
+    return [sys.executable, "-m", "monai_tl", *map(str, words)]
+
+
+def _without_seconds(folder, kind, name):
+    kept = [field for field in kind.__slots__ if "seconds" not in field and field != "memory_mib"]
+    return [[repr(getattr(row, field)) for field in kept] for row in read_table(folder / name, kind)]
+
+
+@pytest.mark.slow
+def test_a_study_leaves_its_tables(whole, phantoms):
+    folder, _, told = whole
+    assert "2 runs (2 arms × 1 sizes × 1 seeds), planned in study.json" in told
+    assert "[2/2] 2_n3_seed0: validation Dice" in told
+    data = read_datalist(phantoms / "brats" / "datalist.json")
+    scores = read_table(folder / "scores.csv", StudyScore)
+    assert [(row.arm, row.subject) for row in scores] == [
+        (arm, name) for arm in ("scratch", "2") for name in data.splits["test"]
+    ]
+    runs = read_table(folder / "runs.csv", RunRow)
+    assert [(run.arm, run.n, run.state, run.iterations) for run in runs] == [
+        ("scratch", 3, "finished", 4),
+        ("2", 3, "finished", 4),
+    ]
+    assert all(0 < run.step_seconds < run.seconds and run.memory_mib > 100 for run in runs)
+    assert [row.iteration for row in read_table(folder / "curves.csv", CurveRow)] == [2, 4, 2, 4]
+    assert "Dice mean" in (folder / "logs" / "2_n3_seed0.txt").read_text()
+
+
+@pytest.mark.slow
+def test_a_run_of_a_study_is_that_of_the_verbs(whole, tmp_path, verb):
+    folder, tiny, _ = whole
+    run = tmp_path / "by_verb"
+    flags = ["--freeze", "2", "--output", run, "--datalist", folder / "datalists" / "list_n3.json"]
+    assert verb("transfer", *tiny, *flags).code == 0
+    assert verb("evaluate", "--run", run).code == 0
+    tables = [list(csv.reader((one / "scores_test.csv").open())) for one in (run, folder / "runs" / "2_n3_seed0")]
+    assert [row[:5] for row in tables[0]] == [row[:5] for row in tables[1]]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
+def test_killed_and_gone_on_with_the_scores_are_those_of_a_study_that_nothing_interrupted(whole, tmp_path):
+    whole_folder, tiny, _ = whole
+    folder = tmp_path / "killed"
+    words = study_flags(tiny, folder)
+    scratch, two = (folder / "runs" / f"{arm}_n3_seed0" for arm in ("scratch", "2"))
+    for sign in (scratch / "last.pt", scratch / "metadata.json", two / "model.pt"):
+        _killed_at(words, sign)
+    assert not (folder / "scores.csv").exists()
+    done = subprocess.run(_command(words), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (folder / "scores.csv").read_bytes() == (whole_folder / "scores.csv").read_bytes()
+    for kind, name in ((CurveRow, "curves.csv"), (RunRow, "runs.csv")):
+        assert _without_seconds(folder, kind, name) == _without_seconds(whole_folder, kind, name)
+
+
+def _killed_at(words: list[str], sign: Path) -> None:
+    """Begin or go on with a study and kill it, no child told, when a file is there or has changed."""
+    before = sign.stat().st_mtime_ns if sign.is_file() else 0
+    with subprocess.Popen(_command(words), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        for _ in range(6000):
+            if sign.is_file() and sign.stat().st_mtime_ns != before:
+                break
+            assert process.poll() is None, process.stderr and process.stderr.read().decode()[-3000:]
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_finished_study_is_not_done_again_and_another_plan_is_refused(whole, verb):
+    folder, tiny, _ = whole
+    scores = folder / "runs" / "2_n3_seed0" / "scores_test.csv"
+    before = scores.stat().st_mtime_ns, (folder / "study.json").read_bytes()
+    answer = verb(*study_flags(tiny, folder))
+    assert answer.code == 0, answer.err
+    assert "2 of 2 runs are finished already" in answer.out
+    answer = verb(*study_flags(tiny, folder, learning_rate="0.5"))
+    assert answer.code == 2
+    assert "holds another study (learning_rate was not set, is 0.5)" in answer.err
+    answer = verb(*study_flags(tiny, folder, arms="2"))
+    assert "(arms were scratch,2, are 2: only more may be asked for)" in answer.err
+    assert before == (scores.stat().st_mtime_ns, (folder / "study.json").read_bytes())
+    answer = verb("study", "gather", "--output", folder)
+    assert "2 of 2 runs finished, 0 failed; 4 scores" in answer.out
+
+
+def test_a_plan_writes_nothing(tiny_flags, tmp_path, verb):
+    answer = verb(*study_flags(tiny_flags, tmp_path / "study"), "--plan")
+    assert answer.code == 0, answer.err
+    assert "2 runs; seeds 0" in answer.out
+    assert "nothing was written" in answer.out
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ({"engine": "rey"}, "unknown engine 'rey': did you mean 'ray'? There are: here, ray"),
+        ({"parallel": "0"}, "parallel takes a number of runs at a time, from 1; got 0"),
+        ({"arms": "sratch"}, "no arm is called 'sratch'"),
+        ({"learning_rat": "1"}, "unknown flag or config id 'learning_rat': did you mean 'learning_rate'?"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_written(tiny_flags, tmp_path, verb, flags, told):
+    answer = verb(*study_flags(tiny_flags, tmp_path / "study", **flags))
+    assert answer.code == 2
+    assert told in answer.err
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_folder_of_something_else_is_left_alone(tiny_flags, tmp_path, verb):
+    (tmp_path / "notes.txt").write_text("mine")
+    answer = verb(*study_flags(tiny_flags, tmp_path))
+    assert (answer.code, [path.name for path in tmp_path.iterdir()]) == (2, ["notes.txt"])
+    assert "exists and is no study; choose another" in answer.err
+    assert "is no study: it has no study.json" in verb("study", "gather", "--output", tmp_path).err
+
+
+def test_a_search_wants_a_margin(tiny_flags, tmp_path, verb):
+    answer = verb("study", "depth", "--search", *tiny_flags, "--margin", "2", "--output", tmp_path / "study")
+    assert "margin takes a difference in Dice, from 0 and below 1, e.g. 0.01; got 2" in answer.err

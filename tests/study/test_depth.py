@@ -1,0 +1,67 @@
+"""From the head inwards until it no longer helps."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from monai_tl.data.processes import Outcome
+from monai_tl.errors import PartlyDoneError
+from monai_tl.study.depth import search_depth, settled
+from monai_tl.study.plan import read_study
+from tests.study.conftest import a_study, finish
+
+LAYER_STUDY = {"5": 0.045, "4": 0.211, "3": 0.407, "2": 0.438, "1": 0.479, "0": 0.460}  # of 2019; 0 is its scratch
+
+
+def search(folder, study, dices, asked):
+    def engine(orders, parallel):
+        for run in study.runs:
+            if run.name in orders:
+                asked.append(run.name)
+                if dices[run.arm] is not None:
+                    finish(folder, run, [dices[run.arm] - 0.01 * (-1) ** run.seed])
+                yield run.name, Outcome(fault="" if dices[run.arm] is not None else "no room")
+
+    return search_depth(folder, study, engine=engine)
+
+
+def test_it_is_settled_when_a_round_gains_no_more_than_the_margin():
+    assert not settled([0.2], 0.01)
+    assert not settled([0.2, 0.22], 0.01)
+    assert settled([0.2, 0.21], 0.015)
+    assert settled([0.2, 0.4, 0.3], 0.01)
+    assert settled([0.2, math.nan], 0.01)
+    assert not settled([math.nan, 0.2], 0.01)
+
+
+def test_the_search_stops_and_tells_what_it_saved(tmp_path):
+    study, asked = a_study("5,4,3,2,1,0", (26,), (0, 1), rule={"margin": 0.035}), list[str]()
+    told = search(tmp_path, study, LAYER_STUDY, asked)
+    assert {name.split("_")[0] for name in asked} == {"5", "4", "3", "2"}
+    assert (
+        "depth chosen: freeze 3 (the next stage gained no more than 0.035); 8 of 12 runs of the full grid done, 4 saved" in told
+    )
+    decision = read_study(tmp_path).decision
+    assert (decision["chosen"], decision["runs"], decision["saved"]) == ("3", 8, 4)
+    assert [row["freeze"] for row in decision["rounds"]] == ["5", "4", "3", "2"]
+    assert decision["rounds"][3]["mean_best_dice"] == pytest.approx(0.438)
+    again = list[str]()
+    assert search(tmp_path, study, LAYER_STUDY, again) == told
+    assert again == []
+
+
+def test_where_each_stage_helps_all_are_trained(tmp_path):
+    study = a_study("5,4,3", rule={"margin": 0.01})
+    told = search(tmp_path, study, LAYER_STUDY, [])
+    assert "depth chosen: freeze 3 (all depths were tried); 3 of 3 runs" in told
+
+
+def test_a_failed_round_decides_nothing(tmp_path):
+    study = a_study("5,4,3", rule={"margin": 0.01})
+    with pytest.raises(PartlyDoneError, match="1 of 1 runs failed: 4_n26_seed0"):
+        search(tmp_path, study, {**LAYER_STUDY, "4": None}, [])
+    decision = read_study(tmp_path).decision
+    assert "chosen" not in decision
+    assert len(decision["rounds"]) == 1

@@ -1,0 +1,82 @@
+"""What is finished is skipped, what fails is recorded, the others go on."""
+
+from __future__ import annotations
+
+import pytest
+
+from monai_tl.data.processes import Outcome
+from monai_tl.errors import ConfigError, PartlyDoneError
+from monai_tl.study.execute import execute, held, in_time, state_of
+from tests.study.conftest import a_study, finish
+
+
+def engine_that(folder, study, *, fails=(), asked=None):
+    """Give an engine that leaves files instead of training."""
+
+    def run(orders, parallel):
+        for name in orders:
+            if asked is not None:
+                asked.append(name)
+            planned = next(run for run in study.runs if run.name == name)
+            if name not in fails:
+                finish(folder, planned, [0.1, 0.4])
+            yield name, Outcome(fault="out of\nmemory" if name in fails else "")
+
+    return run
+
+
+def test_finished_runs_are_skipped_and_failed_ones_tried_again(tmp_path, capsys):
+    study, asked = a_study("scratch,0,1"), list[str]()
+    scratch, zero, one = study.runs
+    finish(tmp_path, scratch, [0.5])
+    with pytest.raises(PartlyDoneError, match="1 of 3 runs failed: 0_n26_seed0; the reasons are in .*faults.*Repeat"):
+        execute(tmp_path, study, study.runs, engine=engine_that(tmp_path, study, fails=[zero.name], asked=asked))
+    assert asked == [zero.name, one.name]
+    assert [state_of(tmp_path, run) for run in study.runs] == [("finished", ""), ("failed", "out of memory"), ("finished", "")]
+    told = capsys.readouterr().out
+    assert "1 of 3 runs are finished already" in told
+    assert "[2/3] 0_n26_seed0: out of memory; about" in told
+    assert "[3/3] 1_n26_seed0: validation Dice 0.400 at iteration 50 of 50; all in 0 s" in told
+    execute(tmp_path, study, study.runs, engine=engine_that(tmp_path, study, asked=asked))
+    assert asked[2:] == [zero.name]
+    assert state_of(tmp_path, zero) == ("finished", "")
+
+
+def test_a_run_that_ends_without_scores_has_failed(tmp_path):
+    study = a_study("scratch")
+    with pytest.raises(PartlyDoneError, match="1 of 1 runs failed"):
+        execute(tmp_path, study, study.runs, engine=lambda orders, _: (pair for pair in [(study.runs[0].name, Outcome())]))
+    assert state_of(tmp_path, study.runs[0]) == ("failed", "it ended without scores")
+
+
+def test_a_process_is_told_all_that_makes_its_run(tmp_path):
+    study, told = a_study("2", threads=3), {}
+
+    def engine(orders, parallel):
+        told.update(orders)
+        finish(tmp_path, study.runs[0], [0.5])
+        yield study.runs[0].name, Outcome()
+
+    execute(tmp_path, study, study.runs, engine=engine)
+    (order,) = told.values()
+    assert order.configs == ("/bundle/configs/train.yaml",)
+    assert order.settings == {
+        **{"bundle_root": "/bundle", "patience": 0, "source": "/source", "freeze": 2, "seed": 0, "iterations": 100},
+        **{"datalist": str(tmp_path / "datalists" / "seed0_n26.json"), "resume": True},
+        "run_dir": str(tmp_path / "runs" / "2_n26_seed0"),
+    }
+    assert (order.log, order.threads) == (str(tmp_path / "logs" / "2_n26_seed0.txt"), 3)
+
+
+def test_a_folder_is_one_process_s_at_a_time(tmp_path):
+    with held(tmp_path), pytest.raises(ConfigError, match="another process works on the study"), held(tmp_path):
+        pass
+    with held(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(7.4, "7 s"), (600, "10 min"), (9000, "2.5 h"), (400_000, "4.6 days")]
+)  # fmt: skip
+def test_durations(seconds, told):
+    assert in_time(seconds) == told

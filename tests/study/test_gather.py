@@ -1,0 +1,80 @@
+"""From run folders to tables: numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from monai_tl.study.execute import fault_file
+from monai_tl.study.gather import area_under, gather
+from monai_tl.study.plan import write_study
+from monai_tl.study.table import CurveRow, RunRow, StudyScore, read_table
+from tests.study.conftest import a_study, finish
+
+
+def curve(*dices):
+    return [{"iteration": 25 * n, "val_dice": dice} for n, dice in enumerate(dices, 1)]
+
+
+def test_the_area_goes_on_with_the_best_after_an_early_stop():
+    assert area_under(curve(0.4, 0.4, 0.4, 0.4), 100) == pytest.approx((25 * 0.2 + 75 * 0.4) / 100)
+    assert area_under(curve(0.2, 0.6, 0.4), 100) == pytest.approx((25 * 0.1 + 25 * 0.4 + 25 * 0.5 + 25 * 0.6) / 100)
+    assert area_under(curve(math.nan, 0.5), 50) == pytest.approx(0.25), "an undefined validation is passed over"
+    assert math.isnan(area_under([], 100))
+
+
+@pytest.fixture
+def gathered(tmp_path):
+    study = a_study("scratch,0,1,2", (26,), (0,))
+    write_study(tmp_path, study)
+    scratch, zero, one, _two = study.runs
+    finish(tmp_path, scratch, [0.2, 0.6, 0.6, 0.5], test=0.25)
+    finish(tmp_path, zero, [0.3, 0.55], test=0.75)
+    fault_file(tmp_path, one).parent.mkdir()
+    fault_file(tmp_path, one).write_text("no room\n")
+    told = gather(tmp_path)
+    return tmp_path, told
+
+
+def test_runs_tell_what_each_cost_and_how_fast_it_learned(gathered):
+    folder, told = gathered
+    assert (told.runs, told.finished, told.failed, told.scores) == (4, 2, 1, 4)
+    scratch, zero, one, two = read_table(folder / "runs.csv", RunRow)
+    assert (scratch.best_dice, scratch.best_iteration, scratch.best_seconds) == (0.6, 50, 5.0), "the first of equals"
+    assert (scratch.target_iteration, zero.target_iteration, zero.target_seconds) == (50, 50, 5.0), "0.54 is 90 % of 0.6"
+    assert (scratch.iterations, zero.iterations, zero.seconds) == (100, 50, 5.0)
+    assert zero.area == pytest.approx((25 * 0.15 + 25 * 0.425 + 50 * 0.55) / 100)
+    assert (zero.step_seconds, zero.memory_mib) == (0.25, 150.0)
+    assert [run.state for run in (scratch, zero, one, two)] == ["finished", "finished", "failed", "waiting"]
+    assert (one.fault, one.iterations, two.fault) == ("no room", 0, "")
+    assert math.isnan(two.best_dice)
+
+
+def test_scores_and_curves_are_of_finished_runs(gathered):
+    folder, _ = gathered
+    scores = read_table(folder / "scores.csv", StudyScore)
+    assert [(row.arm, row.n, row.seed, row.subject, row.dice) for row in scores] == [
+        ("scratch", 26, 0, "A", 0.25),
+        ("scratch", 26, 0, "B", 0.25),
+        ("0", 26, 0, "A", 0.75),
+        ("0", 26, 0, "B", 0.75),
+    ]
+    assert read_table(folder / "curves.csv", CurveRow)[4] == CurveRow("0", 26, 0, 25, 2.5, 1.0, 0.3)
+
+
+def test_without_scratch_there_is_no_target(tmp_path):
+    study = a_study("0")
+    write_study(tmp_path, study)
+    finish(tmp_path, study.runs[0], [0.5])
+    gather(tmp_path)
+    (row,) = read_table(tmp_path / "runs.csv", RunRow)
+    assert math.isnan(row.target_iteration)
+
+
+def test_what_a_search_did_not_ask_for_is_left_out(tmp_path):
+    study = a_study("5,4,3", decision={"chosen": "5"}, rule={"margin": 0.01})
+    write_study(tmp_path, study)
+    for run in study.runs[:2]:
+        finish(tmp_path, run, [0.5])
+    assert gather(tmp_path).runs == 2
