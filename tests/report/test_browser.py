@@ -50,7 +50,11 @@ def study_file(tmp_path_factory):
     settings = {"dataset_dir": "/a/very/long/path" * 20, "window": [48, 48, 48], EVIL: EVIL}
     left_out = {("1", 26, 0): "failed", ("2", 52, 1): "waiting"}
     folder = write_made_study(
-        tmp_path / "study", subjects=subjects, seeds=(0, 1), left_out=left_out, plan={"settings": settings}
+        tmp_path_factory.mktemp("made") / "study",
+        subjects=subjects,
+        seeds=(0, 1),
+        left_out=left_out,
+        plan={"settings": settings},
     )
     for arm in ("scratch", "0", "1"):
         (folder / "runs" / f"{arm}_n52_seed0").mkdir(parents=True)

@@ -18,7 +18,6 @@ from monai_tl.study.statistics import ArmComparison, ArmMean, fit_curves
 from monai_tl.study.table import RunRow
 
 NAN = math.nan
-LARGEST = 2e6  # scores × runs up to which the model of growth is fitted: seconds
 ARM, SUBJECTS = Column("Arm", "arm", "arm"), Column("Training subjects", "n", "count")
 CASES, SEEDS = Column("Cases", "cases", "count"), Column("Seeds", "seeds", "count")
 STATES = ("failed", "waiting", "finished")  # what needs attention first
@@ -71,9 +70,9 @@ def differences_table(comparisons: Sequence[ArmComparison]) -> Table | None:
 
 
 def growth_table(study: Study) -> Table | None:
-    """Give the model of Dice against training subjects; None for one size, or for so many scores that none is fitted."""
+    """Give the model of Dice against training subjects; None for one size."""
     scores = [score for score in study.scores if score.seed in study.whole_seeds]  # else interval and estimate do not fit
-    if len({score.n for score in scores}) < 2 or len(scores) * len(study.runs) > LARGEST:
+    if len({score.n for score in scores}) < 2:
         return None
     model = fit_curves(scores)
     if not model.terms:
