@@ -10,7 +10,7 @@ import numpy as np
 from monai_tl.report import words
 from monai_tl.report.picture import Picture
 from monai_tl.report.study.arms import hatch_of, look_of, plain, way
-from monai_tl.report.study.facts import Band, Cell, Study, bands
+from monai_tl.report.study.facts import Band, Cell, Study, bands, late_median
 from monai_tl.report.study.figures import (
     Box,
     Drawing,
@@ -132,7 +132,7 @@ def draw_targets(study: Study) -> Picture | None:
         for arm in study.arms:
             reached = targets(study, arm, n)
             if reached:
-                rows.append(Times(subjects(n), arm_words(arm), look_of(arm), reached))
+                rows.append(Times(subjects(n), arm_words(arm), look_of(arm), reached, late_median(reached)))
     if not rows:
         return None
     groups = list(dict.fromkeys(row.group for row in rows))

@@ -139,6 +139,14 @@ def mean(values: Sequence[float]) -> float:
     return math.fsum(defined) / len(defined) if defined else math.nan
 
 
+def late_median(values: Sequence[float]) -> float:
+    """Give the median, NaN counted as later than any; NaN where that falls on one of these."""
+    if not values:
+        return math.nan
+    middle = float(np.median([math.inf if math.isnan(value) else value for value in values]))
+    return middle if math.isfinite(middle) else math.nan
+
+
 def bands(curves: Sequence[CurveRow], column: str) -> dict[Cell, Band]:
     """Lay the curves of an arm's seeds over each other, where at least half of its runs still train and the value is known.
 

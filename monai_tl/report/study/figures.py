@@ -18,6 +18,7 @@ from monai_tl.study.cube import SCRATCH
 
 INK = "#333333"
 PALE = 0.78  # how far a box's colour is taken towards white
+LEAST = 0.03  # of Dice that a forest plot shows to either side, so that nothing looks large that is not
 NEVER = 1.17  # where runs that never reached the target stand, in units of the longest run
 TICKS = 7  # training sizes that are written at the axis
 
@@ -51,12 +52,13 @@ class Span(NamedTuple):
 
 
 class Times(NamedTuple):
-    """The iterations at which an arm's runs reached the target, NaN for those that did not."""
+    """The iterations at which an arm's runs reached the target, NaN for those that did not, and their median, NaN for none."""
 
     group: str
     name: str
     look: Look
     iterations: Sequence[float]
+    middle: float
 
 
 class Line(NamedTuple):
@@ -111,8 +113,7 @@ def draw_forest(spans: Sequence[Span], xlabel: str) -> Drawing:
             face = own.colour if span.sure else "white"
             axes.plot(span.value, place, own.marker, color=own.colour, markerfacecolor=face, markersize=6.5, zorder=3)
         ends = [end for span in spans for end in (span.value, span.low, span.high) if not math.isnan(end)]
-        reach = 1.08 * max(map(abs, ends), default=0.0) or 0.1
-        axes.set_xlim(min(-0.12 * reach, *(1.08 * end for end in ends), 0), max(0.12 * reach, *(1.08 * end for end in ends), 0))
+        axes.set_xlim(min(-LEAST, *(1.08 * end for end in ends)), max(LEAST, *(1.08 * end for end in ends)))
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
         axes.set_xlabel(xlabel)
         axes.grid(axis="x")
@@ -121,7 +122,7 @@ def draw_forest(spans: Sequence[Span], xlabel: str) -> Drawing:
 
 
 def draw_times(times: Sequence[Times], longest: float) -> Drawing:
-    """Draw when each run reached the target, a dot a run, a stroke at the median of all; hollow beyond ``longest``: never."""
+    """Draw when each run reached the target, a mark a run, a stroke at the median; hollow beyond ``longest``: never."""
 
     def draw(axes: Axes) -> None:
         places = _rows(axes, [(row.group, row.name) for row in times])
@@ -134,10 +135,9 @@ def draw_times(times: Sequence[Times], longest: float) -> Drawing:
             style: dict[str, Any] = {"color": row.look.colour, "markersize": 5.5, "linestyle": "none"}
             axes.plot(all_at[: len(reached)], spread[: len(reached)], row.look.marker, alpha=0.85, **style)
             axes.plot(all_at[len(reached) :], spread[len(reached) :], row.look.marker, markerfacecolor="white", **style)
-            middle = float(np.median(all_at)) if len(all_at) else math.nan
-            if middle <= longest:
+            if not math.isnan(row.middle):
                 for colour, width in (("white", 4.0), (INK, 2.0)):
-                    axes.plot([middle] * 2, [place - 0.36, place + 0.36], color=colour, linewidth=width, zorder=3)
+                    axes.plot([row.middle] * 2, [place - 0.36, place + 0.36], color=colour, linewidth=width, zorder=3)
         axes.set_xlim(0, 1.27 * longest)
         axes.set_xticks([*(tick for tick in MaxNLocator(5, integer=True).tick_values(0, longest) if tick <= longest), never])
         labels = [f"{tick:g}" for tick in axes.get_xticks()]

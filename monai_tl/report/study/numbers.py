@@ -12,7 +12,7 @@ from monai_tl.report.runs import printable
 from monai_tl.report.study import published
 from monai_tl.report.study.arms import look_of, way
 from monai_tl.report.study.drawings import targets
-from monai_tl.report.study.facts import Study, mean
+from monai_tl.report.study.facts import Study, late_median, mean
 from monai_tl.report.study.tables import Column, Table
 from monai_tl.study.statistics import ArmComparison, ArmMean, fit_curves
 from monai_tl.study.table import RunRow
@@ -130,14 +130,6 @@ def _speed(study: Study, arm: str, n: int, runs: Sequence[RunRow]) -> list[objec
         late_median(asked), late_median(seconds), mean([run.area for run in runs]), mean([run.best_dice for run in runs]),
         float(np.median(steps)) if steps else NAN, max(memory, default=NAN),
     ]  # fmt: skip
-
-
-def late_median(values: Sequence[float]) -> float:
-    """Give the median, NaN counted as later than any; NaN where that falls on one of these."""
-    if not values:
-        return NAN
-    middle = float(np.median([math.inf if math.isnan(value) else value for value in values]))
-    return middle if math.isfinite(middle) else NAN
 
 
 def layers_table(study: Study) -> Table | None:

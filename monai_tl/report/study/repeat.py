@@ -92,14 +92,14 @@ def _settings(plan: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]
     """Give every plain value of a plan by its path, runs aside."""
     told: list[tuple[str, str]] = []
     for key, value in plan.items():
-        name = printable(f"{prefix}{key}")
+        name = printable(f"{prefix}{Path(key).name}")  # configs are named by their paths
         if value is None or value in ({}, [], ()):
             continue
         if isinstance(value, Mapping):
             told += _settings(value, f"{name} · ")
         else:
             text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-            told.append((name, printable(text)))
+            told.append((name, printable(f"{text} ({key})" if "/" in str(key) else text)))
     return told
 
 

@@ -109,7 +109,7 @@ def may(comparisons: Sequence[ArmComparison]) -> list[str]:
         if ways:
             told.append(f"Against {name}, on average over these test cases, {'; '.join(ways)}.")
         else:
-            told.append(f"No arm is told from {name} here: that shows neither that transfer helps nor that it does not.")
+            told.append(f"No arm is told from {name} here: that shows neither a difference nor that there is none.")
     widths = [(one.high - one.low) / 2 for one in comparisons if not math.isnan(one.low)]
     if widths:
         told.append(

@@ -8,8 +8,7 @@ import math
 import pytest
 
 from monai_tl.report.study.drawings import some, targets
-from monai_tl.report.study.facts import bands, read_study
-from monai_tl.report.study.numbers import late_median
+from monai_tl.report.study.facts import bands, late_median, read_study
 from monai_tl.study.table import CurveRow
 
 NAN = math.nan

@@ -65,9 +65,14 @@ def test_any_difference_can_be_drawn(value):
 
 def test_odd_names_and_values_are_drawn_as_they_stand():
     assert ink(draw_cases([Box(name, look(0), "//", [0.2, NAN]) for name in ODD], "Dice")) > 0.01
-    assert ink(draw_times([Times(name, name, look(0), [NAN, 50.0]) for name in ODD], 100)) > 0.01
+    assert ink(draw_times([Times(name, name, look(0), [NAN, 50.0], NAN) for name in ODD], 100)) > 0.01
     assert ink(draw_bands([line(name) for name in ODD], "loss")) > 0.01
     assert ink(draw_sizes([line(name) for name in ODD])) > 0.01
+
+
+def test_a_median_that_nobody_reached_is_not_drawn():
+    with_stroke, without = (draw_times([Times("26", "1", look(0), [NAN, 50.0], middle)], 100) for middle in (80.0, NAN))
+    assert ink(with_stroke) > ink(without)
 
 
 def test_one_size_one_point_no_interval():
