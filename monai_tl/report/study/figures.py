@@ -113,7 +113,7 @@ def draw_forest(spans: Sequence[Span], xlabel: str) -> Drawing:
             face = own.colour if span.sure else "white"
             axes.plot(span.value, place, own.marker, color=own.colour, markerfacecolor=face, markersize=6.5, zorder=3)
         ends = [end for span in spans for end in (span.value, span.low, span.high) if not math.isnan(end)]
-        axes.set_xlim(min(-LEAST, *(1.08 * end for end in ends)), max(LEAST, *(1.08 * end for end in ends)))
+        axes.set_xlim(min([-LEAST, *(1.08 * end for end in ends)]), max([LEAST, *(1.08 * end for end in ends)]))
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
         axes.set_xlabel(xlabel)
         axes.grid(axis="x")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 
 from monai_tl.report import words
 from monai_tl.report.study.arms import way
-from monai_tl.report.study.drawings import some, subjects
+from monai_tl.report.study.drawings import subjects
 from monai_tl.report.study.facts import Study
 from monai_tl.study.compare import FEW
 from monai_tl.study.cube import arm_words
@@ -19,6 +19,7 @@ from monai_tl.study.verdicts import tells_apart
 
 FEW_SEEDS = 5
 NAMED = 3  # findings in the headline
+SIZES_NAMED = 5
 GAPS = 6  # places named where runs are missing
 QUESTIONS = {
     "layers": "How many stages to hold still",
@@ -85,7 +86,7 @@ def headline(study: Study, means: Sequence[ArmMean], comparisons: Sequence[ArmCo
         return f"{told}; there is no other arm with the same subjects to hold it against."
     if len(against) == 1:
         return against[0].verdict
-    sure = sorted(filter(tells_apart, against), key=lambda one: -abs(one.mean))
+    sure = list(filter(tells_apart, against))
     higher = sum(one.mean > 0 for one in sure)
     rest = len(against) - len(sure)
     name, comes, are = arm_words(against[0].against), "comes" if higher == 1 else "come", "is" if rest == 1 else "are"
@@ -96,7 +97,7 @@ def headline(study: Study, means: Sequence[ArmMean], comparisons: Sequence[ArmCo
     if not sure:
         largest = max(against, key=lambda one: 0.0 if math.isnan(one.mean) else abs(one.mean))
         return f"{whole} Not even the largest difference is a finding: {largest.verdict}"
-    return " ".join([whole, *(one.verdict for one in sure[:NAMED])])
+    return " ".join([whole, *(one.verdict for one in _clearest(sure))])
 
 
 def may(comparisons: Sequence[ArmComparison]) -> list[str]:
@@ -153,9 +154,25 @@ def to_reference(study: Study, comparisons: Sequence[ArmComparison]) -> list[Arm
 
 def _places(comparisons: Sequence[ArmComparison], verdict: str) -> str:
     """Name the arms with this verdict, and at which sizes."""
-    sizes = defaultdict(list)
+    sizes, asked = defaultdict(list), Counter(one.arm for one in comparisons)
     for one in comparisons:
         if way(one) == verdict:
             sizes[one.arm].append(one.n)
-    places = [f"{arm_words(arm)} (with {words.listed([str(n) for n in some(ns, 8)])})" for arm, ns in sizes.items()]
+    places = [f"{arm_words(arm)} ({_where(ns, asked[arm])})" for arm, ns in sizes.items()]
     return words.listed(places) if places else ""
+
+
+def _where(sizes: Sequence[int], asked: int) -> str:
+    if len(sizes) == asked > 1:
+        return f"with all {asked} sizes"
+    if len(sizes) > SIZES_NAMED:
+        return f"with {len(sizes)} of {asked} sizes"
+    return f"with {words.listed([str(n) for n in sizes])}"
+
+
+def _clearest(sure: Sequence[ArmComparison]) -> list[ArmComparison]:
+    """Choose what the headline names: the largest difference each way, then the next largest."""
+    ranked = sorted(sure, key=lambda one: -abs(one.mean))
+    first = [next((one for one in ranked if (one.mean > 0) == up), None) for up in (True, False)]
+    kept = [one for one in first if one is not None]
+    return [*kept, *(one for one in ranked if one not in kept)][:NAMED]
