@@ -212,10 +212,10 @@ def test_nothing_scored_yet(make_study, report):
 
 
 def test_one_seed_is_told_to_be_little(make_study, report):
-    _, page = report(make_study(arms=("scratch", "1"), sizes=(26,), seeds=(7,)))
-    assert "there is one seed (7), and another may turn it round" in page.text
+    _, page = report(make_study(arms=("scratch", "1"), sizes=(26,), seeds=(0,)))
+    assert "there is one seed (0), and another may turn it round" in page.text
     assert "1 seed: 2 runs" in page.text
-    assert "--seeds 7" in page.text
+    assert "--seeds 1 --iterations" in page.text
 
 
 def test_pictures_that_are_missing_are_said_to_be(make_study, report):
@@ -248,12 +248,12 @@ def test_undefined_cases_are_left_out_and_counted(make_study, report):
 def test_a_depth_search_says_what_it_chose(make_study, report):
     rounds = [{"freeze": "2", "mean_best_dice": 0.5}, {"freeze": "1", "mean_best_dice": 0.505}]
     plan = {"kind": "depth", "rule": {"margin": 0.01}, "decision": {"rounds": rounds, "chosen": "2"}}
-    _, page = report(make_study(arms=("1", "2"), sizes=(26,), plan=plan))
+    _, page = report(make_study(arms=("1", "2"), sizes=(26,), seeds=(7, 9), plan=plan))
     assert "freeze 2 0.500; freeze 1 0.505; chosen: freeze 2" in page.text
     assert named(page, "differences")[0][:2] == ["freeze 1", "freeze 2"]
     assert "No scratch run has finished, so there is no target to reach." in page.text
     assert "monai_tl study depth --search" in page.text
-    assert "--margin 0.01" in page.text
+    assert "--seeds 7,9 --margin 0.01" in page.text
 
 
 def test_a_second_report_replaces_its_own_files_and_no_others(make_study, report):
