@@ -66,6 +66,7 @@ def test_the_lines_are_found():
     assert model.deviations["run"] == pytest.approx(0.02, abs=0.01)
 
 
+@pytest.mark.filterwarnings("ignore")  # statsmodels' own optimiser stumbles, and reaches the same place
 def test_the_model_is_that_of_a_formula():
     scores = study()
     table = pd.DataFrame([(s.arm, math.log2(s.n / 52), s.seed, s.subject, s.dice) for s in scores])

@@ -101,6 +101,12 @@ def test_identical_arms_are_not_told_apart():
     assert found.verdict == "n = 26: freeze 1 and scratch score the same over 12 cases and 3 seeds."
 
 
+def test_what_rounding_leaves_of_equal_scores_is_no_difference():
+    assert 0.1 + 0.2 != 0.3
+    (found,) = compare_arms(rows({"scratch": np.full((3, 6), 0.3), "1": np.full((3, 6), 0.1 + 0.2)}))
+    assert (found.mean, found.p, found.rank_biserial) == (0, 1, 0)
+
+
 def test_a_case_undefined_in_one_run_is_left_out_of_the_pair_and_counted():
     dice = drawn(3, 12, 0.02)
     with_nan = {arm: values.copy() for arm, values in dice.items()} | {"2": dice["1"]}
