@@ -115,9 +115,11 @@ def _end_with_parent(connection: Connection) -> None:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Have libraries that count threads when they are loaded count one."""
-    before = {name: os.environ.get(name) for name in ONE_THREAD}
-    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    """Have libraries that count threads when they are loaded count one, and keep quiet about what was broken off."""
+    quiet = os.environ.get("PYTHONWARNINGS", "ignore::UserWarning")  # of semaphores that an ended process leaves
+    told = {**dict.fromkeys(ONE_THREAD, "1"), "PYTHONWARNINGS": quiet}
+    before = {name: os.environ.get(name) for name in told}
+    os.environ.update(told)
     try:
         yield
     finally:

@@ -136,20 +136,20 @@ def write_training_sets(folder: Path, made: Design) -> None:
     """
     sizes = {size.n: size for size in made.sizes}
     sets = {run.datalist: run for run in made.study.runs}
-    seen: set[str] = {name for name in sets if (folder / name).is_file()}
     others = {subject for split in ("validation", "test") for subject in made.data.splits[split]}
     orders: dict[int, tuple[str, ...]] = {}
     for name, run in sets.items():
         size = sizes[run.n]
-        if name in seen and size.subjects is None:  # drawn by what the plan holds, and that is the same
+        if size.subjects is None and (folder / name).is_file():  # drawn by what the plan holds, and that is the same
             continue
         if size.subjects is None and run.seed not in orders:
             orders[run.seed] = drawing_order(made.study.volumes_ml, run.seed)
         chosen = training_set(size, orders.get(run.seed, ()))
+        used = others.union(chosen)
         rule = {"part_of": made.study.datalist["sha256"], "train": _how(run, size)}
         part = replace(
             made.data,
-            cases=tuple(case for case in made.data.cases if case["subject"] in others | set(chosen)),
+            cases=tuple(case for case in made.data.cases if case["subject"] in used),
             splits={**made.data.splits, "train": chosen},
             split_rule={**made.data.split_rule, **rule},
         )

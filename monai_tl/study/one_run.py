@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import sys
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,8 @@ def _sweep(folder: Path) -> None:
     for left in folder.parent.glob(f".{folder.name}.*"):
         shutil.rmtree(left, ignore_errors=True)
     for left in folder.glob(".*") if folder.is_dir() else ():
-        left.unlink(missing_ok=True)
+        if left.is_file():
+            left.unlink()
 
 
 @contextlib.contextmanager
@@ -93,6 +95,9 @@ def _printing_to(log: Path) -> Iterator[None]:
             os.dup2(file.fileno(), number)
     try:
         yield
+    except Exception:
+        traceback.print_exc()  # a fault is told in one line: this is what else there is to know
+        raise
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

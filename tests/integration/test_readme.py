@@ -24,6 +24,9 @@ BUDGET = {
     r'--window "\[[\d,]+\]"': '--window "[16,16,16]"',
     r"--size \d+": "--size 32",
     r"--batch_size \d+": "--batch_size 1",
+    r"--arms \S+": "--arms scratch,2",
+    r"--seeds \d+": "--seeds 1",
+    r"--sizes \S+": "--sizes 1.0",
 }
 
 

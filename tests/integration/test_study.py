@@ -86,7 +86,7 @@ def test_killed_and_gone_on_with_the_scores_are_those_of_a_study_that_nothing_in
     folder = tmp_path / "killed"
     words = study_flags(tiny, folder)
     scratch, two = (folder / "runs" / f"{arm}_n3_seed0" for arm in ("scratch", "2"))
-    for sign in (scratch / "last.pt", scratch / "metadata.json", two / "model.pt"):
+    for sign in (scratch / "last.pt", two / "model.pt"):
         _killed_at(words, sign)
     assert not (folder / "scores.csv").exists()
     done = subprocess.run(_command(words), capture_output=True, text=True)

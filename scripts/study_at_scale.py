@@ -1,0 +1,85 @@
+"""Measure a study of 10 000 runs: planned, gone on with, gathered; runs are files alone, nothing is trained.
+
+python scripts/study_at_scale.py [--seeds 334] [--folder DIR]   (6 arms × 5 sizes × 334 seeds = 10 020 runs, 42 test cases)
+"""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fire
+import nibabel as nib
+import numpy as np
+
+from monai_tl.data.datalist import Splits, make_datalist, write_datalist
+from monai_tl.inference.scores import Score, write_scores
+from monai_tl.study.conduct import Conduct, conduct
+from monai_tl.study.design import Request, design, write_training_sets
+from monai_tl.study.plan import Study, read_study, write_study
+from monai_tl.training.cost import Cost, write_costs
+from monai_tl.training.metrics import write_metrics
+
+BUNDLE = Path(__file__).parents[1] / "bundles" / "brats_tumour_core"
+SUBJECTS = {"train": 105, "validation": 63, "test": 42}
+
+
+def write_data(folder: Path) -> list[str]:
+    """Write labels of 8³ voxels, each with another volume, and a datalist; give the test subjects."""
+    rng, cases, lists = np.random.default_rng(0), [], {}
+    folder.mkdir(parents=True)
+    for split, count in SUBJECTS.items():
+        lists[split] = [f"{split}_{n:03d}" for n in range(count)]
+        for subject in lists[split]:
+            path = folder / f"{subject}.nii.gz"
+            nib.save(nib.Nifti1Image((rng.random((8, 8, 8)) < rng.random()).astype(np.uint8), np.eye(4)), path)
+            cases.append({"subject": subject, **dict.fromkeys(("T1", "T2", "label"), str(path))})
+    data = make_datalist(cases, modalities=("T1", "T2"), foreground=(1,), splits=Splits(lists))
+    write_datalist(folder / "datalist.json", data)
+    return lists["test"]
+
+
+def finish_all(folder: Path, study: Study, test: list[str]) -> None:
+    """Leave what each run would leave: ten validations, costs, scores."""
+    rng = np.random.default_rng(1)
+    for run in study.runs:
+        place = folder / run.folder
+        at = range(60, 601, 60)
+        rows = [{"iteration": n, "loss": 1.0, "val_dice": rng.random(), "learning_rate": 0.1, "seconds": n / 10} for n in at]
+        write_metrics(place / "metrics.csv", rows)
+        write_costs(place / "cost.csv", [Cost(n, 0.25, 900.0) for n in at])
+        write_scores(place / "scores_test.csv", [Score(name, *rng.random(5).tolist()) for name in test])
+
+
+def timed(what: str, work: Callable[[], Any]) -> Any:
+    began = time.perf_counter()
+    result = work()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{what:40s} {time.perf_counter() - began:7.1f} s   peak memory so far {peak:6.0f} MiB", flush=True)
+    return result
+
+
+def main(seeds: int = 334, folder: str = "") -> None:
+    """Measure each part."""
+    with tempfile.TemporaryDirectory() as place:
+        home = Path(folder or place)
+        test = write_data(home / "data")
+        arms = ("scratch", *(f"random{k}" for k in range(1, 6)))
+        request = Request("size", str(BUNDLE), "", arms, ("10", "26", "52", "78", "all"), tuple(range(seeds)))
+        request = Request(**{**vars(request), "settings": {"dataset_dir": str(home / "data"), "device": "cpu"}})
+        study = home / "study"
+        made = timed("planned", lambda: design(request))
+        timed("training sets written", lambda: write_training_sets(study, made))
+        timed("plan written", lambda: write_study(study, made.study))
+        print(f"{len(made.study.runs)} runs; study.json has {(study / 'study.json').stat().st_size / 2**20:.1f} MiB")
+        finish_all(study, made.study, test)
+        timed("plan read", lambda: read_study(study))
+        timed("gone on with, all finished, gathered", lambda: conduct(request, Conduct(study)))
+
+
+if __name__ == "__main__":
+    fire.Fire(main)

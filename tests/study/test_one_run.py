@@ -1,0 +1,73 @@
+"""A run's process: what it prints goes to its log, what a killed one left is swept away."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+from monai_tl.errors import ConfigError
+from monai_tl.study import one_run
+from monai_tl.study.one_run import Order, perform
+
+
+def order(folder, **settings):
+    return Order((), {"run_dir": str(folder / "runs" / "one"), **settings}, str(folder / "logs" / "one.txt"), 1)
+
+
+def test_a_finished_run_is_left_alone(tmp_path, monkeypatch):
+    (tmp_path / "runs" / "one").mkdir(parents=True)
+    (tmp_path / "runs" / "one" / "scores_test.csv").touch()
+    monkeypatch.setattr(one_run, "run_configs", None)
+    perform(order(tmp_path))
+    assert not (tmp_path / "logs").exists()
+
+
+def test_what_it_prints_and_why_it_failed_stands_in_its_log(tmp_path, monkeypatch, capfd):
+    def fails(*_):
+        print("so far so good", flush=True)
+        os.write(2, b"a library in C\n")
+        raise ConfigError("no room")
+
+    for name, number in (("stdout", 1), ("stderr", 2)):  # as in a process of its own; pytest's go elsewhere
+        monkeypatch.setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115
+    monkeypatch.setattr(one_run, "run_configs", fails)
+    with pytest.raises(ConfigError, match="no room"):
+        perform(order(tmp_path))
+    told = (tmp_path / "logs" / "one.txt").read_text()
+    assert "so far so good\na library in C\n" in told
+    assert "ConfigError: no room" in told
+    assert "Traceback" in told
+    print("and back", flush=True)
+    assert capfd.readouterr().out.splitlines()[-1] == "and back"
+
+
+def test_what_a_killed_process_was_writing_is_swept_away(tmp_path, monkeypatch):
+    """Its staging folder and temporary files; those of a run with a longer name are not its own."""
+    runs = tmp_path / "runs"
+    for name in ("one/.123.model.pt", "one/model.pt", ".one.17/config.yaml", ".one2.17/config.yaml"):
+        (runs / name).parent.mkdir(parents=True, exist_ok=True)
+        (runs / name).touch()
+    monkeypatch.setattr(one_run, "run_configs", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        perform(order(tmp_path))
+    assert sorted(path.relative_to(runs).as_posix() for path in runs.rglob("*") if path.is_file()) == [
+        ".one2.17/config.yaml",
+        "one/model.pt",
+    ]
+
+
+def test_a_run_that_is_trained_is_only_scored(tmp_path, monkeypatch):
+    folder = tmp_path / "runs" / "one"
+    folder.mkdir(parents=True)
+    (folder / "metadata.json").write_text('{"validation_dice": 0.5}')
+    done = []
+    monkeypatch.setattr(one_run, "run_configs", lambda configs, settings: done.append(settings))
+    monkeypatch.setattr(one_run, "refuse_changed_datalist", lambda *_: None)
+    monkeypatch.setattr(one_run, "bundle_config", lambda bundle, name: f"{bundle}/{name}")
+    perform(order(tmp_path, datalist="d", bundle_root="b"))
+    assert [settings["split"] for settings in done] == ["test"]
+    (folder / "metadata.json").write_text("{}")
+    perform(order(tmp_path, datalist="d", bundle_root="b"))
+    assert [settings.get("split") for settings in done] == ["test", None, "test"]
