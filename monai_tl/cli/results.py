@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from monai_tl.errors import ConfigError
 from monai_tl.report.page import write_report
+from monai_tl.report.study.page import write_study_report
 from monai_tl.study.compare import compare as compare_runs
 from monai_tl.study.compare import format_comparison
 
@@ -14,8 +16,24 @@ def compare(*runs: str, split: str = "test", seed: int = 0) -> None:
     print(format_comparison(compare_runs([Path(run) for run in runs], split=split, seed=seed)))
 
 
-def report(*, runs: str, split: str = "test", output: str | None = None) -> None:
-    """Show all runs below a folder in one HTML page: --runs DIR [--split test] [--output DIR/report.html]."""
-    written = write_report(Path(runs), split=split, output=Path(output) if output else None)
+def report(*study: str, runs: str | None = None, split: str | None = None, output: str | None = None) -> None:
+    """Show a study in one HTML page, STUDY [--output FILE], or all runs below a folder, --runs DIR [--split test].
+
+    Without --output the page is report.html in that folder; figures and tables lie beside it in report_files.
+    """
+    if len(study) + (runs is not None) != 1:
+        raise ConfigError("report takes one study folder (monai_tl report STUDY), or a folder of any runs (--runs DIR)")
+    page = Path(output) if output else None
+    if runs is not None:
+        _report_runs(Path(runs), split or "test", page)
+        return
+    if split is not None:
+        raise ConfigError("a study is scored on its test split: leave --split away, or name runs by --runs DIR")
+    told = write_study_report(Path(study[0]), output=page)
+    print(f"{told.page}: {told.runs} run{'s' * (told.runs != 1)}, {told.finished} finished; figures and tables in {told.files}")
+
+
+def _report_runs(folder: Path, split: str, output: Path | None) -> None:
+    written = write_report(folder, split=split, output=output)
     told = f"{written.runs} run{'s' * (written.runs != 1)}, {written.evaluated} of them evaluated on {split}"
     print(f"{written.page}: {told}; figures in {written.figures}")

@@ -31,7 +31,7 @@ GLYPHS = ("●", "■", "▲", "◆", "▼", "✚", "✖")  # the markers, as te
 STYLE: dict[Any, Any] = {
     "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8, "axes.edgecolor": "#555555",
     "xtick.color": "#333333", "ytick.color": "#333333", "axes.labelcolor": "#222222", "legend.frameon": False,
-    "grid.color": "#e4e4e4", "grid.linewidth": 0.7, "axes.axisbelow": True,
+    "grid.color": "#e4e4e4", "grid.linewidth": 0.7, "axes.axisbelow": True, "hatch.linewidth": 0.6, "svg.hashsalt": SOFTWARE,
 }  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def draw_dice(names: Sequence[str], dice: Sequence[Sequence[float]]) -> bytes:
         dice: of each run's cases, NaN where undefined.
     """
     many = len(names) > FEW_RUNS
-    with _style():
+    with house_style():
         figure = Figure(figsize=(WIDTH, 0.9 + len(names) * (0.2 if many else 0.42)), layout="constrained")
         axes = figure.subplots()
         defined = [np.array([value for value in values if not math.isnan(value)]) for values in dice]
@@ -101,7 +101,7 @@ def draw_dice(names: Sequence[str], dice: Sequence[Sequence[float]]) -> bytes:
         axes.set_xlabel("Dice (a dot a case)")
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
-        return _png(figure)
+        return as_png(figure)
 
 
 def draw_curves(curves: Sequence[Curve], ylabel: str, highlight: Sequence[str] = (), *, dice: bool = False) -> bytes:
@@ -114,7 +114,7 @@ def draw_curves(curves: Sequence[Curve], ylabel: str, highlight: Sequence[str] =
         dice: the values are Dice, so the axis begins at 0 and ends at 1 at most.
     """
     many = len(curves) > FEW_RUNS
-    with _style():
+    with house_style():
         legend = 1 + len(highlight) if many else len(curves)
         columns = 1 if max(len(curve.name) for curve in curves) > 22 else 2
         figure = Figure(figsize=(WIDTH, 3.1 + 0.2 * math.ceil(legend / columns)), layout="constrained")
@@ -133,7 +133,7 @@ def draw_curves(curves: Sequence[Curve], ylabel: str, highlight: Sequence[str] =
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         axes.grid(axis="y")
         _legend(figure, shown, columns)
-        return _png(figure)
+        return as_png(figure)
 
 
 def _line(axes: Axes, curve: Curve, own: Look | None) -> Line2D:
@@ -168,7 +168,7 @@ def _dice_limits(values: Sequence[float]) -> tuple[float, float]:
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def house_style() -> Iterator[None]:
     """Draw by our own settings, whatever the user's matplotlibrc says, and leave the global ones as they were."""
     with mpl.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a glyph that the font lacks is drawn as a box
@@ -177,7 +177,15 @@ def _style() -> Iterator[None]:
         yield
 
 
-def _png(figure: Figure) -> bytes:
+def as_png(figure: Figure) -> bytes:
+    """Draw a figure as a PNG that is marked as ours."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=DPI, metadata={"Software": SOFTWARE})  # a Figure of its own draws by Agg
+    return file.getvalue()
+
+
+def as_svg(figure: Figure) -> bytes:
+    """Draw a figure as an SVG that is marked as ours: letters as outlines, no date, so the same each time."""
+    file = io.BytesIO()
+    figure.savefig(file, format="svg", metadata={"Creator": SOFTWARE, "Date": None})
     return file.getvalue()

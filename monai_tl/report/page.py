@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import datetime
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
-from monai_tl.errors import ConfigError
 from monai_tl.files import atomic_write, write_text
 from monai_tl.report import words
 from monai_tl.report.figures import SOFTWARE
 from monai_tl.report.groups import group_runs
+from monai_tl.report.place import is_our_figure, refuse_place, unwritable
 from monai_tl.report.render import render
 from monai_tl.report.runs import read_runs
 from monai_tl.report.sections import Section, make_sections
-
-MARK = f'<meta name="generator" content="{SOFTWARE}'  # in the head of each page of ours
 
 
 @dataclass(frozen=True)
@@ -47,10 +42,7 @@ def write_report(top: Path, *, split: str = "test", output: Path | None = None, 
     page = output or top / "report.html"
     figures = page.with_name(f"{page.stem}_files")
     runs = read_runs(top, split)
-    try:
-        _refuse_output(page, figures)
-    except OSError as error:  # a name that is too long, a folder that may not be looked into
-        raise _unwritable(page, error.strerror or str(error)) from None
+    refuse_place(page, figures, is_our_figure)
     groups = group_runs(runs, split)
     sections = make_sections(groups, split)
     html = render(
@@ -66,7 +58,7 @@ def write_report(top: Path, *, split: str = "test", output: Path | None = None, 
     try:
         _write(page, figures, sections, html)
     except OSError as error:
-        raise _unwritable(page, error.strerror or str(error)) from None
+        raise unwritable(page, error.strerror or str(error)) from None
     return Written(page, figures, len(runs), sum(len(group.scored) for group in groups))
 
 
@@ -79,48 +71,5 @@ def _write(page: Path, figures: Path, sections: list[Section], html: str) -> Non
         names.add(picture.file)
     write_text(page, html)
     for path in figures.glob("*.png"):
-        if path.name not in names and _is_our_figure(path):
+        if path.name not in names and is_our_figure(path):
             path.unlink()
-
-
-def _refuse_output(page: Path, figures: Path) -> None:
-    """Refuse, before any work, a place that cannot be written to or holds what is not ours."""
-    if page.is_dir():
-        raise ConfigError(f"output '{page}' is a folder; name a file in it, e.g. '{page / 'report.html'}'")
-    if page.suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(f"output '{page}' is no HTML file by its name; end it in .html")
-    if os.path.lexists(page) and not _is_our_page(page):
-        raise ConfigError(f"output '{page}' exists and was not written by `{SOFTWARE}`; move it away, or name another --output")
-    others = sorted(figures.glob("[!.]*")) if figures.is_dir() else []
-    foreign = [path.name for path in others if not _is_our_figure(path)]
-    if foreign:
-        raise ConfigError(
-            f"'{figures}' is to hold the figures but holds other files ({', '.join(foreign[:3])}); "
-            "move them away, or name another --output"
-        )
-    standing = next(folder for folder in (page.absolute().parent, *page.absolute().parents) if os.path.lexists(folder))
-    if not standing.is_dir():
-        raise _unwritable(page, f"'{standing}' is no folder")
-    if figures.exists() and not figures.is_dir():
-        raise _unwritable(page, f"'{figures}' is no folder")
-    if not os.access(standing, os.W_OK):
-        raise _unwritable(page, f"'{standing}' may not be written to")
-
-
-def _unwritable(page: Path, why: str) -> ConfigError:
-    return ConfigError(f"cannot write '{page}': {why}; name a file elsewhere by --output")
-
-
-def _is_our_page(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return MARK.encode() in file.read(2000)
-
-
-def _is_our_figure(path: Path) -> bool:
-    try:
-        with Image.open(path) as picture:
-            return picture.info.get("Software") == SOFTWARE
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return False

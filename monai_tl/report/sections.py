@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import re
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -15,39 +13,9 @@ from monai_tl.report import words
 from monai_tl.report.examples import choose_cases, choose_runs, read_overlay
 from monai_tl.report.figures import FEW_RUNS, Curve, Look, draw_curves, draw_dice, look
 from monai_tl.report.groups import Group
+from monai_tl.report.picture import Picture
 from monai_tl.report.runs import Run
 from monai_tl.study.compare import Difference, RunResult
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A PNG, its name beside the page, and what it shows in words."""
-
-    file: str
-    png: bytes
-    alt: str
-    caption: str = ""
-
-    @property
-    def uri(self) -> str:
-        """The picture itself as an address."""
-        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels, from the PNG's header."""
-        width, height = struct.unpack(">II", self.png[16:24])
-        return width, height
-
-    @property
-    def width(self) -> int:
-        """In pixels."""
-        return self.size[0]
-
-    @property
-    def height(self) -> int:
-        """In pixels."""
-        return self.size[1]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,9 @@ from monai_tl.data import ixi
 from monai_tl.data.candidates import Candidates
 from monai_tl.report.check import check
 from monai_tl.report.page import write_report
+from monai_tl.report.study.page import write_study_report
+from tests.report.conftest import draw_overlay
+from tests.report.study.conftest import write_made_study
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright, of the dev extra")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -56,11 +59,32 @@ def check_file(phantoms, tmp_path_factory):
     return output / "out" / "check.html"
 
 
+@pytest.fixture(scope="module")
+def study_file(tmp_path_factory):
+    """An unfinished study with hostile and very long ids, settings, faults."""
+    subjects = [EVIL.replace("/", ""), "long_" * 40, *(f"case_{n}" for n in range(6))]
+    settings = {"dataset_dir": "/a/very/long/path" * 20, "window": [48, 48, 48], EVIL: EVIL}
+    left_out = {("1", 26, 0): "failed", ("2", 52, 1): "waiting"}
+    folder = write_made_study(
+        tmp_path_factory.mktemp("made") / "study",
+        subjects=subjects,
+        seeds=(0, 1),
+        left_out=left_out,
+        plan={"settings": settings},
+    )
+    for arm in ("scratch", "0", "1"):
+        (folder / "runs" / f"{arm}_n52_seed0").mkdir(parents=True)
+        for subject in subjects[:2]:
+            draw_overlay(folder / "runs" / f"{arm}_n52_seed0" / "overlays_test" / f"{subject}.png")
+    return write_study_report(folder).page
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["page_file", "study_file"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", list(SIZES))
-def test_nothing_fails_and_nothing_overflows(browser, page_file, size, scheme):
-    opened_well(browser, page_file, size, scheme, pictures=9)
+def test_nothing_fails_and_nothing_overflows(browser, request, kind, size, scheme):
+    opened_well(browser, request.getfixturevalue(kind), size, scheme, pictures=9)
 
 
 @pytest.mark.slow

@@ -312,7 +312,10 @@ def test_the_verb_writes_beside_the_runs_and_says_where(make_run, verb, tmp_path
         (("--runs", "{runs}", "--split", "tset"), "has scores_tset.csv. There are: scores_test.csv (1 run)"),
         (("--runs", "{runs}", "--output", "{runs}"), "is a folder; name a file"),
         (("--run", "{runs}"), "unknown flag '--run': did you mean 'runs'?"),
-        ((), "missing --runs"),
+        ((), "report takes one study folder (monai_tl report STUDY), or a folder of any runs (--runs DIR)"),
+        (("{runs}", "--runs", "{runs}"), "report takes one study folder"),
+        (("{runs}", "--split", "test"), "leave --split away"),
+        (("{runs}",), "is no study: it has no study.json"),
     ],
 )
 def test_wrong_input_is_a_line_and_exit_code_2(make_run, verb, tmp_path, words, text):

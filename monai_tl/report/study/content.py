@@ -1,0 +1,119 @@
+"""What stands in a study's page: plain values, words, tables and pictures, that the template only lays out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from monai_tl.report.figures import Look
+from monai_tl.report.picture import Picture
+from monai_tl.report.study import drawings, numbers, published, words
+from monai_tl.report.study.arms import explain_arm, look_of
+from monai_tl.report.study.facts import Study
+from monai_tl.report.study.repeat import Repeat, make_repeat
+from monai_tl.report.study.subjects import Gallery, make_gallery
+from monai_tl.report.study.tables import ROWS, Table
+from monai_tl.study.cube import arm_words
+from monai_tl.study.families import is_reference
+from monai_tl.study.statistics import ArmComparison, ArmMean, arm_means, compare_arms
+
+
+@dataclass(frozen=True)
+class Content:
+    """All that is shown of a study; tables and pictures are None or empty where nothing is known yet."""
+
+    title: str
+    lead: str
+    unfinished: str | None
+    search: str | None
+    headline: str
+    may: list[str]
+    may_not: list[str]
+    legend: list[tuple[Look, str, str]]
+    sentences: list[str]
+    notes: list[str]
+    arms: Table | None
+    differences: Table | None
+    growth: Table | None
+    speed: Table | None
+    beside: list[Table]
+    setting: str
+    runs: Table
+    forests: list[Picture]
+    sizes: Picture | None
+    boxes: list[Picture]
+    curves: list[Picture]
+    target: Picture | None
+    capped: str
+    gallery: Gallery | None
+    repeat: Repeat
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """Every picture, in its order."""
+        single = [picture for picture in (self.sizes, self.target) if picture]
+        shown = self.gallery.pictures if self.gallery else []
+        return [*self.forests, *single, *self.boxes, *self.curves, *shown]
+
+    @property
+    def tables(self) -> list[Table]:
+        """Every table, in its order."""
+        return [table for table in (self.arms, self.differences, self.growth, self.speed, *self.beside, self.runs) if table]
+
+
+def make_content(study: Study) -> Content:
+    """Compute, word and draw what is known of a study.
+
+    Raises:
+        DataError: if its runs were not scored on the same cases.
+    """
+    means, comparisons = _statistics(study)
+    beside = [table for table in (numbers.layers_table(study), numbers.sizes_table(study, means)) if table]
+    return Content(
+        title=words.title(study),
+        lead=words.lead(study),
+        unfinished=words.unfinished(study),
+        search=words.search(study),
+        headline=words.headline(study, means, comparisons),
+        may=words.may(comparisons),
+        may_not=words.may_not(study, comparisons, bool(beside)),
+        legend=[(look_of(arm), arm_words(arm), explain_arm(arm)) for arm in study.arms],
+        sentences=[one.verdict for one in comparisons[:ROWS]],
+        notes=list(dict.fromkeys(f"{one.note[0].upper()}{one.note[1:]}." for one in comparisons if one.note)),
+        arms=numbers.arms_table(means) if means else None,
+        differences=numbers.differences_table(comparisons),
+        growth=numbers.growth_table(study),
+        speed=numbers.speed_table(study),
+        beside=beside,
+        setting=published.SETTING,
+        runs=numbers.runs_table(study),
+        forests=drawings.draw_differences(comparisons),
+        sizes=drawings.draw_means(study, means),
+        boxes=drawings.draw_boxes(study),
+        curves=drawings.draw_curves(study),
+        target=drawings.draw_targets(study),
+        capped=_capped(study),
+        gallery=make_gallery(study),
+        repeat=make_repeat(study),
+    )
+
+
+def _statistics(study: Study) -> tuple[Sequence[ArmMean], Sequence[ArmComparison]]:
+    """Compute means and comparisons; none before a run was scored."""
+    if not study.scores:
+        return [], []
+    scored, reference = {arm for arm, _ in study.cases}, study.reference
+    pairs = None
+    if reference and not any(map(is_reference, scored)):  # as in a search for the depth
+        pairs = [(arm, reference) for arm in study.arms if arm in scored and arm != reference]
+    return arm_means(study.scores), compare_arms(study.scores, pairs)
+
+
+def _capped(study: Study) -> str:
+    """Say that not every size has figures of its own."""
+    if len(study.sizes) <= drawings.SIZES_SHOWN:
+        return ""
+    shown = ", ".join(map(str, drawings.some(study.sizes)))
+    return (
+        f"Of {len(study.sizes)} training sizes {drawings.SIZES_SHOWN} have figures of their own ({shown}); the tables hold all."
+    )

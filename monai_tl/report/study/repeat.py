@@ -1,0 +1,131 @@
+"""What it takes to repeat a study: commands, settings, versions, seeds, hashes."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from monai_tl.files import sha256_of
+from monai_tl.report.runs import printable
+from monai_tl.report.study.facts import CURVES, RUNS, SCORES, Study
+from monai_tl.study.plan import FILE
+from monai_tl.study.plan import Study as Plan
+
+PROVENANCE = "provenance.json"
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """All of it as texts.
+
+    Attributes:
+        commands: for a shell, in order; the first is rebuilt from the plan.
+        lists: training sets came from named lists, whose names a plan does not hold.
+        settings: name and value of what the plan fixed.
+        hashes: file and its SHA-256.
+        versions: a line for each set of versions, with the number of runs that had it.
+        devices: likewise.
+        silent: finished runs that noted neither.
+    """
+
+    commands: list[str]
+    lists: bool
+    settings: list[tuple[str, str]]
+    hashes: list[tuple[str, str]]
+    versions: list[tuple[str, int]]
+    devices: list[tuple[str, int]]
+    silent: int
+
+
+def make_repeat(study: Study) -> Repeat:
+    """Gather it from the plan, the files' hashes and what each finished run noted."""
+    noted = [_read(study.folder / run.folder / PROVENANCE) for run in study.runs if run.state == "finished"]
+    versions = Counter(_listed(one.get("versions")) for one in noted)
+    devices = Counter(_device(one.get("device")) for one in noted)
+    silent = versions.pop("", 0)
+    devices.pop("", None)
+    return Repeat(
+        commands=_commands(study),
+        lists=any(run.datalist.startswith("datalists/list_") for run in study.plan.runs),
+        settings=_settings({one.name: getattr(study.plan, one.name) for one in fields(study.plan) if one.repr}),
+        hashes=_hashes(study),
+        versions=versions.most_common(),
+        devices=devices.most_common(),
+        silent=silent,
+    )
+
+
+def _commands(study: Study) -> list[str]:
+    folder = shlex.quote(printable(str(study.folder)))
+    flags = " ".join(f"--{name} {shlex.quote(printable(value))}" for name, value in _flags(study.plan).items())
+    search = " --search" if study.plan.rule else ""
+    return [f"monai_tl study {printable(study.plan.kind)}{search} {flags} --output {folder}", f"monai_tl report {folder}"]
+
+
+def _flags(plan: Plan) -> dict[str, str]:
+    """Give the flags that ask for a plan: what the verb takes, then the config ids set for all runs."""
+    grid = plan.kind != "depth"
+    counted = plan.seeds == tuple(range(len(plan.seeds)))
+    flags = {"source": plan.source["path"]} if plan.source else {}
+    flags |= {"target": plan.target, "datalist": plan.datalist.get("path", "")}
+    flags |= {"arms": ",".join(plan.arms), "sizes": ",".join(map(str, plan.sizes))} if grid else {}
+    flags |= {"seeds": str(len(plan.seeds)) if counted else ",".join(map(str, plan.seeds))}
+    flags |= {name: f"{value:g}" for name, value in plan.rule.items()}
+    overlays = [Path(path).stem for path in plan.configs if Path(path).stem not in ("train", "transfer")]
+    flags |= {"overlay": overlays[0]} if overlays else {}
+    budgets = {run.arm: run.settings["iterations"] for run in plan.runs if "iterations" in run.settings}
+    if len(set(budgets.values())) > 1:
+        flags["budget"] = ",".join(f"{arm}={iterations}" for arm, iterations in budgets.items())
+    return {**flags, **{name: _value(value) for name, value in plan.settings.items()}}
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def _settings(plan: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Give every plain value of a plan by its path, runs aside."""
+    told: list[tuple[str, str]] = []
+    for key, value in plan.items():
+        name = printable(f"{prefix}{Path(key).name}")  # configs are named by their paths
+        if value is None or value in ({}, [], ()):
+            continue
+        if isinstance(value, Mapping):
+            told += _settings(value, f"{name} · ")
+        else:
+            text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            told.append((name, printable(f"{text} ({key})" if "/" in str(key) else text)))
+    return told
+
+
+def _hashes(study: Study) -> list[tuple[str, str]]:
+    files = [study.folder / name for name in (FILE, SCORES, RUNS, CURVES)]
+    return [(path.name, sha256_of(path)) for path in files if path.is_file()]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read a small file of a run; one that is missing or damaged counts as silent, since no number rests on it."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _listed(versions: Any) -> str:
+    if not isinstance(versions, dict):
+        return ""
+    return printable(", ".join(f"{name} {version}" for name, version in versions.items()))
+
+
+def _device(device: Any) -> str:
+    if not isinstance(device, dict):
+        return ""
+    gpus = device.get("gpus") if str(device.get("asked", "")).startswith("cuda") else None
+    hardware = ", ".join(map(str, gpus)) if isinstance(gpus, list) and gpus else device.get("processor", "")
+    return printable(f"{device.get('asked', '')} ({hardware})")

@@ -1,0 +1,178 @@
+"""What a study's numbers say, in words that claim no more; and what they do not say."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from monai_tl.report import words
+from monai_tl.report.study.arms import way
+from monai_tl.report.study.drawings import subjects
+from monai_tl.report.study.facts import Study
+from monai_tl.study.compare import FEW
+from monai_tl.study.cube import arm_words
+from monai_tl.study.statistics import ArmComparison, ArmMean
+from monai_tl.study.verdicts import tells_apart
+
+FEW_SEEDS = 5
+NAMED = 3  # findings in the headline
+SIZES_NAMED = 5
+GAPS = 6  # places named where runs are missing
+QUESTIONS = {
+    "layers": "How many stages to hold still",
+    "size": "How many training subjects a transfer saves",
+    "depth": "How deep to fine-tune",
+}
+
+
+def title(study: Study) -> str:
+    """Name the page by the study's question."""
+    return QUESTIONS.get(study.plan.kind, "A study of transfer")
+
+
+def lead(study: Study) -> str:
+    """Say in a sentence what was done."""
+    arms = words.plural(len(study.arms), "arm")
+    sizes = (
+        f"{', '.join(map(str, study.sizes))} training subjects"
+        if len(study.sizes) < 7
+        else f"{len(study.sizes)} training sizes"
+    )
+    seeds = words.plural(len(study.seeds), "seed")
+    cases = words.plural(len(study.subjects), "test case")
+    return f"{arms} × {sizes} × {seeds}: {words.plural(len(study.runs), 'run')}, scored by Dice on {cases}."
+
+
+def unfinished(study: Study) -> str | None:
+    """Say what is missing, None where nothing is."""
+    finished, failed, waiting = (study.count(state) for state in ("finished", "failed", "waiting"))
+    if finished == len(study.runs) and finished:
+        return None
+    gaps = defaultdict(list)
+    for run in study.runs:
+        if run.state != "finished":
+            gaps[run.arm, run.n].append(run.seed)
+    places = [f"{arm_words(arm)} with {n} (seed {', '.join(map(str, sorted(seeds)[:5]))})" for (arm, n), seeds in gaps.items()]
+    more = f" and {len(places) - GAPS} more" if len(places) > GAPS else ""
+    missing = f" Missing: {'; '.join(places[:GAPS])}{more}." if places else ""
+    return (
+        f"Unfinished: of {words.plural(len(study.runs), 'planned run')} {finished} finished, {failed} failed, {waiting} "
+        f"{'is' if waiting == 1 else 'are'} waiting.{missing} What follows is over the finished runs alone and will change."
+    )
+
+
+def search(study: Study) -> str | None:
+    """Say what a search for the depth decided on validation cases, None where there was none."""
+    rounds = study.plan.decision.get("rounds")
+    if not rounds:
+        return None
+    told = "; ".join(f"{arm_words(str(one['freeze']))} {words.number(one['mean_best_dice'])}" for one in rounds)
+    chosen = study.plan.decision.get("chosen")
+    end = f"chosen: {arm_words(str(chosen))}" if chosen is not None else "the search goes on"
+    return f"The search went from the head inwards by mean best validation Dice: {told}; {end}."
+
+
+def headline(study: Study, means: Sequence[ArmMean], comparisons: Sequence[ArmComparison]) -> str:
+    """Say in a few sentences what these cases and seeds show, and no more."""
+    if not study.scores:
+        return "No run has been scored yet."
+    against = to_reference(study, comparisons)
+    if not against:
+        best = max(means, key=lambda one: -1.0 if math.isnan(one.mean) else one.mean)
+        told = f"{arm_words(best.arm)} with {subjects(best.n)} reaches the highest mean Dice, {words.number(best.mean)}"
+        return f"{told}; there is no other arm with the same subjects to hold it against."
+    if len(against) == 1:
+        return against[0].verdict
+    sure = list(filter(tells_apart, against))
+    higher = sum(one.mean > 0 for one in sure)
+    rest = len(against) - len(sure)
+    name, comes, are = arm_words(against[0].against), "comes" if higher == 1 else "come", "is" if rest == 1 else "are"
+    whole = (
+        f"Of {len(against)} comparisons with {name} on the same test cases, {higher} {comes} out higher, "
+        f"{len(sure) - higher} lower, and {rest} {are} not told apart."
+    )
+    if not sure:
+        largest = max(against, key=lambda one: 0.0 if math.isnan(one.mean) else abs(one.mean))
+        return f"{whole} Not even the largest difference is a finding: {largest.verdict}"
+    return " ".join([whole, *(one.verdict for one in _clearest(sure))])
+
+
+def may(comparisons: Sequence[ArmComparison]) -> list[str]:
+    """Say what may be concluded."""
+    told = []
+    for against in dict.fromkeys(one.against for one in comparisons):
+        own = [one for one in comparisons if one.against == against]
+        ways = [f"{verdict}: {_places(own, verdict)}" for verdict in ("higher", "lower") if _places(own, verdict)]
+        name = arm_words(against)
+        if ways:
+            told.append(f"Against {name}, on average over these test cases, {'; '.join(ways)}.")
+        else:
+            told.append(f"No arm is told from {name} here: that shows neither a difference nor that there is none.")
+    widths = [(one.high - one.low) / 2 for one in comparisons if not math.isnan(one.low)]
+    if widths:
+        told.append(
+            f"The intervals reach about {float(np.median(widths)):.3f} to either side: "
+            "true differences much smaller than that could not have been seen."
+        )
+    return told
+
+
+def may_not(study: Study, comparisons: Sequence[ArmComparison], beside: bool) -> list[str]:
+    """Say what may not be concluded; ``beside``: published figures stand beside ours."""
+    told = []
+    if not all(map(tells_apart, comparisons)):
+        told.append("That arms which are not told apart are equal: no finding is not the finding that there is nothing.")
+    seeds, cases = len(study.scored_seeds), len(study.subjects)
+    if seeds == 1:
+        told.append(
+            f"Anything about other trainings: there is one seed ({study.scored_seeds[0]}), and another may turn it round."
+        )
+    elif 1 < seeds < FEW_SEEDS:
+        told.append(f"Much about other trainings: {seeds} seeds show only roughly how far trainings differ.")
+    if 0 < cases < FEW:
+        told.append(f"Much about other cases: there are {cases}, and fewer than {FEW} say little about others.")
+    if study.scores:
+        told.append("Anything about other scanners, tasks, sources or budgets: all runs share one of each.")
+    if len(comparisons) > 1:
+        told.append(
+            f"From an interval alone: verdicts rest on p values corrected (Holm) for {len(comparisons)} comparisons, "
+            "while each interval stands for itself."
+        )
+        told.append("How well the arm that looks best will do on new cases: it was picked on these, so expect less.")
+    if beside:
+        told.append("Anything from the distance to the published figures: theirs is another setting.")
+    return told
+
+
+def to_reference(study: Study, comparisons: Sequence[ArmComparison]) -> list[ArmComparison]:
+    """Keep the comparisons with the arm that others are held against."""
+    return [one for one in comparisons if one.against == study.reference]
+
+
+def _places(comparisons: Sequence[ArmComparison], verdict: str) -> str:
+    """Name the arms with this verdict, and at which sizes."""
+    sizes, asked = defaultdict(list), Counter(one.arm for one in comparisons)
+    for one in comparisons:
+        if way(one) == verdict:
+            sizes[one.arm].append(one.n)
+    places = [f"{arm_words(arm)} ({_where(ns, asked[arm])})" for arm, ns in sizes.items()]
+    return words.listed(places) if places else ""
+
+
+def _where(sizes: Sequence[int], asked: int) -> str:
+    if len(sizes) == asked > 1:
+        return f"with all {asked} sizes"
+    if len(sizes) > SIZES_NAMED:
+        return f"with {len(sizes)} of {asked} sizes"
+    return f"with {words.listed([str(n) for n in sizes])}"
+
+
+def _clearest(sure: Sequence[ArmComparison]) -> list[ArmComparison]:
+    """Choose what the headline names: the largest difference each way, then the next largest."""
+    ranked = sorted(sure, key=lambda one: -abs(one.mean))
+    first = [next((one for one in ranked if (one.mean > 0) == up), None) for up in (True, False)]
+    kept = [one for one in first if one is not None]
+    return [*kept, *(one for one in ranked if one not in kept)][:NAMED]
