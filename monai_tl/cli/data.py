@@ -175,13 +175,9 @@ def check(
     if not any(one.measures.shape for one in found.judged):
         raise DataError(files.list_problems(f"none of {len(found.judged)} cases could be measured:", lines))
     if faulty:
-        raise PartlyDoneError(
-            files.list_problems(
-                f"{len(faulty)} of {len(found.judged)} cases have problems, the others are checked; mend these files, or go on "
-                "without these cases by --leave_out:",
-                lines,
-            )
-        )
+        others = ", the others are checked; mend these files, or go on without these cases by --leave_out:"
+        remedy = others if len(faulty) < len(found.judged) else "; mend these files:"
+        raise PartlyDoneError(files.list_problems(f"{len(faulty)} of {len(found.judged)} cases have problems{remedy}", lines))
 
 
 def prepare_ixi(

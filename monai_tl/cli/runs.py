@@ -106,6 +106,10 @@ def predict(
     """
     model = find_model(bundle, bundle_root)
     patterns = {name: str(overrides.pop(name)) for name in model.part("modalities") if name in overrides}
+    beyond = [name for name, value in overrides.items() if "{subject}" in str(value)]
+    if beyond:
+        taken = ", ".join(model.part("modalities"))
+        raise ConfigError(f"--{beyond[0]} gives a pattern, and this network takes {taken} only: leave it away")
     model.set(overrides, also=(*model.part("modalities"), *flags_of(predict)))
     predict_scans(
         model,

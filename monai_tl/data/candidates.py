@@ -11,6 +11,7 @@ from monai_tl.data.coding import CODINGS, named_coding
 from monai_tl.data.datalist import read_datalist
 from monai_tl.data.files import Case, name_some, refuse_odd_names
 from monai_tl.data.prepare import read_prepared
+from monai_tl.data.read import open_scan
 from monai_tl.errors import ConfigError, DataError, did_you_mean
 
 UNLABELLED = "There are no labels here: nothing is said about them."
@@ -111,12 +112,25 @@ def _of_ixi(path: Path, names: tuple[str, ...]) -> Candidates:
     notes = [] if labelled else [UNLABELLED]
     absent = sorted({*told["left_out"], *told["failed"]}) if told else []
     if absent:
+        notes.append(  # by number: with --anonymous no name may stand here
+            f"{len(absent)} left out or failed when this folder was prepared (prepared.json says who): not looked at here."
+        )
+    elif not told and _on_grids_of_their_own(cases, names):
         notes.append(
-            f"{len(absent)} left out or failed when this folder was prepared ({name_some(absent)}): not looked at here."
+            f"{' and '.join(names)} lie on grids of their own, as IXI is downloaded: `monai_tl prepare ixi` brings them, and "
+            "labels, onto one; check what it writes."
         )
     coding = named_coding(told["settings"].get("coding", "none")) if told else "freesurfer"
     foreground = tuple(sorted(CODINGS[coding]))
     return _found(cases, names, foreground, None, notes)
+
+
+def _on_grids_of_their_own(cases: files.Cases, names: Sequence[str]) -> bool:
+    """Say if the first case's modalities have different shapes; a file that cannot be read is told of later."""
+    try:
+        return len({open_scan(cases[0][name]).shape for name in names}) > 1 if cases else False
+    except Exception:  # damaged files raise anything
+        return False
 
 
 def _found(

@@ -146,8 +146,7 @@ def _forms_fault(image: Any) -> str:
     sform, qform = image.get_sform(coded=True)[0], image.get_qform(coded=True)[0]
     if sform is None or qform is None:
         return ""
-    corners = nib.affines.apply_affine(sform - qform, np.array(list(np.ndindex(2, 2, 2))) * (np.array(image.shape[:3]) - 1))
-    apart = float(np.linalg.norm(corners, axis=1).max())
+    apart = float(np.linalg.norm(_corners(sform - qform, image.shape[:3]), axis=1).max())
     if apart <= FORMS_APART * nib.affines.voxel_sizes(sform).min():
         return ""
     return f"has a sform and a qform that disagree by up to {apart:.3g} mm; set the code of the wrong one to 0"
@@ -155,16 +154,36 @@ def _forms_fault(image: Any) -> str:
 
 def _compare_grids(images: Mapping[str, SpatialImage]) -> list[str]:
     """Each image against the first one."""
-    faults = []
-    for name in list(images)[1:]:
-        first = next(iter(images))
-        shapes = images[first].shape[:3], images[name].shape[:3]
-        apart = float(np.abs(np.asarray(images[first].affine) - np.asarray(images[name].affine)).max())
-        if shapes[0] != shapes[1]:
-            faults.append(f"{name} has shape {_shape(shapes[1])}, {first} {_shape(shapes[0])}; resample one to the other")
-        elif apart > TOLERANCE:
-            faults.append(f"{name} and {first} lie apart (affines differ by {apart:.3g} mm); resample one to the other")
-    return faults
+    first, *others = images
+    faults = (_grid_fault(first, images[first], name, images[name]) for name in others)
+    return [fault for fault in faults if fault]
+
+
+def _grid_fault(first: str, one: SpatialImage, name: str, other: SpatialImage) -> str:
+    """In what another image's grid is not the first one's; a turned one needs no resampling."""
+    if one.shape[:3] == other.shape[:3] and np.abs(np.asarray(one.affine) - np.asarray(other.affine)).max() <= TOLERANCE:
+        return ""
+    turned = [nib.orientations.io_orientation(image.affine) for image in (one, other)]
+    shapes = [
+        tuple(int(n) for n in np.array(i.shape[:3])[np.argsort(t[:, 0])]) for i, t in zip((one, other), turned, strict=True)
+    ]
+    grids = [i.affine @ nib.orientations.inv_ornt_aff(t, i.shape[:3]) for i, t in zip((one, other), turned, strict=True)]
+    if shapes[0] != shapes[1]:
+        return f"{name} has shape {_shape(other.shape[:3])}, {first} {_shape(one.shape[:3])}; resample one to the other"
+    apart = float(np.linalg.norm(_corners(grids[0], shapes[0]) - _corners(grids[1], shapes[0]), axis=1).max())
+    if apart > TOLERANCE:
+        return f"{name} and {first} lie apart by up to {apart:.3g} mm; resample one to the other"
+    axes = ["".join(nib.aff2axcodes(image.affine)) for image in (other, one)]
+    return (
+        f"{name} holds the same points as {first}, but its axes run {axes[0]}, not {axes[1]}; reorder them without resampling "
+        "(fslswapdim, or nibabel's as_reoriented)"
+    )
+
+
+def _corners(affine: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Where a grid's eight outermost voxels lie, in mm."""
+    corners: np.ndarray = nib.affines.apply_affine(affine, np.array(list(np.ndindex(2, 2, 2))) * (np.array(shape) - 1))
+    return corners
 
 
 def _check_finite(name: str, image: Any, path: str) -> list[str]:

@@ -202,7 +202,7 @@ def random_splits(
     drawn = {name: shuffled[start:end] for name, start, end in zip(SPLITS, [0, *ends], ends, strict=False)}
     empty = [name for name, ratio in zip(SPLITS, ratios, strict=True) if ratio > 0 and not drawn[name]]
     if empty:
-        remedy = "give more subjects or other ratios (0 leaves a split away)"
+        remedy = "give more subjects, or other ratios, e.g. --split 0.4,0.3,0.3 (0 leaves a split away)"
         kind = "subjects" if len(patients) == len(subjects) else "patients"
         raise DataError(f"{len(patients)} {kind} at ratios {list(ratios)} leave {' and '.join(empty)} empty; {remedy}")
     split_of = {patient: name for name, members in drawn.items() for patient in members}

@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_tl.data.checks import check_cases
+from monai_tl.data.checks import case_problems
 from monai_tl.data.coding import CODINGS
 from monai_tl.data.files import name_some
 from monai_tl.data.grids import on_grid_of, regrid_labels
@@ -105,12 +105,9 @@ def _as_it_came(message: str, job: Job, paths: dict[str, Path]) -> str:
 def _refuse_damaged(subject: str, paths: dict[str, Path]) -> None:
     """Check each file by itself: they lie on grids of their own."""
     for role, path in paths.items():
-        modalities = () if role == "label" else (role,)
-        try:
-            check_cases([{"subject": subject, role: str(path)}], modalities, (), need_foreground=False)
-        except DataError as error:  # a headline about several cases, then the faults of this one
-            faults = str(error).splitlines()[1:]
-            raise DataError("; ".join(fault.strip().removeprefix(f"{subject}: ") for fault in faults)) from error
+        problems, _ = case_problems({"subject": subject, role: str(path)}, () if role == "label" else (role,), ())
+        if problems:
+            raise DataError("; ".join(problems))
 
 
 def _load(path: Path) -> Any:

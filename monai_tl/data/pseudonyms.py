@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monai_tl.data.files import Case
+from monai_tl.data.read import split_path
 from monai_tl.errors import DataError
 from monai_tl.files import atomic_write
 
@@ -62,11 +63,18 @@ def pseudonyms(subjects: Sequence[str], key: bytes) -> dict[str, str]:
 
 
 def without_names(text: str, case: Case) -> str:
-    """Replace a case's paths by the roles of the files; a text that still says a name or a path is withheld."""
-    for role, path in case.items():
-        if role != "subject":
-            for said in (path, os.path.basename(path)):
-                text = text.replace(said, f"({role}'s file)")
+    """Replace a case's paths by the roles of the files; a text that still says a name or a path is withheld.
+
+    What is said of a DICOM series is withheld whole: descriptions are free text, UIDs and file names lead to the patient.
+    """
+    roles = {role: path for role, path in case.items() if role != "subject"}
+    if "series" in text and any(os.path.isdir(split_path(path)[0]) for path in roles.values()):
+        return f"what is wrong with a series is {WITHHELD}"
+    said = {os.path.basename(path): role for role, path in roles.items() if os.path.basename(path) not in case}
+    said |= {path: role for role, path in roles.items()}
+    if said:
+        longest_first = "|".join(re.escape(name) for name in sorted(said, key=len, reverse=True))
+        text = re.sub(rf"(?<!\w)(?:{longest_first})(?!\w)", lambda found: f"({said[found[0]]}'s file)", text)
     text = re.sub(r"\s*\([^()]*/[^()]*\)", "", text)
     stems = [os.path.basename(path).split(".")[0] for role, path in case.items() if role != "subject"]
     told = [case["subject"], *(stem for stem in stems if stem not in case)]

@@ -14,7 +14,7 @@ import nibabel as nib
 import torch
 from tqdm import tqdm
 
-from monai_tl.data.checks import check_cases
+from monai_tl.data.checks import case_problems
 from monai_tl.data.files import Case, list_problems, name_some
 from monai_tl.data.read import open_scan
 from monai_tl.data.scans import find_scans
@@ -70,6 +70,7 @@ def predict(
     lines = [f"{subject}: {reason}" for subject, reason in failures.items()]
     total = len(cases) + len(cases.left_out)
     if len(failures) == total:
+        predictions.forget()
         raise DataError(list_problems(f"none of {total} cases could be predicted:", lines, shown=20))
     print(f"{total - len(failures)} of {total} cases are in {output}, their volumes in {predictions.folder / TABLE}")
     empty = [case["subject"] for case in cases if predictions.is_empty(case)]
@@ -128,7 +129,9 @@ def _one_ahead(model: Model, cases: Sequence[Case], modalities: Sequence[str]) -
 
     def prepare(case: Case) -> tuple[dict[str, Any], float]:
         began = time.perf_counter()
-        check_cases([case], modalities, (), need_foreground=False)
+        problems, _ = case_problems(case, modalities, ())
+        if problems:
+            raise DataError("; ".join(problems))
         return preprocessing(dict(case)), time.perf_counter() - began
 
     with ThreadPoolExecutor(1) as pool:

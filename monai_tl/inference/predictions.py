@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -88,6 +89,13 @@ class Predictions:
         if not (self.folder / MADE_WITH).is_file():
             told = {"settings": self.settings, "monai_tl": monai_tl.__version__, "command": sys.argv}
             write_json(self.folder / MADE_WITH, told)
+
+    def forget(self) -> None:
+        """Take back what `begin` noted, where nothing was predicted."""
+        if not self.rows and self.folder.is_dir():
+            (self.folder / MADE_WITH).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it holds what is not ours
+                self.folder.rmdir()
 
     def add(self, case: Case, volume_ml: float, seconds: float) -> None:
         """Note a case whose files are written."""

@@ -91,8 +91,8 @@ def cross(
     """
     for seed in seeds:
         for size in sizes:
-            fixed = size.subjects is not None
-            datalist = f"datalists/list_n{size.n}.json" if fixed else f"datalists/seed{seed}_n{size.n}.json"
+            origin = "list" if size.listed else "all" if size.subjects is not None else f"seed{seed}"
+            datalist = f"datalists/{origin}_n{size.n}.json"
             for arm in arms:
                 name = f"{arm.name}_n{size.n}_seed{seed}"
                 own = {**arm.settings(source), "seed": seed, "iterations": iterations[arm.name]}

@@ -25,10 +25,12 @@ class Size:
     Attributes:
         n: subjects.
         subjects: which, where a list names them or it is all of them; None: they are drawn, per seed.
+        listed: whether a list names them.
     """
 
     n: int
     subjects: tuple[str, ...] | None = None
+    listed: bool = False
 
 
 def foreground_volumes(cases: Sequence[Case], foreground: Sequence[int]) -> dict[str, float]:
@@ -113,7 +115,7 @@ def _size(text: str, train: Sequence[str], lists: Mapping[str, Sequence[str]], f
                 f"{len(absent)} subjects of list '{text}' are not in the training split: {name_some(absent)}; make the "
                 "datalist with the largest list as its training split (monai_tl datalist … --split FILE --train NAME)"
             )
-        return Size(len(set(lists[text])), tuple(sorted(set(lists[text]))))
+        return Size(len(set(lists[text])), tuple(sorted(set(lists[text]))), listed=True)
     try:
         value = float(text)
     except ValueError:

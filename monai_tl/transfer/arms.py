@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from monai_tl.errors import ConfigError
-from monai_tl.network.stages import resolve_freeze
 
 
 @dataclass(frozen=True)
@@ -47,18 +46,19 @@ def read_arms(texts: Sequence[str], stages: Sequence[str]) -> tuple[Arm, ...]:
 
     Raises:
         ConfigError: for a name that is none, or that stands twice.
-        TransferError: for more frozen stages than there are.
     """
-    arms = []
+    arms: list[Arm] = []
+    there = f"there are scratch, 0 to {len(stages) - 1}, and random1 to random{len(stages) - 1}"
     for text in texts:
         found = re.fullmatch(r"(scratch)|(random)?(\d+)", text)
         if not found or text == "random0":
-            raise ConfigError(f"no arm is called '{text}': there are scratch, 0 to {len(stages) - 1}, and random1, random2, …")
+            raise ConfigError(f"no arm is called '{text}': {there}")
         arm = Arm("scratch") if found[1] else Arm("random" if found[2] else "transfer", int(found[3]))
-        resolve_freeze(stages, arm.freeze)
+        if arm.freeze not in range(len(stages)):
+            raise ConfigError(f"no arm is called '{text}', since {int(arm.freeze)} stages cannot be frozen: {there}")
         if arm in arms:
             raise ConfigError(f"the arm '{text}' is given twice; give it once")
         arms.append(arm)
     if not arms:
-        raise ConfigError(f"a study needs arms: scratch, 0 to {len(stages) - 1}, random1, random2, …")
+        raise ConfigError(f"a study needs arms: {there}")
     return tuple(arms)

@@ -148,8 +148,12 @@ def test_ixi_as_downloaded_and_prepared_with_the_coding_of_its_labels(tmp_path):
     for coding, foreground in (("freesurfer", (17, 53)), ("dlmuse", (47, 48))):
         found = find_candidates(ixi(tmp_path / coding, coding))
         assert found.foreground == foreground
-        told = "2 left out or failed when this folder was prepared (IXI002, IXI013): not looked at here."
+        told = "2 left out or failed when this folder was prepared (prepared.json says who): not looked at here."
         assert found.notes == (told,)
+    other = nib.Nifti1Image(np.arange(8, dtype=np.int16).reshape(2, 2, 2), np.diag([2.0, 2, 2, 1]))
+    nib.save(other, tmp_path / "raw" / "IXI-T2" / "IXI012-HH-1211-T2.nii.gz")
+    (note,) = find_candidates(tmp_path / "raw").notes
+    assert note.startswith("T1 and T2 lie on grids of their own, as IXI is downloaded: `monai_tl prepare ixi` brings them")
     (tmp_path / "dlmuse" / MADE_WITH).write_text("{}")
     with pytest.raises(DataError, match=r"prepared.json is damaged"):
         find_candidates(tmp_path / "dlmuse")

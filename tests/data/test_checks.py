@@ -167,7 +167,16 @@ def test_a_header_whose_two_affines_disagree_is_refused(case):
 def test_a_label_half_a_voxel_off_is_refused(case):
     shifted = AFFINE @ nib.affines.from_matvec(np.eye(3), [0.5, 0, 0])
     save(case["label"], label_voxels(17), shifted)
-    assert faults_of(case) == ["IXI012: label and T1 lie apart (affines differ by 1 mm); resample one to the other"]
+    assert faults_of(case) == ["IXI012: label and T1 lie apart by up to 1 mm; resample one to the other"]
+
+
+def test_a_label_whose_axes_run_another_way_needs_no_resampling(case):
+    label = nib.load(case["label"])
+    turned = label.as_reoriented(np.array([[1, 1], [0, -1], [2, 1]]))
+    save(case["label"], np.asarray(turned.dataobj), turned.affine)
+    (fault,) = faults_of(case)
+    assert "label holds the same points as T1, but its axes run" in fault
+    assert "reorder them without resampling" in fault
 
 
 def test_links_that_lead_nowhere_and_in_a_circle(case):
@@ -200,7 +209,7 @@ def test_another_grid_is_refused(case, role):
     shifted = AFFINE.copy()
     shifted[1, 3] += 0.01
     save(case[role], voxels, shifted)
-    assert faults_of(case) == [f"IXI012: {role} and T1 lie apart (affines differ by 0.01 mm); resample one to the other"]
+    assert faults_of(case) == [f"IXI012: {role} and T1 lie apart by up to 0.01 mm; resample one to the other"]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

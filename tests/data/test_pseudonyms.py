@@ -26,6 +26,14 @@ def test_names_are_those_of_the_key(tmp_path):
         read_or_make_key(tmp_path / "bad")
 
 
+def test_what_is_said_of_a_series_is_withheld(tmp_path):
+    (tmp_path / "T1").mkdir()
+    case = {"subject": "ann", "T1": str(tmp_path / "T1"), "T2": f"{tmp_path / 'T1'}#T2 of Smith", "label": "/data/seg.nii.gz"}
+    told = f"what is wrong with a series is {WITHHELD}"
+    assert without_names("T1 series 'Smith' (3 slices, MR, 1.2.840.1) lacks 1 slice (I1, I3)", case) == told
+    assert without_names("label and T1 lie apart by up to 3 mm", case) == "label and T1 lie apart by up to 3 mm", "T1 is a role"
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -86,7 +86,7 @@ IMAGES = {
 LABELS = {
     "half a voxel off": (
         lambda path: again(path, nib.affines.from_matvec(np.eye(3), [0.5, 0, 0])),
-        "label and T1 lie apart (affines differ by 0.5 mm); resample one to the other",
+        "label and T1 lie apart by up to 0.5 mm; resample one to the other",
     ),
     "halves among the values": (
         lambda path: again(path, change=lambda v: (v / 2).astype(np.float32)),
@@ -118,13 +118,12 @@ def test_bad_images_are_named_and_the_others_predicted(verb, source, spoiled, tm
     head, *lines = answer.err[answer.err.index("monai_tl: ") :].splitlines()
     assert head == f"monai_tl: {len(bad)} of {len(SUBJECTS) + 1} cases could not be predicted:"
     for line, subject in zip(lines, bad, strict=True):
-        assert line.startswith(f"  {subject}: 1 problem in 1 of 1 cases; mend these files or take the cases out: {subject}: ")
-        assert IMAGES[SUBJECTS[subject]][1] in line
+        assert line.startswith(f"  {subject}: {IMAGES[SUBJECTS[subject]][1]}")
     assert "Traceback" not in answer.err
     assert [path.name for path in sorted((tmp_path / "out").glob("*.nii.gz"))] == [f"{subject}_seg.nii.gz" for subject in good]
     answer = verb(*words, tmp_path / "none", "--subjects", ",".join(bad))
     assert (answer.code, f"none of {len(bad)} cases could be predicted:" in answer.err) == (2, True)
-    assert not list((tmp_path / "none").glob("*.nii.gz"))
+    assert not (tmp_path / "none").exists()
 
 
 def test_bad_images_and_labels_are_named_and_the_others_checked(verb, spoiled, tmp_path):
@@ -250,8 +249,7 @@ def test_a_series_whose_folder_may_not_be_read(verb, source, series, tmp_path, m
     monkeypatch.setattr(os, "scandir", refuse)
     answer = predicted(verb, source, series, tmp_path / "out")
     assert answer.code == 1, answer.err
-    assert "ann: 1 problem in 1 of 1 cases; mend these files" in answer.err
-    assert "T1 is not readable ([Errno 13] Permission denied" in answer.err
+    assert "ann: T1 is not readable ([Errno 13] Permission denied" in answer.err
     assert (tmp_path / "out" / "bob_seg.nii.gz").is_file()
 
 

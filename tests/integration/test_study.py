@@ -72,7 +72,7 @@ def test_a_study_leaves_its_tables(whole, phantoms):
 def test_a_run_of_a_study_is_that_of_the_verbs(whole, tmp_path, verb):
     folder, tiny, _ = whole
     run = tmp_path / "by_verb"
-    flags = ["--freeze", "2", "--output", run, "--datalist", folder / "datalists" / "list_n3.json"]
+    flags = ["--freeze", "2", "--output", run, "--datalist", folder / "datalists" / "all_n3.json"]
     assert verb("transfer", *tiny, *flags).code == 0
     assert verb("evaluate", "--run", run).code == 0
     tables = [list(csv.reader((one / "scores_test.csv").open())) for one in (run, folder / "runs" / "2_n3_seed0")]

@@ -20,7 +20,7 @@ def test_training_sets_are_nested_and_validation_and_test_stay(request_of, tmp_p
     write_training_sets(tmp_path, made)
     whole = read_datalist(phantoms / "brats" / "datalist.json")
     parts = {run.datalist: read_datalist(tmp_path / run.datalist) for run in made.study.runs}
-    assert sorted(parts) == [f"datalists/{name}.json" for name in ("list_n3", "seed0_n1", "seed0_n2", "seed1_n1", "seed1_n2")]
+    assert sorted(parts) == [f"datalists/{name}.json" for name in ("all_n3", "seed0_n1", "seed0_n2", "seed1_n1", "seed1_n2")]
     for name, part in parts.items():
         assert len(part.splits["train"]) == int(name[-6])
         assert {split: part.splits[split] for split in ("validation", "test")} == {
@@ -70,7 +70,7 @@ def test_a_run_has_every_setting(request_of, tmp_path, phantoms, source):
         ({"settings": {"spacing": [2.0, 2.0, 2.0]}}, TransferError, "source and target differ in what harms a transfer"),
         ({"settings": {"dataset_dir": "nowhere"}}, DataError, "there is no file .*nowhere.*datalist.json"),
         ({"source": "nowhere"}, TransferError, "source 'nowhere' does not exist"),
-        ({"arms": ("7",)}, TransferError, "freeze takes 0–5"),
+        ({"arms": ("7",)}, ConfigError, "7 stages cannot be frozen"),
         ({"sizes": ("S1",)}, DataError, "26 subjects of list 'S1' are not in the training split"),
         ({"lists": "nowhere.json"}, DataError, "there is no file nowhere.json with lists"),
         ({"overlay": "thesiss"}, ConfigError, "has no config 'thesiss'"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from monai_tl.errors import ConfigError, TransferError
+from monai_tl.errors import ConfigError
 from monai_tl.transfer.arms import Arm, read_arms
 
 STAGES = ("conv_0", "res_1", "res_2", "res_3", "conv_1", "conv_2")
@@ -26,8 +26,12 @@ def test_each_arm_has_a_name_and_settings():
     [
         (["two"], ConfigError, "no arm is called 'two': there are scratch, 0 to 5, and random1"),
         (["random0"], ConfigError, "no arm is called 'random0'"),
-        (["7"], TransferError, "freeze takes 0–5"),
-        (["random6"], TransferError, "freeze takes 0–5"),
+        (
+            ["7"],
+            ConfigError,
+            "no arm is called '7', since 7 stages cannot be frozen: there are scratch, 0 to 5, and random1 to",
+        ),
+        (["random6"], ConfigError, "no arm is called 'random6', since 6 stages cannot be frozen"),
         (["1", "1"], ConfigError, "the arm '1' is given twice"),
         ([], ConfigError, "a study needs arms"),
     ],

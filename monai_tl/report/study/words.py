@@ -36,11 +36,8 @@ def title(study: Study) -> str:
 def lead(study: Study) -> str:
     """Say in a sentence what was done."""
     arms = words.plural(len(study.arms), "arm")
-    sizes = (
-        f"{', '.join(map(str, study.sizes))} training subjects"
-        if len(study.sizes) < 7
-        else f"{len(study.sizes)} training sizes"
-    )
+    told = f" ({', '.join(map(str, study.sizes))} training subjects)" if len(study.sizes) < 7 else ""
+    sizes = words.plural(len(study.sizes), "size") + told
     seeds = words.plural(len(study.seeds), "seed")
     cases = words.plural(len(study.subjects), "test case")
     return f"{arms} × {sizes} × {seeds}: {words.plural(len(study.runs), 'run')}, scored by Dice on {cases}."

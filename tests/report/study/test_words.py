@@ -75,5 +75,5 @@ def test_what_may_not_be_concluded_depends_on_the_study(study):
 
 
 def test_the_lead_counts_and_a_finished_study_says_nothing_of_missing_runs(study):
-    assert lead(study) == "4 arms × 26, 52 training subjects × 3 seeds: 24 runs, scored by Dice on 12 test cases."
+    assert lead(study) == "4 arms × 2 sizes (26, 52 training subjects) × 3 seeds: 24 runs, scored by Dice on 12 test cases."
     assert unfinished(study) is None

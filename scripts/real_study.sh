@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# The layer study on real scans at 2 mm: the hippocampus from IXI's T1, then the tumour core of BraTS, once from T1 alone, so that no channel
+# is adapted, and once from T1 and T2. Two hours on two cores with the defaults. A second call goes on where the first ended.
+#   bash scripts/real_study.sh IXI_DIR BRATS_DIR OUTPUT
+# IXI_DIR holds t1/SUBJECT_T1.nii.gz and dlmuse_seg/SUBJECT_T1_DLMUSE.nii.gz; BRATS_DIR holds HGG/SUBJECT/SUBJECT_{t1,t2,seg}.nii.gz.
+set -euo pipefail
+[ $# = 3 ] || { sed -n '4,5p' "$0" >&2; exit 2; }
+ixi=$(realpath "$1") brats=$(realpath "$2") output=$(realpath -m "$3")
+source "$(dirname "$0")/environment.sh"
+iterations=${STUDY_ITERATIONS:-120} seeds=${STUDY_SEEDS:-1} arms=${STUDY_ARMS:-scratch,0,1,2,3,random2}
+two_mm=(--spacing "[2.0,2.0,2.0]" --window "[32,32,32]" --inference_window "[48,48,48]" --batch_size 3)
+
+step() { printf '\n== %s (%d:%02d)\n' "$*" $((SECONDS / 60)) $((SECONDS % 60)); }
+
+step "1/4 datalists; of eight BraTS cases two train, one validates and five test: from fewer there is no interval"
+monai_tl datalist files --T1 "$ixi/t1/{subject}_T1.nii.gz" --label "$ixi/dlmuse_seg/{subject}_T1_DLMUSE.nii.gz" \
+  --foreground 47,48 --split 0.65,0.12,0.23 --output "$output/ixi.json"
+monai_tl datalist brats --root "$brats" --split "${STUDY_SPLIT:-0.25,0.125,0.625}" --output "$output/brats.json"
+
+step "2/4 source: the hippocampus from T1"
+monai_tl train --bundle bundles/ixi_hippocampus --datalist "$output/ixi.json" --output "$output/source" --modalities "['T1']" \
+  --iterations "${STUDY_SOURCE_ITERATIONS:-700}" --validate_every $((${STUDY_SOURCE_ITERATIONS:-700} / 7)) --resume true "${two_mm[@]}"
+monai_tl evaluate --run "$output/source" --split test
+
+study() {
+  monai_tl study layers --source "$output/source" --datalist "$output/brats.json" --output "$output/$1" --modalities "$2" \
+    --arms "$arms" --seeds "$seeds" --parallel "${STUDY_PARALLEL:-2}" \
+    --iterations "$iterations" --validate_every $((iterations / 4)) --patience $((iterations / 2)) "${two_mm[@]}"
+  monai_tl report "$output/$1"
+}
+
+step "3/4 the tumour core from T1"
+study t1 "['T1']"
+
+step "4/4 the tumour core from T1 and T2, which the source never saw"
+study t1_t2 "['T1','T2']"
