@@ -154,8 +154,8 @@ def _forms_fault(image: Any) -> str:
 
 def _compare_grids(images: Mapping[str, SpatialImage]) -> list[str]:
     """Each image against the first one."""
-    first, *others = images
-    faults = (_grid_fault(first, images[first], name, images[name]) for name in others)
+    names = list(images)
+    faults = (_grid_fault(names[0], images[names[0]], name, images[name]) for name in names[1:])
     return [fault for fault in faults if fault]
 
 
