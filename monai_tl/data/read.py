@@ -8,7 +8,9 @@ taken as such, so that a ``#`` in a real file's name does no harm. Nothing is un
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import warnings
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -146,7 +148,10 @@ class LoadScand(MapTransform):
     def __init__(self, keys: KeysCollection) -> None:
         """Keep the keys."""
         super().__init__(keys)
-        self.load = LoadImage(image_only=True, ensure_channel_first=True)
+        logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
+        with warnings.catch_warnings():  # MONAI makes one of each of its readers, and one of them complains; ours is used
+            warnings.simplefilter("ignore")
+            self.load = LoadImage(image_only=True, ensure_channel_first=True)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Load one case."""
