@@ -48,7 +48,8 @@ def test_sizes_are_counts_or_fractions(texts, counts):
 
 def test_named_lists_are_taken_as_they_are():
     lists = {"S1": TRAIN[:3], "S2": TRAIN[:5]}
-    assert read_sizes(["S2", "S1"], TRAIN, lists) == (Size(3, tuple(TRAIN[:3])), Size(5, tuple(TRAIN[:5])))
+    found = (Size(3, tuple(TRAIN[:3]), listed=True), Size(5, tuple(TRAIN[:5]), listed=True))
+    assert read_sizes(["S2", "S1"], TRAIN, lists) == found
     assert training_set(Size(3, tuple(TRAIN[:3])), drawing_order(VOLUMES, 0)) == tuple(TRAIN[:3])
 
 
