@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -90,3 +92,17 @@ def tiny_flags(phantoms: Path, source: Path) -> list[str]:
     """Flags that make a transfer to the phantoms take seconds."""
     flags = {"source": source, "target": BRATS, "dataset_dir": phantoms / "brats", **TINY}
     return [text for name, value in flags.items() for text in (f"--{name}", str(value).replace(" ", ""))]
+
+
+def run_script(name: str, folder: Path, settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run one of ``scripts/`` in a copy of the tree that shares this one's environment."""
+    if not (ROOT / ".venv" / "fits").is_file():
+        pytest.skip("needs the .venv that scripts/test.sh makes")
+    if not (folder / ".venv").exists():
+        for part in ("bundles", "scripts", "monai_tl"):
+            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("models", "predictions", "__pycache__"))
+        for part in ("constraints.txt", "setup.cfg", "pyproject.toml", "README.md"):
+            shutil.copy(ROOT / part, folder)
+        (folder / ".venv").symlink_to(ROOT / ".venv")
+    command = ["bash", f"scripts/{name}"]
+    return subprocess.run(command, cwd=folder, env={**os.environ, **settings}, capture_output=True, text=True)

@@ -15,6 +15,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from tests.conftest import run_script
+
 ROOT = Path(__file__).parents[2]
 ELSEWHERE = (
     *("bash scripts/demo.sh", "bash scripts/test.sh", "source ", "tensorboard "),  # run by CI, or run for ever
@@ -108,20 +110,9 @@ def test_every_command_of_the_readme_runs(tmp_path, phantoms):
 
 @pytest.mark.slow
 def test_the_demo_runs_and_a_second_time_finds_its_work_done(tmp_path):
-    """The demo in small, in a copy of the tree that shares this one's environment."""
-    if not (ROOT / ".venv" / "fits").is_file():
-        pytest.skip("needs the .venv that scripts/test.sh makes")
-    for name in ("bundles", "scripts", "monai_tl"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("models", "predictions", "__pycache__"))
-    for name in ("constraints.txt", "setup.cfg", "pyproject.toml", "README.md"):
-        shutil.copy(ROOT / name, tmp_path)
-    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
     small = {"SUBJECTS": 10, "SIZE": 32, "WINDOW": 16, "SOURCE_ITERATIONS": 4, "TARGET_ITERATIONS": 4}
-    environment = {**os.environ, **{f"DEMO_{name}": str(value) for name, value in small.items()}}
-    answers = [
-        subprocess.run(["bash", "scripts/demo.sh"], cwd=tmp_path, env=environment, capture_output=True, text=True)
-        for _ in range(2)
-    ]
+    settings = {f"DEMO_{name}": str(value) for name, value in small.items()}
+    answers = [run_script("demo.sh", tmp_path, settings) for _ in range(2)]
     for answer in answers:
         assert answer.returncode == 0, answer.stdout[-2000:] + answer.stderr[-3000:]
     first, second = (answer.stdout.split("6/7 comparison")[1].split("== 7/7")[0].split(")", 1)[1] for answer in answers)

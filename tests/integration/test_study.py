@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +14,7 @@ import pytest
 
 from monai_tl.data.datalist import read_datalist
 from monai_tl.study.table import CurveRow, RunRow, StudyScore, read_table
-
-ROOT = Path(__file__).parents[2]
+from tests.conftest import run_script
 
 
 def study_flags(tiny_flags, output, **flags):
@@ -168,17 +166,8 @@ def test_a_search_wants_a_margin(tiny_flags, tmp_path, verb):
 
 @pytest.mark.slow
 def test_the_phantom_study_in_small(tmp_path):
-    """In a copy of the tree that shares this one's environment."""
-    if not (ROOT / ".venv" / "fits").is_file():
-        pytest.skip("needs the .venv that scripts/test.sh makes")
-    for name in ("bundles", "scripts", "monai_tl"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("models", "predictions", "__pycache__"))
-    for name in ("constraints.txt", "setup.cfg", "pyproject.toml", "README.md"):
-        shutil.copy(ROOT / name, tmp_path)
-    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
     small = {"SUBJECTS": 10, "SIZE": 32, "WINDOW": 16, "SOURCE_ITERATIONS": 4, "TARGET_ITERATIONS": 6, "SEEDS": 1}
-    environment = {**os.environ, **{f"STUDY_{name}": str(value) for name, value in small.items()}}
-    done = subprocess.run(["bash", "scripts/phantom_study.sh"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = run_script("phantom_study.sh", tmp_path, {f"STUDY_{name}": str(value) for name, value in small.items()})
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     assert "report.html: 8 runs, 8 finished" in done.stdout
     scores = read_table(tmp_path / "studies" / "phantom" / "study" / "scores.csv", StudyScore)
