@@ -30,6 +30,7 @@ def layers(
     overlay: str | None = None,
     budget: str = "",
     lists: str | None = None,
+    training_dice: bool = False,
     parallel: Any = 1,
     engine: str = "here",
     plan: bool = False,
@@ -39,11 +40,13 @@ def layers(
 
     scratch: no source; 0 to 5: transfers with so many first stages frozen; random2: two frozen random stages. Any id of the
     target's configs is a flag, the same for all runs: --dataset_dir DIR --iterations 4000 --patience 1500 …; --budget
-    scratch=5000,default=1500 gives arms their own iterations. --plan shows the grid and what it may cost, and stops. The
-    same command goes on with a study that was ended; --parallel N runs N at a time, --engine ray on a Ray cluster.
+    scratch=5000,default=1500 gives arms their own iterations; --training_dice scores the training cases too. --plan shows
+    the grid and what it may cost, and stops. The same command goes on with a study that was ended; --parallel N runs N at a
+    time, --engine ray on a Ray cluster.
     """
     axes = (names(arms), names(sizes))
     request = Request("layers", target, source, *axes, read_seeds(seeds), overlay, budget, lists)
+    request = replace(request, training_dice=is_true(training_dice, "training_dice"))
     _do(request, layers, output, (parallel, engine, plan), overrides)
 
 
@@ -58,6 +61,7 @@ def size(
     overlay: str | None = None,
     budget: str = "",
     lists: str | None = None,
+    training_dice: bool = False,
     parallel: Any = 1,
     engine: str = "here",
     plan: bool = False,
@@ -70,6 +74,7 @@ def size(
     """
     axes = (names(arms), names(sizes))
     request = Request("size", target, source, *axes, read_seeds(seeds), overlay, budget, lists)
+    request = replace(request, training_dice=is_true(training_dice, "training_dice"))
     _do(request, size, output, (parallel, engine, plan), overrides)
 
 

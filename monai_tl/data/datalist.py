@@ -273,8 +273,10 @@ def _refuse_twice(where: str, subjects: Sequence[str]) -> None:
 def _content(datalist: Datalist, folder: Path) -> dict[str, Any]:
     """What stands in the file."""
 
+    below = os.path.join(folder, "")
+
     def shown(path: str) -> str:
-        return Path(path).relative_to(folder).as_posix() if Path(path).is_relative_to(folder) else path
+        return path.removeprefix(below).replace(os.sep, "/") if path.startswith(below) else path
 
     return {
         "format": FORMAT,

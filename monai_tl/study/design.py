@@ -48,6 +48,7 @@ class Request:
         lists: a JSON file of named training sets; the bundle's ``splits/study.json`` where there is one.
         rule: of a study of kind ``depth``.
         parallel: runs at a time; they share the processor's cores.
+        training_dice: score each run's training cases too.
         settings: config ids for all runs.
         also: flags of the verb, for the hint at a misspelt one.
     """
@@ -63,6 +64,7 @@ class Request:
     lists: str | None = None
     rule: dict[str, float] = field(default_factory=dict)
     parallel: int = 1
+    training_dice: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     also: Sequence[str] = ()
 
@@ -124,6 +126,8 @@ def design(request: Request, before: Study | None = None) -> Design:
         volumes_ml=volumes,
         runs=tuple(cross(arms, sizes, request.seeds, source, budgets)),
         decision=before.decision if before else {},
+        training_dice=request.training_dice,
+        asked=_asked(request, sizes),
     )
     return Design(study, data, sizes)
 
@@ -160,6 +164,12 @@ def run_settings(study: Study, run: PlannedRun, folder: Path) -> dict[str, Any]:
     """Give every config id that a run sets: its exact configuration, on top of the study's configs."""
     own = {"datalist": str(folder / run.datalist), "run_dir": str(folder / run.folder), "resume": True}
     return {"bundle_root": study.target, **study.settings, **run.settings, **own}
+
+
+def _asked(request: Request, sizes: Sequence[Size]) -> dict[str, str]:
+    """Give the flags that name training sets as they were given: a plan holds counts."""
+    lists = {"lists": os.path.abspath(request.lists)} if request.lists and any(size.listed for size in sizes) else {}
+    return {"sizes": ",".join(request.sizes), **lists}
 
 
 def _how(run: PlannedRun, size: Size) -> dict[str, Any]:

@@ -73,13 +73,14 @@ def run_seconds(run: PlannedRun, measured: Estimate, made: Design) -> float:
     """Estimate a run from its beginning to its scores, without early stopping."""
     iterations = int(run.settings["iterations"])
     cases = iterations // measured.validate_every * len(made.data.splits["validation"]) + len(made.data.splits["test"])
+    cases += run.n if made.study.training_dice else 0
     return iterations * measured.step_seconds[run.arm] + cases * measured.case_seconds
 
 
 def format_plan(made: Design, folder: Path, measured: Estimate, parallel: int) -> str:
     """Lay out a plan: the grid, a row an arm and a column a size, and what it may cost."""
     study = made.study
-    left = [run for run in study.runs if state_of(folder, run)[0] != "finished"]
+    left = [run for run in study.runs if state_of(folder, study, run)[0] != "finished"]
     total = sum(run_seconds(run, measured, made) for run in left)
     splits = ", ".join(f"{len(subjects)} {name}" for name, subjects in made.data.splits.items())
     rows = [("arm", "iterations", "step", *(f"n = {n}" for n in study.sizes))]

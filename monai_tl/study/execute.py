@@ -44,7 +44,7 @@ def execute(folder: Path, study: Study, runs: Sequence[PlannedRun], parallel: in
     Raises:
         PartlyDoneError: if some failed, at the end; ``faults`` holds a line for each of them.
     """
-    left = [run for run in runs if not is_finished(folder / run.folder)]
+    left = [run for run in runs if not is_finished(folder / run.folder, study.splits)]
     told = _Progress(folder, len(runs), len(runs) - len(left), parallel)
     if len(left) < len(runs):
         print(f"{len(runs) - len(left)} of {len(runs)} runs are finished already", flush=True)
@@ -54,7 +54,8 @@ def execute(folder: Path, study: Study, runs: Sequence[PlannedRun], parallel: in
     failed = []
     with closing(engine({run.name: order_of(folder, study, run) for run in left}, parallel)) as ended:
         for name, outcome in ended:
-            fault = outcome.fault or ("" if is_finished(folder / by_name[name].folder) else "it ended without scores")
+            scored = is_finished(folder / by_name[name].folder, study.splits)
+            fault = outcome.fault or ("" if scored else "it ended without scores")
             fault = " ".join(fault.split())
             if fault:
                 write_text(fault_file(folder, by_name[name]), fault + "\n")
@@ -71,7 +72,7 @@ def execute(folder: Path, study: Study, runs: Sequence[PlannedRun], parallel: in
 def order_of(folder: Path, study: Study, run: PlannedRun) -> Order:
     """Give all that a process has to know to do a run."""
     log = str(folder / LOGS / f"{run.name}.txt")
-    return Order(tuple(study.configs), run_settings(study, run, folder), log, study.threads)
+    return Order(tuple(study.configs), run_settings(study, run, folder), log, study.threads, study.splits)
 
 
 def fault_file(folder: Path, run: PlannedRun) -> Path:
@@ -79,9 +80,9 @@ def fault_file(folder: Path, run: PlannedRun) -> Path:
     return folder / FAULTS / f"{run.name}.txt"
 
 
-def state_of(folder: Path, run: PlannedRun) -> tuple[str, str]:
+def state_of(folder: Path, study: Study, run: PlannedRun) -> tuple[str, str]:
     """Give a run's state, ``finished``, ``failed`` or ``waiting``, and why it failed."""
-    if is_finished(folder / run.folder):
+    if is_finished(folder / run.folder, study.splits):
         return "finished", ""
     fault = fault_file(folder, run)
     return ("failed", fault.read_text(encoding="utf-8").strip()) if fault.is_file() else ("waiting", "")

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_tl.inference.scores import read_scores
+from monai_tl.inference.scores import read_scores, summarise
 from monai_tl.study.execute import state_of
-from monai_tl.study.one_run import SCORES
+from monai_tl.study.one_run import scores_of
 from monai_tl.study.plan import PlannedRun, read_study
 from monai_tl.study.table import CurveRow, RunRow, StudyScore, write_table
 from monai_tl.training.cost import read_costs
@@ -45,7 +45,7 @@ def gather(folder: Path) -> Gathered:
         DataError: if the folder is no study, or a table of a run is damaged.
     """
     study = read_study(folder)
-    states = {run.name: state_of(folder, run) for run in study.runs}
+    states = {run.name: state_of(folder, study, run) for run in study.runs}
     if "chosen" in study.decision:  # the search is over: what it did not ask for waits for nothing
         states = {name: state for name, state in states.items() if state[0] != "waiting"}
     planned = [run for run in study.runs if run.name in states]
@@ -112,12 +112,19 @@ def _run_row(folder: Path, run: PlannedRun, state: tuple[str, str], curve: Curve
         area=area_under(curve, planned),
         step_seconds=statistics.median(cost.step_seconds for cost in costs) if costs else math.nan,
         memory_mib=max((cost.memory_mib for cost in costs), default=math.nan),
+        training_dice=_training_dice(folder, run),
         fault=state[1],
     )
 
 
+def _training_dice(folder: Path, run: PlannedRun) -> float:
+    """Give the mean Dice over a run's own training cases, NaN where they were not scored."""
+    table = scores_of(folder / run.folder, "train")
+    return summarise(read_scores(table)).mean if table.is_file() else math.nan
+
+
 def _scores(folder: Path, run: PlannedRun) -> list[StudyScore]:
-    found = read_scores(folder / run.folder / SCORES)
+    found = read_scores(scores_of(folder / run.folder, "test"))
     return [
         StudyScore(run.arm, run.n, run.seed, one.subject, one.dice, one.hd95_mm, one.reference_ml, one.prediction_ml)
         for one in found

@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,6 @@ import torch
 from monai_tl.inference.scores import read_scores  # noqa: F401  (loaded once, before processes are forked)
 from monai_tl.training.launch import bundle_config, run_configs
 from monai_tl.training.run_folder import refuse_changed_datalist
-
-SCORES = "scores_test.csv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +32,14 @@ class Order:
         settings: every id that is set, ``run_dir`` and ``datalist`` among them.
         log: file that takes what the run prints.
         threads: on the CPU.
+        splits: scored at the end, with the weights that validation chose.
     """
 
     configs: tuple[str, ...]
     settings: dict[str, Any]
     log: str
     threads: int
+    splits: tuple[str, ...] = ("test",)
 
 
 def perform(order: Order) -> None:
@@ -49,7 +49,7 @@ def perform(order: Order) -> None:
         whatever training and evaluation raise; what they finished stays.
     """
     folder = Path(order.settings["run_dir"])
-    if is_finished(folder):
+    if is_finished(folder, order.splits):
         return
     torch.set_num_threads(order.threads)
     with _printing_to(Path(order.log)):
@@ -58,12 +58,19 @@ def perform(order: Order) -> None:
             run_configs([Path(config) for config in order.configs], order.settings)
         refuse_changed_datalist(folder, order.settings["datalist"])
         evaluation = [folder / "config.yaml", bundle_config(order.settings["bundle_root"], "evaluate")]
-        run_configs(evaluation, {"run_dir": str(folder), "split": "test", "scores": str(folder / SCORES)})
+        for split in order.splits:
+            if not scores_of(folder, split).is_file():
+                run_configs(evaluation, {"run_dir": str(folder), "split": split, "scores": str(scores_of(folder, split))})
 
 
-def is_finished(folder: Path) -> bool:
-    """Say if a run was scored: its table is written last, and whole or not at all."""
-    return (folder / SCORES).is_file()
+def is_finished(folder: Path, splits: Sequence[str] = ("test",)) -> bool:
+    """Say if a run was scored: its tables are written last, and whole or not at all."""
+    return all(scores_of(folder, split).is_file() for split in splits)
+
+
+def scores_of(folder: Path, split: str) -> Path:
+    """Give the table of a run's scores on a split."""
+    return folder / f"scores_{split}.csv"
 
 
 def _is_trained(folder: Path) -> bool:

@@ -16,6 +16,7 @@ from monai_tl.transfer.arms import Arm
 FILE = "study.json"
 FORMAT = 1
 AXES = ("arms", "sizes", "seeds")  # along which a study may grow
+FREE = ("runs", "threads", "volumes_ml", "decision", "training_dice", "asked")  # compared apart, or no part of what is asked
 SHOWN = 3  # differences
 
 
@@ -61,6 +62,8 @@ class Study:
         volumes_ml: foreground by training subject, by which subsets were stratified; empty where none was drawn.
         runs: seed by seed, so that a study cut short is complete for some.
         decision: what a study of kind ``depth`` has found so far.
+        training_dice: each run scores its training cases too.
+        asked: flags as they were given last, where the plan holds only what came of them: ``sizes``, ``lists``.
     """
 
     kind: str
@@ -77,6 +80,13 @@ class Study:
     volumes_ml: dict[str, float] = field(repr=False)
     runs: tuple[PlannedRun, ...] = field(repr=False)
     decision: dict[str, Any] = field(default_factory=dict)
+    training_dice: bool = False
+    asked: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """What each run is scored on."""
+        return ("test", "train") if self.training_dice else ("test",)
 
 
 def cross(
@@ -147,7 +157,7 @@ def read_study(folder: Path) -> Study:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
             raise DataError(f"{path} has format {content['format']}, this version reads {FORMAT}")
-        told = {one.name: content[one.name] for one in fields(Study)}
+        told = {one.name: content[one.name] for one in fields(Study) if one.name in content}
         told |= {axis: tuple(content[axis]) for axis in AXES}
         return Study(**{**told, "runs": tuple(PlannedRun(**run) for run in content["runs"])})
     except (ValueError, KeyError, TypeError) as error:
@@ -165,7 +175,7 @@ def changes(before: Study, now: Study) -> list[str]:
     told = []
     for one in fields(Study):
         was, is_ = getattr(before, one.name), getattr(now, one.name)
-        if one.name in (*AXES, "runs", "threads", "volumes_ml", "decision"):
+        if one.name in (*AXES, *FREE):
             continue
         if isinstance(was, dict) and isinstance(is_, dict):
             keys = [key for key in {**was, **is_} if was.get(key) != is_.get(key)]

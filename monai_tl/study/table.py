@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,6 +59,7 @@ class RunRow:
             best goes on.
         step_seconds: median of a training step.
         memory_mib: peak, of the device on a GPU, else of the process.
+        training_dice: mean over its own training cases with the weights that validation chose, where that was asked for.
         fault: why it failed, one line.
     """
 
@@ -76,6 +78,7 @@ class RunRow:
     area: float
     step_seconds: float
     memory_mib: float
+    training_dice: float
     fault: str
 
 
@@ -93,6 +96,7 @@ class CurveRow:
 
 
 Row = TypeVar("Row", StudyScore, RunRow, CurveRow)
+AGAIN = "`monai_tl study gather --output STUDY` writes it anew"
 READ: dict[Any, Callable[[str], Any]] = {"str": str, "int": int, "float": float}
 
 
@@ -100,8 +104,9 @@ def write_table(path: Path | str, kind: type[Row], rows: Sequence[Row]) -> None:
     """Write rows, atomically; numbers at full precision, unknown ones as ``nan``."""
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow([field.name for field in fields(kind)])
-        table.writerows(astuple(row) for row in rows)
+        columns = [field.name for field in fields(kind)]
+        table.writerow(columns)
+        table.writerows(map(attrgetter(*columns), rows))
 
 
 def read_table(path: Path | str, kind: type[Row]) -> list[Row]:
@@ -120,7 +125,9 @@ def read_table(path: Path | str, kind: type[Row]) -> list[Row]:
             table = csv.reader(file)
             header = next(table, [])
             if header != columns:
-                raise DataError(f"{path} has the columns {', '.join(header) or 'none'}; needed are {', '.join(columns)}")
+                raise DataError(
+                    f"{path} has the columns {', '.join(header) or 'none'}; needed are {', '.join(columns)}; {AGAIN}"
+                )
             return [_row(kind, types, cells, f"{path}, line {table.line_num}") for cells in table]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is no table of text ({error})") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import signal
 import subprocess
@@ -125,6 +126,21 @@ def test_a_finished_study_is_not_done_again_and_another_plan_is_refused(whole, v
     assert before == (scores.stat().st_mtime_ns, (folder / "study.json").read_bytes())
     answer = verb("study", "gather", "--output", folder)
     assert "2 of 2 runs finished, 0 failed; 4 scores" in answer.out
+
+
+@pytest.mark.slow
+def test_training_dice_of_a_finished_study_costs_no_training(whole, verb):
+    folder, tiny, _ = whole
+    old = read_table(folder / "runs.csv", RunRow)
+    tables = [folder / row.folder / "scores_test.csv" for row in old]
+    before = [path.stat().st_mtime_ns for path in tables]
+    answer = verb(*study_flags(tiny, folder, training_dice="true"))
+    assert answer.code == 0, answer.err
+    assert before == [path.stat().st_mtime_ns for path in tables]
+    rows = read_table(folder / "runs.csv", RunRow)
+    assert all(0 <= row.training_dice <= 1 for row in rows)
+    assert [row.seconds for row in rows] == [row.seconds for row in old], "nothing was trained"
+    assert all(math.isnan(row.training_dice) for row in old)
 
 
 def test_a_plan_writes_nothing(tiny_flags, tmp_path, verb):

@@ -88,6 +88,7 @@ def test_named_lists(request_of, tmp_path, phantoms):
     write_training_sets(tmp_path, made)
     assert [size.subjects for size in made.sizes] == [tuple(train[:1]), tuple(train[:2])]
     assert {run.datalist for run in made.study.runs} == {"datalists/list_n1.json", "datalists/list_n2.json"}
+    assert made.study.asked == {"sizes": "most,few", "lists": str(tmp_path / "lists.json")}
     (tmp_path / "lists.json").write_text(json.dumps({"few": train[1:2], "most": train[:2]}))
     with pytest.raises(ConfigError, match="list_n1.json exists and says something else"):
         write_training_sets(tmp_path, design(request_of(sizes=("most", "few"), lists=str(tmp_path / "lists.json"))))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from monai_tl.data.processes import Outcome
@@ -32,21 +34,25 @@ def test_finished_runs_are_skipped_and_failed_ones_tried_again(tmp_path, capsys)
     with pytest.raises(PartlyDoneError, match="1 of 3 runs failed: 0_n26_seed0; the reasons are in .*faults.*Repeat"):
         execute(tmp_path, study, study.runs, engine=engine_that(tmp_path, study, fails=[zero.name], asked=asked))
     assert asked == [zero.name, one.name]
-    assert [state_of(tmp_path, run) for run in study.runs] == [("finished", ""), ("failed", "out of memory"), ("finished", "")]
+    assert [state_of(tmp_path, study, run) for run in study.runs] == [
+        ("finished", ""),
+        ("failed", "out of memory"),
+        ("finished", ""),
+    ]
     told = capsys.readouterr().out
     assert "1 of 3 runs are finished already" in told
     assert "[2/3] 0_n26_seed0: out of memory; about" in told
     assert "[3/3] 1_n26_seed0: validation Dice 0.400 at iteration 50 of 50; all in 0 s" in told
     execute(tmp_path, study, study.runs, engine=engine_that(tmp_path, study, asked=asked))
     assert asked[2:] == [zero.name]
-    assert state_of(tmp_path, zero) == ("finished", "")
+    assert state_of(tmp_path, study, zero) == ("finished", "")
 
 
 def test_a_run_that_ends_without_scores_has_failed(tmp_path):
     study = a_study("scratch")
     with pytest.raises(PartlyDoneError, match="1 of 1 runs failed"):
         execute(tmp_path, study, study.runs, engine=lambda orders, _: (pair for pair in [(study.runs[0].name, Outcome())]))
-    assert state_of(tmp_path, study.runs[0]) == ("failed", "it ended without scores")
+    assert state_of(tmp_path, study, study.runs[0]) == ("failed", "it ended without scores")
 
 
 def test_a_process_is_told_all_that_makes_its_run(tmp_path):
@@ -93,4 +99,22 @@ def test_a_run_that_failed_and_was_then_interrupted_waits(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         execute(tmp_path, study, study.runs, engine=interrupted)
-    assert state_of(tmp_path, study.runs[0]) == ("waiting", "")
+    assert state_of(tmp_path, study, study.runs[0]) == ("waiting", "")
+
+
+def test_training_dice_asked_for_later_is_scored_of_finished_runs(tmp_path):
+    study, asked = a_study("scratch,0"), list[str]()
+    for run in study.runs:
+        finish(tmp_path, run, [0.5])
+    more = replace(study, training_dice=True)
+    (tmp_path / study.runs[0].folder / "scores_train.csv").touch()
+
+    def engine(orders, parallel):
+        assert {order.splits for order in orders.values()} == {("test", "train")}
+        asked.extend(orders)
+        (tmp_path / study.runs[1].folder / "scores_train.csv").touch()
+        yield study.runs[1].name, Outcome()
+
+    execute(tmp_path, more, more.runs, engine=engine)
+    assert asked == [study.runs[1].name]
+    assert state_of(tmp_path, more, study.runs[1]) == ("finished", "")

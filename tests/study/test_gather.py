@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from monai_tl.inference.scores import Score, write_scores
 from monai_tl.study.execute import fault_file
 from monai_tl.study.gather import area_under, gather
 from monai_tl.study.plan import write_study
@@ -61,6 +62,20 @@ def test_scores_and_curves_are_of_finished_runs(gathered):
         ("0", 26, 0, "B", 0.75),
     ]
     assert read_table(folder / "curves.csv", CurveRow)[4] == CurveRow("0", 26, 0, 25, 2.5, 1.0, 0.3)
+
+
+def test_training_dice_is_the_mean_over_the_training_cases(tmp_path):
+    study = a_study("scratch,0")
+    write_study(tmp_path, study)
+    for run in study.runs:
+        finish(tmp_path, run, [0.5])
+    scores = [Score("C", 0.5, 2.0, 10.0, 9.0, 0.1), Score("D", 1.0, 2.0, 10.0, 9.0, 0.1)]
+    write_scores(tmp_path / study.runs[1].folder / "scores_train.csv", scores)
+    gather(tmp_path)
+    scratch, zero = read_table(tmp_path / "runs.csv", RunRow)
+    assert math.isnan(scratch.training_dice)
+    assert zero.training_dice == 0.75
+    assert {row.subject for row in read_table(tmp_path / "scores.csv", StudyScore)} == {"A", "B"}
 
 
 def test_without_scratch_there_is_no_target(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -71,3 +72,16 @@ def test_a_run_that_is_trained_is_only_scored(tmp_path, monkeypatch):
     (folder / "metadata.json").write_text("{}")
     perform(order(tmp_path, datalist="d", bundle_root="b"))
     assert [settings.get("split") for settings in done] == ["test", None, "test"]
+
+
+def test_each_split_is_scored_once(tmp_path, monkeypatch):
+    folder = tmp_path / "runs" / "one"
+    folder.mkdir(parents=True)
+    (folder / "metadata.json").write_text('{"validation_dice": 0.5}')
+    (folder / "scores_test.csv").touch()
+    done = []
+    monkeypatch.setattr(one_run, "run_configs", lambda configs, settings: done.append((settings["split"], settings["scores"])))
+    monkeypatch.setattr(one_run, "refuse_changed_datalist", lambda *_: None)
+    monkeypatch.setattr(one_run, "bundle_config", lambda bundle, name: f"{bundle}/{name}")
+    perform(replace(order(tmp_path, datalist="d", bundle_root="b"), splits=("test", "train")))
+    assert done == [("train", str(folder / "scores_train.csv"))]

@@ -13,7 +13,7 @@ import pytest
 
 from monai_tl.errors import ConfigError
 from monai_tl.study import ray_engine
-from monai_tl.study.one_run import SCORES, Order
+from monai_tl.study.one_run import Order, is_finished, scores_of
 
 ray = pytest.importorskip("ray")
 
@@ -48,7 +48,7 @@ def _slow(order: Order) -> None:
     for step in range(int(at.read_text()) if at.is_file() else 0, 12):
         time.sleep(0.25)
         at.write_text(str(step + 1))
-    (folder / SCORES).write_text("done")
+    scores_of(folder, "test").write_text("done")
 
 
 def _fails(order: Order) -> None:
@@ -60,7 +60,7 @@ def _lose(made, node, folder: Path) -> None:
     for _ in range(1200):
         time.sleep(0.1)
         for at in folder.glob("*/nodes.txt"):
-            if node.node_id in at.read_text() and (at.parent / "last.txt").is_file() and not (at.parent / SCORES).is_file():
+            if node.node_id in at.read_text() and (at.parent / "last.txt").is_file() and not is_finished(at.parent):
                 made.remove_node(node, allow_graceful=False)
                 return
 
@@ -75,7 +75,7 @@ def test_all_runs_finish_though_a_node_is_lost(cluster, tmp_path, monkeypatch):
     killer.join()
     lost = nodes[0].node_id
     assert {name: outcome.fault for name, outcome in outcomes.items()} == dict.fromkeys(orders(tmp_path, 3), "")
-    assert all((tmp_path / name / SCORES).is_file() for name in outcomes)
+    assert all(is_finished(tmp_path / name) for name in outcomes)
     visits = [(tmp_path / name / "nodes.txt").read_text().split() for name in outcomes]
     broken = [visit for visit in visits if len(visit) > 1]
     assert len(broken) == 1, "one run was broken off and went on"

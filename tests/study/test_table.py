@@ -8,9 +8,8 @@ from monai_tl.errors import DataError
 from monai_tl.study.table import CurveRow, RunRow, StudyScore, read_table, write_table
 
 SCORE = StudyScore("random2", 26, 1, 'odd,"name', 1 / 3, math.nan, 1.5, 2.0)
-RUN = RunRow(
-    "0", 26, 1, "runs/0/26/seed_1", "failed", 50, 9.5, 0.5, 50.0, 9.5, math.nan, math.nan, 0.25, 0.1, 900.0, "disk full"
-)
+NAN = math.nan
+RUN = RunRow("0", 26, 1, "runs/0/26/seed_1", "failed", 50, 9.5, 0.5, 50.0, 9.5, NAN, NAN, 0.25, 0.1, 900.0, NAN, "disk full")
 CURVE = CurveRow("scratch", 26, 1, 50, 9.5, 0.7, 0.5)
 
 
@@ -32,5 +31,5 @@ def test_damage_is_named(tmp_path):
     path.write_text(text.rpartition(",")[0] + "\n")
     with pytest.raises(DataError, match="line 2 has 7 cells, needed are 8"):
         read_table(path, StudyScore)
-    with pytest.raises(DataError, match="has the columns arm, n, seed, subject.*needed are arm, n, seed, folder"):
+    with pytest.raises(DataError, match="has the columns arm, n, seed, subject.*needed are arm, n, seed, folder.*study gather"):
         read_table(path, RunRow)

@@ -138,19 +138,30 @@ def layers_table(study: Study) -> Table | None:
     if n is None:
         return None
     arms = [arm for arm in study.arms if arm in published.ARMS]
+    training, best = ({arm: _known(study, arm, n, column) for arm in arms} for column in ("training_dice", "best_dice"))
+    measured = any(training.values())
     columns = (
         ARM, Column("Training Dice, published", "training_published", "dice"),
+        *([Column(f"Training Dice here, {n} subjects", "training_here", "dice")] if measured else []),
         Column("Validation Dice, published", "validation_published", "dice"),
         Column(f"Best validation Dice here, {n} subjects", "validation_here", "dice"),
         Column("lowest and highest seed", "validation_here", "interval"), SEEDS,
     )  # fmt: skip
-    rows = []
-    for arm in arms:
-        best = [run.best_dice for run in study.by_cell.get((arm, n), []) if not math.isnan(run.best_dice)]
-        ends = (min(best), max(best)) if best else (NAN, NAN)
-        rows.append([arm, published.TRAINING[arm], published.VALIDATION[arm], mean(best), ends, len(best)])
-    note = "Training Dice was not measured here."
+    rows = [
+        [
+            arm, published.TRAINING[arm], *([mean(training[arm])] if measured else []), published.VALIDATION[arm],
+            mean(best[arm]), (min(best[arm], default=NAN), max(best[arm], default=NAN)), len(best[arm]),
+        ]
+        for arm in arms
+    ]  # fmt: skip
+    note = "Training Dice: whole training scans, with the weights that validation chose."
+    note = note if measured else "Training Dice was not measured here: the study's --training_dice does."
     return Table("published_layers", "Table 6.2 of 2019, and ours.", columns, rows, [look_of(arm) for arm in arms], note)
+
+
+def _known(study: Study, arm: str, n: int, column: str) -> list[float]:
+    values = [getattr(run, column) for run in study.by_cell.get((arm, n), [])]
+    return [value for value in values if not math.isnan(value)]
 
 
 def sizes_table(study: Study, means: Sequence[ArmMean]) -> Table | None:

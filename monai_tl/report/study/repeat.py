@@ -25,7 +25,6 @@ class Repeat:
 
     Attributes:
         commands: for a shell, in order; the first is rebuilt from the plan.
-        lists: training sets came from named lists, whose names a plan does not hold.
         settings: name and value of what the plan fixed.
         hashes: file and its SHA-256.
         versions: a line for each set of versions, with the number of runs that had it.
@@ -34,7 +33,6 @@ class Repeat:
     """
 
     commands: list[str]
-    lists: bool
     settings: list[tuple[str, str]]
     hashes: list[tuple[str, str]]
     versions: list[tuple[str, int]]
@@ -51,7 +49,6 @@ def make_repeat(study: Study) -> Repeat:
     devices.pop("", None)
     return Repeat(
         commands=_commands(study),
-        lists=any(run.datalist.startswith("datalists/list_") for run in study.plan.runs),
         settings=_settings({one.name: getattr(study.plan, one.name) for one in fields(study.plan) if one.repr}),
         hashes=_hashes(study),
         versions=versions.most_common(),
@@ -73,12 +70,14 @@ def _flags(plan: Plan) -> dict[str, str]:
     counted = plan.seeds == tuple(range(len(plan.seeds)))
     flags = {"source": plan.source["path"]} if plan.source else {}
     flags |= {"target": plan.target, "datalist": plan.datalist.get("path", "")}
-    flags |= {"arms": ",".join(plan.arms), "sizes": ",".join(map(str, plan.sizes))} if grid else {}
+    flags |= {"arms": ",".join(plan.arms), "sizes": ",".join(map(str, plan.sizes)), **plan.asked} if grid else {}
     flags |= {"seeds": str(len(plan.seeds)) if counted else ",".join(map(str, plan.seeds))}
     flags |= {name: f"{value:g}" for name, value in plan.rule.items()}
     overlays = [Path(path).stem for path in plan.configs if Path(path).stem not in ("train", "transfer")]
     flags |= {"overlay": overlays[0]} if overlays else {}
     budgets = {run.arm: run.settings["iterations"] for run in plan.runs if "iterations" in run.settings}
+    if plan.training_dice:
+        flags["training_dice"] = "true"
     if len(set(budgets.values())) > 1:
         flags["budget"] = ",".join(f"{arm}={iterations}" for arm, iterations in budgets.items())
     return {**flags, **{name: _value(value) for name, value in plan.settings.items()}}

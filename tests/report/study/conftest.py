@@ -46,7 +46,7 @@ def curve_rows(arms, sizes, seeds):
     return rows
 
 
-def run_rows(arms, sizes, seeds, curves, left_out=()):
+def run_rows(arms, sizes, seeds, curves, left_out=(), training_dice=NAN):
     """A run for each; those in ``left_out`` (arm, n, seed -> state) have not finished."""
     own = {}
     for row in curves:
@@ -60,7 +60,7 @@ def run_rows(arms, sizes, seeds, curves, left_out=()):
                 curve = own.get((arm, n, seed), [])
                 if state != "finished" or not curve:
                     fault = "out of memory: lower --batch_size" if state == "failed" else ""
-                    rows.append(RunRow(arm, n, seed, folder, state, 0, *[NAN] * 9, fault))
+                    rows.append(RunRow(arm, n, seed, folder, state, 0, *[NAN] * 10, fault))
                     continue
                 best = max(curve, key=lambda row: row.val_dice)
                 goal = 0.9 * max((row.val_dice for row in own.get(("scratch", n, seed), [])), default=NAN)
@@ -68,20 +68,21 @@ def run_rows(arms, sizes, seeds, curves, left_out=()):
                 area = sum(row.val_dice for row in curve) / len(curve)
                 reached = (hit.iteration, hit.seconds) if hit else (NAN, NAN)
                 best_at = (best.val_dice, best.iteration, best.seconds)
-                rows.append(RunRow(arm, n, seed, folder, state, 500, 1000.0, *best_at, *reached, area, 1.9, 900.0, ""))
+                rest = (area, 1.9, 900.0, training_dice, "")
+                rows.append(RunRow(arm, n, seed, folder, state, 500, 1000.0, *best_at, *reached, *rest))
     return rows
 
 
 def write_made_study(
     folder, *, arms=ARMS, sizes=(26, 52), seeds=(0, 1, 2), cases=12, subjects=None, left_out=(), overlays=False,
-    plan=None,
+    plan=None, training_dice=NAN,
 ):  # fmt: skip
     """Write a study folder; runs in ``left_out`` (arm, n, seed -> state) have not finished."""
     subjects = subjects or [f"Brats18_{n:03}" for n in range(cases)]
     gone = dict(left_out)
     scores = [row for row in score_rows(arms, sizes, seeds, subjects) if (row.arm, row.n, row.seed) not in gone]
     curves = [row for row in curve_rows(arms, sizes, seeds) if (row.arm, row.n, row.seed) not in gone]
-    runs = run_rows(arms, sizes, seeds, curves, left_out)
+    runs = run_rows(arms, sizes, seeds, curves, left_out, training_dice)
     write_table(folder / "scores.csv", StudyScore, scores)
     write_table(folder / "curves.csv", CurveRow, curves)
     write_table(folder / "runs.csv", RunRow, runs)

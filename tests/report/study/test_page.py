@@ -159,6 +159,23 @@ def test_all_that_repeats_it(once):
     assert "15 finished runs noted neither versions nor device" in page.text
 
 
+def test_training_sets_are_asked_for_by_the_names_they_were_given(make_study, report):
+    asked = {"sizes": "S1,0.5", "lists": "/data/my lists.json"}
+    _, page = report(make_study(plan={"asked": asked, "training_dice": True}))
+    command = next(text for text in page.texts if text.startswith("monai_tl study size"))
+    assert "--sizes S1,0.5 --lists '/data/my lists.json' --seeds 3 --training_dice true" in command
+
+
+def test_table_6_2_has_our_training_dice_where_it_was_measured(make_study, report):
+    folder = make_study(training_dice=0.625)
+    text, page = report(folder)
+    assert named(page, "published_layers")[0][:4] == ["scratch", "0.533", "0.625", "0.460"]
+    assert "was not measured" not in text
+    _, page = report(make_study())
+    assert named(page, "published_layers")[0][:3] == ["scratch", "0.533", "0.460"]
+    assert any("Training Dice was not measured here: the study's --training_dice does." in text for text in page.texts)
+
+
 def test_no_scan_is_opened(once, report, monkeypatch, tmp_path):
     monkeypatch.setattr(nibabel, "load", lambda *_, **__: pytest.fail("a scan was opened"))
     text, _ = report(once[0], output=tmp_path / "again.html")
