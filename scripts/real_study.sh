@@ -7,25 +7,26 @@ set -euo pipefail
 [ $# = 3 ] || { sed -n '4,5p' "$0" >&2; exit 2; }
 ixi=$(realpath "$1") brats=$(realpath "$2") output=$(realpath -m "$3")
 source "$(dirname "$0")/environment.sh"
-iterations=${STUDY_ITERATIONS:-120} seeds=${STUDY_SEEDS:-1} arms=${STUDY_ARMS:-scratch,0,1,2,3,random2}
-two_mm=(--spacing "[2.0,2.0,2.0]" --window "[32,32,32]" --inference_window "[48,48,48]" --batch_size 3)
+iterations=${STUDY_ITERATIONS:-200} seeds=${STUDY_SEEDS:-2} arms=${STUDY_ARMS:-scratch,0,1,2,3,random2}
+two_mm=(--spacing "[2.0,2.0,2.0]" --window "[32,32,32]" --inference_window "[48,48,48]")
 
 step() { printf '\n== %s (%d:%02d)\n' "$*" $((SECONDS / 60)) $((SECONDS % 60)); }
 
 step "1/4 datalists; of eight BraTS cases two train, one validates and five test: from fewer there is no interval"
 monai_tl datalist files --T1 "$ixi/t1/{subject}_T1.nii.gz" --label "$ixi/dlmuse_seg/{subject}_T1_DLMUSE.nii.gz" \
   --foreground 47,48 --split 0.65,0.12,0.23 --output "$output/ixi.json"
-monai_tl datalist brats --root "$brats" --split "${STUDY_SPLIT:-0.25,0.125,0.625}" --output "$output/brats.json"
+# seed 1: by seed 0 the smallest tumour validates, in which networks this young find nothing, so that no weights can be chosen
+monai_tl datalist brats --root "$brats" --split "${STUDY_SPLIT:-0.25,0.125,0.625}" --seed "${STUDY_SPLIT_SEED:-1}" --output "$output/brats.json"
 
 step "2/4 source: the hippocampus from T1"
 monai_tl train --bundle bundles/ixi_hippocampus --datalist "$output/ixi.json" --output "$output/source" --modalities "['T1']" \
-  --iterations "${STUDY_SOURCE_ITERATIONS:-700}" --validate_every $((${STUDY_SOURCE_ITERATIONS:-700} / 7)) --resume true "${two_mm[@]}"
+  --iterations "${STUDY_SOURCE_ITERATIONS:-700}" --validate_every $((${STUDY_SOURCE_ITERATIONS:-700} / 7)) --resume true --batch_size 3 "${two_mm[@]}"
 monai_tl evaluate --run "$output/source" --split test
 
 study() {
   monai_tl study layers --source "$output/source" --datalist "$output/brats.json" --output "$output/$1" --modalities "$2" \
     --arms "$arms" --seeds "$seeds" --parallel "${STUDY_PARALLEL:-2}" \
-    --iterations "$iterations" --validate_every $((iterations / 4)) --patience $((iterations / 2)) "${two_mm[@]}"
+    --iterations "$iterations" --validate_every $((iterations / 5)) --batch_size 2 --training_dice "${two_mm[@]}"
   monai_tl report "$output/$1"
 }
 

@@ -15,7 +15,8 @@ from monai_tl.report.runs import printable
 from monai_tl.study.cube import arm_words
 
 WORDS = ("arm", "text")  # kinds that begin at the left
-ROWS = 200  # of a table in the page and in LaTeX; its CSV holds all
+ROWS = 200  # of a table in the page; its CSV holds all
+TEX_ROWS = 50  # of a table in LaTeX, where it does not break across pages
 TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
@@ -75,16 +76,16 @@ class Table:
         return file.getvalue()
 
     def tex(self) -> str:
-        """Write a LaTeX table of what the page shows."""
+        """Write a LaTeX table of the first `TEX_ROWS` rows."""
         sides = "".join("l" if column.is_words else "r" for column in self.columns)
         lines = [
             rf"% {SOFTWARE}: needs \usepackage{{booktabs}}, and [T1]{{fontenc}}, [utf8]{{inputenc}} before LaTeX of 2018",
             r"\begin{table}[htbp]", r"\centering", rf"\caption{{{tex(self.caption)}}}", rf"\label{{tab:{self.name}}}",
             rf"\begin{{tabular}}{{{sides}}}", r"\toprule", _tex_row([column.title for column in self.columns]), r"\midrule",
-            *(_tex_row(texts) for _, texts in self.shown), r"\bottomrule", r"\end{tabular}", r"\end{table}",
+            *(_tex_row(texts) for _, texts in self.shown[:TEX_ROWS]), r"\bottomrule", r"\end{tabular}", r"\end{table}",
         ]  # fmt: skip
-        if self.left_out:
-            lines.insert(1, f"% {self.left_out} more rows stand in {self.name}.csv")
+        if len(self.rows) > TEX_ROWS:
+            lines.insert(1, f"% {len(self.rows) - TEX_ROWS} more rows stand in {self.name}.csv")
         return "\n".join(lines) + "\n"
 
 
