@@ -89,7 +89,8 @@ class KeepState:
         self.best, self.stopped = last["best"], last["stopped"]
         if self.stopping:
             self.stopping.load_state_dict(last["stopping"])
-        logger.info("resumed at iteration %d, best validation so far %s", last["iteration"], self.best)
+        best = f"{self.best['value']:.3f} at iteration {self.best['iteration']}"
+        logger.info("resumed at iteration %d, best validation Dice so far %s", last["iteration"], best)
         if self.stopped:
             trainer.terminate()
 

@@ -164,6 +164,11 @@ def finish_run(run_dir: str, network: nn.Module, transfer_report: Mapping[str, A
         last["best"]["value"], last["best"]["iteration"], last["iteration"], folder / BEST,
         f"; {', '.join(frozen)} unchanged bit for bit" if frozen else "",
     )  # fmt: skip
+    if not last["best"]["value"] > 0:
+        logger.warning(
+            "nothing was found in any validation, so nothing chose these weights: train for more iterations, or validate on "
+            "cases with more to find"
+        )
 
 
 def refuse_existing(folder: Path, *, resume: bool) -> bool:

@@ -87,6 +87,16 @@ def test_without_scratch_there_is_no_target(tmp_path):
     assert math.isnan(row.target_iteration)
 
 
+def test_where_scratch_found_nothing_there_is_no_target(tmp_path):
+    """90 % of 0 is 0, and every run would have reached it at its first validation."""
+    study = a_study("scratch,0")
+    write_study(tmp_path, study)
+    for run, dices in zip(study.runs, ([0.0, 0.0], [0.0, 0.5]), strict=True):
+        finish(tmp_path, run, dices)
+    gather(tmp_path)
+    assert all(math.isnan(row.target_iteration) for row in read_table(tmp_path / "runs.csv", RunRow))
+
+
 def test_what_a_search_did_not_ask_for_is_left_out(tmp_path):
     study = a_study("5,4,3", decision={"chosen": "5"}, rule={"margin": 0.01})
     write_study(tmp_path, study)

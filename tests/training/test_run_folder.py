@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 import yaml
 
 from monai_tl.data.datalist import read_datalist
@@ -14,6 +15,7 @@ from monai_tl.training.checkpoint import is_true
 from monai_tl.training.launch import bundle_config, read_run_config
 from monai_tl.training.run_folder import (
     check_split,
+    finish_run,
     refuse_changed_datalist,
     refuse_existing,
     refuse_text_for_truth,
@@ -98,3 +100,15 @@ def test_a_datalist_that_changed_is_not_scored(source, phantoms, tmp_path):
     refuse_changed_datalist(source, str(phantoms / "ixi" / "datalist.json"))
     with pytest.raises(ConfigError, match="so its test cases may be training cases; restore it, or name another"):
         refuse_changed_datalist(source, str(phantoms / "brats" / "datalist.json"))
+
+
+@pytest.mark.parametrize(("dice", "told"), [(0.0, True), (0.25, False)])
+def test_weights_that_no_validation_chose_are_told(tmp_path, caplog, dice, told):
+    network = torch.nn.Linear(1, 1)
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    torch.save({"best": {"value": dice, "iteration": 2}, "iteration": 4}, tmp_path / "last.pt")
+    (tmp_path / "metadata.json").write_text("{}")
+    with caplog.at_level("INFO"):
+        finish_run(str(tmp_path), network)
+    assert f"best validation Dice {dice:.3f} at iteration 2 of 4" in caplog.text
+    assert ("nothing was found in any validation, so nothing chose these weights" in caplog.text) == told

@@ -25,6 +25,7 @@ class Content:
     title: str
     lead: str
     unfinished: str | None
+    blind: str | None
     search: str | None
     headline: str
     may: list[str]
@@ -73,6 +74,7 @@ def make_content(study: Study) -> Content:
         title=words.title(study),
         lead=words.lead(study),
         unfinished=words.unfinished(study),
+        blind=words.blind(study),
         search=words.search(study),
         headline=words.headline(study, means, comparisons),
         may=words.may(comparisons),

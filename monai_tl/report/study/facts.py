@@ -95,8 +95,9 @@ class Study:
 
     @cached_property
     def has_target(self) -> frozenset[tuple[int, int]]:
-        """Sizes and seeds whose scratch run has finished, so that there is a target to reach."""
-        return frozenset((run.n, run.seed) for run in self.runs if run.arm == SCRATCH and run.state == "finished")
+        """Sizes and seeds whose scratch run has finished and found something, so that there is a target to reach."""
+        scratch = [run for run in self.runs if run.arm == SCRATCH and run.state == "finished"]
+        return frozenset((run.n, run.seed) for run in scratch if run.best_dice > 0)
 
 
 @dataclass(frozen=True)

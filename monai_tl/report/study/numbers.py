@@ -113,8 +113,8 @@ def speed_table(study: Study) -> Table | None:
                 looks.append(look_of(arm))
     note = (
         "Target: 90 % of the best validation Dice of scratch with the same subjects and seed. Medians count a run that never "
-        "reached it as later than any, so there is none where half never did. Under the curve: mean validation Dice over the "
-        "planned iterations, mean over seeds. Read from runs.csv."
+        "reached it as later than any, so there is none where half never did; without a target scratch did not finish or found "
+        "nothing. Under the curve: mean validation Dice over the planned iterations, mean over seeds. Read from runs.csv."
     )
     return Table("speed", "How fast each arm learned, and what it cost.", columns, rows, looks, note) if rows else None
 
@@ -126,7 +126,7 @@ def _speed(study: Study, arm: str, n: int, runs: Sequence[RunRow]) -> list[objec
     memory = [run.memory_mib for run in runs if not math.isnan(run.memory_mib)]
     steps = [run.step_seconds for run in runs if not math.isnan(run.step_seconds)]
     return [
-        arm, n, len(runs), f"{reached} of {len(asked)}" if asked else "no scratch run",
+        arm, n, len(runs), f"{reached} of {len(asked)}" if asked else "no target",
         late_median(asked), late_median(seconds), mean([run.area for run in runs]), mean([run.best_dice for run in runs]),
         float(np.median(steps)) if steps else NAN, max(memory, default=NAN),
     ]  # fmt: skip

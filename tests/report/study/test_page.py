@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+from dataclasses import replace
 
 import nibabel
 import pytest
@@ -218,6 +219,21 @@ def test_an_unfinished_study_says_first_what_is_missing(make_study, report):
     assert [row[3] for row in named(page, "runs")][:3] == ["failed", "waiting", "finished"]
     speed = {(row[0], row[1]): row[2:4] for row in named(page, "speed")}
     assert speed["freeze 1", "52"] == ["3", "2 of 2"], "the seed whose scratch run waits has no target"
+
+
+def test_runs_that_found_nothing_in_validation_are_said_first(make_study, report):
+    folder = make_study(**{**SMALL, "arms": ("scratch", "1")})
+    _, page = report(folder)
+    assert "found nothing in any validation" not in page.text
+    runs = read_table(folder / "runs.csv", RunRow)
+    blind = [replace(run, best_dice=0.0) if (run.arm, run.n) == ("scratch", 26) else run for run in runs]
+    write_table(folder / "runs.csv", RunRow, blind)
+    _, page = report(folder)
+    told = "Of 12 finished runs 3 found nothing in any validation: scratch with 26 (3 runs). Nothing chose their weights"
+    assert told in page.text
+    assert page.text.index(told) < page.text.index("comparisons with scratch")
+    speed = {(row[0], row[1]): row[3] for row in named(page, "speed")}
+    assert speed["freeze 1", "26"] == "no target"
 
 
 def test_nothing_scored_yet(make_study, report):
