@@ -7,7 +7,7 @@ set -euo pipefail
 [ $# = 3 ] || { sed -n '4,5p' "$0" >&2; exit 2; }
 ixi=$(realpath "$1") brats=$(realpath "$2") output=$(realpath -m "$3")
 source "$(dirname "$0")/environment.sh"
-iterations=${STUDY_ITERATIONS:-200} seeds=${STUDY_SEEDS:-2} arms=${STUDY_ARMS:-scratch,0,1,2,3,random2}
+iterations=${STUDY_ITERATIONS:-500} seeds=${STUDY_SEEDS:-1} arms=${STUDY_ARMS:-scratch,0,1,2,3,random2}
 two_mm=(--spacing "[2.0,2.0,2.0]" --window "[32,32,32]" --inference_window "[48,48,48]")
 
 step() { printf '\n== %s (%d:%02d)\n' "$*" $((SECONDS / 60)) $((SECONDS % 60)); }
