@@ -250,6 +250,29 @@ def test_scans_that_cannot_be_prepared(verb, phantoms, tmp_path):
     refused("an unknown coding", answer, tmp_path / "run", "unknown coding 'muse': did you mean 'dlmuse'?")
 
 
+def test_studies_that_cannot_be_meant(verb, tiny_flags, tmp_path):
+    run = tmp_path / "run"
+
+    def study(kind="layers", **flags):
+        told = {"arms": "scratch,2", "seeds": "1", "output": run, **flags}
+        return verb("study", kind, *tiny_flags, *(text for name, value in told.items() for text in (f"--{name}", str(value))))
+
+    refused("a study's flag misspelt", study(arm="scratch"), run, "unknown flag or config id 'arm': did you mean 'arms'?")
+    refused("an unknown arm", study(arms="scratch,two"), run, "'two'", "scratch")
+    refused("an arm's setting for all runs of a study", study(freeze=2), run, "--freeze differs from run to run", "--arms")
+    refused("seeds that are none", study(seeds="0"), run, "seeds takes how many (3), or different ones (7,8,9); got '0'")
+    refused("more training subjects than there are", study("size", sizes="26"), run, "size 26 comes to 26", "there are 3")
+    refused("an unknown list of subjects", study("size", sizes="S9"), run, "no list is called 'S9'", "all")
+    refused("a budget for an arm that is not asked for", study(budget="3=8"), run, "budget names an arm '3'", "scratch, 2")
+    refused("an unknown engine", study(engine="slurm"), run, "unknown engine 'slurm'", "here, ray")
+    refused("a report of a study that is not there", verb("report", run), run, "no folder", "monai_tl study")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "notes.txt").write_text("mine")
+    refused("a study into a folder of something else", study(output=tmp_path / "own"), run, "exists and is no study")
+    refused("a report of what is no study", verb("report", tmp_path / "own"), run, "is no study", "monai_tl report --runs")
+    assert [path.name for path in (tmp_path / "own").iterdir()] == ["notes.txt"]
+
+
 def test_no_gpu_where_one_is_asked_for(transfer, verb, source, phantoms, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     text = "device 'cuda' was asked for, but 0 GPUs are visible; use auto or cpu"
@@ -347,7 +370,7 @@ def table(phantoms, source):
 HEAD = """# What goes wrong, and the line that says so
 
 Written by `tests/integration/test_errors.py`, which causes each of these and checks that nothing half written is left.
-Each ends with exit code 2 and without a traceback; Ctrl-C with 130; `predict`, `check`, `prepare` with 1 if only some failed.
+Each ends with exit code 2 and without a traceback; Ctrl-C with 130; `predict`, `check`, `prepare`, `study` with 1 if only some failed.
 
 | what came | what is said |
 |---|---|
