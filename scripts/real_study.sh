@@ -7,16 +7,16 @@ set -euo pipefail
 [ $# = 3 ] || { sed -n '4,5p' "$0" >&2; exit 2; }
 ixi=$(realpath "$1") brats=$(realpath "$2") output=$(realpath -m "$3")
 source "$(dirname "$0")/environment.sh"
-iterations=${STUDY_ITERATIONS:-500} seeds=${STUDY_SEEDS:-1} arms=${STUDY_ARMS:-scratch,0,1,2,3,random2}
+iterations=${STUDY_ITERATIONS:-250} seeds=${STUDY_SEEDS:-1} arms=${STUDY_ARMS:-scratch,0,1,2,3,random2}
 two_mm=(--spacing "[2.0,2.0,2.0]" --window "[32,32,32]" --inference_window "[48,48,48]")
 
 step() { printf '\n== %s (%d:%02d)\n' "$*" $((SECONDS / 60)) $((SECONDS % 60)); }
 
-step "1/4 datalists; of eight BraTS cases two train, one validates and five test: from fewer there is no interval"
+step "1/4 datalists; of eight BraTS cases five train, one validates and two test: from two alone nothing generalises"
 monai_tl datalist files --T1 "$ixi/t1/{subject}_T1.nii.gz" --label "$ixi/dlmuse_seg/{subject}_T1_DLMUSE.nii.gz" \
   --foreground 47,48 --split 0.65,0.12,0.23 --output "$output/ixi.json"
-# seed 1: by seed 0 the smallest tumour validates, in which networks this young find nothing, so that no weights can be chosen
-monai_tl datalist brats --root "$brats" --split "${STUDY_SPLIT:-0.25,0.125,0.625}" --seed "${STUDY_SPLIT_SEED:-1}" --output "$output/brats.json"
+# by seed 1 a tumour of middle size validates
+monai_tl datalist brats --root "$brats" --split "${STUDY_SPLIT:-0.625,0.125,0.25}" --seed "${STUDY_SPLIT_SEED:-1}" --output "$output/brats.json"
 
 step "2/4 source: the hippocampus from T1"
 monai_tl train --bundle bundles/ixi_hippocampus --datalist "$output/ixi.json" --output "$output/source" --modalities "['T1']" \

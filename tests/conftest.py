@@ -94,7 +94,7 @@ def tiny_flags(phantoms: Path, source: Path) -> list[str]:
     return [text for name, value in flags.items() for text in (f"--{name}", str(value).replace(" ", ""))]
 
 
-def run_script(name: str, folder: Path, settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def run_script(name: str, folder: Path, settings: dict[str, str], *arguments: Path) -> subprocess.CompletedProcess[str]:
     """Run one of ``scripts/`` in a copy of the tree that shares this one's environment."""
     if not (ROOT / ".venv" / "fits").is_file():
         pytest.skip("needs the .venv that scripts/test.sh makes")
@@ -104,5 +104,5 @@ def run_script(name: str, folder: Path, settings: dict[str, str]) -> subprocess.
         for part in ("constraints.txt", "setup.cfg", "pyproject.toml", "README.md"):
             shutil.copy(ROOT / part, folder)
         (folder / ".venv").symlink_to(ROOT / ".venv")
-    command = ["bash", f"scripts/{name}"]
+    command = ["bash", f"scripts/{name}", *map(str, arguments)]
     return subprocess.run(command, cwd=folder, env={**os.environ, **settings}, capture_output=True, text=True)

@@ -370,7 +370,7 @@ def table(phantoms, source):
 HEAD = """# What goes wrong, and the line that says so
 
 Written by `tests/integration/test_errors.py`, which causes each of these and checks that nothing half written is left.
-Each ends with exit code 2 and without a traceback; Ctrl-C with 130; `predict`, `check`, `prepare`, `study` with 1 if only some failed.
+Each ends with exit code 2 and without a traceback; Ctrl-C with 130; `predict`, `check`, `prepare`, `study` done in part with 1.
 
 | what came | what is said |
 |---|---|

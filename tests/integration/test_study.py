@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from monai_tl.data.datalist import read_datalist
@@ -188,3 +191,23 @@ def test_the_phantom_study_in_small(tmp_path):
     assert "report.html: 8 runs, 8 finished" in done.stdout
     scores = read_table(tmp_path / "studies" / "phantom" / "study" / "scores.csv", StudyScore)
     assert {(row.arm, row.n) for row in scores} == {(arm, n) for arm in ("scratch", "0", "2", "random2") for n in (2, 5)}
+
+
+@pytest.mark.slow
+def test_the_real_study_in_small(phantoms, tmp_path):
+    """On phantoms in the layout of the real scans: T1 and labels of DLMUSE beside each other, BraTS as downloaded."""
+    for folder in ("t1", "dlmuse_seg"):
+        (tmp_path / "ixi" / folder).mkdir(parents=True)
+    for case in read_datalist(phantoms / "ixi" / "datalist.json").cases:
+        shutil.copy(case["T1"], tmp_path / "ixi" / "t1" / f"{case['subject']}_T1.nii.gz")
+        label = nib.load(case["label"])
+        coded = np.select([np.asanyarray(label.dataobj) == value for value in (17, 53)], [48, 47]).astype(np.uint8)
+        nib.save(nib.Nifti1Image(coded, label.affine), tmp_path / "ixi" / "dlmuse_seg" / f"{case['subject']}_T1_DLMUSE.nii.gz")
+    small = {"ITERATIONS": "5", "SOURCE_ITERATIONS": "7", "ARMS": "scratch,2", "SPLIT": "0.34,0.16,0.5"}
+    places = (tmp_path / "ixi", phantoms / "brats", tmp_path / "out")
+    done = run_script("real_study.sh", tmp_path / "tree", {f"STUDY_{name}": value for name, value in small.items()}, *places)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    for name in ("t1", "t1_t2"):
+        assert f"{name}/report.html: 2 runs, 2 finished" in done.stdout
+        assert len(read_table(tmp_path / "out" / name / "scores.csv", StudyScore)) == 6
+        assert all(0 <= run.training_dice <= 1 for run in read_table(tmp_path / "out" / name / "runs.csv", RunRow))
