@@ -10,7 +10,7 @@ import pytest
 from monai_tl.data.datalist import read_datalist
 from monai_tl.errors import ConfigError, DataError, TransferError
 from monai_tl.study.design import design, run_settings, write_training_sets
-from monai_tl.study.estimate import estimate, format_plan
+from monai_tl.study.estimate import estimate, format_plan, run_seconds
 from tests.conftest import BRATS
 
 
@@ -109,6 +109,9 @@ def test_the_plan_tells_the_grid_and_what_it_may_cost(request_of, tmp_path):
     measured = estimate(made)
     assert measured.device == "cpu"
     assert 0 < measured.step_seconds["2"] < 2 * measured.step_seconds["scratch"] < 20
+    run, asked = made.study.runs[0], design(request_of(sizes=("all",), training_dice=True))
+    more = run_seconds(run, measured, asked) - run_seconds(run, measured, made)
+    assert more == pytest.approx(3 * measured.case_seconds), "three training cases"
     told = format_plan(made, tmp_path, measured, 1)
     assert f"study size in {tmp_path}: 4 runs; seeds 0, 1" in told
     assert "up to 4" in told

@@ -51,6 +51,12 @@ class Gallery:
     left_out: tuple[str, ...]
 
     @property
+    def rule(self) -> str:
+        """Which test cases these are."""
+        few = {1: "the only test case", 2: "the better and the worse of the two test cases"}
+        return few.get(len(self.subjects), "the best, the median and the worst test case")
+
+    @property
     def pictures(self) -> list[Picture]:
         """All pictures there are."""
         return [one.picture for subject in self.subjects for one in subject.shown if one.picture]

@@ -251,6 +251,14 @@ def test_one_seed_is_told_to_be_little(make_study, report):
     assert "--seeds 1 --iterations" in page.text
 
 
+@pytest.mark.parametrize(
+    ("cases", "told"), [(1, "the only test case"), (2, "the better and the worse of the two"), (3, "the best, the median and")]
+)
+def test_the_page_says_which_cases_it_shows(make_study, report, cases, told):
+    _, page = report(make_study(arms=("scratch", "1"), sizes=(26,), seeds=(0,), cases=cases))
+    assert f"Chosen by rule: {told}" in page.text
+
+
 def test_pictures_that_are_missing_are_said_to_be(make_study, report):
     folder = make_study(arms=("scratch", "1"), sizes=(26,), seeds=(0,), overlays=True)
     for path in (folder / "runs" / "1_n26_seed0" / "overlays_test").glob("*.png"):
