@@ -37,8 +37,10 @@ class ArmComparison:
         high: see ``low``.
         p: Wilcoxon's signed-rank test of the cases' differences, averaged over seeds: it holds for these seeds only.
         p_holm: corrected for all comparisons returned together.
-        rank_biserial: matched pairs, (ranks for − ranks against) / all ranks, −1 … 1; 0 where nothing differs.
-        d_z: mean of the cases' differences over their standard deviation; 0 where nothing differs, NaN where all do alike.
+        rank_biserial: matched pairs, (ranks for − ranks against) / all ranks, −1 … 1; 0 where nothing differs, NaN with fewer
+            than 5 cases.
+        d_z: mean of the cases' differences over their standard deviation; 0 where nothing differs, NaN where all do alike or
+            with fewer than 5 cases.
         note: what limits it, in words; empty where nothing does.
         verdict: one sentence.
         p_seeds: at which the interval (as its variances give it) would just reach 0: over other cases and seeds.
@@ -117,15 +119,16 @@ def _compare(cube: ScoreCube, pair: Pair, n: int, bootstrap: CrossedBootstrap) -
     means = np.round(differences.mean(axis=0), DECIMALS)
     parts = take_apart(differences)
     low, high = bootstrap.interval(parts)
+    enough = c >= FEWEST_CASES
     return replace(
         found,
         mean=parts.mean,
         low=max(low, -1.0),  # max and min keep NaN where it is their first argument
         high=min(high, 1.0),
         p=signed_rank_p(means),
-        rank_biserial=rank_biserial(means),
-        d_z=standardised(means),
-        p_seeds=seed_aware_p(parts) if c >= FEWEST_CASES else math.nan,
+        rank_biserial=rank_biserial(means) if enough else math.nan,
+        d_z=standardised(means) if enough else math.nan,
+        p_seeds=seed_aware_p(parts) if enough else math.nan,
     )
 
 
@@ -139,7 +142,7 @@ def _note(found: ArmComparison, family: int) -> str:
     if found.cases == 0:
         return "; ".join([*notes, "no case is defined in both" if found.seeds else "no seed was run with both"])
     if found.cases < FEWEST_CASES:
-        notes.append(f"fewer than {FEWEST_CASES} cases: no interval")
+        notes.append(f"fewer than {FEWEST_CASES} cases: no interval and no size of the effect")
     if found.seeds < FEWEST_SEEDS:
         told = "the interval is for other cases only" if found.seeds == 1 else "the interval relies on two values"
         notes.append(f"{found.seeds} seed{'s' if found.seeds > 1 else ''}: what seeds do cannot be told from chance, {told}")

@@ -137,7 +137,7 @@ def test_one_seed_gives_the_t_interval_of_its_cases_and_says_what_it_is():
 def test_few_cases_have_no_interval(cases):
     (found,) = compare_arms(rows(drawn(3, cases, 0.05)))
     assert math.isnan(found.low)
-    assert math.isnan(found.p_seeds)
+    assert all(map(math.isnan, (found.p_seeds, found.rank_biserial, found.d_z)))
     assert "fewer than 5 cases: no interval" in found.note
     assert found.verdict.endswith("and 3 seeds: too few cases to say more.")
 

@@ -65,9 +65,11 @@ def _forest(known: Sequence[ArmComparison]) -> Picture:
     against = arm_words(known[0].against)
     told = "; ".join(f"{arm_words(one.arm)} with {one.n}: {words.difference(one.mean)}, {way(one)}" for one in drawn[:TOLD])
     drawing = draw_forest(spans, f"mean difference in test Dice to {against}")
+    known_ends = sum(not math.isnan(one.low) for one in drawn)
+    interval = "with its 95 % interval" if known_ends == len(drawn) else "with its 95 % interval where there are 5 cases"
     caption = (
-        f"Each arm minus {against} on the same cases and seeds, with its 95 % interval. Right of the line the arm scores "
-        "higher. Filled: told apart after correction; hollow: not."
+        f"Each arm minus {against} on the same cases and seeds, {interval if known_ends else 'too few for an interval'}. Right "
+        "of the line the arm scores higher. Filled: told apart after correction; hollow: not."
     )
     caption += f" Drawn are {len(drawn)} of {len(known)} differences." if len(drawn) < len(known) else ""
     alt = f"Forest plot. {told}{' and more' if len(drawn) > TOLD else ''}."
@@ -90,7 +92,7 @@ def draw_boxes(study: Study) -> list[Picture]:
         caption = f"{subjects(n).capitalize()}: test Dice of every case, mean over the seeds."
         caption += f" {words.plural(undefined, 'undefined value')} not drawn." if undefined else ""
         drawing = draw_cases(boxes, "test Dice (a mark a case)")
-        pictures.append(_picture(f"cases_{n}", drawing, f"Box plot with {subjects(n)}. Medians: {medians}.", caption))
+        pictures.append(_picture(f"cases_{n}", drawing, f"Every case with {subjects(n)}. Medians: {medians}.", caption))
     return pictures
 
 
@@ -143,8 +145,8 @@ def draw_targets(study: Study) -> Picture | None:
     never = sum(map(math.isnan, runs))
     caption = (
         f"Iterations to 90 % of scratch’s best validation Dice (same subjects, same seed). {never} of {len(runs)} runs never "
-        "reached it: hollow, in the grey column. The stroke is the median, those counted as later than any; where half never "
-        "reached it there is none."
+        "reached it: hollow, in the grey column. The stroke is the median of several, those counted as later than any; where "
+        "half never reached it there is none."
     )
     caption += f" {len(drawn)} of {len(rows)} rows are drawn." if len(drawn) < len(rows) else ""
     alt = f"Iterations to the target by arm and size; {never} of {len(runs)} runs never reached it."

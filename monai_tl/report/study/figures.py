@@ -18,6 +18,7 @@ from monai_tl.study.cube import SCRATCH
 
 INK = "#333333"
 PALE = 0.78  # how far a box's colour is taken towards white
+BOXED = 5  # cases from which an arm has a box: quartiles of fewer would be little more than the cases
 LEAST = 0.03  # of Dice that a forest plot shows to either side, so that nothing looks large that is not
 NEVER = 1.17  # where runs that never reached the target stand, in units of the longest run
 TICKS = 7  # training sizes that are written at the axis
@@ -73,14 +74,15 @@ class Line(NamedTuple):
 
 
 def draw_cases(boxes: Sequence[Box], xlabel: str) -> Drawing:
-    """Draw a box for each arm and a dot for each case."""
+    """Draw a dot for each case, and a box for each arm that has `BOXED` of them."""
 
     def draw(axes: Axes) -> None:
         defined = [np.array([value for value in box.values if not math.isnan(value)]) for box in boxes]
         places = np.arange(len(boxes))
         lines = {"color": INK, "linewidth": 1.0}
+        boxed = [values if len(values) >= BOXED else [] for values in defined]
         drawn = axes.boxplot(
-            defined, positions=places, orientation="horizontal", widths=0.66, showfliers=False, manage_ticks=False,
+            boxed, positions=places, orientation="horizontal", widths=0.66, showfliers=False, manage_ticks=False,
             patch_artist=True, whiskerprops=lines, capprops=lines, medianprops={**lines, "linewidth": 2.2},
         )  # fmt: skip
         for place, box, values, patch in zip(places, boxes, defined, drawn["boxes"], strict=True):
@@ -135,7 +137,7 @@ def draw_times(times: Sequence[Times], longest: float) -> Drawing:
             style: dict[str, Any] = {"color": row.look.colour, "markersize": 5.5, "linestyle": "none"}
             axes.plot(all_at[: len(reached)], spread[: len(reached)], row.look.marker, alpha=0.85, **style)
             axes.plot(all_at[len(reached) :], spread[len(reached) :], row.look.marker, markerfacecolor="white", **style)
-            if not math.isnan(row.middle):
+            if not math.isnan(row.middle) and len(row.iterations) > 1:
                 for colour, width in (("white", 4.0), (INK, 2.0)):
                     axes.plot([row.middle] * 2, [place - 0.36, place + 0.36], color=colour, linewidth=width, zorder=3)
         axes.set_xlim(0, 1.27 * longest)

@@ -21,6 +21,7 @@ from monai_tl.report.study.figures import (
     draw_forest,
     draw_sizes,
     draw_times,
+    pale,
 )
 
 NAN = math.nan
@@ -49,6 +50,20 @@ def test_arms_are_told_apart_without_colour():
 def test_the_same_figure_each_time():
     spans = [Span("26 training subjects", "freeze 1", look_of("1"), 0.1, 0.0, 0.2, True)]
     assert draw_forest(spans, "difference") == draw_forest(spans, "difference")
+
+
+def test_few_cases_have_no_box_and_one_run_no_median():
+    """A box is filled with its arm's pale colour, which nothing else has."""
+
+    def boxed(count):
+        drawing = draw_cases([Box("freeze 1", look_of("1"), "", list(np.linspace(0.2, 0.8, count)))], "Dice")
+        with Image.open(io.BytesIO(drawing.png)) as picture:
+            colour = np.round(255 * np.array(pale(look_of("1").colour)))
+            return bool((np.abs(np.asarray(picture.convert("RGB")) - colour).max(axis=2) < 2).mean() > 0.01)
+
+    assert [boxed(count) for count in (4, 5)] == [False, True]
+    one, none = (draw_times([Times("26", "1", look(0), [50.0], middle)], 100) for middle in (50.0, NAN))
+    assert ink(one) == ink(none)
 
 
 def test_a_verdict_fills_its_mark():

@@ -241,7 +241,7 @@ def test_nothing_scored_yet(make_study, report):
     text, page = report(make_study(arms=("scratch", "1"), left_out=left_out))
     assert "of 12 planned runs 0 finished, 0 failed, 12 are waiting" in page.text
     assert "No run has been scored yet." in page.text
-    assert "table-differences" not in text
+    assert 'id="table-differences"' not in text
 
 
 def test_one_seed_is_told_to_be_little(make_study, report):
@@ -257,6 +257,7 @@ def test_one_seed_is_told_to_be_little(make_study, report):
 def test_the_page_says_which_cases_it_shows(make_study, report, cases, told):
     _, page = report(make_study(arms=("scratch", "1"), sizes=(26,), seeds=(0,), cases=cases))
     assert f"Chosen by rule: {told}" in page.text
+    assert "on the same cases and seeds, too few for an interval." in page.text
 
 
 def test_pictures_that_are_missing_are_said_to_be(make_study, report):
