@@ -44,7 +44,7 @@ def layers(
     the grid and what it may cost, and stops. The same command goes on with a study that was ended; --parallel N runs N at a
     time, --engine ray on a Ray cluster.
     """
-    axes = (names(arms), names(sizes))
+    axes = (_arms(arms), names(sizes))
     request = Request("layers", target, source, *axes, read_seeds(seeds), overlay, budget, lists)
     request = replace(request, training_dice=is_true(training_dice, "training_dice"))
     _do(request, layers, output, (parallel, engine, plan), overrides)
@@ -72,7 +72,7 @@ def size(
     Sizes are counts, fractions of the training split (0.25,0.5,1) or lists by name (S1,S2; --lists FILE, else the target's
     splits/study.json). Sets are nested, drawn per seed, stratified by foreground volume. All else as in study layers.
     """
-    axes = (names(arms), names(sizes))
+    axes = (_arms(arms), names(sizes))
     request = Request("size", target, source, *axes, read_seeds(seeds), overlay, budget, lists)
     request = replace(request, training_dice=is_true(training_dice, "training_dice"))
     _do(request, size, output, (parallel, engine, plan), overrides)
@@ -83,7 +83,7 @@ def depth(
     source: str = SOURCE,
     target: str = TARGET,
     search: bool = False,
-    margin: float = 0.01,
+    gain: float | None = None,
     seeds: str = "1",
     output: str = "studies/depth",
     overlay: str | None = None,
@@ -95,11 +95,15 @@ def depth(
     """How deep should a network be fine-tuned? From the head inwards until validation stops improving: --search [--seeds 1].
 
     Each round trains one stage more, for every seed (Tajbakhsh 2016); it ends with the first whose mean best validation
-    Dice is not higher by --margin. Without --search all depths are trained. All else as in study layers.
+    Dice is not higher by --gain 0.01. Without --search all depths are trained. --plan, --parallel, --engine and config ids
+    as in study layers.
     """
-    if not isinstance(margin, int | float) or isinstance(margin, bool) or not 0 <= margin < 1:
-        raise ConfigError(f"margin takes a difference in Dice, from 0 and below 1, e.g. 0.01; got {margin!r}")
-    rule = {"margin": float(margin)} if is_true(search, "search") else {}
+    least = 0.01 if gain is None else gain
+    if not isinstance(least, int | float) or isinstance(least, bool) or not 0 <= least < 1:
+        raise ConfigError(f"gain takes a difference in Dice, from 0 and below 1, e.g. 0.01; got {gain!r}")
+    if gain is not None and not is_true(search, "search"):
+        raise ConfigError("--gain ends a search: add --search, or leave it away to train all depths")
+    rule = {"gain": float(least)} if is_true(search, "search") else {}
     request = Request("depth", target, source, (), ("all",), read_seeds(seeds), overlay, rule=rule)
     _do(request, depth, output, (parallel, engine, plan), overrides)
 
@@ -109,6 +113,14 @@ def gather_tables(*, output: str) -> None:
     found = gather(Path(output))
     told = f"{found.finished} of {found.runs} runs finished, {found.failed} failed"
     print(f"{output}: {told}; {found.scores} scores in scores.csv, runs.csv and curves.csv beside it")
+
+
+def _arms(text: str) -> tuple[str, ...]:
+    """Read arms; none at all would mean every depth, as `depth` asks for."""
+    arms = names(text)
+    if not arms:
+        raise ConfigError(f"a study needs arms, e.g. {LAYERS}; got none")
+    return arms
 
 
 def _do(request: Request, verb: Any, output: str, how: tuple[Any, str, Any], overrides: dict[str, Any]) -> None:

@@ -57,7 +57,7 @@ def conduct(request: Request, how: Conduct) -> None:
         _begin(how.folder, made, before)
         try:
             _run(how.folder, made.study, how.parallel, engine)
-        except PartlyDoneError:
+        except (PartlyDoneError, KeyboardInterrupt):
             _gather(how.folder)
             raise
         _gather(how.folder)

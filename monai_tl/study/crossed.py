@@ -82,8 +82,8 @@ class CrossedBootstrap:
         self._drawn: dict[tuple[int, int], tuple[Array, Array, Array]] = {}
 
     def interval(self, parts: Parts) -> tuple[float, float]:
-        """Give both ends of the 95 % interval of the mean; NaN for fewer than 5 cases."""
-        if len(parts.cases) < FEWEST_CASES:
+        """Give both ends of the 95 % interval of the mean; NaN for fewer than 5 cases, and where nothing varies."""
+        if len(parts.cases) < FEWEST_CASES or not parts.variances.any():
             return math.nan, math.nan
         signed_seeds, seeds, cases = self._draws(len(parts.seeds), len(parts.cases))
         widths = stdtrit(parts.freedom, 0.975) / NORMAL * np.sqrt(parts.variances)

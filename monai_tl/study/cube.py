@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_tl.errors import DataError
-from monai_tl.study.table import StudyScore
+from monai_tl.study.table import AGAIN, StudyScore
 
 SCRATCH, CONTROL = "scratch", "random"  # the arm without transfer; how names of arms with a random frozen prefix begin
 NAMED = 5  # subjects or arms that an error lists
@@ -50,7 +50,8 @@ def arrange(scores: Sequence[StudyScore]) -> ScoreCube:
     """Put a study's rows, in any order, into one array.
 
     Raises:
-        DataError: if there is no row, a case was scored twice in one run, or the runs were not scored on the same cases.
+        DataError: if there is no row, a case was scored twice in one run, the runs were not scored on the same cases, or a
+            Dice is none.
     """
     if not scores:
         raise DataError("there is no score: at least one finished run is needed; `monai_tl study` makes them")
@@ -65,6 +66,10 @@ def arrange(scores: Sequence[StudyScore]) -> ScoreCube:
     _refuse_misfits(count, (arms, sizes, seeds), subjects)
     dice = np.full(shape, np.nan)
     dice.flat[flat] = [score.dice for score in scores]
+    odd = next((score for score in scores if not (0 <= score.dice <= 1 or np.isnan(score.dice))), None)
+    if odd:
+        run = f"{arm_words(odd.arm)}, n {odd.n}, seed {odd.seed}"
+        raise DataError(f"{odd.subject} has Dice {odd.dice:g} in the run {run}, and Dice lies between 0 and 1; {AGAIN}")
     return ScoreCube(arms, sizes, seeds, subjects, dice, np.asarray((count > 0).any(axis=3)))
 
 

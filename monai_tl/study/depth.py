@@ -14,10 +14,13 @@ from monai_tl.study.plan import Study, write_study
 from monai_tl.training.metrics import read_metrics
 
 
-def settled(means: Sequence[float], margin: float) -> bool:
-    """Say if the last round was not better than the best before it by more than ``margin``; NaN is never better."""
+def settled(means: Sequence[float], gain: float) -> bool:
+    """Say if the last round was not better than the best before it by more than ``gain``; NaN is never better.
+
+    Before a round has found more than ``gain`` itself, there is nothing to improve on.
+    """
     before = max((mean for mean in means[:-1] if not math.isnan(mean)), default=-math.inf)
-    return len(means) > 1 and not means[-1] > before + margin
+    return before > gain and not means[-1] > before + gain
 
 
 def search_depth(folder: Path, study: Study, parallel: int = 1, engine: Engine = run_here) -> str:
@@ -41,30 +44,37 @@ def search_depth(folder: Path, study: Study, parallel: int = 1, engine: Engine =
         execute(folder, study, runs, parallel, engine)
         curves = [read_metrics(folder / run.folder / "metrics.csv") for run in runs]
         rounds.append((arm, statistics.fmean(best_of(curve).get("val_dice", math.nan) for curve in curves)))
-        over = settled([mean for _, mean in rounds], study.rule["margin"]) or arm == study.arms[-1]
+        over = settled([mean for _, mean in rounds], study.rule["gain"]) or arm == study.arms[-1]
         found = {"rounds": [{"freeze": arm, "mean_best_dice": _number(mean)} for arm, mean in rounds]}
         if over:
             done = sum(run.arm in dict(rounds) for run in study.runs)
-            found |= {"chosen": _chosen(rounds, study.rule["margin"]), "runs": done, "saved": len(study.runs) - done}  # type: ignore[dict-item]
+            found |= {"chosen": _chosen(rounds, study.rule["gain"]), "runs": done, "saved": len(study.runs) - done}  # type: ignore[dict-item]
         write_study(folder, replace(study, decision=found))
         if over:
             break
     return _told(study, rounds)
 
 
-def _chosen(rounds: Sequence[tuple[str, float]], margin: float) -> str:
-    """Give the arm of the last round that was an improvement."""
+def _chosen(rounds: Sequence[tuple[str, float]], gain: float) -> str | None:
+    """Give the arm of the last round that was an improvement; None where none found anything."""
     means = [mean for _, mean in rounds]
+    if not any(mean > gain for mean in means):
+        return None
     last = len(rounds) - 1
-    return rounds[last - 1 if settled(means, margin) else last][0]
+    return rounds[last - 1 if settled(means, gain) else last][0]
 
 
 def _told(study: Study, rounds: Sequence[tuple[str, float]]) -> str:
-    margin = study.rule["margin"]
+    gain, seeds = study.rule["gain"], len(study.seeds)
     done = sum(run.arm in dict(rounds) for run in study.runs)
-    lines = [f"  freeze {arm}: mean best validation Dice {mean:.3f} over {len(study.seeds)} seeds" for arm, mean in rounds]
-    chosen = _chosen(rounds, margin)
-    ended = "all depths were tried" if len(rounds) == len(study.arms) else f"the next stage gained no more than {margin:g}"
+    lines = [
+        f"  freeze {arm}: mean best validation Dice {mean:.3f} over {seeds} seed{'s' * (seeds > 1)}" for arm, mean in rounds
+    ]
+    chosen = _chosen(rounds, gain)
+    if chosen is None:
+        none = f"no depth is chosen: no round found more than Dice {gain:g} in validation, so nothing tells them apart"
+        return "\n".join([*lines, f"{none}; train for more iterations"])
+    ended = "all depths were tried" if len(rounds) == len(study.arms) else f"the next stage gained no more than {gain:g}"
     saved = f"{done} of {len(study.runs)} runs of the full grid done, {len(study.runs) - done} saved"
     return "\n".join([*lines, f"depth chosen: freeze {chosen} ({ended}); {saved}"])
 

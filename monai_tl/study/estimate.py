@@ -99,7 +99,7 @@ def format_plan(made: Design, folder: Path, measured: Estimate, parallel: int) -
             f"{study.datalist['path']}: {splits}",
             *table,
             f"at most {in_time(total / parallel)} on {measured.device}{at_a_time}, measured here by a few steps{search}; "
-            "reading the scans comes on top, early stopping takes from it",
+            "reading the scans and starting each run come on top, early stopping takes from it",
             "nothing was written: leave --plan away to begin",
         ]
     )

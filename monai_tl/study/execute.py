@@ -14,8 +14,8 @@ from monai_tl.data.processes import Outcome, run_each
 from monai_tl.errors import ConfigError, PartlyDoneError
 from monai_tl.files import write_text
 from monai_tl.study.design import run_settings
-from monai_tl.study.one_run import Order, is_finished, perform
-from monai_tl.study.plan import PlannedRun, Study
+from monai_tl.study.one_run import Order, perform
+from monai_tl.study.plan import PlannedRun, Study, is_finished
 from monai_tl.training.metrics import read_metrics
 
 FAULTS, LOGS = "faults", "logs"

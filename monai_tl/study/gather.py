@@ -11,8 +11,7 @@ from typing import Any
 
 from monai_tl.inference.scores import read_scores, summarise
 from monai_tl.study.execute import state_of
-from monai_tl.study.one_run import scores_of
-from monai_tl.study.plan import PlannedRun, read_study
+from monai_tl.study.plan import PlannedRun, read_study, scores_of
 from monai_tl.study.table import CurveRow, RunRow, StudyScore, write_table
 from monai_tl.training.cost import read_costs
 from monai_tl.training.metrics import read_metrics

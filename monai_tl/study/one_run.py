@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from monai_tl.inference.scores import read_scores  # noqa: F401  (loaded once, before processes are forked)
+from monai_tl.study.plan import is_finished, scores_of
 from monai_tl.training.launch import bundle_config, run_configs
 from monai_tl.training.run_folder import refuse_changed_datalist
 
@@ -61,16 +62,6 @@ def perform(order: Order) -> None:
         for split in order.splits:
             if not scores_of(folder, split).is_file():
                 run_configs(evaluation, {"run_dir": str(folder), "split": split, "scores": str(scores_of(folder, split))})
-
-
-def is_finished(folder: Path, splits: Sequence[str] = ("test",)) -> bool:
-    """Say if a run was scored: its tables are written last, and whole or not at all."""
-    return all(scores_of(folder, split).is_file() for split in splits)
-
-
-def scores_of(folder: Path, split: str) -> Path:
-    """Give the table of a run's scores on a split."""
-    return folder / f"scores_{split}.csv"
 
 
 def _is_trained(folder: Path) -> bool:

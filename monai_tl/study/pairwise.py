@@ -143,6 +143,8 @@ def _note(found: ArmComparison, family: int) -> str:
         return "; ".join([*notes, "no case is defined in both" if found.seeds else "no seed was run with both"])
     if found.cases < FEWEST_CASES:
         notes.append(f"fewer than {FEWEST_CASES} cases: no interval and no size of the effect")
+    elif math.isnan(found.low):
+        notes.append("the difference is the same each time: no interval")
     if found.seeds < FEWEST_SEEDS:
         told = "the interval is for other cases only" if found.seeds == 1 else "the interval relies on two values"
         notes.append(f"{found.seeds} seed{'s' if found.seeds > 1 else ''}: what seeds do cannot be told from chance, {told}")
@@ -150,7 +152,7 @@ def _note(found: ArmComparison, family: int) -> str:
     if smallest > ALPHA / family:
         notes.append(
             f"with {found.cases} cases Wilcoxon's p cannot fall below {smallest:.2g}, "
-            f"and {ALPHA / family:.2g} is needed where {family} are compared"
+            f"and {ALPHA / family:.2g} is needed where {family} {'is' if family == 1 else 'are'} compared"
         )
     return "; ".join(notes)
 

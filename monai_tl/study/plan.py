@@ -115,7 +115,7 @@ def read_budget(text: str, arms: Sequence[str], iterations: int) -> dict[str, in
     Raises:
         ConfigError: for an arm that the study does not have, or what is no number of iterations.
     """
-    told: dict[str, int] = {"default": iterations}
+    told, named = {"default": iterations}, set[str]()
     for part in filter(None, (part.strip() for part in text.split(","))):
         arm, equals, value = part.partition("=")
         if not equals or not value.isdecimal() or int(value) < 1:
@@ -123,20 +123,25 @@ def read_budget(text: str, arms: Sequence[str], iterations: int) -> dict[str, in
         if arm not in (*arms, "default"):
             hint = did_you_mean(arm, [*arms, "default"])
             raise ConfigError(f"budget names an arm '{arm}' that this study does not have: {hint}")
+        if arm in named:
+            raise ConfigError(f"budget names '{arm}' twice; give it once")
+        named.add(arm)
         told[arm] = int(value)
     return {arm: told.get(arm, told["default"]) for arm in arms}
 
 
 def read_seeds(text: str) -> tuple[int, ...]:
-    """Read seeds: one number is how many (``3``: 0, 1, 2), several are the seeds themselves (``7,8``).
+    """Read seeds: a number alone is how many (``3``: 0, 1, 2); with a comma they are the seeds themselves (``7,8``, ``7,``).
 
     Raises:
         ConfigError: if they are no different whole numbers from 0.
     """
     parts = [part.strip() for part in str(text).strip("[]()").split(",") if part.strip()]
-    if not parts or not all(part.isdecimal() for part in parts) or len(set(parts)) < len(parts) or parts == ["0"]:
+    listed = any(sign in str(text) for sign in ",[(")
+    right = parts and all(part.isdecimal() for part in parts) and len(set(parts)) == len(parts)
+    if not right or (parts == ["0"] and not listed):
         raise ConfigError(f"seeds takes how many (3), or different ones (7,8,9); got '{text}'")
-    return tuple(range(int(parts[0]))) if len(parts) == 1 else tuple(int(part) for part in parts)
+    return tuple(int(part) for part in parts) if listed else tuple(range(int(parts[0])))
 
 
 def write_study(folder: Path, study: Study) -> None:
@@ -163,7 +168,19 @@ def read_study(folder: Path) -> Study:
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{path} is damaged ({type(error).__name__}: {error}); restore it, or take another --output") from None
+        raise DataError(
+            f"{path} is damaged ({type(error).__name__}: {error}); restore it, or begin a study in another folder"
+        ) from None
+
+
+def scores_of(folder: Path, split: str) -> Path:
+    """Give the table of a run's scores on a split."""
+    return folder / f"scores_{split}.csv"
+
+
+def is_finished(folder: Path, splits: Sequence[str] = ("test",)) -> bool:
+    """Say if a run was scored: its tables are written last, and whole or not at all."""
+    return all(scores_of(folder, split).is_file() for split in splits)
 
 
 def changes(before: Study, now: Study) -> list[str]:
@@ -177,7 +194,8 @@ def changes(before: Study, now: Study) -> list[str]:
         was, is_ = getattr(before, one.name), getattr(now, one.name)
         if one.name in (*AXES, *FREE):
             continue
-        if isinstance(was, dict) and isinstance(is_, dict):
+        if isinstance(was, dict) or isinstance(is_, dict):
+            was, is_ = was or {}, is_ or {}
             keys = [key for key in {**was, **is_} if was.get(key) != is_.get(key)]
             told += [f"{_name(one.name, key)} was {_said(was.get(key))}, is {_said(is_.get(key))}" for key in keys]
         elif was != is_:

@@ -115,7 +115,10 @@ def _size(text: str, train: Sequence[str], lists: Mapping[str, Sequence[str]], f
                 f"{len(absent)} subjects of list '{text}' are not in the training split: {name_some(absent)}; make the "
                 "datalist with the largest list as its training split (monai_tl datalist … --split FILE --train NAME)"
             )
-        return Size(len(set(lists[text])), tuple(sorted(set(lists[text]))), listed=True)
+        twice = sorted({subject for subject in lists[text] if list(lists[text]).count(subject) > 1})
+        if twice:
+            raise DataError(f"list '{text}' names {name_some(twice)} more than once; name each subject once")
+        return Size(len(lists[text]), tuple(sorted(lists[text])), listed=True)
     try:
         value = float(text)
     except ValueError:
@@ -124,7 +127,7 @@ def _size(text: str, train: Sequence[str], lists: Mapping[str, Sequence[str]], f
     if not fractions and value != n:
         raise ConfigError(f"a size is a count, a fraction or a list's name; got '{text}'")
     if fractions and not 0 < value <= 1:
-        raise ConfigError(f"sizes with a point in them are fractions, above 0 and up to 1; got '{text}'")
+        raise ConfigError(f"where one size has a point all are fractions, above 0 and up to 1; got '{text}'")
     if not 1 <= n <= len(train):
         raise DataError(f"size {text} comes to {n} training subjects, and there are {len(train)}; give 1 to {len(train)}")
     return Size(n) if n < len(train) else Size(n, tuple(sorted(train)))

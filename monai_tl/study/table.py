@@ -119,7 +119,7 @@ def read_table(path: Path | str, kind: type[Row]) -> list[Row]:
     types = [READ[str(field.type)] for field in fields(kind)]
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"there is no {path}: `monai_tl study` writes it")
+        raise DataError(f"there is no {path}; {AGAIN}")
     try:
         with path.open(newline="", encoding="utf-8") as file:
             table = csv.reader(file)
@@ -130,13 +130,13 @@ def read_table(path: Path | str, kind: type[Row]) -> list[Row]:
                 )
             return [_row(kind, types, cells, f"{path}, line {table.line_num}") for cells in table]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no table of text ({error})") from None
+        raise DataError(f"{path} is no table of text ({error}); {AGAIN}") from None
 
 
 def _row(kind: type[Row], types: list[Callable[[str], Any]], cells: list[str], where: str) -> Row:
     if len(cells) != len(types):
-        raise DataError(f"{where} has {len(cells)} cells, needed are {len(types)}")
+        raise DataError(f"{where} has {len(cells)} cells, needed are {len(types)}; {AGAIN}")
     try:
         return kind(*(read(cell) for read, cell in zip(types, cells, strict=True)))
     except ValueError as error:
-        raise DataError(f"{where}: {error}") from None
+        raise DataError(f"{where}: {error}; {AGAIN}") from None

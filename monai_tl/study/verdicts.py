@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from monai_tl.study.crossed import FEWEST_CASES
 from monai_tl.study.cube import arm_words
 
 if TYPE_CHECKING:
@@ -30,10 +31,12 @@ def verdict_of(found: ArmComparison) -> str:
     if not found.cases:
         return f"{start}{arm} and {against} cannot be compared: {found.note}."
     basis = f"over {_count(found.cases, 'case')} and {_count(found.seeds, 'seed')}"
-    if math.isnan(found.low):
+    if math.isnan(found.low) and found.cases < FEWEST_CASES:
         return f"{start}{arm} − {against} is {_signed(found.mean)} {basis}: too few cases to say more."
-    if found.low == found.high == 0:
-        return f"{start}{arm} and {against} score the same {basis}."
+    if math.isnan(found.low):
+        if found.mean == 0:
+            return f"{start}{arm} and {against} score the same {basis}."
+        return f"{start}{arm} − {against} is {_signed(found.mean)} each time {basis}."
     interval = f"[{_signed(found.low)}, {_signed(found.high)}]"
     if not tells_apart(found):
         far = max(abs(found.low), abs(found.high))

@@ -178,9 +178,16 @@ def test_a_folder_of_something_else_is_left_alone(tiny_flags, tmp_path, verb):
     assert "is no study: it has no study.json" in verb("study", "gather", "--output", tmp_path).err
 
 
-def test_a_search_wants_a_margin(tiny_flags, tmp_path, verb):
-    answer = verb("study", "depth", "--search", *tiny_flags, "--margin", "2", "--output", tmp_path / "study")
-    assert "margin takes a difference in Dice, from 0 and below 1, e.g. 0.01; got 2" in answer.err
+def test_a_search_wants_a_gain(tiny_flags, tmp_path, verb):
+    answer = verb("study", "depth", "--search", *tiny_flags, "--gain", "2", "--output", tmp_path / "study")
+    assert "gain takes a difference in Dice, from 0 and below 1, e.g. 0.01; got 2" in answer.err
+    answer = verb("study", "depth", *tiny_flags, "--gain", "0.1", "--output", tmp_path / "study")
+    assert "--gain ends a search: add --search" in answer.err
+
+
+def test_no_arms_are_not_all_depths(tiny_flags, tmp_path, verb):
+    answer = verb(*study_flags(tiny_flags, tmp_path / "study", arms=""))
+    assert (answer.code, "a study needs arms, e.g. scratch,0" in answer.err) == (2, True)
 
 
 @pytest.mark.slow

@@ -29,6 +29,8 @@ def search(folder, study, dices, asked):
 
 def test_it_is_settled_when_a_round_gains_no_more_than_the_margin():
     assert not settled([0.2], 0.01)
+    assert not settled([0.0, 0.0], 0.01), "there is nothing to improve on yet"
+    assert not settled([0.01, 0.005], 0.01)
     assert not settled([0.2, 0.22], 0.01)
     assert settled([0.2, 0.21], 0.015)
     assert settled([0.2, 0.4, 0.3], 0.01)
@@ -37,7 +39,7 @@ def test_it_is_settled_when_a_round_gains_no_more_than_the_margin():
 
 
 def test_the_search_stops_and_tells_what_it_saved(tmp_path):
-    study, asked = a_study("5,4,3,2,1,0", (26,), (0, 1), rule={"margin": 0.035}), list[str]()
+    study, asked = a_study("5,4,3,2,1,0", (26,), (0, 1), rule={"gain": 0.035}), list[str]()
     told = search(tmp_path, study, LAYER_STUDY, asked)
     assert {name.split("_")[0] for name in asked} == {"5", "4", "3", "2"}
     assert (
@@ -53,13 +55,22 @@ def test_the_search_stops_and_tells_what_it_saved(tmp_path):
 
 
 def test_where_each_stage_helps_all_are_trained(tmp_path):
-    study = a_study("5,4,3", rule={"margin": 0.01})
+    study = a_study("5,4,3", rule={"gain": 0.01})
     told = search(tmp_path, study, LAYER_STUDY, [])
     assert "depth chosen: freeze 3 (all depths were tried); 3 of 3 runs" in told
 
 
+def test_where_nothing_is_found_no_depth_is_chosen(tmp_path):
+    study, asked = a_study("5,4,3", rule={"gain": 0.02}), list[str]()
+    told = search(tmp_path, study, dict.fromkeys("543", 0.015), asked)
+    assert len(asked) == 3, "the search went on"
+    assert "no depth is chosen: no round found more than Dice 0.02 in validation" in told
+    decision = read_study(tmp_path).decision
+    assert (decision["chosen"], decision["saved"]) == (None, 0)
+
+
 def test_a_failed_round_decides_nothing(tmp_path):
-    study = a_study("5,4,3", rule={"margin": 0.01})
+    study = a_study("5,4,3", rule={"gain": 0.01})
     with pytest.raises(PartlyDoneError, match="1 of 1 runs failed: 4_n26_seed0"):
         search(tmp_path, study, {**LAYER_STUDY, "4": None}, [])
     decision = read_study(tmp_path).decision

@@ -98,7 +98,7 @@ def test_where_scratch_found_nothing_there_is_no_target(tmp_path):
 
 
 def test_what_a_search_did_not_ask_for_is_left_out(tmp_path):
-    study = a_study("5,4,3", decision={"chosen": "5"}, rule={"margin": 0.01})
+    study = a_study("5,4,3", decision={"chosen": "5"}, rule={"gain": 0.01})
     write_study(tmp_path, study)
     for run in study.runs[:2]:
         finish(tmp_path, run, [0.5])

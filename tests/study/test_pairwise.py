@@ -45,7 +45,7 @@ def test_hand_worked_values():
     assert found.p == pytest.approx(4 / 32)
     assert found.p_holm == found.p, "a family of one"
     assert found.d_z == pytest.approx(0.04 / math.sqrt((0.06**2 + 0.06**2 + 0.01**2 + 0 + 0.01**2) / 4))
-    assert "with 5 cases Wilcoxon's p cannot fall below 0.062, and 0.05 is needed where 1 are compared" in found.note
+    assert "with 5 cases Wilcoxon's p cannot fall below 0.062, and 0.05 is needed where 1 is compared" in found.note
     assert found.low < 0.04 < found.high
 
 
@@ -96,7 +96,8 @@ def test_other_comparisons_do_not_change_an_interval():
 def test_identical_arms_are_not_told_apart():
     dice = drawn(3, 12)["scratch"]
     (found,) = compare_arms(rows({"scratch": dice, "1": dice}))
-    assert (found.mean, found.low, found.high) == (0, 0, 0)
+    assert (found.mean, math.isnan(found.low), math.isnan(found.high)) == (0, True, True)
+    assert found.note == "the difference is the same each time: no interval"
     assert (found.p, found.p_holm, found.p_seeds, found.rank_biserial, found.d_z) == (1, 1, 1, 0, 0)
     assert found.verdict == "n = 26: freeze 1 and scratch score the same over 12 cases and 3 seeds."
 
@@ -197,6 +198,11 @@ def test_an_arm_that_was_not_run_at_a_size_is_not_compared_there():
     dice = drawn(3, 8)
     found = compare_arms([*rows(dice, 26), *rows({"scratch": dice["scratch"]}, 52)])
     assert [(each.arm, each.n) for each in found] == [("1", 26)]
+
+
+def test_a_dice_that_is_none_is_refused_by_name():
+    with pytest.raises(DataError, match="case2 has Dice 1.7 in the run freeze 1, n 26, seed 0, and Dice lies between 0 and 1"):
+        compare_arms(rows({"scratch": np.full((1, 6), 0.5), "1": np.array([[0.5, 0.5, 1.7, 0.5, 0.5, 0.5]])}))
 
 
 def test_different_subjects_are_refused_by_name():

@@ -57,7 +57,7 @@ def test_more_runs_may_be_asked_for():
         (a_study("scratch,2", settings={"patience": 0, "window": [8, 8, 8]}), "window was not set, is 8,8,8"),
         (a_study("scratch,2", datalist={"path": "/data/datalist.json", "sha256": "d" * 64}), "datalist sha256 was ccc"),
         (a_study("scratch,2", source={"path": "/other", "sha256": "a" * 64}), "source path was /source, is /other"),
-        (a_study("scratch,2", source=None), "source was"),
+        (a_study("scratch,2", source=None), "source path was /source, is not set"),
         (a_study("scratch,2", configs={"/bundle/configs/train.yaml": "e" * 64}), "was bbbbbbbbbbbb…, is eeeeeeeeeeee…"),
         (a_study("scratch,2", kind="layers"), "kind was size, is layers"),
     ],
@@ -81,6 +81,8 @@ def test_budgets_by_arm():
     assert read_budget("scratch=5000, default=1500", ["scratch", "0"], 600) == {"scratch": 5000, "0": 1500}
     with pytest.raises(ConfigError, match="an arm '1' that this study does not have: .*There are: scratch, 0, default"):
         read_budget("1=5000", ["scratch", "0"], 600)
+    with pytest.raises(ConfigError, match="budget names 'scratch' twice"):
+        read_budget("scratch=5000,scratch=4", ["scratch"], 600)
     with pytest.raises(ConfigError, match="budget takes iterations by arm.*got 'scratch=many'"):
         read_budget("scratch=many", ["scratch"], 600)
 
@@ -88,6 +90,7 @@ def test_budgets_by_arm():
 def test_seeds():
     assert read_seeds("3") == (0, 1, 2)
     assert read_seeds("7,8") == (7, 8)
+    assert [read_seeds(text) for text in ("7,", "[7]", (7,), "0,")] == [(7,), (7,), (7,), (0,)], "these are no numbers of seeds"
     for wrong in ("0", "", "1,1", "-1", "two"):
         with pytest.raises(ConfigError, match="seeds takes how many"):
             read_seeds(wrong)

@@ -13,7 +13,8 @@ import pytest
 
 from monai_tl.errors import ConfigError
 from monai_tl.study import ray_engine
-from monai_tl.study.one_run import Order, is_finished, scores_of
+from monai_tl.study.one_run import Order
+from monai_tl.study.plan import is_finished, scores_of
 
 ray = pytest.importorskip("ray")
 

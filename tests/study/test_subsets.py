@@ -61,14 +61,15 @@ def test_named_lists_are_taken_as_they_are():
         (["S2", "1"], ConfigError, "either named lists or drawn"),
         (["S22"], ConfigError, "no list is called 'S22', and it is no number: did you mean 'S2'"),
         (["200"], DataError, "size 200 comes to 200 training subjects, and there are 105"),
-        (["0.5", "2"], ConfigError, "are fractions, above 0 and up to 1; got '2'"),
+        (["0.5", "2"], ConfigError, "where one size has a point all are fractions, above 0 and up to 1; got '2'"),
+        (["S4"], DataError, "list 'S4' names s000 more than once"),
         (["0.5", "0.499"], ConfigError, "two sizes come to 52 of 105"),
         (["0"], DataError, "give 1 to 105"),
         ([], ConfigError, "a study needs sizes"),
     ],
 )
 def test_sizes_that_are_none_are_refused(texts, error, told):
-    lists = {"S1": ["s000", "gone"], "S2": ["s000", "s001"], "S3": ["s001", "s002", "s003"]}
+    lists = {"S1": ["s000", "gone"], "S2": ["s000", "s001"], "S3": ["s001", "s002", "s003"], "S4": ["s000", "s000"]}
     with pytest.raises(error, match=told):
         read_sizes(texts, TRAIN, lists)
 

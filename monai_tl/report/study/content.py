@@ -82,7 +82,7 @@ def make_content(study: Study) -> Content:
         legend=[(look_of(arm), arm_words(arm), explain_arm(arm)) for arm in study.arms],
         sentences=[one.verdict for one in comparisons[:ROWS]],
         notes=list(dict.fromkeys(f"{one.note[0].upper()}{one.note[1:]}." for one in comparisons if one.note)),
-        arms=numbers.arms_table(means) if means else None,
+        arms=numbers.arms_table(study, means) if means else None,
         differences=numbers.differences_table(comparisons),
         growth=numbers.growth_table(study),
         speed=numbers.speed_table(study),

@@ -13,7 +13,7 @@ import numpy as np
 
 from monai_tl.errors import ConfigError
 from monai_tl.study.cube import SCRATCH, arm_order
-from monai_tl.study.plan import FILE
+from monai_tl.study.plan import FILE, is_finished
 from monai_tl.study.plan import Study as Plan
 from monai_tl.study.plan import read_study as read_plan
 from monai_tl.study.table import CurveRow, RunRow, StudyScore, read_table
@@ -70,6 +70,13 @@ class Study:
         wanted = (SCRATCH, str(self.plan.decision.get("chosen")), *scored)
         return next((arm for arm in wanted if arm in scored), None)
 
+    @cached_property
+    def newer(self) -> int:
+        """How many runs have finished since the tables were gathered."""
+        old = {run.folder for run in self.runs if run.state == "finished"}
+        new = (run.folder for run in self.plan.runs if run.folder not in old)
+        return sum(is_finished(self.folder / folder, self.plan.splits) for folder in new)
+
     def count(self, state: str) -> int:
         """Count the runs in a state: ``"finished"``, ``"failed"``, ``"waiting"``."""
         return sum(run.state == state for run in self.runs)
@@ -84,6 +91,15 @@ class Study:
             cell: {subject: math.fsum(values) / len(values) for subject, values in table.items()}
             for cell, table in found.items()
         }
+
+    @cached_property
+    def distances(self) -> dict[Cell, list[float]]:
+        """For each arm and size the HD95 of each case and seed, in mm; NaN where one segmentation is empty and one is not."""
+        found: dict[Cell, list[float]] = defaultdict(list)
+        for score in self.scores:
+            if not math.isnan(score.dice):
+                found[score.arm, score.n].append(score.hd95_mm)
+        return dict(found)
 
     @cached_property
     def by_cell(self) -> dict[Cell, list[RunRow]]:

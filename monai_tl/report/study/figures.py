@@ -80,7 +80,7 @@ def draw_cases(boxes: Sequence[Box], xlabel: str) -> Drawing:
         defined = [np.array([value for value in box.values if not math.isnan(value)]) for box in boxes]
         places = np.arange(len(boxes))
         lines = {"color": INK, "linewidth": 1.0}
-        boxed = [values if len(values) >= BOXED else [] for values in defined]
+        boxed = [values if len(values) >= BOXED else values[:0] for values in defined]
         drawn = axes.boxplot(
             boxed, positions=places, orientation="horizontal", widths=0.66, showfliers=False, manage_ticks=False,
             patch_artist=True, whiskerprops=lines, capprops=lines, medianprops={**lines, "linewidth": 2.2},

@@ -23,21 +23,27 @@ CASES, SEEDS = Column("Cases", "cases", "count"), Column("Seeds", "seeds", "coun
 STATES = ("failed", "waiting", "finished")  # what needs attention first
 
 
-def arms_table(means: Sequence[ArmMean]) -> Table:
-    """Give mean, interval and median of each arm at each size, the published figure beside them where there is one."""
+def arms_table(study: Study, means: Sequence[ArmMean]) -> Table:
+    """Give Dice and HD95 of each arm at each size, the published Dice beside them where there is one."""
     ranked = sorted(means, key=lambda one: one.n)  # stable: arms stay in their order
     beside = [published.published(r.arm, r.n) for r in ranked]
     there = any(value is not None for value in beside)
     columns = (
         ARM, SUBJECTS, Column("Mean Dice", "mean_dice", "dice"), Column("95 % interval", "mean_dice", "interval"),
-        Column("Median Dice", "median_dice", "dice"),
+        Column("Median Dice", "median_dice", "dice"), Column("Median HD95, mm", "median_hd95_mm", "length"),
         *([Column("Published 2019, another setting", "published_2019", "dice")] if there else []), CASES, SEEDS,
     )  # fmt: skip
     rows = [
-        [r.arm, r.n, r.mean, (r.low, r.high), r.median, *([value] if there else []), r.cases, r.seeds]
+        [
+            r.arm, r.n, r.mean, (r.low, r.high), r.median, late_median(study.distances.get((r.arm, r.n), [])),
+            *([value] if there else []), r.cases, r.seeds,
+        ]
         for r, value in zip(ranked, beside, strict=True)
-    ]
-    note = "Over the test cases whose Dice is defined with every seed; the interval takes in other cases and other seeds."
+    ]  # fmt: skip
+    single = any(one.seeds == 1 for one in ranked)
+    note = "Over the test cases whose Dice is defined with every seed; the interval takes in other cases"
+    note += ", and other seeds where there is more than one." if single else " and other seeds."
+    note += " HD95 (95 % Hausdorff distance) is over cases and seeds; an empty segmentation counts as farther than any."
     return Table("arms", "Test Dice by arm and training subjects.", columns, rows, [look_of(r.arm) for r in ranked], note)
 
 
@@ -84,12 +90,15 @@ def growth_table(study: Study) -> Table | None:
     )  # fmt: skip
     rows = [[r.term, r.estimate, (r.low, r.high), r.p, (r.model_low, r.model_high)] for r in model.terms]
     parts = ", ".join(f"{name} {value:.3f}" for name, value in model.deviations.items())
+    over = " and seeds" if len(study.whole_seeds) > 1 else ", not seeds"
     note = (
-        f"{model.formula}; means and differences at {model.middle:.0f} training subjects, slopes in Dice for twice as many. "
-        "The first interval is over other cases and seeds; the mixed model’s is too narrow where cases gain unequally."
+        f"{model.formula}; means and differences at {model.middle:.3g} training subjects (geometric mean), slopes in Dice "
+        f"for twice as many. The first interval is over other cases{over}; the mixed model’s is too narrow where cases gain "
+        "unequally."
     )
     if study.whole_seeds != study.scored_seeds:
-        note += f" Only seeds that were scored with all arms and sizes: {', '.join(map(str, study.whole_seeds))}."
+        names = ", ".join(map(str, study.whole_seeds))
+        note += f" Over seed{'s' * (len(study.whole_seeds) > 1)} {names} alone, scored with all arms and sizes."
     note += f" Standard deviations: {parts}." if parts else ""
     note += f" {model.note[:1].upper()}{model.note[1:]}." if model.note else ""
     return Table("growth", "Dice against the number of training subjects.", columns, rows, (), note)
@@ -165,7 +174,7 @@ def _known(study: Study, arm: str, n: int, column: str) -> list[float]:
 
 
 def sizes_table(study: Study, means: Sequence[ArmMean]) -> Table | None:
-    """Give tables 6.3 to 6.6 with ours beside them, where arm and size are the same."""
+    """Give tables 6.3 to 6.6 with ours beside them, where arm and size are the same; None where no size is."""
     here = {(one.arm, one.n): one for one in means}
     columns = (
         ARM, Column("Table", "table", "text"), Column("Training set", "set", "text"), SUBJECTS,
@@ -179,10 +188,9 @@ def sizes_table(study: Study, means: Sequence[ArmMean]) -> Table | None:
             ours = (own.mean, (own.low, own.high)) if own else (NAN, (NAN, NAN))
             rows.append([arm, published.TABLES[n], published.NAMES[n], n, iterations, value, *ours])
             looks.append(look_of(arm))
-    if not set(published.ARMS) & set(study.arms):
+    if not set(published.ARMS) & set(study.arms) or not set(study.sizes) & set(published.TEST):
         return None
-    missing = "" if set(study.sizes) & set(published.TEST) else " No size of this study is one of these, so ours is empty."
-    note = f"Ours stands beside theirs where the number of training subjects is exactly the same.{missing}"
+    note = "Ours stands beside theirs where the number of training subjects is exactly the same."
     return Table("published_sizes", "Tables 6.3 to 6.6 of 2019, and ours.", columns, rows, looks, note)
 
 

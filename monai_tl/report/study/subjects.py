@@ -54,7 +54,9 @@ class Gallery:
     def rule(self) -> str:
         """Which test cases these are."""
         few = {1: "the only test case", 2: "the better and the worse of the two test cases"}
-        return few.get(len(self.subjects), "the best, the median and the worst test case")
+        told = few.get(len(self.subjects), "the best, the median and the worst test case")
+        tie = len(self.subjects) > 1 and self.subjects[0].mean == self.subjects[-1].mean
+        return f"{told} (all alike there, so by name)" if tie else told
 
     @property
     def pictures(self) -> list[Picture]:

@@ -118,6 +118,7 @@ FORMATS: dict[str, Callable[[Any], str]] = {
     "text": str,
     "count": lambda value: f"{value:.0f}",
     "dice": words.number,
+    "length": lambda value: f"{value:.1f}",
     "effect": lambda value: f"{value:+.2f}".replace("-", "−"),
     "signed": words.difference,
     "chance": chance,

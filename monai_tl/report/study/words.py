@@ -6,8 +6,6 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-import numpy as np
-
 from monai_tl.report import words
 from monai_tl.report.study.arms import way
 from monai_tl.report.study.drawings import subjects
@@ -46,6 +44,11 @@ def lead(study: Study) -> str:
 def unfinished(study: Study) -> str | None:
     """Say what is missing, None where nothing is."""
     finished, failed, waiting = (study.count(state) for state in ("finished", "failed", "waiting"))
+    if study.newer:
+        return (
+            f"These tables are old: {words.plural(study.newer, 'run')} finished since they were gathered. Renew them: "
+            f"monai_tl study gather --output {study.folder}"
+        )
     if finished == len(study.runs) and finished:
         return None
     gaps = defaultdict(list)
@@ -84,7 +87,8 @@ def search(study: Study) -> str | None:
         return None
     told = "; ".join(f"{arm_words(str(one['freeze']))} {words.number(one['mean_best_dice'])}" for one in rounds)
     chosen = study.plan.decision.get("chosen")
-    end = f"chosen: {arm_words(str(chosen))}" if chosen is not None else "the search goes on"
+    none = "none is chosen, since nothing was found" if "chosen" in study.plan.decision else "the search goes on"
+    end = f"chosen: {arm_words(str(chosen))}" if chosen is not None else none
     return f"The search went from the head inwards by mean best validation Dice: {told}; {end}."
 
 
@@ -124,10 +128,11 @@ def may(comparisons: Sequence[ArmComparison]) -> list[str]:
             told.append(f"Against {name}, on average over these test cases, {'; '.join(ways)}.")
         else:
             told.append(f"No arm is told from {name} here: that shows neither a difference nor that there is none.")
-    widths = [(one.high - one.low) / 2 for one in comparisons if not math.isnan(one.low)]
+    widths = [f"{(one.high - one.low) / 2:.3f}" for one in comparisons if not math.isnan(one.low)]
     if widths:
+        reach = min(widths) if min(widths) == max(widths) else f"{min(widths)} to {max(widths)}"
         told.append(
-            f"The intervals reach about {float(np.median(widths)):.3f} to either side: "
+            f"The intervals reach about {reach} to either side: "
             "true differences much smaller than that could not have been seen."
         )
     return told

@@ -9,7 +9,7 @@ import pytest
 
 from monai_tl.report.study.drawings import some, targets
 from monai_tl.report.study.facts import bands, late_median, read_study
-from monai_tl.study.table import CurveRow
+from monai_tl.study.table import CurveRow, StudyScore, read_table, write_table
 
 NAN = math.nan
 
@@ -58,3 +58,15 @@ def test_a_case_that_is_undefined_with_one_seed_is_undefined(make_study):
     assert math.isnan(cases[first.subject])
     other = study.scores[1].subject
     assert cases[other] == pytest.approx(sum(score.dice for score in study.scores if score.subject == other) / 3)
+
+
+def test_an_empty_segmentation_is_farther_than_any_and_two_are_left_out(make_study):
+    folder = make_study(arms=("scratch",), sizes=(26,), seeds=(0,), cases=5)
+    rows = read_table(folder / "scores.csv", StudyScore)
+    told = [(0.5, 3.0), (0.0, math.nan), (0.0, math.nan), (math.nan, math.nan), (0.9, 1.0)]
+    rows = [dataclasses.replace(row, dice=dice, hd95_mm=mm) for row, (dice, mm) in zip(rows, told, strict=True)]
+    write_table(folder / "scores.csv", StudyScore, rows)
+    found = read_study(folder).distances["scratch", 26]
+    assert len(found) == 4
+    assert math.isnan(late_median(found)), "half of the four are farther than any"
+    assert late_median(found[:2] + found[3:]) == 3.0

@@ -74,9 +74,10 @@ def test_means_and_differences_are_those_of_the_statistics(once):
     means = {(arm_words(one.arm), str(one.n)): one for one in arm_means(scores)}
     rows = named(page, "arms")
     assert len(rows) == len(means) == 6
-    for arm, n, mean, interval, median, _, cases, seeds in rows:
+    for arm, n, mean, interval, median, distance, _, cases, seeds in rows:
         one = means[arm, n]
         assert [mean, interval, median] == [f"{one.mean:.3f}", f"[{one.low:.3f}, {one.high:.3f}]", f"{one.median:.3f}"]
+        assert distance == "5.0", "as every case has"
         assert [cases, seeds] == ["6", "3"]
     found = {(arm_words(one.arm), arm_words(one.against), str(one.n)): one for one in compare_arms(scores)}
     rows = named(page, "differences")
@@ -89,7 +90,7 @@ def test_means_and_differences_are_those_of_the_statistics(once):
 
 def test_the_published_figure_stands_beside_the_same_arm_and_size_only(once):
     _, text, page = once
-    beside = {(row[0], row[1]): row[5] for row in named(page, "arms")}
+    beside = {(row[0], row[1]): row[6] for row in named(page, "arms")}
     assert beside["scratch", "26"] == "0.426"
     assert beside["freeze 1", "52"] == "0.482"
     assert beside["random freeze 2", "26"] == "–"
@@ -236,6 +237,16 @@ def test_runs_that_found_nothing_in_validation_are_said_first(make_study, report
     assert speed["freeze 1", "26"] == "no target"
 
 
+def test_tables_older_than_the_runs_are_said_to_be(make_study, report):
+    folder = make_study(arms=("scratch", "1"), sizes=(26,), seeds=(0,), cases=5, left_out={("1", 26, 0): "waiting"})
+    scores = folder / "runs" / "1_n26_seed0" / "scores_test.csv"
+    scores.parent.mkdir(parents=True, exist_ok=True)
+    scores.touch()
+    _, page = report(folder)
+    told = f"1 run finished since they were gathered. Renew them: monai_tl study gather --output {folder}"
+    assert f"These tables are old: {told}" in page.text
+
+
 def test_nothing_scored_yet(make_study, report):
     left_out = {(arm, n, seed): "waiting" for arm in ("scratch", "1") for n in (26, 52) for seed in (0, 1, 2)}
     text, page = report(make_study(arms=("scratch", "1"), left_out=left_out))
@@ -260,6 +271,14 @@ def test_the_page_says_which_cases_it_shows(make_study, report, cases, told):
     assert "on the same cases and seeds, too few for an interval." in page.text
 
 
+def test_cases_that_are_all_alike_were_not_chosen_by_their_dice(make_study, report):
+    folder = make_study(arms=("scratch",), sizes=(26,), seeds=(0,), cases=4)
+    rows = [replace(row, dice=0.0) for row in read_table(folder / "scores.csv", StudyScore)]
+    write_table(folder / "scores.csv", StudyScore, rows)
+    _, page = report(folder)
+    assert "the best, the median and the worst test case (all alike there, so by name) of scratch" in page.text
+
+
 def test_pictures_that_are_missing_are_said_to_be(make_study, report):
     folder = make_study(arms=("scratch", "1"), sizes=(26,), seeds=(0,), overlays=True)
     for path in (folder / "runs" / "1_n26_seed0" / "overlays_test").glob("*.png"):
@@ -282,20 +301,20 @@ def test_undefined_cases_are_left_out_and_counted(make_study, report):
     ]
     write_table(folder / "scores.csv", StudyScore, rows)
     _, page = report(folder)
-    assert [row[6] for row in named(page, "arms")] == ["11", "11"]
+    assert [row[7] for row in named(page, "arms")] == ["11", "11"]
     assert named(page, "differences")[0][-1] == "1"
     assert "2 undefined values not drawn" in page.text
 
 
 def test_a_depth_search_says_what_it_chose(make_study, report):
     rounds = [{"freeze": "2", "mean_best_dice": 0.5}, {"freeze": "1", "mean_best_dice": 0.505}]
-    plan = {"kind": "depth", "rule": {"margin": 0.01}, "decision": {"rounds": rounds, "chosen": "2"}}
+    plan = {"kind": "depth", "rule": {"gain": 0.01}, "decision": {"rounds": rounds, "chosen": "2"}}
     _, page = report(make_study(arms=("1", "2"), sizes=(26,), seeds=(7, 9), plan=plan))
     assert "freeze 2 0.500; freeze 1 0.505; chosen: freeze 2" in page.text
     assert named(page, "differences")[0][:2] == ["freeze 1", "freeze 2"]
-    assert "No scratch run has finished, so there is no target to reach." in page.text
+    assert "There is no target to reach: no scratch run finished" in page.text
     assert "monai_tl study depth --search" in page.text
-    assert "--seeds 7,9 --margin 0.01" in page.text
+    assert "--seeds 7,9 --gain 0.01" in page.text
 
 
 def test_a_second_report_replaces_its_own_files_and_no_others(make_study, report):
@@ -344,7 +363,7 @@ def test_what_is_no_study_is_refused(make_study, tmp_path):
         write_study_report(tmp_path)
     folder = make_study(arms=("scratch", "1"), sizes=(26,), seeds=(0,), cases=5)
     os.remove(folder / "scores.csv")
-    with pytest.raises(DataError, match=r"there is no .*scores.csv: `monai_tl study` writes it"):
+    with pytest.raises(DataError, match=r"there is no .*scores.csv; `monai_tl study gather --output STUDY` writes"):
         write_study_report(folder)
     assert not (folder / "report.html").exists()
 
