@@ -189,7 +189,7 @@ def _parser(files: Sequence[Path], request: Request) -> ConfigParser:
             raise ConfigError(f"--{key} differs from run to run of a study: leave it away; it is told by {flag}")
     parser = ConfigParser()
     parser.read_config([str(file) for file in files])
-    refuse_unknown_overrides(parser, request.settings, request.also)
+    refuse_unknown_overrides(parser, request.settings, request.also, OF_A_RUN)
     parser.update({"bundle_root": os.path.abspath(request.target), **_plain(request.settings)})
     if "datalist" in request.settings:
         parser.update({"datalist": request.settings["datalist"]})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +66,23 @@ def run_configs(files: Sequence[Path], overrides: Mapping[str, Any], also: Seque
         raise beneath from None
 
 
-def refuse_unknown_overrides(parser: ConfigParser, overrides: Mapping[str, Any], also: Sequence[str] = ()) -> None:
+def refuse_unknown_overrides(
+    parser: ConfigParser, overrides: Mapping[str, Any], also: Sequence[str] = (), never: Collection[str] = ()
+) -> None:
     """Refuse an id that the merged config does not have: MONAI would add it without a word.
+
+    Args:
+        parser: of the merged config.
+        overrides: by id.
+        also: flags of the verb.
+        never: ids that the verb refuses, so that no hint names them.
 
     Raises:
         ConfigError: with the nearest id that exists.
     """
     config = dict(parser.get() or {})
-    existing = [*also, *(name for name, value in config.items() if name not in also and _is_setting(name, value))]
+    settings = [name for name, value in config.items() if name not in never and _is_setting(name, value)]
+    existing = list(dict.fromkeys([*also, *settings]))
     for key in overrides:
         parent, _, last = key.replace("#", "::").rpartition("::")
         if key.replace("#", "::") in parser:

@@ -65,6 +65,7 @@ def test_a_run_has_every_setting(request_of, tmp_path, phantoms, source):
         ({"settings": {"freeze": 3}}, ConfigError, "told by --arms"),
         ({"settings": {"run_dir": "x"}}, ConfigError, "told by --output"),
         ({"settings": {"learning_rat": 1.0}}, ConfigError, "did you mean 'learning_rate'"),
+        ({"settings": {"seedz": 3}, "also": ("seeds",)}, ConfigError, "'seedz': did you mean 'seeds'"),
         ({"settings": {"iterations": 3}}, ConfigError, r"iterations \(3\) must be a multiple of validate_every \(2\)"),
         ({"budget": "2=3"}, ConfigError, r"iterations \(3\) must be a multiple"),
         ({"settings": {"spacing": [2.0, 2.0, 2.0]}}, TransferError, "source and target differ in what harms a transfer"),
