@@ -44,9 +44,9 @@ def layers(
     the grid and what it may cost, and stops. The same command goes on with a study that was ended; --parallel N runs N at a
     time, --engine ray on a Ray cluster.
     """
-    axes = (_arms(arms), names(sizes))
-    request = Request("layers", target, source, *axes, read_seeds(seeds), overlay, budget, lists)
-    request = replace(request, training_dice=is_true(training_dice, "training_dice"))
+    scored = is_true(training_dice, "training_dice")
+    axes = (_arms(arms), names(sizes), read_seeds(seeds))
+    request = Request("layers", target, source, *axes, overlay, budget, lists, training_dice=scored)
     _do(request, layers, output, (parallel, engine, plan), overrides)
 
 
@@ -72,9 +72,9 @@ def size(
     Sizes are counts, fractions of the training split (0.25,0.5,1) or lists by name (S1,S2; --lists FILE, else the target's
     splits/study.json). Sets are nested, drawn per seed, stratified by foreground volume. All else as in study layers.
     """
-    axes = (_arms(arms), names(sizes))
-    request = Request("size", target, source, *axes, read_seeds(seeds), overlay, budget, lists)
-    request = replace(request, training_dice=is_true(training_dice, "training_dice"))
+    scored = is_true(training_dice, "training_dice")
+    axes = (_arms(arms), names(sizes), read_seeds(seeds))
+    request = Request("size", target, source, *axes, overlay, budget, lists, training_dice=scored)
     _do(request, size, output, (parallel, engine, plan), overrides)
 
 
