@@ -44,7 +44,8 @@ class KeepState:
         network, optimizer, scheduler: what is trained.
         evaluator: engine whose ``key_metric`` is the validation Dice.
         key_metric: name of that metric, larger being better.
-        patience: iterations without a better validation after which training stops; 0 never stops it.
+        patience: iterations without a better validation after which training stops, counted once a validation has found
+            anything: before, nothing can be said to have stopped improving. 0 never stops it.
         resume: go on from ``last.pt`` where there is one.
     """
 
@@ -100,7 +101,7 @@ class KeepState:
         if self.best["value"] is None or value > self.best["value"]:
             self.best = {"value": value, "iteration": iteration}
             self._write(BEST, self.parts["network"].state_dict())
-        if self.stopping:
+        if self.stopping and self.best["value"] > 0:
             self.stopping(self.evaluator)
             self.stopped = bool(trainer.should_terminate)
         if self.stopped:

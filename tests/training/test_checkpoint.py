@@ -80,6 +80,11 @@ def test_resuming_nothing_begins(tmp_path):
     assert train(tmp_path, [0.3], resume=True)[0].state.iteration == 10
 
 
+def test_patience_is_counted_once_something_was_found(tmp_path):
+    assert train(tmp_path / "late", [0.0, 0.0, 0.0, 0.2, 0.1, 0.1, 0.1], patience=20)[0].state.iteration == 60
+    assert train(tmp_path / "never", [0.0, 0.0, 0.0, 0.0], patience=10)[0].state.iteration == 40
+
+
 def test_patience_is_rounded_up_to_whole_epochs(tmp_path):
     assert train(tmp_path / "one", [0.5, 0.4, 0.4], patience=5)[0].state.iteration == 20
     assert train(tmp_path / "two", [0.5, 0.4, 0.4, 0.4], patience=15)[0].state.iteration == 30
