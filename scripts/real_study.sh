@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The layer study on real scans at 2 mm: the hippocampus from IXI's T1, then the tumour core of BraTS, once from T1 alone, so that no channel
-# is adapted, and once from T1 and T2. Two hours on two cores with the defaults. A second call goes on where the first ended.
+# is adapted, and once from T1 and T2. Some 70 minutes on two cores. A second call goes on where the first ended; STUDY_SEEDS=2 adds a seed.
 #   bash scripts/real_study.sh IXI_DIR BRATS_DIR OUTPUT
 # IXI_DIR holds t1/SUBJECT_T1.nii.gz and dlmuse_seg/SUBJECT_T1_DLMUSE.nii.gz; BRATS_DIR holds HGG/SUBJECT/SUBJECT_{t1,t2,seg}.nii.gz.
 set -euo pipefail
