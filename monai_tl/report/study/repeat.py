@@ -71,7 +71,8 @@ def _flags(plan: Plan) -> dict[str, str]:
     flags = {"source": plan.source["path"]} if plan.source else {}
     flags |= {"target": plan.target, "datalist": plan.datalist.get("path", "")}
     flags |= {"arms": ",".join(plan.arms), "sizes": ",".join(map(str, plan.sizes)), **plan.asked} if grid else {}
-    flags |= {"seeds": str(len(plan.seeds)) if counted else ",".join(map(str, plan.seeds))}
+    listed = ",".join(map(str, plan.seeds)) + "," * (len(plan.seeds) == 1)  # a number alone is how many
+    flags |= {"seeds": str(len(plan.seeds)) if counted else listed}
     flags |= {name: f"{value:g}" for name, value in plan.rule.items()}
     overlays = [Path(path).stem for path in plan.configs if Path(path).stem not in ("train", "transfer")]
     flags |= {"overlay": overlays[0]} if overlays else {}

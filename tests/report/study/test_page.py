@@ -21,9 +21,12 @@ from monai_tl.report.figures import as_png, as_svg
 from monai_tl.report.study import figures, published
 from monai_tl.report.study import page as page_module
 from monai_tl.report.study.arms import way
+from monai_tl.report.study.facts import read_study
 from monai_tl.report.study.figures import Drawing
 from monai_tl.report.study.page import write_study_report
+from monai_tl.report.study.repeat import make_repeat
 from monai_tl.study.cube import arm_words
+from monai_tl.study.plan import read_seeds
 from monai_tl.study.statistics import arm_means, compare_arms
 from monai_tl.study.table import RunRow, StudyScore, read_table, write_table
 from tests.report.conftest import Page
@@ -166,6 +169,14 @@ def test_training_sets_are_asked_for_by_the_names_they_were_given(make_study, re
     _, page = report(make_study(plan={"asked": asked, "training_dice": True}))
     command = next(text for text in page.texts if text.startswith("monai_tl study size"))
     assert "--sizes S1,0.5 --lists '/data/my lists.json' --seeds 3 --training_dice true" in command
+
+
+@pytest.mark.parametrize(("seeds", "flag"), [((0,), "1"), ((0, 1), "2"), ((7,), "7,"), ((7, 9), "7,9")])
+def test_the_command_asks_for_the_seeds_that_were_trained(make_study, seeds, flag):
+    folder = make_study(arms=("scratch",), sizes=(26,), seeds=seeds, cases=2)
+    (command, _) = make_repeat(read_study(folder)).commands
+    assert f"--seeds {flag} " in command
+    assert read_seeds(flag) == seeds
 
 
 def test_table_6_2_has_our_training_dice_where_it_was_measured(make_study, report):
