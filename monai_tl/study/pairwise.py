@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata, wilcoxon
 
-from monai_tl.study.crossed import FEWEST_CASES, CrossedBootstrap, seed_aware_p, take_apart
+from monai_tl.study.crossed import FEWEST_CASES, CrossedBootstrap, take_apart
 from monai_tl.study.cube import ScoreCube, arrange
 from monai_tl.study.families import Pair, choose_pairs, holm
 from monai_tl.study.table import StudyScore
@@ -43,7 +43,7 @@ class ArmComparison:
             with fewer than 5 cases.
         note: what limits it, in words; empty where nothing does.
         verdict: one sentence.
-        p_seeds: at which the interval (as its variances give it) would just reach 0: over other cases and seeds.
+        p_seeds: at which the interval would just reach 0 (`CrossedBootstrap.p`): over other cases and seeds.
         p_seeds_holm: corrected likewise.
     """
 
@@ -128,7 +128,7 @@ def _compare(cube: ScoreCube, pair: Pair, n: int, bootstrap: CrossedBootstrap) -
         p=signed_rank_p(means),
         rank_biserial=rank_biserial(means) if enough else math.nan,
         d_z=standardised(means) if enough else math.nan,
-        p_seeds=seed_aware_p(parts) if enough else math.nan,
+        p_seeds=bootstrap.p(parts),
     )
 
 
