@@ -192,7 +192,7 @@ def test_no_arms_are_not_all_depths(tiny_flags, tmp_path, verb):
 
 @pytest.mark.slow
 def test_the_phantom_study_in_small(tmp_path):
-    small = {"SUBJECTS": 10, "SIZE": 32, "WINDOW": 16, "SOURCE_ITERATIONS": 4, "TARGET_ITERATIONS": 6, "SEEDS": 1}
+    small = {"SUBJECTS": 14, "SIZE": 32, "WINDOW": 16, "SOURCE_ITERATIONS": 4, "TARGET_ITERATIONS": 6, "SEEDS": 1}
     done = run_script("phantom_study.sh", tmp_path, {f"STUDY_{name}": str(value) for name, value in small.items()})
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     assert "report.html: 8 runs, 8 finished" in done.stdout
