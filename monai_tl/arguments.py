@@ -75,7 +75,7 @@ def checked(verb: Verb, arguments: Sequence[str]) -> list[str]:
     """Give a verb's arguments as Fire is to see them: known ones only, text quoted (Fire reads 2013_10 as a number).
 
     Raises:
-        ConfigError: for a flag that is unknown, missing or given twice, or a value without a flag.
+        ConfigError: for a flag that is unknown, missing, given twice or without its value, or a value without a flag.
     """
     parameters = inspect.signature(verb).parameters.values()
     flags = {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
@@ -97,16 +97,25 @@ def checked(verb: Verb, arguments: Sequence[str]) -> list[str]:
         if name in seen:
             raise ConfigError(f"--{name} is given twice; give it once")
         seen.add(name)
-        if not equals:
-            value = given.pop(0) if given and not given[0].startswith("--") else "True"
+        kind = str(parameter.annotation)
+        value = value if equals else _next_value(name, kind, given)
         value = value.capitalize() if value in ("true", "false") else value  # as YAML and shells write them
-        passed.append(f"--{name}={value!r}" if "str" in str(parameter.annotation) else f"--{name}={value}")
+        passed.append(f"--{name}={value!r}" if "str" in kind else f"--{name}={value}")
     missing = [name for name, p in flags.items() if p.default is p.empty and name not in seen]
     if missing:
         meant = [name for name in seen - flags.keys() if difflib.get_close_matches(name, missing)]
         hint = f" (did '--{meant[0]}' mean it?)" if meant else ""
         raise ConfigError(f"missing --{', --'.join(missing)}{hint}. {(inspect.getdoc(verb) or '').splitlines()[0]}")
     return passed
+
+
+def _next_value(name: str, kind: str, given: list[str]) -> str:
+    """Take the word after a flag; none where only yes or no is asked, or anything may be."""
+    if given and not given[0].startswith("--"):
+        return given.pop(0)
+    if "bool" in kind or "Any" in kind:
+        return "True"
+    raise ConfigError(f"--{name} needs a value: --{name} VALUE")
 
 
 def names(value: str) -> tuple[str, ...]:

@@ -53,6 +53,8 @@ def test_text_stays_text_and_numbers_become_numbers():
         (["strict", "--sise", "3"], "unknown flag '--sise': did you mean 'size'\\?"),
         (["strict", "3"], "'3' stands alone: values follow a flag. Flags: size"),
         (["strict", "--size", "1", "--size", "2"], "--size is given twice"),
+        (["paint", "--coats", "2", "--colour"], "--colour needs a value: --colour VALUE"),
+        (["strict", "--size"], "--size needs a value"),
         (["paint"], "missing --colour. Paint: --colour NAME."),
     ],
 )
