@@ -113,7 +113,7 @@ def check_models(studies: int, seed: int) -> dict[str, str | float]:
         hard, gain = rng.normal(0.5, 0.15, cases), rng.normal(0, CASE, (len(arms), cases))
         gain[0] = 0
         rows = [
-            StudyScore(arm, n, s, f"case{case}", float(value), 1.0, 1.0, 1.0)
+            StudyScore(arm, n, s, f"case{case}", 0.25 + float(value) / 2, 1.0, 1.0, 1.0)  # halved, to lie between 0 and 1
             for (a, arm), n, s in itertools.product(enumerate(arms), sizes, range(seeds))
             for case, value in enumerate(
                 hard + gain[a] + 0.05 * np.log2(n / 52) + rng.normal(0, 0.02) + rng.normal(0, 0.04, cases)

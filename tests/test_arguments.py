@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -69,6 +71,14 @@ def test_help_lists_every_verb(capsys):
     run(VERBS, ["--help"])
     told = capsys.readouterr().out
     assert all(f"monai_tl {name}\n" in told for name in ("paint", "paper fold", "strict"))
+
+
+def test_what_takes_seconds_to_import_is_not_imported_before_a_verb_runs():
+    heavy = "[name for name in ('torch', 'monai', 'itk', 'matplotlib', 'scipy') if name in sys.modules]"
+    code = f"import sys\nfrom monai_tl import arguments, cli\narguments.run(cli.VERBS, ['--help'])\nprint({heavy})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "monai_tl study layers" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_numbers_are_numbers():

@@ -6,22 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from monai_tl.arguments import names, numbers
-from monai_tl.data import brats, decathlon, files, ixi
-from monai_tl.data.candidates import find_candidates
+from monai_tl.data import files, ixi
 from monai_tl.data.datalist import Splits, make_datalist, random_splits, splits_from_file, write_datalist
 from monai_tl.data.leave_out import leave_out as leave_subjects_out
 from monai_tl.data.leave_out import refuse_selected_test, without
-from monai_tl.data.phantom import write_phantoms
-from monai_tl.data.prepare import prepare_ixi as prepare_ixi_scans
 from monai_tl.errors import ConfigError, DataError, PartlyDoneError
-from monai_tl.report.check import check as check_scans
-from monai_tl.report.qc_table import format_table, summary
 
 RATIOS = "0.7,0.15,0.15"  # of train, validation, test
 
 
 def phantom(*, output: str, subjects: int, size: int = 64, seed: int = 0) -> None:
     """Write heads with known anatomy, in the IXI and the BraTS layout: --output DIR --subjects 12 --size 64 --seed 0."""
+    from monai_tl.data.phantom import write_phantoms
+
     write_phantoms(Path(output), subjects, size, seed)
     print(f"{subjects} heads each in {output}/ixi and {output}/brats")
 
@@ -71,6 +68,8 @@ def datalist_brats(
     The tumour core's label values follow from names and labels, which are read; --foreground and --labels set them otherwise.
     --split study --train S4 takes the study's lists, from splits/study.json of the bundle --target.
     """
+    from monai_tl.data import brats
+
     found = brats.find_cases(Path(root), names(modalities), incomplete=incomplete, grade=grade)
     cases, chosen = leave_subjects_out(found, leave_out, Path(root))
     splits, rule = _splits(cases, study_lists(target) if split == "study" else split, train, absent, seed, chosen)
@@ -97,6 +96,8 @@ def datalist_decathlon(
 
     --modalities T1=T1w,T2=T2w renames (default: all of dataset.json by their names there); [--split 0.7,0.15,0.15].
     """
+    from monai_tl.data import decathlon
+
     task = decathlon.read_task(Path(root))
     pairs = decathlon.pairs_of(modalities, task)
     chosen, known = task.values(names(foreground)), task.values(())
@@ -159,6 +160,10 @@ def check(
     Prints a table; writes DIR/qc.csv, DIR/check.html (worst first) and a picture a case. Nothing is left out by itself:
     suspects are with `monai_tl datalist … --leave_out DIR/qc.csv`.
     """
+    from monai_tl.data.candidates import find_candidates
+    from monai_tl.report.check import check as check_scans
+    from monai_tl.report.qc_table import format_table, summary
+
     if len(scans) != 1:
         raise ConfigError(f"check takes one datalist or folder; got {len(scans)}")
     values = ([int(value) for value in numbers(text, "label values")] for text in (foreground, labels))
@@ -187,6 +192,8 @@ def prepare_ixi(
 
     Further: [--coding freesurfer|dlmuse] [--incomplete leave_out] [--processes 4]; finished subjects are skipped.
     """
+    from monai_tl.data.prepare import prepare_ixi as prepare_ixi_scans
+
     prepare_ixi_scans(t1, t2, labels, output, coding=coding, incomplete=incomplete, processes=processes)
 
 
@@ -199,8 +206,10 @@ def _splits(
         listed = splits_from_file(Path(split), [*subjects, *chosen], train=train, absent=absent)
         refuse_selected_test(chosen, listed.get("test", ()), drawn=False)
         return without(listed, chosen), {"file": Path(split).name, "train": train}
+    from monai_tl.data.brats import patient_of
+
     ratios = numbers(split, "--split")
-    drawn = random_splits(subjects, ratios, seed, patient_of=brats.patient_of)
+    drawn = random_splits(subjects, ratios, seed, patient_of=patient_of)
     refuse_selected_test(chosen, drawn.get("test", ()), drawn=True)
     return drawn, {"ratios": list(ratios), "seed": seed}
 

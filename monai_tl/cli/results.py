@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from monai_tl.errors import ConfigError
-from monai_tl.report.page import write_report
-from monai_tl.report.study.page import write_study_report
-from monai_tl.study.compare import compare as compare_runs
-from monai_tl.study.compare import format_comparison
 
 
 def compare(*runs: str, split: str = "test", seed: int = 0) -> None:
     """Compare scored runs on the same cases, each with the first: RUN RUN … [--split test]."""
+    from monai_tl.study.compare import compare as compare_runs
+    from monai_tl.study.compare import format_comparison
+
     print(format_comparison(compare_runs([Path(run) for run in runs], split=split, seed=seed)))
 
 
@@ -29,11 +28,15 @@ def report(*study: str, runs: str | None = None, split: str | None = None, outpu
         return
     if split is not None:
         raise ConfigError("a study is scored on its test split: leave --split away, or name runs by --runs DIR")
+    from monai_tl.report.study.page import write_study_report
+
     told = write_study_report(Path(study[0]), output=page)
     print(f"{told.page}: {told.runs} run{'s' * (told.runs != 1)}, {told.finished} finished; figures and tables in {told.files}")
 
 
 def _report_runs(folder: Path, split: str, output: Path | None) -> None:
+    from monai_tl.report.page import write_report
+
     written = write_report(folder, split=split, output=output)
     told = f"{written.runs} run{'s' * (written.runs != 1)}, {written.evaluated} of them evaluated on {split}"
     print(f"{written.page}: {told}; figures in {written.figures}")

@@ -7,13 +7,6 @@ from typing import Any
 
 from monai_tl.arguments import flags_of, names
 from monai_tl.errors import ConfigError
-from monai_tl.inference.model import find_model
-from monai_tl.inference.predict import predict as predict_scans
-from monai_tl.network.highres3dnet import HighRes3DNet
-from monai_tl.network.stages import format_stage_table, stage_table
-from monai_tl.training.checkpoint import is_true
-from monai_tl.training.launch import bundle_config, default_of, read_run_config, run_configs
-from monai_tl.training.run_folder import refuse_changed_datalist, refuse_existing
 from monai_tl.transfer.arms import Arm
 
 SOURCE, TARGET = "bundles/ixi_hippocampus", "bundles/brats_tumour_core"
@@ -21,6 +14,9 @@ SOURCE, TARGET = "bundles/ixi_hippocampus", "bundles/brats_tumour_core"
 
 def stages(*, in_channels: int = 2, out_channels: int = 2, head_norm: bool = False) -> None:
     """Print the network's stages: parameters, what trains at each freeze, multiply-adds a voxel."""
+    from monai_tl.network.highres3dnet import HighRes3DNet
+    from monai_tl.network.stages import format_stage_table, stage_table
+
     print(format_stage_table(stage_table(HighRes3DNet(in_channels, out_channels, head_norm=head_norm))))
 
 
@@ -30,6 +26,10 @@ def train(*, bundle: str, output: str | None = None, overlay: str | None = None,
     Any id of train.yaml is a flag: --dataset_dir DIR --iterations 4000 --window "[96,96,96]" --modalities "['T1']" …
     The run folder is the bundle's models folder unless --output names another.
     """
+    from monai_tl.training.checkpoint import is_true
+    from monai_tl.training.launch import bundle_config, run_configs
+    from monai_tl.training.run_folder import refuse_existing
+
     if "run_dir" in overrides:
         raise ConfigError("the run folder is named by --output")
     run_dir = output or str(Path(bundle) / "models")
@@ -56,6 +56,10 @@ def transfer(
     --accept_differences --seed 1 --iterations 400 --dataset_dir DIR … --scratch is the same run without a source,
     --random_prefix the control with frozen random stages; --overlay thesis merges one more of the target's configs.
     """
+    from monai_tl.training.checkpoint import is_true
+    from monai_tl.training.launch import bundle_config, default_of, run_configs
+    from monai_tl.training.run_folder import refuse_existing
+
     if "run_dir" in overrides:
         raise ConfigError("the run folder is named by --output")
     scratch, random_prefix = is_true(scratch, "scratch"), is_true(random_prefix, "random_prefix")
@@ -78,6 +82,9 @@ def transfer(
 
 def evaluate(*, run: str, split: str = "test", **overrides: Any) -> None:
     """Score a run's best weights on one split, each case on its own grid: --run RUN --split test writes RUN/scores_test.csv."""
+    from monai_tl.training.launch import bundle_config, read_run_config, run_configs
+    from monai_tl.training.run_folder import refuse_changed_datalist
+
     config = read_run_config(run)
     scores = Path(run) / f"scores_{split}.csv"
     if not {"datalist", "dataset_dir"} & overrides.keys():
@@ -104,6 +111,10 @@ def predict(
     Also --probabilities, --dicom_seg (a DICOM Segmentation too, of DICOM series), --subjects A,B, --split test of a datalist,
     and ids of inference.yaml: --device cuda --inference_window "[96,96,96]" --inference_overlap 0.25.
     """
+    from monai_tl.inference.model import find_model
+    from monai_tl.inference.predict import predict as predict_scans
+    from monai_tl.training.checkpoint import is_true
+
     model = find_model(bundle, bundle_root)
     patterns = {name: str(overrides.pop(name)) for name in model.part("modalities") if name in overrides}
     beyond = [name for name, value in overrides.items() if "{subject}" in str(value)]

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from monai_tl.arguments import flags_of, names
 from monai_tl.cli.runs import SOURCE, TARGET
 from monai_tl.errors import ConfigError
-from monai_tl.study.conduct import Conduct, conduct
-from monai_tl.study.design import Request
-from monai_tl.study.gather import gather
-from monai_tl.study.plan import read_seeds
-from monai_tl.training.checkpoint import is_true
 
 LAYERS = "scratch,0,1,2,3,4,5,random2"
 SIZES = "0.25,0.5,0.75,1.0"
@@ -44,10 +38,9 @@ def layers(
     the grid and what it may cost, and stops. The same command goes on with a study that was ended; --parallel N runs N at a
     time, --engine ray on a Ray cluster.
     """
-    scored = is_true(training_dice, "training_dice")
-    axes = (_arms(arms), names(sizes), read_seeds(seeds))
-    request = Request("layers", target, source, *axes, overlay, budget, lists, training_dice=scored)
-    _do(request, layers, output, (parallel, engine, plan), overrides)
+    asked: dict[str, Any] = {"target": target, "source": source, "overlay": overlay, "training_dice": training_dice}
+    asked |= {"arms": _arms(arms), "sizes": names(sizes), "seeds": seeds, "budget": budget, "lists": lists}
+    _do(layers, asked, output, (parallel, engine, plan), overrides)
 
 
 def size(
@@ -72,10 +65,9 @@ def size(
     Sizes are counts, fractions of the training split (0.25,0.5,1) or lists by name (S1,S2; --lists FILE, else the target's
     splits/study.json). Sets are nested, drawn per seed, stratified by foreground volume. All else as in study layers.
     """
-    scored = is_true(training_dice, "training_dice")
-    axes = (_arms(arms), names(sizes), read_seeds(seeds))
-    request = Request("size", target, source, *axes, overlay, budget, lists, training_dice=scored)
-    _do(request, size, output, (parallel, engine, plan), overrides)
+    asked: dict[str, Any] = {"target": target, "source": source, "overlay": overlay, "training_dice": training_dice}
+    asked |= {"arms": _arms(arms), "sizes": names(sizes), "seeds": seeds, "budget": budget, "lists": lists}
+    _do(size, asked, output, (parallel, engine, plan), overrides)
 
 
 def depth(
@@ -98,18 +90,22 @@ def depth(
     Dice is not higher by --gain 0.01. Without --search all depths are trained. --plan, --parallel, --engine and config ids
     as in study layers.
     """
+    from monai_tl.training.checkpoint import is_true
+
     least = 0.01 if gain is None else gain
     if not isinstance(least, int | float) or isinstance(least, bool) or not 0 <= least < 1:
         raise ConfigError(f"gain takes a difference in Dice, from 0 and below 1, e.g. 0.01; got {gain!r}")
     if gain is not None and not is_true(search, "search"):
         raise ConfigError("--gain ends a search: add --search, or leave it away to train all depths")
     rule = {"gain": float(least)} if is_true(search, "search") else {}
-    request = Request("depth", target, source, (), ("all",), read_seeds(seeds), overlay, rule=rule)
-    _do(request, depth, output, (parallel, engine, plan), overrides)
+    asked: dict[str, Any] = {"target": target, "source": source, "overlay": overlay, "rule": rule}
+    _do(depth, asked | {"arms": (), "sizes": ("all",), "seeds": seeds}, output, (parallel, engine, plan), overrides)
 
 
 def gather_tables(*, output: str) -> None:
     """Write scores.csv, runs.csv and curves.csv of a study from its runs, finished or not: --output STUDY."""
+    from monai_tl.study.gather import gather
+
     found = gather(Path(output))
     told = f"{found.finished} of {found.runs} runs finished, {found.failed} failed"
     print(f"{output}: {told}; {found.scores} scores in scores.csv, runs.csv and curves.csv beside it")
@@ -123,9 +119,17 @@ def _arms(text: str) -> tuple[str, ...]:
     return arms
 
 
-def _do(request: Request, verb: Any, output: str, how: tuple[Any, str, Any], overrides: dict[str, Any]) -> None:
+def _do(verb: Any, asked: dict[str, Any], output: str, how: tuple[Any, str, Any], overrides: dict[str, Any]) -> None:
+    """Do what a verb was asked for, in the fields of a `Request`; texts and flags among them are read here."""
+    from monai_tl.study.conduct import Conduct, conduct
+    from monai_tl.study.design import Request
+    from monai_tl.study.plan import read_seeds
+    from monai_tl.training.checkpoint import is_true
+
     parallel, engine, plan = how
     if not isinstance(parallel, int) or isinstance(parallel, bool) or parallel < 1:
         raise ConfigError(f"parallel takes a number of runs at a time, from 1; got {parallel!r}")
-    asked = Conduct(Path(output).absolute(), parallel, engine, is_true(plan, "plan"))
-    conduct(replace(request, parallel=parallel, settings=overrides, also=flags_of(verb)), asked)
+    asked["seeds"] = read_seeds(asked["seeds"])
+    asked["training_dice"] = is_true(asked.get("training_dice", False), "training_dice")
+    request = Request(verb.__name__, **asked, parallel=parallel, settings=overrides, also=flags_of(verb))
+    conduct(request, Conduct(Path(output).absolute(), parallel, engine, is_true(plan, "plan")))
