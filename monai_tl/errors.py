@@ -67,9 +67,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def in_words(error: BaseException) -> str:
-    """Say an error in one line: what a user can mend, or what was raised."""
-    cause = user_error(error)
-    return " ".join(str(cause).split()) if cause else f"{type(error).__name__}: {_first_line(error)}"
+    """Say an error in one line: what a user can mend, or what was raised first, beneath MONAI's wrapping."""
+    if cause := user_error(error):
+        return " ".join(str(cause).split())
+    *_, first = _causes(error)
+    return f"{type(first).__name__}: {_first_line(first)}"
 
 
 def is_full_disk(error: BaseException) -> bool:

@@ -17,6 +17,7 @@ import nibabel as nib
 import numpy as np
 
 from monai_tl.data.datalist import Splits, make_datalist, write_datalist
+from monai_tl.files import write_json
 from monai_tl.inference.scores import Score, write_scores
 from monai_tl.report.study.page import write_study_report
 from monai_tl.study.conduct import Conduct, conduct
@@ -53,6 +54,7 @@ def finish_all(folder: Path, study: Study, test: list[str]) -> None:
         rows = [{"iteration": n, "loss": 1.0, "val_dice": rng.random(), "learning_rate": 0.1, "seconds": n / 10} for n in at]
         write_metrics(place / "metrics.csv", rows)
         write_costs(place / "cost.csv", [Cost(n, 0.25, 900.0) for n in at])
+        write_json(place / "metadata.json", {"validation_dice": max(row["val_dice"] for row in rows)})
         write_scores(place / "scores_test.csv", [Score(name, *rng.random(5).tolist()) for name in test])
 
 

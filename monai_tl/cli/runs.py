@@ -86,6 +86,13 @@ def evaluate(*, run: str, split: str = "test", **overrides: Any) -> None:
     from monai_tl.training.run_folder import refuse_changed_datalist
 
     config = read_run_config(run)
+    study = Path(run).absolute().parents[1]
+    beyond = ", ".join(f"--{name}" for name in overrides if name != "device")
+    if beyond and "scores" not in overrides and (study / "study.json").is_file():
+        raise ConfigError(
+            f"{beyond}: '{run}' belongs to the study in '{study}', whose runs are scored alike; name another file and folder "
+            "by --scores FILE --overlays DIR"
+        )
     scores = Path(run) / f"scores_{split}.csv"
     if not {"datalist", "dataset_dir"} & overrides.keys():
         refuse_changed_datalist(run, config["datalist"])

@@ -97,6 +97,11 @@ def case_problems(
     return problems + faults, [f"label holds no foreground ({_join(foreground)}), only {_join(values)}"]
 
 
+def header_problems(case: Case, modalities: Sequence[str]) -> list[str]:
+    """Check one case as far as headers tell, without reading voxels; a line a problem, without the subject's id."""
+    return _check_headers(case, modalities)[1]
+
+
 def _check_headers(case: Case, modalities: Sequence[str]) -> tuple[dict[str, SpatialImage], list[str]]:
     """Open what can be opened, without reading voxels, and compare the grids."""
     faults: list[str] = []

@@ -67,7 +67,7 @@ def run_each(
                 name, item = waiting.pop(0)
                 ours, theirs = context.Pipe()
                 process = context.Process(target=_call, args=(theirs, task, item), daemon=not nesting)
-                with _one_thread():
+                with _one_thread(), _no_interrupt():
                     process.start()
                 theirs.close()  # so that its end is seen when the process ends
                 running[ours] = name, process
@@ -111,6 +111,19 @@ def _end_with_parent(connection: Connection) -> None:
         connection.recv()
     except (EOFError, OSError):
         os._exit(1)
+
+
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Hold Ctrl-C back until a process is there, and from it for good: it would print where its imports were broken off."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -43,18 +43,21 @@ def conduct(request: Request, how: Conduct) -> None:
     """
     if how.engine not in ENGINES:
         raise ConfigError(f"unknown engine '{how.engine}': {did_you_mean(how.engine, ENGINES)}")
-    before = read_study(how.folder) if (how.folder / FILE).is_file() else None
+    before = _plan_in(how.folder)
     if before is None and how.folder.is_dir() and any(one for one in how.folder.iterdir() if one.name != ".lock"):
         raise ConfigError(f"output '{how.folder}' exists and is no study; choose another")
-    made = design(request, before)
-    if before is not None:
+    begun = before is not None and (how.folder / "runs").is_dir()
+    made = design(request, before if begun else None)
+    if before is not None and begun:
         refuse_changed(how.folder, before, made.study)
     if how.plan_only:
         print(format_plan(made, how.folder, estimate(made), how.parallel))
         return
     engine = run_on_ray if how.engine == "ray" else run_here
     with held(how.folder):
-        _begin(how.folder, made, before)
+        if _plan_in(how.folder) != before:
+            raise ConfigError(f"another process changed the study in '{how.folder}' meanwhile; repeat the command")
+        _begin(how.folder, made, before, begun)
         try:
             _run(how.folder, made.study, how.parallel, engine)
         except (PartlyDoneError, KeyboardInterrupt):
@@ -63,11 +66,18 @@ def conduct(request: Request, how: Conduct) -> None:
         _gather(how.folder)
 
 
-def _begin(folder: Path, made: Design, before: Study | None) -> None:
-    """Write down who trains on what, then the plan, then nothing else is decided."""
-    write_training_sets(folder, made)
+def _plan_in(folder: Path) -> Study | None:
+    return read_study(folder) if (folder / FILE).is_file() else None
+
+
+def _begin(folder: Path, made: Design, before: Study | None, begun: bool) -> None:
+    """Write down the plan and who trains on what, then nothing else is decided; a plan that nothing came of is replaced."""
+    if before is not None and not begun:
+        for name in {run.datalist for run in before.runs}:
+            (folder / name).unlink(missing_ok=True)
     if before != made.study:
         write_study(folder, made.study)
+    write_training_sets(folder, made)
     study = made.study
     grid = f"{len(study.arms)} arms × {len(study.sizes)} sizes × {len(study.seeds)} seeds"
     print(f"{folder}: {len(study.runs)} runs ({grid}), planned in {FILE}", flush=True)

@@ -52,15 +52,19 @@ class Parts:
 def take_apart(scores: Array) -> Parts:
     """Split scores of shape (S ≥ 1, C ≥ 2), without NaN, by the two-way analysis of variance with random effects.
 
-    Variances are unbiased, but for that of the seeds, which is 0 where it would be negative. One seed leaves it at 0 too.
+    The seeds' variance is what their means vary beyond the rest. Few seeds may show too little of it by chance, so it is raised
+    to where the interval is as wide as Student's of the seeds' means alone. One seed says nothing, and it is 0.
     """
     (s, c), mean = scores.shape, float(scores.mean())
     seeds, cases = scores.mean(axis=1) - mean, scores.mean(axis=0) - mean
     rest = scores - mean - seeds[:, None] - cases
     freedom = np.array([s - 1, c - 1, (s - 1) * (c - 1)], dtype=float)
     squares = np.array([c * (seeds**2).sum(), s * (cases**2).sum(), (rest**2).sum()]) / np.maximum(freedom, 1)
-    variances = np.array([max(squares[0] - squares[2], 0), squares[1]]) / (s * c)
-    return Parts(mean, seeds, cases, variances, np.maximum(freedom[:2], 1))
+    freedom = np.maximum(freedom[:2], 1)
+    t = stdtrit(freedom, 0.975)
+    least = squares[0] - (t[1] / t[0]) ** 2 * squares[1]
+    variances = np.array([max(squares[0] - squares[2], least, 0) if s > 1 else 0, squares[1]]) / (s * c)
+    return Parts(mean, seeds, cases, variances, freedom)
 
 
 class CrossedBootstrap:

@@ -12,12 +12,15 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
+from monai_tl.data.checks import header_problems
 from monai_tl.data.datalist import Datalist, read_datalist, write_datalist
-from monai_tl.errors import ConfigError, DataError, user_error
+from monai_tl.data.files import list_problems, name_some
+from monai_tl.errors import ConfigError, DataError, in_words, user_error
 from monai_tl.files import sha256_of
 from monai_tl.network.stages import stages
 from monai_tl.study.plan import PlannedRun, Study, cross, read_budget
 from monai_tl.study.subsets import STRATA, Size, drawing_order, foreground_volumes, read_sizes, training_set
+from monai_tl.training.device import choose_device
 from monai_tl.training.launch import bundle_config, refuse_unknown_overrides
 from monai_tl.training.run_folder import PATHS
 from monai_tl.training.windows import epochs_of
@@ -95,8 +98,10 @@ def design(request: Request, before: Study | None = None) -> Design:
         ConfigError, DataError, TransferError: for whatever would stop every run of an arm, or of all.
     """
     files = [bundle_config(request.target, name) for name in ("train", "transfer", *filter(None, [request.overlay]))]
+    evaluation = bundle_config(request.target, "evaluate")
     parser = _parser(files, request)
     data = _datalist(parser)
+    _refuse_bad_cases(data, parser.get_parsed_content("modalities"))
     names = list(stages(parser.get_parsed_content("network_def")))
     arms = read_arms(request.arms or [str(k) for k in reversed(range(len(names)))], names)
     sizes = read_sizes(request.sizes, data.splits["train"], _lists(request))
@@ -111,10 +116,16 @@ def design(request: Request, before: Study | None = None) -> Design:
     volumes = before.volumes_ml if before else {}
     if drawn and set(volumes) != set(data.splits["train"]):
         volumes = foreground_volumes(data.split("train"), data.foreground)
+    empty = [subject for subject, volume in volumes.items() if not volume]
+    if empty:
+        raise DataError(
+            f"{len(empty)} training cases hold no foreground {data.foreground}: {name_some(empty)}; mend their labels, or "
+            "leave them out of the datalist's training split"
+        )
     study = Study(
         kind=request.kind,
         target=os.path.abspath(request.target),
-        source={"path": source, "sha256": sha256_of(weights)} if source and weights else None,
+        source={"path": source, "weights": str(weights), "sha256": sha256_of(weights)} if source and weights else None,
         configs={str(file.absolute()): sha256_of(file) for file in files},
         datalist={"path": str(data.path), "sha256": data.sha256()},
         settings=_plain(request.settings),
@@ -125,9 +136,10 @@ def design(request: Request, before: Study | None = None) -> Design:
         threads=before.threads if before else max(1, torch.get_num_threads() // request.parallel),
         volumes_ml=volumes,
         runs=tuple(cross(arms, sizes, request.seeds, source, budgets)),
-        decision=before.decision if before else {},
+        decision=before.decision if before and before.seeds == request.seeds else {},
         training_dice=request.training_dice,
         asked=_asked(request, sizes),
+        evaluation={str(evaluation.absolute()): sha256_of(evaluation)},
     )
     return Design(study, data, sizes)
 
@@ -169,7 +181,7 @@ def run_settings(study: Study, run: PlannedRun, folder: Path) -> dict[str, Any]:
 def _asked(request: Request, sizes: Sequence[Size]) -> dict[str, str]:
     """Give the flags that name training sets as they were given: a plan holds counts."""
     lists = {"lists": os.path.abspath(request.lists)} if request.lists and any(size.listed for size in sizes) else {}
-    return {"sizes": ",".join(request.sizes), **lists}
+    return {"sizes": ",".join(request.sizes), **lists, **({"budget": request.budget} if request.budget else {})}
 
 
 def _how(run: PlannedRun, size: Size) -> dict[str, Any]:
@@ -224,17 +236,36 @@ def _lists(request: Request) -> dict[str, list[str]]:
         lists = {name: value for name, value in content.items() if isinstance(value, list)}
     except (ValueError, AttributeError) as error:
         raise DataError(f"{path} holds no lists by name ({error})") from None
+    for name, subjects in lists.items():
+        if not all(isinstance(subject, str) for subject in subjects):
+            raise DataError(f"{path}: list '{name}' holds more than subject ids in quotes")
     return {name: subjects for name, subjects in lists.items() if name not in ("val", "validation", "test")}
 
 
+def _refuse_bad_cases(data: Datalist, modalities: Sequence[str]) -> None:
+    """Refuse cases of any split whose files cannot be opened or do not lie on one grid, before the last run finds them.
+
+    Raises:
+        DataError: with a line a problem.
+    """
+    cases = [case for split in ("train", "validation", "test") for case in data.split(split, modalities)]
+    lines = [f"{case['subject']}: {line}" for case in cases for line in header_problems(case, modalities)]
+    if lines:
+        raise DataError(list_problems(f"{len(lines)} problems in the study's {len(cases)} cases; mend these files:", lines))
+
+
 def _try(files: Sequence[Path], request: Request, arm: Arm, source: str | None) -> None:
-    """Do an arm's transfer once: where source and target do not fit, the first run is not the place to learn it."""
+    """Build an arm's training as far as no scan is read, its transfer included: the first run is not the place to learn it.
+
+    Raises:
+        ConfigError, TransferError, …: for what would stop each run of the arm.
+    """
     parser = _parser(files, request)
-    parser.update(arm.settings(source))
+    parser.update({**arm.settings(source), "cache_rate": 0.0})
+    if isinstance(request.settings.get("device"), str):
+        parser.update({"device": choose_device(request.settings["device"])})
     try:
-        parser.get_parsed_content("transfer")
+        parser.get_parsed_content("imports")
+        parser.get_parsed_content("train#trainer")
     except Exception as error:  # MONAI wraps whatever a config's component raises
-        beneath = user_error(error)
-        if beneath is None:
-            raise
-        raise beneath from None
+        raise user_error(error) or ConfigError(f"no training can be set up with these settings: {in_words(error)}") from None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from torch import Tensor
 
 from monai_tl.data.read import open_scan
 from monai_tl.study.design import Design
-from monai_tl.study.execute import in_time, state_of
-from monai_tl.study.plan import PlannedRun, Study
+from monai_tl.study.execute import in_time
+from monai_tl.study.plan import PlannedRun, Study, is_finished, scores_of
 from monai_tl.training.device import choose_device
 
 ENOUGH = 60.0  # seconds spent on measuring
@@ -72,22 +73,37 @@ def estimate(made: Design) -> Estimate:
 def run_seconds(run: PlannedRun, measured: Estimate, made: Design) -> float:
     """Estimate a run from its beginning to its scores, without early stopping."""
     iterations = int(run.settings["iterations"])
-    cases = iterations // measured.validate_every * len(made.data.splits["validation"]) + len(made.data.splits["test"])
-    cases += run.n if made.study.training_dice else 0
-    return iterations * measured.step_seconds[run.arm] + cases * measured.case_seconds
+    cases = iterations // measured.validate_every * len(made.data.splits["validation"])
+    scored = _scoring_seconds(run, measured, made, made.study.splits)
+    return iterations * measured.step_seconds[run.arm] + cases * measured.case_seconds + scored
+
+
+def _scoring_seconds(run: PlannedRun, measured: Estimate, made: Design, splits: Sequence[str]) -> float:
+    cases = {"test": len(made.data.splits["test"]), "train": run.n}
+    return measured.case_seconds * sum(cases[split] for split in splits)
+
+
+def _left_seconds(folder: Path, run: PlannedRun, measured: Estimate, made: Design) -> float:
+    """Estimate what is left of a run; one that was broken off counts as a whole one."""
+    if not is_finished(folder / run.folder):
+        return run_seconds(run, measured, made)
+    left = [split for split in made.study.splits if not scores_of(folder / run.folder, split).is_file()]
+    return _scoring_seconds(run, measured, made, left)
 
 
 def format_plan(made: Design, folder: Path, measured: Estimate, parallel: int) -> str:
     """Lay out a plan: the grid, a row an arm and a column a size, and what it may cost."""
     study = made.study
-    left = [run for run in study.runs if state_of(folder, study, run)[0] != "finished"]
-    total = sum(run_seconds(run, measured, made) for run in left)
+    left = [run for run in study.runs if not is_finished(folder / run.folder, study.splits)]
+    seconds = [_left_seconds(folder, run, measured, made) for run in left]
+    at_once = 1 if measured.device.startswith("cuda") else min(parallel, max((os.cpu_count() or 1) // study.threads, 1))
+    most = max([sum(seconds) / at_once, *seconds])
     splits = ", ".join(f"{len(subjects)} {name}" for name, subjects in made.data.splits.items())
     rows = [("arm", "iterations", "step", *(f"n = {n}" for n in study.sizes))]
     for run in _first_of_each(study):
-        cost = f"{len(study.seeds)} × {in_time(run_seconds(run, measured, made))}"
         step = f"{measured.step_seconds[run.arm]:.3f} s"
-        rows.append((run.arm, f"up to {run.settings['iterations']}", step, *[cost] * len(study.sizes)))
+        costs = [in_time(run_seconds(replace(run, n=n), measured, made)) for n in study.sizes]
+        rows.append((run.arm, f"up to {run.settings['iterations']}", step, *[f"{len(study.seeds)} × {cost}" for cost in costs]))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     done = f", {len(study.runs) - len(left)} of them finished" if len(left) < len(study.runs) else ""
@@ -98,8 +114,8 @@ def format_plan(made: Design, folder: Path, measured: Estimate, parallel: int) -
             f"study {study.kind} in {folder}: {len(study.runs)} runs{done}; seeds {', '.join(map(str, study.seeds))}",
             f"{study.datalist['path']}: {splits}",
             *table,
-            f"at most {in_time(total / parallel)} on {measured.device}{at_a_time}, measured here by a few steps{search}; "
-            "reading the scans and starting each run come on top, early stopping takes from it",
+            f"at most {in_time(most)} on {measured.device}{at_a_time}, measured here by a few steps{search}; "
+            "reading the scans, drawing windows and starting each run come on top, early stopping takes from it",
             "nothing was written: leave --plan away to begin",
         ]
     )
@@ -158,8 +174,8 @@ def _seconds(work: Callable[[], None], times: int) -> float:
     for _ in range(times + 1):
         began = time.perf_counter()
         work()
-        if torch.cuda.is_initialized():
-            torch.cuda.synchronize()
+        for gpu in range(torch.cuda.device_count() if torch.cuda.is_initialized() else 0):
+            torch.cuda.synchronize(gpu)
         taken.append(time.perf_counter() - began)
     return statistics.median(taken[1:])
 

@@ -72,7 +72,9 @@ def execute(folder: Path, study: Study, runs: Sequence[PlannedRun], parallel: in
 def order_of(folder: Path, study: Study, run: PlannedRun) -> Order:
     """Give all that a process has to know to do a run."""
     log = str(folder / LOGS / f"{run.name}.txt")
-    return Order(tuple(study.configs), run_settings(study, run, folder), log, study.threads, study.splits)
+    weights = {study.source["weights"]: study.source["sha256"]} if study.source and run.settings.get("source") else {}
+    files = {**study.configs, **study.evaluation, **weights}
+    return Order(tuple(study.configs), run_settings(study, run, folder), log, study.threads, files, study.splits)
 
 
 def fault_file(folder: Path, run: PlannedRun) -> Path:
@@ -80,9 +82,9 @@ def fault_file(folder: Path, run: PlannedRun) -> Path:
     return folder / FAULTS / f"{run.name}.txt"
 
 
-def state_of(folder: Path, study: Study, run: PlannedRun) -> tuple[str, str]:
-    """Give a run's state, ``finished``, ``failed`` or ``waiting``, and why it failed."""
-    if is_finished(folder / run.folder, study.splits):
+def state_of(folder: Path, run: PlannedRun) -> tuple[str, str]:
+    """Give a run's state, ``finished`` (its test cases are scored), ``failed`` or ``waiting``, and why it failed."""
+    if is_finished(folder / run.folder):
         return "finished", ""
     fault = fault_file(folder, run)
     return ("failed", fault.read_text(encoding="utf-8").strip()) if fault.is_file() else ("waiting", "")

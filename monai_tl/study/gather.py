@@ -44,12 +44,13 @@ def gather(folder: Path) -> Gathered:
         DataError: if the folder is no study, or a table of a run is damaged.
     """
     study = read_study(folder)
-    states = {run.name: state_of(folder, study, run) for run in study.runs}
+    states = {run.name: state_of(folder, run) for run in study.runs}
     if "chosen" in study.decision:  # the search is over: what it did not ask for waits for nothing
         states = {name: state for name, state in states.items() if state[0] != "waiting"}
     planned = [run for run in study.runs if run.name in states]
     curves = {run.name: read_metrics(folder / run.folder / "metrics.csv") for run in planned}
-    best = {(run.n, run.seed): best_of(curves[run.name]) for run in planned if run.arm == "scratch"}
+    scratch = [run for run in planned if run.arm == "scratch" and states[run.name][0] == "finished"]
+    best = {(run.n, run.seed): best_of(curves[run.name]) for run in scratch}
     scores, rows, points = list[StudyScore](), list[RunRow](), list[CurveRow]()
     for run in planned:
         state, fault = states[run.name]

@@ -6,7 +6,6 @@ What is done is told by the run's folder alone, so that a run goes on after what
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import sys
@@ -18,8 +17,10 @@ from typing import Any
 
 import torch
 
+from monai_tl.errors import DataError
+from monai_tl.files import sha256_of
 from monai_tl.inference.scores import read_scores  # noqa: F401  (loaded once, before processes are forked)
-from monai_tl.study.plan import is_finished, scores_of
+from monai_tl.study.plan import is_finished, is_trained, scores_of
 from monai_tl.training.launch import bundle_config, run_configs
 from monai_tl.training.run_folder import refuse_changed_datalist
 
@@ -33,6 +34,7 @@ class Order:
         settings: every id that is set, ``run_dir`` and ``datalist`` among them.
         log: file that takes what the run prints.
         threads: on the CPU.
+        files: path -> sha256 of what the study was planned with: configs, and the source's weights where they are carried over.
         splits: scored at the end, with the weights that validation chose.
     """
 
@@ -40,6 +42,7 @@ class Order:
     settings: dict[str, Any]
     log: str
     threads: int
+    files: dict[str, str]
     splits: tuple[str, ...] = ("test",)
 
 
@@ -54,8 +57,9 @@ def perform(order: Order) -> None:
         return
     torch.set_num_threads(order.threads)
     with _printing_to(Path(order.log)):
+        _refuse_other_files(order.files)
         _sweep(folder)
-        if not _is_trained(folder):
+        if not is_trained(folder):
             run_configs([Path(config) for config in order.configs], order.settings)
         refuse_changed_datalist(folder, order.settings["datalist"])
         evaluation = [folder / "config.yaml", bundle_config(order.settings["bundle_root"], "evaluate")]
@@ -64,12 +68,19 @@ def perform(order: Order) -> None:
                 run_configs(evaluation, {"run_dir": str(folder), "split": split, "scores": str(scores_of(folder, split))})
 
 
-def _is_trained(folder: Path) -> bool:
-    """Say if a training came to its end: its best Dice is noted last, after all checks."""
-    try:
-        return "validation_dice" in json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
+def _refuse_other_files(files: dict[str, str]) -> None:
+    """Refuse what was changed after the plan: a run done with it would stand beside others that were not.
+
+    Raises:
+        DataError: with the file.
+    """
+    for path, sha256 in files.items():
+        now = sha256_of(Path(path)) if Path(path).is_file() else "missing"
+        if now != sha256:
+            raise DataError(
+                f"{path} is not what the study was planned with (sha256 {sha256[:12]}…, now {now[:12]}): restore it and repeat "
+                "the command, or begin a study in another folder"
+            )
 
 
 def _sweep(folder: Path) -> None:

@@ -52,6 +52,7 @@ class Study:
         target: the bundle, an absolute path.
         source: ``{"path": …, "sha256": …}`` of the weights carried over; None where no arm takes them.
         configs: merged in order, absolute path -> sha256.
+        evaluation: likewise, by which runs are scored.
         datalist: ``{"path": …, "sha256": …}``, of which each run's own is a part.
         settings: config ids set alike for all runs.
         arms: names, in order.
@@ -63,7 +64,7 @@ class Study:
         runs: seed by seed, so that a study cut short is complete for some.
         decision: what a study of kind ``depth`` has found so far.
         training_dice: each run scores its training cases too.
-        asked: flags as they were given last, where the plan holds only what came of them: ``sizes``, ``lists``.
+        asked: flags as they were given last, where the plan holds only what came of them: ``sizes``, ``lists``, ``budget``.
     """
 
     kind: str
@@ -82,6 +83,7 @@ class Study:
     decision: dict[str, Any] = field(default_factory=dict)
     training_dice: bool = False
     asked: dict[str, str] = field(default_factory=dict)
+    evaluation: dict[str, str] = field(default_factory=dict)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -138,7 +140,7 @@ def read_seeds(text: str) -> tuple[int, ...]:
     """
     parts = [part.strip() for part in str(text).strip("[]()").split(",") if part.strip()]
     listed = any(sign in str(text) for sign in ",[(")
-    right = parts and all(part.isdecimal() for part in parts) and len(set(parts)) == len(parts)
+    right = parts and all(part.isdecimal() for part in parts) and len(set(map(int, parts))) == len(parts)
     if not right or (parts == ["0"] and not listed):
         raise ConfigError(f"seeds takes how many (3), or different ones (7,8,9); got '{text}'")
     return tuple(int(part) for part in parts) if listed else tuple(range(int(parts[0])))
@@ -179,8 +181,16 @@ def scores_of(folder: Path, split: str) -> Path:
 
 
 def is_finished(folder: Path, splits: Sequence[str] = ("test",)) -> bool:
-    """Say if a run was scored: its tables are written last, and whole or not at all."""
-    return all(scores_of(folder, split).is_file() for split in splits)
+    """Say if a run was trained to its end and scored; each file is written whole or not at all."""
+    return all(scores_of(folder, split).is_file() for split in splits) and is_trained(folder)
+
+
+def is_trained(folder: Path) -> bool:
+    """Say if a training came to its end: its best Dice is noted last, after all checks."""
+    try:
+        return "validation_dice" in json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
 
 
 def changes(before: Study, now: Study) -> list[str]:
@@ -192,7 +202,7 @@ def changes(before: Study, now: Study) -> list[str]:
     told = []
     for one in fields(Study):
         was, is_ = getattr(before, one.name), getattr(now, one.name)
-        if one.name in (*AXES, *FREE):
+        if one.name in (*AXES, *FREE) or (one.name == "source" and was is None):  # no arm took a source so far
             continue
         if isinstance(was, dict) or isinstance(is_, dict):
             was, is_ = was or {}, is_ or {}

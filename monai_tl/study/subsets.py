@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -118,11 +119,15 @@ def _size(text: str, train: Sequence[str], lists: Mapping[str, Sequence[str]], f
         twice = sorted({subject for subject in lists[text] if list(lists[text]).count(subject) > 1})
         if twice:
             raise DataError(f"list '{text}' names {name_some(twice)} more than once; name each subject once")
+        if not lists[text]:
+            raise DataError(f"list '{text}' names no subject")
         return Size(len(lists[text]), tuple(sorted(lists[text])), listed=True)
     try:
         value = float(text)
     except ValueError:
         raise ConfigError(f"no list is called '{text}', and it is no number: {did_you_mean(text, ['all', *lists])}") from None
+    if not math.isfinite(value):
+        raise ConfigError(f"a size is a count, a fraction or a list's name; got '{text}'")
     n = round(value * len(train)) if fractions else int(value)
     if not fractions and value != n:
         raise ConfigError(f"a size is a count, a fraction or a list's name; got '{text}'")

@@ -34,9 +34,9 @@ COLUMNS = tuple(field.name for field in fields(Cost))
 
 
 def peak_memory_mib() -> float:
-    """Give the most memory that this process ever held, in MiB: of its GPU if it uses one, else of its own; NaN on Windows."""
+    """Give the most memory that this process ever held, in MiB: of its GPUs if it uses any, else of its own; NaN on Windows."""
     if torch.cuda.is_initialized():
-        return torch.cuda.max_memory_allocated() / 2**20
+        return sum(torch.cuda.max_memory_allocated(gpu) for gpu in range(torch.cuda.device_count())) / 2**20
     try:
         import resource
     except ImportError:

@@ -68,7 +68,7 @@ def describe(metadata: Mapping[str, Any], contract: Contract, lineage: Sequence[
     The result is stored beside the weights as ``metadata.json``, and `read_contract` gives ``contract`` back from it.
     """
     told = {
-        **metadata,
+        **{key: value for key, value in metadata.items() if key != "validation_dice"},  # of the bundle's own training
         "preprocessing": {k: v for k, v in asdict(contract).items() if k in HARMFUL},
         "lineage": list(lineage),
     }

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from monai_tl.files import write_json
 from monai_tl.inference.scores import Score, write_scores
 from monai_tl.study.design import Request
 from monai_tl.study.plan import PlannedRun, Study, cross
@@ -40,7 +41,7 @@ def a_study(arms: str = "scratch,0", sizes: tuple[int, ...] = (26,), seeds: tupl
     common: dict[str, Any] = {
         "kind": "size",
         "target": "/bundle",
-        "source": {"path": "/source", "sha256": "a" * 64},
+        "source": {"path": "/source", "weights": "/source/model.pt", "sha256": "a" * 64},
         "configs": {"/bundle/configs/train.yaml": "b" * 64},
         "datalist": {"path": "/data/datalist.json", "sha256": "c" * 64},
         "settings": {"patience": 0},
@@ -53,7 +54,7 @@ def a_study(arms: str = "scratch,0", sizes: tuple[int, ...] = (26,), seeds: tupl
 
 
 def finish(folder: Path, run: PlannedRun, dices: list[float], test: float = 0.5) -> None:
-    """Leave what a run leaves: validations every 25 iterations, costs, scores of two cases."""
+    """Leave what a run leaves: validations every 25 iterations, costs, the best Dice, scores of two cases."""
     place = folder / run.folder
     at = range(25, 25 * len(dices) + 1, 25)
     rows = [
@@ -62,4 +63,5 @@ def finish(folder: Path, run: PlannedRun, dices: list[float], test: float = 0.5)
     ]
     write_metrics(place / "metrics.csv", rows)
     write_costs(place / "cost.csv", [Cost(n, 0.25, 100.0 + n) for n in at])
+    write_json(place / "metadata.json", {"validation_dice": max(dices)})
     write_scores(place / "scores_test.csv", [Score(name, test, 2.0, 10.0, 9.0, 0.1) for name in ("A", "B")])

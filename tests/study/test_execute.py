@@ -8,7 +8,7 @@ import pytest
 
 from monai_tl.data.processes import Outcome
 from monai_tl.errors import ConfigError, PartlyDoneError
-from monai_tl.study.execute import execute, fault_file, held, in_time, state_of
+from monai_tl.study.execute import execute, fault_file, held, in_time, order_of, state_of
 from tests.study.conftest import a_study, finish
 
 
@@ -34,7 +34,7 @@ def test_finished_runs_are_skipped_and_failed_ones_tried_again(tmp_path, capsys)
     with pytest.raises(PartlyDoneError, match="1 of 3 runs failed: 0_n26_seed0; the reasons are in .*faults.*Repeat"):
         execute(tmp_path, study, study.runs, engine=engine_that(tmp_path, study, fails=[zero.name], asked=asked))
     assert asked == [zero.name, one.name]
-    assert [state_of(tmp_path, study, run) for run in study.runs] == [
+    assert [state_of(tmp_path, run) for run in study.runs] == [
         ("finished", ""),
         ("failed", "out of memory"),
         ("finished", ""),
@@ -45,18 +45,18 @@ def test_finished_runs_are_skipped_and_failed_ones_tried_again(tmp_path, capsys)
     assert "[3/3] 1_n26_seed0: validation Dice 0.400 at iteration 50 of 50; all in 0 s" in told
     execute(tmp_path, study, study.runs, engine=engine_that(tmp_path, study, asked=asked))
     assert asked[2:] == [zero.name]
-    assert state_of(tmp_path, study, zero) == ("finished", "")
+    assert state_of(tmp_path, zero) == ("finished", "")
 
 
 def test_a_run_that_ends_without_scores_has_failed(tmp_path):
     study = a_study("scratch")
     with pytest.raises(PartlyDoneError, match="1 of 1 runs failed"):
         execute(tmp_path, study, study.runs, engine=lambda orders, _: (pair for pair in [(study.runs[0].name, Outcome())]))
-    assert state_of(tmp_path, study, study.runs[0]) == ("failed", "it ended without scores")
+    assert state_of(tmp_path, study.runs[0]) == ("failed", "it ended without scores")
 
 
 def test_a_process_is_told_all_that_makes_its_run(tmp_path):
-    study, told = a_study("2", threads=3), {}
+    study, told = a_study("2", threads=3, evaluation={"/bundle/configs/evaluate.yaml": "d" * 64}), {}
 
     def engine(orders, parallel):
         told.update(orders)
@@ -72,6 +72,13 @@ def test_a_process_is_told_all_that_makes_its_run(tmp_path):
         "run_dir": str(tmp_path / "runs" / "2_n26_seed0"),
     }
     assert (order.log, order.threads) == (str(tmp_path / "logs" / "2_n26_seed0.txt"), 3)
+    assert order.files == {
+        "/bundle/configs/train.yaml": "b" * 64,
+        "/bundle/configs/evaluate.yaml": "d" * 64,
+        "/source/model.pt": "a" * 64,
+    }
+    scratch = a_study("scratch")
+    assert "/source/model.pt" not in order_of(tmp_path, scratch, scratch.runs[0]).files
 
 
 def test_a_folder_is_one_process_s_at_a_time(tmp_path):
@@ -99,7 +106,7 @@ def test_a_run_that_failed_and_was_then_interrupted_waits(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         execute(tmp_path, study, study.runs, engine=interrupted)
-    assert state_of(tmp_path, study, study.runs[0]) == ("waiting", "")
+    assert state_of(tmp_path, study.runs[0]) == ("waiting", "")
 
 
 def test_training_dice_asked_for_later_is_scored_of_finished_runs(tmp_path):
@@ -117,4 +124,4 @@ def test_training_dice_asked_for_later_is_scored_of_finished_runs(tmp_path):
 
     execute(tmp_path, more, more.runs, engine=engine)
     assert asked == [study.runs[1].name]
-    assert state_of(tmp_path, more, study.runs[1]) == ("finished", "")
+    assert state_of(tmp_path, study.runs[1]) == ("finished", "")

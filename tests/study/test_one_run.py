@@ -8,21 +8,46 @@ from dataclasses import replace
 
 import pytest
 
-from monai_tl.errors import ConfigError
+from monai_tl.errors import ConfigError, DataError
+from monai_tl.files import sha256_of
 from monai_tl.study import one_run
 from monai_tl.study.one_run import Order, perform
+from monai_tl.study.plan import is_finished
 
 
 def order(folder, **settings):
-    return Order((), {"run_dir": str(folder / "runs" / "one"), **settings}, str(folder / "logs" / "one.txt"), 1)
+    return Order((), {"run_dir": str(folder / "runs" / "one"), **settings}, str(folder / "logs" / "one.txt"), 1, {})
 
 
 def test_a_finished_run_is_left_alone(tmp_path, monkeypatch):
     (tmp_path / "runs" / "one").mkdir(parents=True)
     (tmp_path / "runs" / "one" / "scores_test.csv").touch()
+    (tmp_path / "runs" / "one" / "metadata.json").write_text('{"validation_dice": 0.5}')
     monkeypatch.setattr(one_run, "run_configs", None)
     perform(order(tmp_path))
     assert not (tmp_path / "logs").exists()
+
+
+def test_a_run_that_was_scored_before_its_training_ended_is_not_finished(tmp_path):
+    """By `monai_tl evaluate` while it was interrupted, for instance."""
+    (tmp_path / "scores_test.csv").touch()
+    assert not is_finished(tmp_path)
+    (tmp_path / "metadata.json").write_text("{}")
+    assert not is_finished(tmp_path)
+    (tmp_path / "metadata.json").write_text('{"validation_dice": 0.5}')
+    assert is_finished(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["other", None])
+def test_what_was_changed_after_the_plan_stops_a_run(tmp_path, content):
+    config = tmp_path / "train.yaml"
+    config.write_text("planned")
+    planned = {str(config): sha256_of(config)}
+    config.unlink() if content is None else config.write_text(content)
+    now = "missing" if content is None else "[0-9a-f]{12}"
+    with pytest.raises(DataError, match=rf"train.yaml is not what the study was planned with \(sha256 .*…, now {now}\)"):
+        perform(replace(order(tmp_path), files=planned))
+    assert not (tmp_path / "runs").exists()
 
 
 def test_what_it_prints_and_why_it_failed_stands_in_its_log(tmp_path, monkeypatch, capfd):

@@ -21,7 +21,7 @@ ray = pytest.importorskip("ray")
 
 def orders(folder: Path, count: int) -> dict[str, Order]:
     settings = [{"run_dir": str(folder / f"run{n}")} for n in range(count)]
-    return {f"run{n}": Order((), told, "", 1) for n, told in enumerate(settings)}
+    return {f"run{n}": Order((), told, "", 1, {}) for n, told in enumerate(settings)}
 
 
 @pytest.fixture
@@ -49,6 +49,7 @@ def _slow(order: Order) -> None:
     for step in range(int(at.read_text()) if at.is_file() else 0, 12):
         time.sleep(0.25)
         at.write_text(str(step + 1))
+    (folder / "metadata.json").write_text('{"validation_dice": 0.5}')
     scores_of(folder, "test").write_text("done")
 
 

@@ -76,11 +76,8 @@ def _flags(plan: Plan) -> dict[str, str]:
     flags |= {name: f"{value:g}" for name, value in plan.rule.items()}
     overlays = [Path(path).stem for path in plan.configs if Path(path).stem not in ("train", "transfer")]
     flags |= {"overlay": overlays[0]} if overlays else {}
-    budgets = {run.arm: run.settings["iterations"] for run in plan.runs if "iterations" in run.settings}
     if plan.training_dice:
         flags["training_dice"] = "true"
-    if len(set(budgets.values())) > 1:
-        flags["budget"] = ",".join(f"{arm}={iterations}" for arm, iterations in budgets.items())
     return {**flags, **{name: _value(value) for name, value in plan.settings.items()}}
 
 
