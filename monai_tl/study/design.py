@@ -119,7 +119,7 @@ def design(request: Request, before: Study | None = None) -> Design:
     empty = [subject for subject, volume in volumes.items() if not volume]
     if empty:
         raise DataError(
-            f"{len(empty)} training cases hold no foreground {data.foreground}: {name_some(empty)}; mend their labels, or "
+            f"training cases without foreground {data.foreground}: {name_some(empty)}; mend their labels, or "
             "leave them out of the datalist's training split"
         )
     study = Study(
@@ -251,7 +251,8 @@ def _refuse_bad_cases(data: Datalist, modalities: Sequence[str]) -> None:
     cases = [case for split in ("train", "validation", "test") for case in data.split(split, modalities)]
     lines = [f"{case['subject']}: {line}" for case in cases for line in header_problems(case, modalities)]
     if lines:
-        raise DataError(list_problems(f"{len(lines)} problems in the study's {len(cases)} cases; mend these files:", lines))
+        told = f"{len(lines)} problem{'s' * (len(lines) > 1)} in the study's {len(cases)} cases; mend these files:"
+        raise DataError(list_problems(told, lines))
 
 
 def _try(files: Sequence[Path], request: Request, arm: Arm, source: str | None) -> None:

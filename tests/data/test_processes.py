@@ -37,6 +37,18 @@ def test_a_process_counts_one_thread_and_the_parent_is_left_as_it_was(monkeypatc
     assert "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS" not in os.environ
 
 
+def test_ctrl_c_is_the_parent_s_alone():
+    """A server that is still importing would print where it was broken off."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    (_, outcome), *_ = run_each(_blocked, {"one": 0}, 1, preload=["tests.data.test_processes"])
+    assert outcome.result
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+
+
+def _blocked(_: int) -> bool:
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
 def test_leaving_early_ends_what_runs():
     outcomes = run_each(time.sleep, {"short": 0, "long": 600}, 2)
     assert next(outcomes)[0] == "short"

@@ -264,6 +264,8 @@ def test_studies_that_cannot_be_meant(verb, tiny_flags, tmp_path):
     refused("more training subjects than there are", study("size", sizes="26"), run, "size 26 comes to 26", "there are 3")
     refused("an unknown list of subjects", study("size", sizes="S9"), run, "no list is called 'S9'", "all")
     refused("a budget for an arm that is not asked for", study(budget="3=8"), run, "budget names an arm '3'", "scratch, 2")
+    faulty = "no training can be set up with these settings: ValueError: num_workers"
+    refused("a setting that no run could train with", study(workers=-1), run, faulty)
     refused("an unknown engine", study(engine="slurm"), run, "unknown engine 'slurm'", "here, ray")
     refused("a report of a study that is not there", verb("report", run), run, "no folder", "monai_tl study")
     (tmp_path / "own").mkdir()

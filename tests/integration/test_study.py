@@ -85,6 +85,18 @@ def test_a_run_of_a_study_is_that_of_the_verbs(whole, tmp_path, verb):
 
 
 @pytest.mark.slow
+def test_a_run_of_a_study_is_not_scored_anew_in_another_way(whole, verb):
+    folder, _, _ = whole
+    scores = folder / "runs" / "scratch_n3_seed0" / "scores_test.csv"
+    before = scores.read_bytes()
+    answer = verb("evaluate", "--run", scores.parent, "--inference_overlap", "0.5")
+    assert (answer.code, scores.read_bytes()) == (2, before)
+    assert "--inference_overlap: '" in answer.err
+    assert "belongs to the study in" in answer.err
+    assert "name another file and folder by --scores FILE --overlays DIR" in answer.err
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
 def test_killed_and_gone_on_with_the_scores_are_those_of_a_study_that_nothing_interrupted(whole, tmp_path):
     whole_folder, tiny, _ = whole

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from monai_tl.data.datalist import read_datalist
 from monai_tl.errors import ConfigError, DataError, TransferError
 from monai_tl.study.design import design, run_settings, write_training_sets
-from monai_tl.study.estimate import estimate, format_plan, run_seconds
+from monai_tl.study.estimate import Estimate, estimate, format_plan, run_seconds
+from monai_tl.study.execute import in_time
+from monai_tl.study.plan import refuse_changed
 from tests.conftest import BRATS
+from tests.study.conftest import finish
 
 
 def test_training_sets_are_nested_and_validation_and_test_stay(request_of, tmp_path, phantoms):
@@ -58,6 +66,61 @@ def test_a_run_has_every_setting(request_of, tmp_path, phantoms, source):
     assert others == {4}
 
 
+@pytest.fixture
+def broken(tmp_path, phantoms, request_of):
+    """Plan over a copy of the phantoms in which something was done to a case's label."""
+
+    def plan(split, mend):
+        shutil.copytree(phantoms / "brats", tmp_path / "brats")
+        data = read_datalist(tmp_path / "brats" / "datalist.json")
+        mend(Path(data.split(split)[0]["label"]))
+        return design(request_of(settings={"dataset_dir": str(tmp_path / "brats")}))
+
+    return plan
+
+
+def test_a_test_case_that_cannot_be_scored_is_found_before_anything_is_trained(broken):
+    with pytest.raises(
+        DataError, match="(?s)1 problem in the study's 6 cases; mend these files:.*: label does not exist: .*seg.nii.gz"
+    ):
+        broken("test", Path.unlink)
+
+
+def test_a_training_case_without_foreground_is_refused_whichever_seed_would_draw_it(broken):
+    def empty(path):
+        label = nib.load(path)
+        nib.save(nib.Nifti1Image(np.zeros(label.shape, np.uint8), label.affine), path)
+
+    with pytest.raises(DataError, match=r"training cases without foreground \(1, 4\): Brats18.*; mend their labels, or leave"):
+        broken("train", empty)
+
+
+def test_lists_hold_subject_ids(request_of, tmp_path):
+    (tmp_path / "lists.json").write_text(json.dumps({"few": ["a", 3]}))
+    with pytest.raises(DataError, match="list 'few' holds more than subject ids in quotes"):
+        design(request_of(sizes=("few",), lists=str(tmp_path / "lists.json")))
+    (tmp_path / "lists.json").write_text(json.dumps({"few": []}))
+    with pytest.raises(DataError, match="list 'few' names no subject"):
+        design(request_of(sizes=("few",), lists=str(tmp_path / "lists.json")))
+
+
+def test_a_search_that_grows_is_undecided_again(request_of):
+    made = design(request_of(kind="depth", arms=(), sizes=("all",), seeds=(0,), rule={"gain": 0.01}))
+    decided = replace(made.study, decision={"chosen": "5"})
+    asked = {"kind": "depth", "arms": (), "sizes": ("all",), "rule": {"gain": 0.01}}
+    assert design(request_of(**asked, seeds=(0,)), decided).study.decision == {"chosen": "5"}
+    assert design(request_of(**asked, seeds=(0, 1)), decided).study.decision == {}
+
+
+def test_what_runs_are_scored_by_is_part_of_the_plan(request_of):
+    made = design(request_of())
+    (evaluate,) = made.study.evaluation
+    assert evaluate.endswith("evaluate.yaml")
+    other = replace(made.study, evaluation={evaluate: "0" * 64})
+    with pytest.raises(ConfigError, match="evaluation .*evaluate.yaml was 0000"):
+        refuse_changed(Path("study"), other, made.study)
+
+
 @pytest.mark.parametrize(
     ("changed", "error", "told"),
     [
@@ -75,6 +138,16 @@ def test_a_run_has_every_setting(request_of, tmp_path, phantoms, source):
         ({"sizes": ("S1",)}, DataError, "26 subjects of list 'S1' are not in the training split"),
         ({"lists": "nowhere.json"}, DataError, "there is no file nowhere.json with lists"),
         ({"overlay": "thesiss"}, ConfigError, "has no config 'thesiss'"),
+        ({"sizes": ("nan",)}, ConfigError, "a size is a count, a fraction or a list's name; got 'nan'"),
+        ({"settings": {"modalities": ["T1", "FLAIR"]}}, DataError, "no modality 'FLAIR' in .*datalist.json"),
+        ({"settings": {"device": "cuda:99"}}, ConfigError, "device 'cuda:99' was asked for, but . GPUs are visible"),
+        (
+            {"settings": {"patience": -5}},
+            ConfigError,
+            "no training can be set up .*: ValueError: Argument patience",
+        ),
+        ({"settings": {"batch_size": 0}}, ConfigError, "no training can be set up with these settings: ValueError: batch"),
+        ({"settings": {"precision": "float16"}}, ConfigError, "unknown precision 'float16': use auto, bfloat16 or float32"),
     ],
 )
 def test_what_no_run_could_do_is_refused_first(request_of, changed, error, told):
@@ -118,3 +191,20 @@ def test_the_plan_tells_the_grid_and_what_it_may_cost(request_of, tmp_path):
     assert "up to 4" in told
     assert "n = 3" in told
     assert not any(tmp_path.iterdir())
+
+
+def test_the_plan_s_upper_bound(request_of, tmp_path):
+    """Never less than the longest run; of runs that are trained only what is left to score; a size's own training cases."""
+    made = design(request_of(sizes=("1", "all"), seeds=(0,), training_dice=True))
+    measured = Estimate("cpu", {"scratch": 60.0, "2": 60.0}, 300.0, 2)
+    told = format_plan(made, tmp_path, measured, 8)
+    one, three = ((4 * 60 + (2 * 1 + 2 + n) * 300) / 60 for n in (1, 3))
+    assert f"1 × {one:.0f} min  1 × {three:.0f} min" in told
+    at_once = min(8, max(os.cpu_count() // made.study.threads, 1))
+    assert f"at most {in_time(60 * max(2 * (one + three) / at_once, three))} on cpu, 8 at a time" in told
+    for run in made.study.runs:
+        finish(tmp_path, run, [0.5])
+    assert f"at most {in_time(2 * (1 + 3) * 300)} on cpu" in format_plan(made, tmp_path, measured, 1)
+    assert f"at most {in_time(2 * (1 + 3) * 300)} on cuda:0" in format_plan(
+        made, tmp_path, replace(measured, device="cuda:0"), 8
+    )

@@ -78,6 +78,24 @@ def test_training_dice_is_the_mean_over_the_training_cases(tmp_path):
     assert {row.subject for row in read_table(tmp_path / "scores.csv", StudyScore)} == {"A", "B"}
 
 
+def test_scores_stay_while_training_cases_are_still_to_be_scored(tmp_path):
+    study = a_study("scratch,0", training_dice=True)
+    write_study(tmp_path, study)
+    for run in study.runs:
+        finish(tmp_path, run, [0.5])
+    assert (gather(tmp_path).finished, len(read_table(tmp_path / "scores.csv", StudyScore))) == (2, 4)
+
+
+def test_the_target_is_that_of_a_finished_scratch(tmp_path):
+    study = a_study("scratch,0")
+    write_study(tmp_path, study)
+    for run in study.runs:
+        finish(tmp_path, run, [0.1, 0.5])
+    (tmp_path / study.runs[0].folder / "scores_test.csv").unlink()
+    gather(tmp_path)
+    assert all(math.isnan(row.target_iteration) for row in read_table(tmp_path / "runs.csv", RunRow))
+
+
 def test_without_scratch_there_is_no_target(tmp_path):
     study = a_study("0")
     write_study(tmp_path, study)

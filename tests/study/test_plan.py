@@ -45,6 +45,7 @@ def test_more_runs_may_be_asked_for():
     small = a_study("scratch,2", (26,), (0,))
     assert changes(small, a_study("scratch,0,2", (26, 52), (0, 1))) == []
     assert changes(small, replace(small, threads=8)) == [], "threads stay as they were"
+    assert changes(a_study("scratch", source=None), a_study("scratch,2")) == [], "no arm took a source so far"
 
 
 @pytest.mark.parametrize(
@@ -91,6 +92,6 @@ def test_seeds():
     assert read_seeds("3") == (0, 1, 2)
     assert read_seeds("7,8") == (7, 8)
     assert [read_seeds(text) for text in ("7,", "[7]", (7,), "0,")] == [(7,), (7,), (7,), (0,)], "these are no numbers of seeds"
-    for wrong in ("0", "", "1,1", "-1", "two"):
+    for wrong in ("0", "", "1,1", "7,07", "-1", "two"):
         with pytest.raises(ConfigError, match="seeds takes how many"):
             read_seeds(wrong)

@@ -10,10 +10,11 @@ from monai_tl.transfer.contract import Contract, describe, differences, read_con
 @pytest.mark.parametrize("channels", [["T1"], ["T2", "FLAIR", "T1"], [f"m{n}" for n in range(12)]])
 def test_what_is_described_is_read_back(contract, metadata, channels):
     written = contract(modalities=channels, spacing=[1, 1.5, 2.0], normalisation="zscore_nonzero")
-    told = json.loads(json.dumps(describe(metadata, written, [{"path": "a", "sha256": "0"}])))
+    told = json.loads(json.dumps(describe({**metadata, "validation_dice": 0.9}, written, [{"path": "a", "sha256": "0"}])))
     assert read_contract(told, "a run") == written
     assert told["lineage"] == [{"path": "a", "sha256": "0"}]
     assert told["name"] == "Something"
+    assert "validation_dice" not in told, "a bundle's own is not the run's"
     image = told["network_data_format"]["inputs"]["image"]
     assert image["dtype"] == "float32"
     assert image["num_channels"] == len(channels)

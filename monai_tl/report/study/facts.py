@@ -75,7 +75,7 @@ class Study:
         """How many runs have finished since the tables were gathered."""
         old = {run.folder for run in self.runs if run.state == "finished"}
         new = (run.folder for run in self.plan.runs if run.folder not in old)
-        return sum(is_finished(self.folder / folder, self.plan.splits) for folder in new)
+        return sum(is_finished(self.folder / folder) for folder in new)
 
     def count(self, state: str) -> int:
         """Count the runs in a state: ``"finished"``, ``"failed"``, ``"waiting"``."""

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from monai_tl.errors import ConfigError, DataError
+from monai_tl.files import write_json
 from monai_tl.report.figures import as_png, as_svg
 from monai_tl.report.study import figures, published
 from monai_tl.report.study import page as page_module
@@ -164,11 +165,11 @@ def test_all_that_repeats_it(once):
     assert "15 finished runs noted neither versions nor device" in page.text
 
 
-def test_training_sets_are_asked_for_by_the_names_they_were_given(make_study, report):
-    asked = {"sizes": "S1,0.5", "lists": "/data/my lists.json"}
+def test_what_a_plan_holds_only_the_outcome_of_is_asked_for_as_it_was_given(make_study, report):
+    asked = {"sizes": "S1,0.5", "lists": "/data/my lists.json", "budget": "default=1500"}
     _, page = report(make_study(plan={"asked": asked, "training_dice": True}))
     command = next(text for text in page.texts if text.startswith("monai_tl study size"))
-    assert "--sizes S1,0.5 --lists '/data/my lists.json' --seeds 3 --training_dice true" in command
+    assert "--sizes S1,0.5 --lists '/data/my lists.json' --budget default=1500 --seeds 3 --training_dice true" in command
 
 
 @pytest.mark.parametrize(("seeds", "flag"), [((0,), "1"), ((0, 1), "2"), ((7,), "7,"), ((7, 9), "7,9")])
@@ -250,9 +251,9 @@ def test_runs_that_found_nothing_in_validation_are_said_first(make_study, report
 
 def test_tables_older_than_the_runs_are_said_to_be(make_study, report):
     folder = make_study(arms=("scratch", "1"), sizes=(26,), seeds=(0,), cases=5, left_out={("1", 26, 0): "waiting"})
-    scores = folder / "runs" / "1_n26_seed0" / "scores_test.csv"
-    scores.parent.mkdir(parents=True, exist_ok=True)
-    scores.touch()
+    run = folder / "runs" / "1_n26_seed0"
+    write_json(run / "metadata.json", {"validation_dice": 0.5})
+    (run / "scores_test.csv").touch()
     _, page = report(folder)
     told = f"1 run finished since they were gathered. Renew them: monai_tl study gather --output {folder}"
     assert f"These tables are old: {told}" in page.text
