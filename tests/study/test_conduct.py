@@ -42,11 +42,13 @@ def test_a_plan_that_another_call_wrote_meanwhile_is_not_overwritten(request_of,
 def test_a_plan_that_nothing_came_of_is_replaced(request_of, tmp_path, monkeypatch):
     folder = tmp_path / "study"
     monkeypatch.setattr(module, "_run", lambda *_: None)
-    conduct(request_of(sizes=("1", "2"), seeds=(0,)), Conduct(folder))
+    monkeypatch.setattr("torch.get_num_threads", lambda: 4)
+    conduct(request_of(sizes=("1", "2"), seeds=(0,), parallel=4), Conduct(folder))
+    assert read_study(folder).threads == 1
     asked = request_of(sizes=("1", "all"), seeds=(0, 1), settings={"patience": 2})
     conduct(asked, Conduct(folder))
     assert sorted(path.name for path in (folder / "datalists").iterdir()) == ["all_n3.json", "seed0_n1.json", "seed1_n1.json"]
-    assert read_study(folder).settings["patience"] == 2
+    assert (read_study(folder).settings["patience"], read_study(folder).threads) == (2, 4)
     finish(folder, read_study(folder).runs[0], [0.5])
     with pytest.raises(ConfigError, match="holds another study .*patience was 2, is 0"):
         conduct(request_of(sizes=("1", "all"), seeds=(0, 1)), Conduct(folder))

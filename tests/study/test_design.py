@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from monai_tl.data.datalist import read_datalist
+from monai_tl.data.read import LoadScand
 from monai_tl.errors import ConfigError, DataError, TransferError
 from monai_tl.study.design import design, run_settings, write_training_sets
 from monai_tl.study.estimate import Estimate, estimate, format_plan, run_seconds
@@ -112,6 +113,11 @@ def test_a_search_that_grows_is_undecided_again(request_of):
     assert design(request_of(**asked, seeds=(0, 1)), decided).study.decision == {}
 
 
+def test_no_scan_is_read_but_the_labels_that_are_measured(request_of, monkeypatch):
+    monkeypatch.setattr(LoadScand, "__call__", lambda *_: 1 / 0)
+    assert design(request_of()).study.runs
+
+
 def test_what_runs_are_scored_by_is_part_of_the_plan(request_of):
     made = design(request_of())
     (evaluate,) = made.study.evaluation
@@ -202,6 +208,8 @@ def test_the_plan_s_upper_bound(request_of, tmp_path):
     assert f"1 × {one:.0f} min  1 × {three:.0f} min" in told
     at_once = min(8, max(os.cpu_count() // made.study.threads, 1))
     assert f"at most {in_time(60 * max(2 * (one + three) / at_once, three))} on cpu, 8 at a time" in told
+    alone = design(request_of(sizes=("all",), seeds=(0,), arms=("scratch",), parallel=1000))
+    assert f"at most {in_time(240 + 4 * 300)} on cpu, 8 at a time" in format_plan(alone, tmp_path, measured, 8)
     for run in made.study.runs:
         finish(tmp_path, run, [0.5])
     assert f"at most {in_time(2 * (1 + 3) * 300)} on cpu" in format_plan(made, tmp_path, measured, 1)
