@@ -112,16 +112,6 @@ def design(request: Request, before: Study | None = None) -> Design:
     source = os.path.abspath(request.source) if weights else None
     for arm in arms:
         _try(files, request, arm, source)
-    drawn = any(size.subjects is None for size in sizes)
-    volumes = before.volumes_ml if before else {}
-    if drawn and set(volumes) != set(data.splits["train"]):
-        volumes = foreground_volumes(data.split("train"), data.foreground)
-    empty = [subject for subject, volume in volumes.items() if not volume]
-    if empty:
-        raise DataError(
-            f"training cases without foreground {data.foreground}: {name_some(empty)}; mend their labels, or "
-            "leave them out of the datalist's training split"
-        )
     study = Study(
         kind=request.kind,
         target=os.path.abspath(request.target),
@@ -134,7 +124,7 @@ def design(request: Request, before: Study | None = None) -> Design:
         seeds=request.seeds,
         rule=request.rule,
         threads=before.threads if before else max(1, torch.get_num_threads() // request.parallel),
-        volumes_ml=volumes,
+        volumes_ml=_volumes(data, sizes, before.volumes_ml if before else {}),
         runs=tuple(cross(arms, sizes, request.seeds, source, budgets)),
         decision=before.decision if before and before.seeds == request.seeds else {},
         training_dice=request.training_dice,
@@ -176,6 +166,25 @@ def run_settings(study: Study, run: PlannedRun, folder: Path) -> dict[str, Any]:
     """Give every config id that a run sets: its exact configuration, on top of the study's configs."""
     own = {"datalist": str(folder / run.datalist), "run_dir": str(folder / run.folder), "resume": True}
     return {"bundle_root": study.target, **study.settings, **run.settings, **own}
+
+
+def _volumes(data: Datalist, sizes: Sequence[Size], known: dict[str, float]) -> dict[str, float]:
+    """Measure the training labels' foreground, in ml, if sets are to be drawn by it and it is not known.
+
+    Raises:
+        DataError: for a label without any: the runs whose seeds draw it would fail, and the others be chosen by that.
+    """
+    drawn = any(size.subjects is None for size in sizes)
+    if not drawn or set(known) == set(data.splits["train"]):
+        return known
+    volumes = foreground_volumes(data.split("train"), data.foreground)
+    empty = [subject for subject, volume in volumes.items() if not volume]
+    if empty:
+        raise DataError(
+            f"training cases without foreground {data.foreground}: {name_some(empty)}; mend their labels, or "
+            "leave them out of the datalist's training split"
+        )
+    return volumes
 
 
 def _asked(request: Request, sizes: Sequence[Size]) -> dict[str, str]:
