@@ -60,6 +60,8 @@ def perform(order: Order) -> None:
         _refuse_other_files(order.files)
         _sweep(folder)
         if not is_trained(folder):
+            for split in order.splits:
+                scores_of(folder, split).unlink(missing_ok=True)  # of weights that are not the last word
             run_configs([Path(config) for config in order.configs], order.settings)
         refuse_changed_datalist(folder, order.settings["datalist"])
         evaluation = [folder / "config.yaml", bundle_config(order.settings["bundle_root"], "evaluate")]

@@ -99,6 +99,18 @@ def test_a_run_that_is_trained_is_only_scored(tmp_path, monkeypatch):
     assert [settings.get("split") for settings in done] == ["test", None, "test"]
 
 
+def test_scores_from_before_the_training_ended_are_taken_anew(tmp_path, monkeypatch):
+    folder = tmp_path / "runs" / "one"
+    folder.mkdir(parents=True)
+    (folder / "scores_test.csv").write_text("of half a training")
+    done = []
+    monkeypatch.setattr(one_run, "run_configs", lambda configs, settings: done.append(settings.get("split")))
+    monkeypatch.setattr(one_run, "refuse_changed_datalist", lambda *_: None)
+    monkeypatch.setattr(one_run, "bundle_config", lambda bundle, name: f"{bundle}/{name}")
+    perform(order(tmp_path, datalist="d", bundle_root="b"))
+    assert done == [None, "test"]
+
+
 def test_each_split_is_scored_once(tmp_path, monkeypatch):
     folder = tmp_path / "runs" / "one"
     folder.mkdir(parents=True)
