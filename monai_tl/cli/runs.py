@@ -86,7 +86,7 @@ def evaluate(*, run: str, split: str = "test", **overrides: Any) -> None:
     from monai_tl.training.run_folder import refuse_changed_datalist
 
     config = read_run_config(run)
-    study = Path(run).absolute().parents[1]
+    study = Path(run).absolute().parent.parent
     beyond = ", ".join(f"--{name}" for name in overrides if name != "device")
     if beyond and "scores" not in overrides and (study / "study.json").is_file():
         raise ConfigError(
