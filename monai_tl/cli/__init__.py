@@ -1,6 +1,6 @@
 """The verbs of the command line: parse, refuse what is unknown, call one function, print.
 
-What imports PyTorch or MONAI, which takes seconds, a verb imports itself: neither --help nor a refused flag needs it.
+What imports PyTorch or MONAI, which takes seconds, a verb imports itself: --help does not need it.
 """
 
 from __future__ import annotations

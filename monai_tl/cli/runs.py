@@ -88,7 +88,7 @@ def evaluate(*, run: str, split: str = "test", **overrides: Any) -> None:
     config = read_run_config(run)
     study = Path(run).absolute().parent.parent
     beyond = ", ".join(f"--{name}" for name in overrides if name != "device")
-    if beyond and "scores" not in overrides and (study / "study.json").is_file():
+    if beyond and not {"scores", "overlays"} <= overrides.keys() and (study / "study.json").is_file():
         raise ConfigError(
             f"{beyond}: '{run}' belongs to the study in '{study}', whose runs are scored alike; name another file and folder "
             "by --scores FILE --overlays DIR"

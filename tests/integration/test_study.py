@@ -94,6 +94,8 @@ def test_a_run_of_a_study_is_not_scored_anew_in_another_way(whole, verb):
     assert "--inference_overlap: '" in answer.err
     assert "belongs to the study in" in answer.err
     assert "name another file and folder by --scores FILE --overlays DIR" in answer.err
+    answer = verb("evaluate", "--run", scores.parent, "--scores", folder / "other.csv")
+    assert (answer.code, (folder / "other.csv").exists()) == (2, False), "the study's pictures would be drawn anew"
 
 
 @pytest.mark.slow

@@ -63,6 +63,7 @@ def test_a_run_has_every_setting(request_of, tmp_path, phantoms, source):
         **{"seed": 1, "freeze": 2, "source": str(source), "iterations": 8, "resume": True},
         **{"dataset_dir": str(phantoms / "brats"), "bundle_root": str(BRATS)},
     }
+    assert made.study.asked == {"sizes": "1,2,all", "budget": "2=8"}
     others = {run.settings["iterations"] for run in made.study.runs if run.arm == "scratch"}
     assert others == {4}
 
