@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -43,10 +44,30 @@ class Score:
 
 
 @dataclass(frozen=True)
+class VolumeBias:
+    """Mean over cases of predicted minus reference volume: Dice alone does not show whether too much or too little is found.
+
+    Attributes:
+        ml: in millilitres; NaN without a case.
+        share: of the mean reference volume, 0.1 being 10 % too much; NaN where all references are empty.
+    """
+
+    ml: float
+    share: float
+
+    def __str__(self) -> str:
+        """Write ``"+0.42 ml (+12 %)"``."""
+        if math.isnan(self.ml):
+            return "none"
+        share = "" if math.isnan(self.share) else f" ({self.share:+.0%})".replace("%", " %")
+        return f"{self.ml:+.2f} ml{share}".replace("-", "−")
+
+
+@dataclass(frozen=True)
 class Summary:
     """Dice over cases: ``mean`` and ``median`` are over the ``n - undefined`` cases that have one, NaN if none has.
 
-    ``misses`` counts the cases with Dice 0 although the reference is not empty.
+    ``misses`` counts the cases with Dice 0 although the reference is not empty. ``bias`` is over all cases.
     """
 
     n: int
@@ -54,13 +75,26 @@ class Summary:
     misses: int
     mean: float
     median: float
+    bias: VolumeBias
 
     def __str__(self) -> str:
         """Say it in a line."""
         return (
             f"Dice mean {self.mean:.3f}, median {self.median:.3f} over {self.n} cases; "
-            f"{self.undefined} undefined (nothing there, nothing found), {self.misses} missed"
+            f"{self.undefined} undefined (nothing there, nothing found), {self.misses} missed; volume bias {self.bias}"
         )
+
+
+class Volumes(Protocol):
+    """A scored case of a run or of a study, as far as its volumes go."""
+
+    @property
+    def reference_ml(self) -> float:
+        """Volume of the reference."""
+
+    @property
+    def prediction_ml(self) -> float:
+        """Volume of the prediction."""
 
 
 Volume = np.ndarray | Tensor
@@ -119,7 +153,16 @@ def summarise(scores: Sequence[Score]) -> Summary:
     defined = dice[~np.isnan(dice)]
     misses = sum(score.dice == 0 and score.reference_ml > 0 for score in scores)
     mean, median = (float(np.mean(defined)), float(np.median(defined))) if defined.size else (math.nan, math.nan)
-    return Summary(len(dice), len(dice) - len(defined), misses, mean, median)
+    return Summary(len(dice), len(dice) - len(defined), misses, mean, median, volume_bias(scores))
+
+
+def volume_bias(scores: Sequence[Volumes]) -> VolumeBias:
+    """Average predicted minus reference volume over all cases, those without a defined Dice among them."""
+    if not scores:
+        return VolumeBias(math.nan, math.nan)
+    reference = math.fsum(score.reference_ml for score in scores) / len(scores)
+    ml = math.fsum(score.prediction_ml - score.reference_ml for score in scores) / len(scores)
+    return VolumeBias(ml, ml / reference if reference else math.nan)
 
 
 def write_scores(path: Path | str, scores: Sequence[Score]) -> None:

@@ -11,8 +11,10 @@ from typing import Any
 from monai_tl.report.groups import Group
 from monai_tl.report.runs import Run, printable
 from monai_tl.study.compare import FEW, Difference, Interval, signed
+from monai_tl.training.metrics import TRAIN_LONGER, best_is_last
 
 NONE = "–"  # where there is no number
+RISING = 5  # runs named that should train longer
 
 
 def plural(count: int, noun: str) -> str:
@@ -110,6 +112,10 @@ def finding(group: Group) -> str:
 def caveats(group: Group) -> list[str]:
     """Say what makes the finding weak."""
     told = []
+    rising = [run.name for run in group.scored if best_is_last(run.curve)]
+    if rising:
+        more = f" and {len(rising) - RISING} more" if len(rising) > RISING else ""
+        told.append(f"{', '.join(rising[:RISING])}{more}: {TRAIN_LONGER}.")
     results = group.comparison.runs if group.comparison else ()
     fewest = min((run.n - run.undefined for run in results), default=FEW)
     if fewest < 2:

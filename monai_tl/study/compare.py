@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from scipy.stats import bootstrap
 
 from monai_tl.errors import ConfigError, DataError
-from monai_tl.inference.scores import Score, read_scores, summarise
+from monai_tl.inference.scores import Score, VolumeBias, read_scores, summarise
+from monai_tl.training.metrics import TRAIN_LONGER, best_is_last, read_metrics
 
 Table = Mapping[str, Score]  # subject -> its score
 FEWEST = 5  # cases; from fewer an interval would be little more than their range
@@ -30,7 +31,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class RunResult:
-    """One run's Dice; mean, median and interval are over its ``n - undefined`` defined cases."""
+    """One run's Dice; mean, median and interval are over its ``n - undefined`` defined cases, the volume bias over all."""
 
     name: str
     n: int
@@ -38,6 +39,7 @@ class RunResult:
     mean: float
     median: float
     interval: Interval
+    bias: VolumeBias
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,12 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All runs in the order given, and one difference for each run after the first."""
+    """All runs in the order given, one difference for each run after the first, and what weakens them beside few cases."""
 
     split: str
     runs: tuple[RunResult, ...]
     differences: tuple[Difference, ...]
+    remarks: tuple[str, ...] = ()
 
 
 def compare(runs: Sequence[Path | str], split: str = "test", seed: int = 0, resamples: int = 9999) -> Comparison:
@@ -86,7 +89,11 @@ def compare(runs: Sequence[Path | str], split: str = "test", seed: int = 0, resa
         ConfigError: if no run is given, a run is given twice, or it has no scores of this split.
         DataError: if the runs were not scored on the same subjects, or not against the same references.
     """
-    return compare_tables(_read(runs, split), split, seed, resamples)
+    tables = _read(runs, split)
+    curves = (read_metrics(Path(run) / "metrics.csv") for run in runs)
+    rising = [name for name, curve in zip(tables, curves, strict=True) if best_is_last(curve)]
+    remarks = (f"{', '.join(rising)}: {TRAIN_LONGER}.",) if rising else ()
+    return replace(compare_tables(tables, split, seed, resamples), remarks=remarks)
 
 
 def compare_tables(tables: Mapping[str, Table], split: str = "test", seed: int = 0, resamples: int = 9999) -> Comparison:
@@ -151,7 +158,7 @@ def _result(name: str, scores: Sequence[Score], seed: int, resamples: int) -> Ru
     total = summarise(scores)
     dice = np.array([score.dice for score in scores])
     interval = mean_interval(dice[~np.isnan(dice)], seed, resamples)
-    return RunResult(name, total.n, total.undefined, total.mean, total.median, interval)
+    return RunResult(name, total.n, total.undefined, total.mean, total.median, interval, total.bias)
 
 
 def _difference(name: str, table: Table, first: str, reference: Table, seed: int, resamples: int) -> Difference:
@@ -182,11 +189,12 @@ def mean_interval(values: np.ndarray, seed: int = 0, resamples: int = 9999) -> I
 
 def format_comparison(comparison: Comparison) -> str:
     """Lay out a comparison for the terminal: a table of the runs, then a sentence for each difference."""
-    rows = [("run", "cases", "undefined", "mean Dice", "95 % interval", "median")]
+    rows = [("run", "cases", "undefined", "mean Dice", "95 % interval", "median", "volume bias")]
     for run in comparison.runs:
         ends = run.interval
         interval = "none" if ends.method == "none" else f"[{ends.low:.3f}, {ends.high:.3f}]"
-        rows.append((run.name, str(run.n), str(run.undefined), f"{run.mean:.3f}", interval, f"{run.median:.3f}"))
+        dice = (f"{run.mean:.3f}", interval, f"{run.median:.3f}")
+        rows.append((run.name, str(run.n), str(run.undefined), *dice, str(run.bias)))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [f"Dice on the {comparison.split} split"]
     for name, *cells in rows:
@@ -196,6 +204,8 @@ def format_comparison(comparison: Comparison) -> str:
         lines += ["", *(_sentence(difference) for difference in comparison.differences)]
     if min(run.n - run.undefined for run in comparison.runs) < FEW:
         lines += ["", f"Fewer than {FEW} cases: intervals from so few are too narrow, so read them with care."]
+    if comparison.remarks:
+        lines += ["", *comparison.remarks]
     return "\n".join(lines)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from monai_tl.errors import DataError
 from monai_tl.files import atomic_write
 
+TRAIN_LONGER = "the best validation is the last one, so Dice may still have been rising: train for more iterations"
 COLUMNS = ("iteration", "loss", "val_dice", "learning_rate", "seconds")
 
 
@@ -38,6 +41,12 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
             return [_row(row, f"{path}, line {table.line_num}", remedy) for row in table]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is no table of text ({error}): {remedy}") from None
+
+
+def best_is_last(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Say if no validation followed the best one: Dice may still have been rising when training ended."""
+    best = max((row["val_dice"] for row in rows if not math.isnan(row["val_dice"])), default=0.0)
+    return best > 0 and rows[-1]["val_dice"] == best and sum(row["val_dice"] == best for row in rows) == 1
 
 
 def _row(row: dict[str, str], where: str, remedy: str) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from monai_tl.data.datalist import Datalist, read_datalist
 from monai_tl.errors import ConfigError, DataError, did_you_mean
 from monai_tl.files import write_json
 from monai_tl.training.checkpoint import BEST, LAST, is_true
+from monai_tl.training.metrics import TRAIN_LONGER, best_is_last, read_metrics
 from monai_tl.transfer.apply import account
 from monai_tl.transfer.contract import Contract, describe, differences, read_contract
 from monai_tl.transfer.freeze import held_sha256
@@ -169,6 +170,8 @@ def finish_run(run_dir: str, network: nn.Module, transfer_report: Mapping[str, A
             "nothing was found in any validation, so nothing chose these weights: train for more iterations, or validate on "
             "cases with more to find"
         )
+    if best_is_last(read_metrics(folder / "metrics.csv")):
+        logger.warning(TRAIN_LONGER)
 
 
 def refuse_existing(folder: Path, *, resume: bool) -> bool:

@@ -168,6 +168,17 @@ def test_the_summary_counts_what_it_does_not_average():
     assert total.median == 0.6
 
 
+def test_the_volume_bias_is_over_all_cases_and_signed():
+    """Two ml too much, one too little, a false alarm of three: (2 - 1 + 3) / 3 ml, of a mean reference of 8/3 ml."""
+    cases = [Score("A", 0.8, NAN, 4, 6, 0), Score("B", 0.8, NAN, 4, 3, 0), Score("C", 0.0, NAN, 0, 3, 0)]
+    bias = summarise(cases).bias
+    assert (bias.ml, bias.share) == (pytest.approx(4 / 3), pytest.approx(0.5))
+    assert str(bias) == "+1.33 ml (+50 %)"
+    assert str(summarise(cases[1:2]).bias) == "−1.00 ml (−25 %)"
+    assert str(summarise(cases[2:]).bias) == "+3.00 ml", "no share of nothing"
+    assert str(summarise([]).bias) == "none"
+
+
 @pytest.mark.parametrize("cases", [[], [Score("A", NAN, NAN, 0, 0, 0)]])
 def test_a_summary_of_nothing_defined_is_nan(cases):
     total = summarise(cases)

@@ -63,7 +63,7 @@ def test_hand_worked_numbers(two_runs, report):
     _, page = report()
     scratch, transfer = page.tables[0][1:]
     assert scratch[1:5] == ["8", "1", "1", "0.557"]  # (0.5 + 0.6 + 0.7 + 0.8 + 0.4 + 0.9 + 0) / 7; g was missed
-    assert scratch[6:] == ["0.600", "3.0", "0.550", "100 of 200", "5 min 00 s"]
+    assert scratch[6:] == ["0.600", "3.0", "+0.50 ml (+25 %)", "0.550", "100 of 200", "5 min 00 s"]
     assert transfer[1:5] == ["8", "0", "1", "0.550"]  # (3.9 + 6 × 0.05 + 0.2 + 0) / 8; h, a false alarm, was missed
     assert transfer[3] == str(summarise([Score("h", 0.0, NAN, 2.0, 0.0, 1.0)]).misses)
 
@@ -201,7 +201,7 @@ def test_a_run_that_is_not_evaluated_is_shown_with_its_curves(make_run, report):
     _, page = report()
     waiting = page.tables[0][2]
     assert waiting[0].endswith("waiting not evaluated")
-    assert waiting[1:] == ["–"] * 7 + ["0.550", "100 of 200", "5 min 00 s"]
+    assert waiting[1:] == ["–"] * 8 + ["0.550", "100 of 200", "5 min 00 s"]
     assert f"at the end scored {CURVE[-1][2]:.3f}, waiting {CURVE[-1][2]:.3f}." in page.all("img")[2]["alt"]
 
 

@@ -6,6 +6,7 @@ import pytest
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.inference.scores import Score, write_scores
 from monai_tl.study.compare import compare, format_comparison, mean_interval
+from monai_tl.training.metrics import write_metrics
 
 NAN = math.nan
 
@@ -146,9 +147,9 @@ def test_the_table_is_aligned_and_complete(run):
     found = compare([run("scratch", same_twice), run("a_longer_name", dict.fromkeys(same_twice, 0.75))])
     assert format_comparison(found).split("\n") == [
         "Dice on the test split",
-        "run            cases  undefined  mean Dice   95 % interval  median",
-        "scratch           10          0      0.500  [0.500, 0.500]   0.500",
-        "a_longer_name     10          0      0.750  [0.750, 0.750]   0.750",
+        "run            cases  undefined  mean Dice   95 % interval  median      volume bias",
+        "scratch           10          0      0.500  [0.500, 0.500]   0.500  +0.00 ml (+0 %)",
+        "a_longer_name     10          0      0.750  [0.750, 0.750]   0.750  +0.00 ml (+0 %)",
         "",
         "a_longer_name − scratch: +0.250 [+0.250, +0.250] over 10 cases: "
         "the interval excludes 0: a_longer_name scores higher on these cases",
@@ -169,6 +170,19 @@ def test_too_few_cases_for_any_interval_still_read_well(run):
     none = format_comparison(compare([run("three", {"a": NAN}), run("four", {"a": 0.4})]))
     assert "four − three: no case is defined in both (1 left out as undefined)" in none
     assert "−" not in format_comparison(compare([run("alone", SCRATCH)])), "one run has nothing to differ from"
+
+
+def test_a_run_whose_best_validation_is_its_last_is_named(run):
+    """Its Dice may still have been rising: the difference to it says less."""
+    rising, settled = run("rising", SCRATCH), run("settled", SCRATCH)
+    for folder, dice in ((rising, (0.1, 0.2, 0.4)), (settled, (0.1, 0.4, 0.2))):
+        rows = [
+            {"iteration": 50 * n, "loss": 1.0, "val_dice": d, "learning_rate": 1e-3, "seconds": 1.0} for n, d in enumerate(dice)
+        ]
+        write_metrics(folder / "metrics.csv", rows)
+    (remark,) = compare([settled, rising, run("uncurved", SCRATCH)]).remarks
+    assert remark.startswith("rising: the best validation is the last one")
+    assert remark in format_comparison(compare([settled, rising]))
 
 
 def test_fewer_than_five_cases_give_no_interval():

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from monai_tl.errors import ConfigError
+from monai_tl.inference.scores import VolumeBias, volume_bias
 from monai_tl.study.cube import SCRATCH, arm_order
 from monai_tl.study.plan import FILE, is_finished
 from monai_tl.study.plan import Study as Plan
@@ -100,6 +101,14 @@ class Study:
             if not math.isnan(score.dice):
                 found[score.arm, score.n].append(score.hd95_mm)
         return dict(found)
+
+    @cached_property
+    def biases(self) -> dict[Cell, VolumeBias]:
+        """For each arm and size the volume bias over all cases and seeds."""
+        found: dict[Cell, list[StudyScore]] = defaultdict(list)
+        for score in self.scores:
+            found[score.arm, score.n].append(score)
+        return {cell: volume_bias(scores) for cell, scores in found.items()}
 
     @cached_property
     def by_cell(self) -> dict[Cell, list[RunRow]]:

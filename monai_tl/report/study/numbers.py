@@ -31,19 +31,21 @@ def arms_table(study: Study, means: Sequence[ArmMean]) -> Table:
     columns = (
         ARM, SUBJECTS, Column("Mean Dice", "mean_dice", "dice"), Column("95 % interval", "mean_dice", "interval"),
         Column("Median Dice", "median_dice", "dice"), Column("Median HD95, mm", "median_hd95_mm", "length"),
+        Column("Volume bias, ml", "volume_bias_ml", "effect"),
         *([Column("Published 2019, another setting", "published_2019", "dice")] if there else []), CASES, SEEDS,
     )  # fmt: skip
     rows = [
         [
             r.arm, r.n, r.mean, (r.low, r.high), r.median, late_median(study.distances.get((r.arm, r.n), [])),
-            *([value] if there else []), r.cases, r.seeds,
+            study.biases[r.arm, r.n].ml, *([value] if there else []), r.cases, r.seeds,
         ]
         for r, value in zip(ranked, beside, strict=True)
     ]  # fmt: skip
     single = any(one.seeds == 1 for one in ranked)
     note = "Over the test cases whose Dice is defined with every seed; the interval takes in other cases"
     note += ", and other seeds where there is more than one." if single else " and other seeds."
-    note += " HD95 (95 % Hausdorff distance) is over cases and seeds; an empty segmentation counts as farther than any."
+    note += " HD95 (95 % Hausdorff distance) is over cases and seeds; an empty segmentation counts as farther than any. "
+    note += "Volume bias: mean of predicted minus reference volume, over all cases and seeds."
     return Table("arms", "Test Dice by arm and training subjects.", columns, rows, [look_of(r.arm) for r in ranked], note)
 
 

@@ -160,6 +160,15 @@ def may_not(study: Study, comparisons: Sequence[ArmComparison], beside: bool) ->
             "while each interval stands for itself."
         )
         told.append("How well the arm that looks best will do on new cases: it was picked on these, so expect less.")
+    rising = Counter(
+        arm_words(run.arm) for run in study.runs if run.state == "finished" and run.best_iteration == run.iterations
+    )
+    if rising:
+        places = "; ".join(f"{arm} {count}" for arm, count in rising.items())
+        told.append(
+            f"That these arms had learned all they can: in {rising.total()} of {study.count('finished')} finished runs the "
+            f"best validation is the last one ({places}), so Dice may still have been rising."
+        )
     if beside:
         told.append("Anything from the distance to the published figures: theirs is another setting.")
     return told

@@ -78,8 +78,10 @@ def test_means_and_differences_are_those_of_the_statistics(once):
     means = {(arm_words(one.arm), str(one.n)): one for one in arm_means(scores)}
     rows = named(page, "arms")
     assert len(rows) == len(means) == 6
-    for arm, n, mean, interval, median, distance, _, cases, seeds in rows:
+    for arm, n, mean, interval, median, distance, bias, _, cases, seeds in rows:
         one = means[arm, n]
+        own = [s.prediction_ml - s.reference_ml for s in scores if (arm_words(s.arm), str(s.n)) == (arm, n)]
+        assert bias == f"{sum(own) / len(own):+.2f}".replace("-", "−")
         assert [mean, interval, median] == [f"{one.mean:.3f}", f"[{one.low:.3f}, {one.high:.3f}]", f"{one.median:.3f}"]
         assert distance == "5.0", "as every case has"
         assert [cases, seeds] == ["6", "3"]
@@ -92,9 +94,17 @@ def test_means_and_differences_are_those_of_the_statistics(once):
         assert one.verdict.replace(" %", "\u00a0%") in page.text.replace(" %", "\u00a0%")
 
 
+def test_runs_whose_best_validation_is_the_last_are_counted(make_study, report):
+    folder = make_study(arms=("scratch", "1"), sizes=(26,), seeds=(0, 1))
+    rows = read_table(folder / "runs.csv", RunRow)
+    write_table(folder / "runs.csv", RunRow, [replace(row, best_iteration=450.0 if row.seed else 500.0) for row in rows])
+    text = report(folder)[1].text
+    assert "in 2 of 4 finished runs the best validation is the last one (scratch 1; freeze 1 1)" in text
+
+
 def test_the_published_figure_stands_beside_the_same_arm_and_size_only(once):
     _, text, page = once
-    beside = {(row[0], row[1]): row[6] for row in named(page, "arms")}
+    beside = {(row[0], row[1]): row[7] for row in named(page, "arms")}
     assert beside["scratch", "26"] == "0.426"
     assert beside["freeze 1", "52"] == "0.482"
     assert beside["random freeze 2", "26"] == "–"
@@ -313,7 +323,7 @@ def test_undefined_cases_are_left_out_and_counted(make_study, report):
     ]
     write_table(folder / "scores.csv", StudyScore, rows)
     _, page = report(folder)
-    assert [row[7] for row in named(page, "arms")] == ["11", "11"]
+    assert [row[8] for row in named(page, "arms")] == ["11", "11"]
     assert named(page, "differences")[0][-1] == "1"
     assert "2 undefined values not drawn" in page.text
 
