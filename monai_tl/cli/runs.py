@@ -7,7 +7,7 @@ from typing import Any
 
 from monai_tl.arguments import flags_of, names
 from monai_tl.errors import ConfigError
-from monai_tl.transfer.arms import Arm
+from monai_tl.transfer.arms import UNTRAINED, Arm
 
 SOURCE, TARGET = "bundles/ixi_hippocampus", "bundles/brats_tumour_core"
 
@@ -80,11 +80,31 @@ def transfer(
     print(f"next: monai_tl evaluate --run {run_dir} --split test")
 
 
-def evaluate(*, run: str, split: str = "test", **overrides: Any) -> None:
-    """Score a run's best weights on one split, each case on its own grid: --run RUN --split test writes RUN/scores_test.csv."""
+def evaluate(
+    *,
+    run: str | None = None,
+    source: str | None = None,
+    target: str = TARGET,
+    split: str = "test",
+    output: str | None = None,
+    **overrides: Any,
+) -> None:
+    """Score a run's best weights on one split, each case on its own grid: --run RUN --split test writes RUN/scores_test.csv.
+
+    --source S --target BUNDLE --datalist FILE scores a source as it is, nothing trained, on the target's cases: the baseline
+    `untrained`, kept as a run in --output (runs/BUNDLE_untrained).
+    """
     from monai_tl.training.launch import bundle_config, read_run_config, run_configs
     from monai_tl.training.run_folder import refuse_changed_datalist
 
+    if (run is None) == (source is None):
+        raise ConfigError("evaluate takes a trained run (--run RUN), or a source as it is (--source S --target BUNDLE)")
+    if run is None:
+        run = output or f"runs/{Path(target).resolve().name}_untrained"
+        _keep_untrained(source or SOURCE, target, run, overrides)
+        overrides = {}  # they stand in the run's config now
+    elif output is not None:
+        raise ConfigError("--output names the run of a source as it is (--source S); scores are named by --scores FILE")
     config = read_run_config(run)
     study = Path(run).absolute().parent.parent
     beyond = ", ".join(f"--{name}" for name in overrides if name != "device")
@@ -98,6 +118,21 @@ def evaluate(*, run: str, split: str = "test", **overrides: Any) -> None:
         refuse_changed_datalist(run, config["datalist"])
     configs = [Path(run) / "config.yaml", bundle_config(config["bundle_root"], "evaluate")]
     run_configs(configs, {"run_dir": run, "split": split, "scores": str(scores), **overrides}, also=flags_of(evaluate))
+
+
+def _keep_untrained(source: str, target: str, output: str, overrides: dict[str, Any]) -> None:
+    """Make the run of a source as it is."""
+    from monai_tl.training.launch import bundle_config, default_of, run_configs
+    from monai_tl.training.run_folder import refuse_existing
+    from monai_tl.transfer.contract import read_contract, refuse_other_classes
+    from monai_tl.transfer.source import read_source
+
+    configs = [bundle_config(target, name) for name in ("train", "transfer", "untrained")]
+    refuse_existing(Path(output), resume=False)
+    classes = overrides.get("classes", default_of(configs, "classes"))
+    refuse_other_classes(read_contract(read_source(source).metadata, source), classes, source)
+    settings = {"bundle_root": target, **Arm(UNTRAINED).settings(source), **overrides, "run_dir": output}
+    run_configs(configs, settings, also=flags_of(evaluate))
 
 
 def predict(

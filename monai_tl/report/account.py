@@ -31,7 +31,8 @@ class Account:
     """Where a run's first weights came from.
 
     ``kind`` is ``"scratch"`` (random, all trained), ``"none"`` (trained by `train.yaml` alone, random as well), ``"random
-    prefix"`` (random, the first stages held still) or ``"transfer"``; only the last has a source.
+    prefix"`` (random, the first stages held still), ``"untrained"`` (a source as it is) or ``"transfer"``; the last two have a
+    source.
     """
 
     kind: str
@@ -81,8 +82,9 @@ def _account(report: dict[str, Any]) -> Account:
     )
     source = report["source"]
     held = any(stage.state != "trained" for stage in stages)
+    begun = "untrained" if report.get("untrained") else "transfer"
     return Account(
-        kind="transfer" if source is not None else "random prefix" if held else "scratch",
+        kind=begun if source is not None else "random prefix" if held else "scratch",
         source="" if source is None else str(source["path"]),
         source_dice=None if source is None or source.get("validation_dice") is None else float(source["validation_dice"]),
         sha256="" if source is None else str(source["sha256"])[:12],

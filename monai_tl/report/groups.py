@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from monai_tl.report.runs import Run
 from monai_tl.study.compare import Comparison, compare_tables, why_not_comparable
 
-ORDER = ("scratch", "none", "random prefix", "transfer")  # the first run of a group is what the others are compared with
+ORDER = (
+    "scratch",
+    "none",
+    "random prefix",
+    "untrained",
+    "transfer",
+)  # the first run of a group is what the others are compared with
 
 
 @dataclass(frozen=True)

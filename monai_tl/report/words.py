@@ -142,6 +142,8 @@ def origin(run: Run) -> str:
         return "Trained from scratch: random weights, every stage trained."
     if account.kind == "random prefix":
         return f"Random prefix: no source; {held} held still at random weights."
+    if account.kind == "untrained":
+        return f"Nothing was trained: the weights of {printable(account.source)} (sha256 {account.sha256}…) as they are."
     weights = ", ".join(f"{account.count(fate)} {fate}" for fate in ("copied", "adapted", "fresh"))
     still = f"{held} held still" if held else "no stage held still"
     dice = "" if account.source_dice is None else f", validation Dice {account.source_dice:.3f} in its own task"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from monai_tl.errors import DataError
 from monai_tl.study.table import AGAIN, StudyScore
+from monai_tl.transfer.arms import UNTRAINED
 
 SCRATCH, CONTROL = "scratch", "random"  # the arm without transfer; how names of arms with a random frozen prefix begin
 NAMED = 5  # subjects or arms that an error lists
@@ -22,7 +23,7 @@ class ScoreCube:
     """Dice of every run on every case, in an order that does not depend on that of the rows.
 
     Attributes:
-        arms: scratch, then numbers of frozen stages, then the rest by name.
+        arms: untrained, scratch, then numbers of frozen stages, then the rest by name.
         sizes: numbers of training subjects, ascending.
         seeds: ascending.
         subjects: test cases, by name.
@@ -96,9 +97,9 @@ def _refuse_misfits(
 
 
 def arm_order(arm: str) -> tuple[int, int, str]:
-    """Sort key: scratch, 0 … 5, random controls and others by name."""
-    if arm == SCRATCH:
-        return 0, 0, arm
+    """Sort key: untrained, scratch, 0 … 5, random controls and others by name."""
+    if arm in (UNTRAINED, SCRATCH):
+        return 0, int(arm == SCRATCH), arm
     return (1, int(arm), arm) if arm.isdecimal() else (2, 0, arm)
 
 

@@ -24,8 +24,9 @@ from monai_tl.training.device import choose_device
 from monai_tl.training.launch import bundle_config, refuse_unknown_overrides
 from monai_tl.training.run_folder import PATHS
 from monai_tl.training.windows import epochs_of
-from monai_tl.transfer.arms import Arm, read_arms
-from monai_tl.transfer.source import find_weights
+from monai_tl.transfer.arms import UNTRAINED, Arm, read_arms
+from monai_tl.transfer.contract import read_contract, refuse_other_classes
+from monai_tl.transfer.source import find_weights, read_source
 
 OF_A_RUN = {
     "seed": "--seeds",
@@ -98,7 +99,7 @@ def design(request: Request, before: Study | None = None) -> Design:
         ConfigError, DataError, TransferError: for whatever would stop every run of an arm, or of all.
     """
     files = [bundle_config(request.target, name) for name in ("train", "transfer", *filter(None, [request.overlay]))]
-    evaluation = bundle_config(request.target, "evaluate")
+    evaluation = [bundle_config(request.target, "evaluate"), Path(request.target) / "configs" / f"{UNTRAINED}.yaml"]
     parser = _parser(files, request)
     data = _datalist(parser)
     _refuse_bad_cases(data, parser.get_parsed_content("modalities"))
@@ -108,8 +109,12 @@ def design(request: Request, before: Study | None = None) -> Design:
     budgets = read_budget(request.budget, [arm.name for arm in arms], parser.get_parsed_content("iterations"))
     for iterations in budgets.values():
         epochs_of(iterations, parser.get_parsed_content("validate_every"))
-    weights = find_weights(Path(request.source)).absolute() if any(arm.kind == "transfer" for arm in arms) else None
+    weights = find_weights(Path(request.source)).absolute() if any(arm.takes_source for arm in arms) else None
     source = os.path.abspath(request.source) if weights else None
+    if any(arm.kind == UNTRAINED for arm in arms):
+        contract = read_contract(read_source(str(weights)).metadata, request.source)
+        refuse_other_classes(contract, parser.get_parsed_content("classes"), request.source)
+        bundle_config(request.target, UNTRAINED)
     for arm in arms:
         _try(files, request, arm, source)
     study = Study(
@@ -129,7 +134,7 @@ def design(request: Request, before: Study | None = None) -> Design:
         decision=before.decision if before and before.seeds == request.seeds else {},
         training_dice=request.training_dice,
         asked=_asked(request, sizes),
-        evaluation={str(evaluation.absolute()): sha256_of(evaluation)},
+        evaluation={str(file.absolute()): sha256_of(file) for file in evaluation if file.is_file()},
     )
     return Design(study, data, sizes)
 

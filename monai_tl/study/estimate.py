@@ -51,11 +51,12 @@ def estimate(made: Design) -> Estimate:
     study, seconds = made.study, dict[str, float]()
     by_freeze: dict[Any, float] = {}
     began = time.monotonic()
-    parser = _parser(study, {})
+    parser = _parser(study, {"source": None})
     threads = torch.get_num_threads()
     torch.set_num_threads(study.threads)
     try:
-        for run in sorted(_first_of_each(study), key=lambda run: int(run.settings["freeze"])):
+        trained = [run for run in _first_of_each(study) if "iterations" in run.settings]
+        for run in sorted(trained, key=lambda run: int(run.settings["freeze"])):
             key = run.settings["freeze"]
             if key not in by_freeze and time.monotonic() - began < ENOUGH:
                 parser = _parser(study, {"source": None, "freeze": key})
@@ -72,10 +73,10 @@ def estimate(made: Design) -> Estimate:
 
 def run_seconds(run: PlannedRun, measured: Estimate, made: Design) -> float:
     """Estimate a run from its beginning to its scores, without early stopping."""
-    iterations = int(run.settings["iterations"])
+    iterations = int(run.settings.get("iterations", 0))  # none for the source as it is
     cases = iterations // measured.validate_every * len(made.data.splits["validation"])
     scored = _scoring_seconds(run, measured, made, made.study.splits)
-    return iterations * measured.step_seconds[run.arm] + cases * measured.case_seconds + scored
+    return iterations * measured.step_seconds.get(run.arm, 0.0) + cases * measured.case_seconds + scored
 
 
 def _scoring_seconds(run: PlannedRun, measured: Estimate, made: Design, splits: Sequence[str]) -> float:
@@ -101,9 +102,10 @@ def format_plan(made: Design, folder: Path, measured: Estimate, parallel: int) -
     splits = ", ".join(f"{len(subjects)} {name}" for name, subjects in made.data.splits.items())
     rows = [("arm", "iterations", "step", *(f"n = {n}" for n in study.sizes))]
     for run in _first_of_each(study):
-        step = f"{measured.step_seconds[run.arm]:.3f} s"
+        trains = "iterations" in run.settings
+        budget = (f"up to {run.settings['iterations']}", f"{measured.step_seconds[run.arm]:.3f} s") if trains else ("none", "–")
         costs = [in_time(run_seconds(replace(run, n=n), measured, made)) for n in study.sizes]
-        rows.append((run.arm, f"up to {run.settings['iterations']}", step, *[f"{len(study.seeds)} × {cost}" for cost in costs]))
+        rows.append((run.arm, *budget, *[f"{len(study.seeds)} × {cost}" for cost in costs]))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     done = f", {len(study.runs) - len(left)} of them finished" if len(left) < len(study.runs) else ""

@@ -17,6 +17,7 @@ from monai_tl.study.design import run_settings
 from monai_tl.study.one_run import Order, perform
 from monai_tl.study.plan import PlannedRun, Study, is_finished
 from monai_tl.training.metrics import read_metrics
+from monai_tl.transfer.arms import UNTRAINED
 
 FAULTS, LOGS = "faults", "logs"
 Ended = Generator[tuple[str, Outcome], None, None]
@@ -74,7 +75,8 @@ def order_of(folder: Path, study: Study, run: PlannedRun) -> Order:
     log = str(folder / LOGS / f"{run.name}.txt")
     weights = {study.source["weights"]: study.source["sha256"]} if study.source and run.settings.get("source") else {}
     files = {**study.configs, **study.evaluation, **weights}
-    return Order(tuple(study.configs), run_settings(study, run, folder), log, study.threads, files, study.splits)
+    configs = [*study.configs, *([str(Path(study.target) / "configs" / f"{UNTRAINED}.yaml")] if run.arm == UNTRAINED else [])]
+    return Order(tuple(configs), run_settings(study, run, folder), log, study.threads, files, study.splits)
 
 
 def fault_file(folder: Path, run: PlannedRun) -> Path:

@@ -9,6 +9,7 @@ import numpy as np
 
 from monai_tl.errors import ConfigError
 from monai_tl.study.cube import CONTROL, SCRATCH
+from monai_tl.transfer.arms import UNTRAINED
 
 ALL = "all"
 Pair = tuple[str, str]  # arm, and the one it is compared with
@@ -19,8 +20,8 @@ def choose_pairs(arms: Sequence[str], pairs: Sequence[Pair] | str | None) -> lis
 
     Args:
         arms: those of the study, in their order.
-        pairs: ``(arm, against)``; ``"all"`` for each arm with each earlier one; None for each transfer arm against scratch and
-            against each random control, as far as these exist.
+        pairs: ``(arm, against)``; ``"all"`` for each arm with each earlier one; None for each transfer arm against scratch,
+            the source as it is and each random control, as far as these exist.
 
     Raises:
         ConfigError: if an arm does not exist, is compared with itself, or a pair is given twice.
@@ -46,8 +47,8 @@ def choose_pairs(arms: Sequence[str], pairs: Sequence[Pair] | str | None) -> lis
 
 
 def is_reference(arm: str) -> bool:
-    """Say if an arm is what transfer is measured against: scratch, or a frozen random prefix."""
-    return arm == SCRATCH or arm.startswith(CONTROL)
+    """Say if an arm is what transfer is measured against: scratch, the source as it is, or a frozen random prefix."""
+    return arm in (SCRATCH, UNTRAINED) or arm.startswith(CONTROL)
 
 
 def holm(p: Sequence[float]) -> list[float]:

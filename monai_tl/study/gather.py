@@ -56,7 +56,7 @@ def gather(folder: Path) -> Gathered:
         state, fault = states[run.name]
         curve = curves[run.name]
         target = NEAR * float(best.get((run.n, run.seed), {}).get("val_dice", math.nan)) or math.nan  # of 0 all would be near
-        rows.append(_run_row(folder, run, (state, fault), curve, (target, run.settings["iterations"])))
+        rows.append(_run_row(folder, run, (state, fault), curve, (target, run.settings.get("iterations", 0))))
         if state == "finished":
             scores += _scores(folder, run)
             points += [

@@ -11,7 +11,7 @@ from typing import Any
 from monai_tl.errors import ConfigError, DataError, did_you_mean
 from monai_tl.files import write_json
 from monai_tl.study.subsets import Size
-from monai_tl.transfer.arms import Arm
+from monai_tl.transfer.arms import UNTRAINED, Arm
 
 FILE = "study.json"
 FORMAT = 1
@@ -52,7 +52,7 @@ class Study:
         target: the bundle, an absolute path.
         source: ``{"path": …, "sha256": …}`` of the weights carried over; None where no arm takes them.
         configs: merged in order, absolute path -> sha256.
-        evaluation: likewise, by which runs are scored.
+        evaluation: likewise, by which runs are scored, and the source as it is becomes one.
         datalist: ``{"path": …, "sha256": …}``, of which each run's own is a part.
         settings: config ids set alike for all runs.
         arms: names, in order.
@@ -107,7 +107,8 @@ def cross(
             datalist = f"datalists/{origin}_n{size.n}.json"
             for arm in arms:
                 name = f"{arm.name}_n{size.n}_seed{seed}"
-                own = {**arm.settings(source), "seed": seed, "iterations": iterations[arm.name]}
+                own = {**arm.settings(source), "seed": seed}
+                own |= {} if arm.kind == UNTRAINED else {"iterations": iterations[arm.name]}
                 yield PlannedRun(name, arm.name, size.n, seed, f"runs/{name}", datalist, own)
 
 

@@ -18,7 +18,7 @@ class StudyScore:
     """A row of ``scores.csv``: one test case, scored once with the weights that validation chose in one run.
 
     Attributes:
-        arm: ``"scratch"``, the number of frozen stages (``"0"`` … ``"5"``), or ``"random2"``.
+        arm: ``"scratch"``, the number of frozen stages (``"0"`` … ``"5"``), ``"random2"``, or ``"untrained"``.
         n: training subjects.
         seed: of weights, windows and the choice of training subjects.
         subject: id of the test case.

@@ -9,7 +9,8 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from monai_tl.files import write_json
 from monai_tl.training.checkpoint import BEST, LAST, is_true
 from monai_tl.training.metrics import TRAIN_LONGER, best_is_last, read_metrics
 from monai_tl.transfer.apply import account
-from monai_tl.transfer.contract import Contract, describe, differences, read_contract
+from monai_tl.transfer.contract import Contract, describe, differences, lineage_of, read_contract
 from monai_tl.transfer.freeze import held_sha256
 from monai_tl.transfer.source import read_source
 
@@ -98,17 +99,32 @@ def open_run(
     iterations = (trainer.state.max_epochs or 0) * (trainer.state.epoch_length or 0)
     device = str(trainer.state.device)  # type: ignore[attr-defined]  # MONAI's engines have one
     logger.info("%s: up to %d iterations on %s", run_dir, iterations, device)
-    folder, config = Path(run_dir), _portable(_running_parser())
+    folder, config = Path(run_dir), config_of_run()
     if (folder / "config.yaml").is_file():
         return
+    records: dict[str, Mapping[str, Any]] = {
+        "metadata.json": describe(metadata, contract, lineage_of(transfer_report)),
+        "provenance.json": provenance_of(data, seed, device),
+    }
+    if transfer_report is not None:
+        records["transfer_report.json"] = transfer_report
+    with write_run_folder(folder, config, records):
+        pass
+
+
+@contextmanager
+def write_run_folder(folder: Path, config: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]]) -> Iterator[Path]:
+    """Write ``config.yaml`` and JSON files by name into a folder that is there whole or not at all.
+
+    The block may write further files into the folder that it is given; then that takes the place of ``folder``.
+    """
     staging = folder.with_name(f".{folder.name}.{os.getpid()}")
     staging.mkdir(parents=True)
     try:
         (staging / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
-        write_json(staging / "metadata.json", describe(metadata, contract, _lineage(transfer_report)))
-        write_json(staging / "provenance.json", _provenance(data, seed, device))
-        if transfer_report is not None:
-            write_json(staging / "transfer_report.json", transfer_report)
+        for name, content in records.items():
+            write_json(staging / name, content)
+        yield staging
         if folder.is_dir():
             folder.rmdir()  # empty, or `refuse_existing` would have refused it
         staging.rename(folder)
@@ -269,6 +285,11 @@ def _running_parser() -> ConfigParser:
     raise RuntimeError("check_run is to be called from a bundle config's initialize")
 
 
+def config_of_run() -> dict[str, Any]:
+    """Give the merged config that is being run, with absolute paths."""
+    return _portable(_running_parser())
+
+
 def _portable(parser: ConfigParser) -> dict[str, Any]:
     """Give the merged config with absolute paths: it runs by itself, from anywhere on this machine."""
     config = {key: value for key, value in dict(parser.get()).items() if key != "_meta_"}
@@ -279,12 +300,8 @@ def _portable(parser: ConfigParser) -> dict[str, Any]:
     return dict(yaml.safe_load(yaml.safe_dump(config, sort_keys=False)))  # plain types, as they will be read back
 
 
-def _lineage(transfer_report: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    source = (transfer_report or {}).get("source")
-    return [] if source is None else [*source["lineage"], {"path": source["path"], "sha256": source["sha256"]}]
-
-
-def _provenance(data: Datalist, seed: int, device: str) -> dict[str, Any]:
+def provenance_of(data: Datalist, seed: int, device: str) -> dict[str, Any]:
+    """Give what a run notes of where it comes from: command, seed, data, device, versions."""
     gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
     return {
         "command": sys.argv,

@@ -10,13 +10,16 @@ from typing import Any
 
 from monai_tl.errors import ConfigError
 
+UNTRAINED = "untrained"  # the arm that is the source as it is
+
 
 @dataclass(frozen=True)
 class Arm:
     """One way to begin a training.
 
     Attributes:
-        kind: ``"transfer"`` from a source; ``"scratch"`` without one; ``"random"``: frozen random stages, the control.
+        kind: ``"transfer"`` from a source; ``"scratch"`` without one; ``"random"``: frozen random stages, the control;
+            ``"untrained"``: the source as it is.
         freeze: how many first stages are held still, or the last one's name.
     """
 
@@ -26,19 +29,26 @@ class Arm:
     @property
     def name(self) -> str:
         """Give its name in a study: ``scratch``, ``2``, ``random2``."""
-        return {"scratch": "scratch", "transfer": str(self.freeze), "random": f"random{self.freeze}"}[self.kind]
+        return {"transfer": str(self.freeze), "random": f"random{self.freeze}"}.get(self.kind, self.kind)
+
+    @property
+    def takes_source(self) -> bool:
+        """Say if it begins with the source's weights."""
+        return self.kind in ("transfer", UNTRAINED)
 
     def settings(self, source: str | Path | None) -> dict[str, Any]:
-        """Give the values of the ids of transfer.yaml that make this arm; only a transfer takes the source."""
-        origin = None if source is None or self.kind != "transfer" else str(source)
+        """Give the values of the ids of transfer.yaml that make this arm; only some take the source."""
+        origin = str(source) if source is not None and self.takes_source else None
         told: dict[str, Any] = {"source": origin, "freeze": self.freeze}
+        if self.kind == UNTRAINED:
+            told["fresh"] = []
         if self.kind == "random":
             told["norm"] = "track"  # random stages have no statistics worth holding still
         return told
 
 
 def read_arms(texts: Sequence[str], stages: Sequence[str]) -> tuple[Arm, ...]:
-    """Read arms as a study names them: ``scratch``, ``0`` to ``5``, ``random2``.
+    """Read arms as a study names them: ``untrained``, ``scratch``, ``0`` to ``5``, ``random2``.
 
     Args:
         texts: the names, in order.
@@ -48,12 +58,12 @@ def read_arms(texts: Sequence[str], stages: Sequence[str]) -> tuple[Arm, ...]:
         ConfigError: for a name that is none, or that stands twice.
     """
     arms: list[Arm] = []
-    there = f"there are scratch, 0 to {len(stages) - 1}, and random1 to random{len(stages) - 1}"
+    there = f"there are untrained, scratch, 0 to {len(stages) - 1}, and random1 to random{len(stages) - 1}"
     for text in texts:
-        found = re.fullmatch(r"(scratch)|(random)?(\d+)", text)
+        found = re.fullmatch(rf"(scratch|{UNTRAINED})|(random)?(\d+)", text)
         if not found or text == "random0":
             raise ConfigError(f"no arm is called '{text}': {there}")
-        arm = Arm("scratch") if found[1] else Arm("random" if found[2] else "transfer", int(found[3]))
+        arm = Arm(found[1]) if found[1] else Arm("random" if found[2] else "transfer", int(found[3]))
         if arm.freeze not in range(len(stages)):
             raise ConfigError(f"no arm is called '{text}', since {int(arm.freeze)} stages cannot be frozen: {there}")
         if arm in arms:

@@ -110,6 +110,30 @@ def differences(source: Contract, target: Contract) -> list[Difference]:
     return [Difference(field, ours, theirs, field in HARMFUL) for field, ours, theirs in pairs if ours != theirs]
 
 
+def lineage_of(transfer_report: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Give the weights that a run's weights come from, the oldest first; none without a source."""
+    source = (transfer_report or {}).get("source")
+    return [] if source is None else [*source["lineage"], {"path": source["path"], "sha256": source["sha256"]}]
+
+
+def refuse_other_classes(source: Contract | None, classes: Sequence[str], name: str) -> None:
+    """Refuse to use a source as it is where its output layer is not the target's.
+
+    Args:
+        source: what the source's weights expect, None where nobody knows.
+        classes: of the target, background first.
+        name: of the source.
+
+    Raises:
+        TransferError: if the numbers of classes differ; both are listed.
+    """
+    if source is not None and len(source.classes) != len(classes):
+        raise TransferError(
+            f"source '{name}' has {len(source.classes)} classes ({', '.join(source.classes)}), the target {len(classes)} "
+            f"({', '.join(classes)}): it cannot be scored untrained; fine-tune it (monai_tl transfer --source {name})"
+        )
+
+
 def _names(value: Sequence[str] | str, what: str) -> tuple[str, ...]:
     if isinstance(value, str):
         raise ConfigError(f"{what} takes a list, e.g. \"['T1']\"; got '{value}'")

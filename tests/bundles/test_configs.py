@@ -36,7 +36,7 @@ def strings(config: Any) -> list[str]:
 
 def test_all_configs_are_found():
     assert len(BUNDLES) == 2
-    assert len(CONFIGS) == 9
+    assert len(CONFIGS) == 10
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: f"{path.parts[-3]}-{path.stem}")

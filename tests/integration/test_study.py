@@ -18,7 +18,7 @@ import pytest
 
 from monai_tl.data.datalist import read_datalist
 from monai_tl.study.table import CurveRow, RunRow, StudyScore, read_table
-from tests.conftest import run_script
+from tests.conftest import BRATS, run_script
 
 
 def study_flags(tiny_flags, output, **flags):
@@ -34,7 +34,7 @@ def study_flags(tiny_flags, output, **flags):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, phantoms, source):
     """A study that nothing interrupted, and the flags that made it."""
-    from tests.conftest import BRATS, TINY
+    from tests.conftest import TINY
 
     folder = tmp_path_factory.mktemp("studies") / "whole"
     flags = {"source": source, "target": BRATS, "dataset_dir": phantoms / "brats", **TINY}
@@ -82,6 +82,30 @@ def test_a_run_of_a_study_is_that_of_the_verbs(whole, tmp_path, verb):
     assert verb("evaluate", "--run", run).code == 0
     tables = [list(csv.reader((one / "scores_test.csv").open())) for one in (run, folder / "runs" / "2_n3_seed0")]
     assert [row[:5] for row in tables[0]] == [row[:5] for row in tables[1]]
+
+
+@pytest.mark.slow
+def test_the_source_as_it_is_is_an_arm_like_the_others(tiny_flags, source, tmp_path, verb):
+    """Alone first, then beside a transfer: `--plan`, scores, tables and page know what nothing was trained for."""
+    folder = tmp_path / "study"
+    answer = verb(*study_flags(tiny_flags, folder, arms="untrained"), "--plan")
+    assert answer.code == 0, answer.err
+    assert any(line.split()[:3] == ["untrained", "none", "–"] for line in answer.out.splitlines()), answer.out
+    assert verb(*study_flags(tiny_flags, folder, arms="untrained")).code == 0
+    assert verb(*study_flags(tiny_flags, folder, arms="untrained,2")).code == 0
+    (run, _) = read_table(folder / "runs.csv", RunRow)
+    assert (run.arm, run.state, run.iterations) == ("untrained", "finished", 0)
+    words = ("--source", source, "--target", folder, "--output", tmp_path / "by_verb")
+    words = [BRATS if text == folder else text for text in words]
+    data = folder / "datalists" / "all_n3.json"
+    assert verb("evaluate", *words, "--datalist", data, "--window", "[16,16,16]", "--device", "cpu").code == 0
+    tables = [list(csv.reader((one / "scores_test.csv").open())) for one in (tmp_path / "by_verb", folder / run.folder)]
+    assert [row[:5] for row in tables[0]] == [row[:5] for row in tables[1]]
+    assert verb("report", folder).code == 0
+    page = (folder / "report.html").read_text()
+    assert "the source’s weights as they are, nothing trained" in page
+    assert "freeze 2" in page
+    assert "found nothing in any validation: untrained" not in page
 
 
 @pytest.mark.slow

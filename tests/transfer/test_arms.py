@@ -11,25 +11,26 @@ STAGES = ("conv_0", "res_1", "res_2", "res_3", "conv_1", "conv_2")
 
 
 def test_each_arm_has_a_name_and_settings():
-    arms = read_arms(["scratch", "0", "2", "random2"], STAGES)
-    assert [arm.name for arm in arms] == ["scratch", "0", "2", "random2"]
+    arms = read_arms(["scratch", "0", "2", "random2", "untrained"], STAGES)
+    assert [arm.name for arm in arms] == ["scratch", "0", "2", "random2", "untrained"]
     assert [arm.settings("ixi") for arm in arms] == [
         {"source": None, "freeze": 0},
         {"source": "ixi", "freeze": 0},
         {"source": "ixi", "freeze": 2},
         {"source": None, "freeze": 2, "norm": "track"},
+        {"source": "ixi", "freeze": 0, "fresh": []},
     ]
 
 
 @pytest.mark.parametrize(
     ("names", "error", "told"),
     [
-        (["two"], ConfigError, "no arm is called 'two': there are scratch, 0 to 5, and random1"),
+        (["two"], ConfigError, "no arm is called 'two': there are untrained, scratch, 0 to 5, and random1"),
         (["random0"], ConfigError, "no arm is called 'random0'"),
         (
             ["7"],
             ConfigError,
-            "no arm is called '7', since 7 stages cannot be frozen: there are scratch, 0 to 5, and random1 to",
+            "no arm is called '7', since 7 stages cannot be frozen: there are untrained, scratch, 0 to 5, and random1 to",
         ),
         (["random6"], ConfigError, "no arm is called 'random6', since 6 stages cannot be frozen"),
         (["1", "1"], ConfigError, "the arm '1' is given twice"),

@@ -8,8 +8,10 @@ from monai_tl.report.figures import COLOURS, LINES, MARKERS, Look, look
 from monai_tl.study.cube import SCRATCH
 from monai_tl.study.statistics import ArmComparison
 from monai_tl.study.verdicts import tells_apart
+from monai_tl.transfer.arms import UNTRAINED
 
 RANDOM = Look("#6e6e6e", "-.", "<", "◀")  # controls are without colour
+BARE = Look("#6e6e6e", ":", "*", "★")
 ORDER = ("scratch", "0", "1", "2", "3", "4", "5")
 HATCHES = ("", "////", "....", "xxxx", "----", "++++", "oooo")
 
@@ -18,6 +20,8 @@ def explain_arm(arm: str) -> str:
     """Say what an arm is."""
     if arm == SCRATCH:
         return "random weights, every stage trained"
+    if arm == UNTRAINED:
+        return "the source’s weights as they are, nothing trained"
     if arm == "0":
         return "the source’s weights, every stage trained"
     if arm.isdecimal():
@@ -32,6 +36,8 @@ def look_of(arm: str) -> Look:
     """Give an arm's look, which does not depend on the other arms."""
     if arm in ORDER:
         return look(ORDER.index(arm))
+    if arm == UNTRAINED:
+        return BARE
     if re.fullmatch(r"random\d+", arm):
         return RANDOM
     return look(len(ORDER) + sum(map(ord, arm)) % len(COLOURS))
@@ -40,6 +46,8 @@ def look_of(arm: str) -> Look:
 def hatch_of(arm: str) -> str:
     """Give what fills an arm's box, so that it is told from the others without colour."""
     own = look_of(arm)
+    if own == BARE:
+        return "**"
     return "\\\\\\\\" if own == RANDOM else HATCHES[MARKERS.index(own.marker) % len(HATCHES)] if own.line in LINES else ""
 
 

@@ -16,6 +16,7 @@ from monai_tl.report.study.facts import Study, late_median, mean
 from monai_tl.report.study.tables import Column, Table
 from monai_tl.study.statistics import ArmComparison, ArmMean, fit_curves
 from monai_tl.study.table import RunRow
+from monai_tl.transfer.arms import UNTRAINED
 
 NAN = math.nan
 ARM, SUBJECTS = Column("Arm", "arm", "arm"), Column("Training subjects", "n", "count")
@@ -79,7 +80,8 @@ def differences_table(comparisons: Sequence[ArmComparison]) -> Table | None:
 
 def growth_table(study: Study) -> Table | None:
     """Give the model of Dice against training subjects; None for one size."""
-    scores = [score for score in study.scores if score.seed in study.whole_seeds]  # else interval and estimate do not fit
+    # of whole seeds, else interval and estimate do not fit; what is not trained does not learn from more subjects
+    scores = [score for score in study.scores if score.seed in study.whole_seeds and score.arm != UNTRAINED]
     if len({score.n for score in scores}) < 2:
         return None
     model = fit_curves(scores)
@@ -118,7 +120,7 @@ def speed_table(study: Study) -> Table | None:
     rows, looks = list[list[object]](), list[Look | None]()
     for n in study.sizes:
         for arm in study.arms:
-            runs = [run for run in study.by_cell.get((arm, n), []) if run.state == "finished"]
+            runs = [run for run in study.by_cell.get((arm, n), []) if run.state == "finished" and run.iterations]
             if runs:
                 rows.append(_speed(study, arm, n, runs))
                 looks.append(look_of(arm))

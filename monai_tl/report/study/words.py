@@ -66,13 +66,13 @@ def unfinished(study: Study) -> str | None:
 
 def blind(study: Study) -> str | None:
     """Say which runs found nothing in any validation, so that nothing chose their weights; None where all did."""
-    runs = [run for run in study.runs if run.state == "finished" and not run.best_dice > 0]
+    runs = [run for run in study.runs if run.state == "finished" and run.iterations and not run.best_dice > 0]
     if not runs:
         return None
     places = Counter(f"{arm_words(run.arm)} with {run.n}" for run in runs)
     told = [f"{place} ({words.plural(count, 'run')})" for place, count in places.items()]
     more = f" and {len(told) - GAPS} more" if len(told) > GAPS else ""
-    finished, where = study.count("finished"), "; ".join(told[:GAPS]) + more
+    finished, where = sum(run.state == "finished" and run.iterations > 0 for run in study.runs), "; ".join(told[:GAPS]) + more
     return (
         f"Of {finished} finished runs {len(runs)} found nothing in any validation: {where}. "
         "Nothing chose their weights, and their scores say little: more iterations are needed, or validation cases with more "

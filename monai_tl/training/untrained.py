@@ -1,0 +1,60 @@
+"""The source as it is, kept as a run of the target so that it is scored like the others: the baseline without any training."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from monai_tl.data.datalist import Datalist
+from monai_tl.files import atomic_write
+from monai_tl.training.checkpoint import BEST
+from monai_tl.training.run_folder import config_of_run, provenance_of, refuse_existing, write_run_folder
+from monai_tl.transfer.apply import account
+from monai_tl.transfer.contract import Contract, describe, lineage_of
+
+logger = logging.getLogger(__name__)
+
+
+def keep_untrained(
+    run_dir: str,
+    *,
+    network: nn.Module,
+    data: Datalist,
+    metadata: Mapping[str, Any],
+    contract: Contract,
+    seed: int,
+    transfer_report: Mapping[str, Any],
+) -> None:
+    """Write a run folder whose weights are the source's, fitted to the target's image channels and nothing else.
+
+    Named in the ``run`` of ``untrained.yaml``; the folder is whole or not there.
+
+    Args:
+        run_dir: the run's folder, new or empty.
+        network: with the weights transferred.
+        data: its hash is noted.
+        metadata: the bundle's metadata.
+        contract: what the target's images are.
+        seed: noted with the run; nothing is random here.
+        transfer_report: what was transferred, of `monai_tl.transfer.apply.transfer`.
+
+    Raises:
+        ConfigError: if the folder holds anything.
+    """
+    folder = Path(run_dir)
+    refuse_existing(folder, resume=False)
+    logger.info(account(dict(transfer_report)))
+    told = describe(metadata, contract, lineage_of(transfer_report))
+    records = {
+        "metadata.json": {**told, "validation_dice": None},  # nothing was validated to choose these weights
+        "provenance.json": provenance_of(data, seed, str(next(network.parameters()).device)),
+        "transfer_report.json": {**transfer_report, "untrained": True},
+    }
+    with write_run_folder(folder, config_of_run(), records) as staging, atomic_write(staging / BEST) as path:
+        torch.save(network.state_dict(), path)
+    logger.info("%s: the source as it is, nothing was trained", folder)
