@@ -91,12 +91,17 @@ def evaluate(
 ) -> None:
     """Score a run's best weights on one split, each case on its own grid: --run RUN --split test writes RUN/scores_test.csv.
 
+    Scores of other data (--dataset_dir DIR or --datalist FILE), weights (--ckpt FILE) or settings go to another file, named
+    by --scores FILE; their pictures lie beside it unless --overlays DIR names another folder.
+
     --source S --target BUNDLE --datalist FILE scores a source as it is, nothing trained, on the target's cases: the baseline
     `untrained`, kept as a run in --output (runs/BUNDLE_untrained).
     """
     from monai_tl.training.launch import bundle_config, read_run_config, run_configs
     from monai_tl.training.run_folder import refuse_changed_datalist
 
+    if "run_dir" in overrides:
+        raise ConfigError("the run folder is named by --run")
     if (run is None) == (source is None):
         raise ConfigError("evaluate takes a trained run (--run RUN), or a source as it is (--source S --target BUNDLE)")
     if run is None:
@@ -107,17 +112,18 @@ def evaluate(
         raise ConfigError("--output names the run of a source as it is (--source S); scores are named by --scores FILE")
     config = read_run_config(run)
     study = Path(run).absolute().parent.parent
-    beyond = ", ".join(f"--{name}" for name in overrides if name != "device")
-    if beyond and not {"scores", "overlays"} <= overrides.keys() and (study / "study.json").is_file():
+    beyond = ", ".join(f"--{name}" for name in overrides if name not in ("device", "bundle_root"))
+    if beyond and "scores" not in overrides and (study / "study.json").is_file():
         raise ConfigError(
-            f"{beyond}: '{run}' belongs to the study in '{study}', whose runs are scored alike; name another file and folder "
-            "by --scores FILE --overlays DIR"
+            f"{beyond}: '{run}' belongs to the study in '{study}', whose runs are scored alike; name another file "
+            "by --scores FILE"
         )
-    scores = Path(run) / f"scores_{split}.csv"
-    if not {"datalist", "dataset_dir"} & overrides.keys():
+    if "dataset_dir" in overrides:
+        overrides.setdefault("datalist", str(Path(str(overrides["dataset_dir"])) / "datalist.json"))
+    if "datalist" not in overrides:
         refuse_changed_datalist(run, config["datalist"])
-    configs = [Path(run) / "config.yaml", bundle_config(config["bundle_root"], "evaluate")]
-    run_configs(configs, {"run_dir": run, "split": split, "scores": str(scores), **overrides}, also=flags_of(evaluate))
+    configs = [Path(run) / "config.yaml", bundle_config(overrides.get("bundle_root", config["bundle_root"]), "evaluate")]
+    run_configs(configs, {"run_dir": run, "split": split, **overrides}, also=flags_of(evaluate))
 
 
 def _keep_untrained(source: str, target: str, output: str, overrides: dict[str, Any]) -> None:
@@ -157,6 +163,8 @@ def predict(
     from monai_tl.inference.predict import predict as predict_scans
     from monai_tl.training.checkpoint import is_true
 
+    if "output_dir" in overrides:
+        raise ConfigError("the folder of the predictions is named by --output")
     model = find_model(bundle, bundle_root)
     patterns = {name: str(overrides.pop(name)) for name in model.part("modalities") if name in overrides}
     beyond = [name for name, value in overrides.items() if "{subject}" in str(value)]

@@ -12,13 +12,14 @@ from monai.bundle import ConfigParser
 from monai_tl.errors import ConfigError
 from monai_tl.files import sha256_of
 from monai_tl.training.device import choose_device
-from monai_tl.training.launch import bundle_config, read_run_config, refuse_unknown_overrides
+from monai_tl.training.launch import bundle_config, read_run_config, refuse_idle_overrides, refuse_unknown_overrides
 from monai_tl.transfer.source import find_weights
 
 # ids of a run's config that inference.yaml has too: values, and parts that may refer to them
 VALUES = ("modalities", "classes", "spacing", "orientation", "normalisation", "head_norm")
 WINDOWS = ("inference_window", "inference_overlap", "precision")
 PARTS = ("network_def", "image_transforms")
+READ = ("imports", "contract", "network", "preprocessing", "inferer", "postprocessing", "classes")  # by a prediction
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,11 @@ class Model:
     """A bundle's ``inference.yaml`` with a run's settings in it; weights are loaded when ``network`` is asked for."""
 
     parser: ConfigParser
-    weights: Path
+
+    @property
+    def weights(self) -> Path:
+        """The file that the network is loaded from."""
+        return find_weights(self.part("ckpt"))
 
     def part(self, name: str) -> Any:
         """Give the object or value of an id of ``inference.yaml``."""
@@ -36,11 +41,12 @@ class Model:
         """Set ids of ``inference.yaml`` to other values, e.g. ``{"device": "cuda"}``; ``also`` may have been meant.
 
         Raises:
-            ConfigError: if an id does not exist, or a device is not there.
+            ConfigError: if an id does not exist, no part of a prediction reads it, or a device is not there.
         """
         refuse_unknown_overrides(self.parser, overrides, also)
+        refuse_idle_overrides(self.parser, overrides, READ)
         device = {"device": str(choose_device(str(overrides["device"])))} if "device" in overrides else {}
-        self.parser.update({**overrides, **device})
+        self.parser.update(device)
 
     def settings(self) -> dict[str, Any]:
         """Give what the voxels of a prediction depend on, as plain data."""
@@ -72,12 +78,11 @@ def find_model(location: str, bundle_root: str | None = None) -> Model:
     parser = ConfigParser()
     parser.read_config(str(bundle_config(bundle, "inference")))
     parser.update({**(_settings_of(config) if run else {}), "bundle_root": str(bundle), "ckpt": str(weights)})
-    return Model(parser, weights)
+    return Model(parser)
 
 
 def _settings_of(config: dict[str, Any]) -> dict[str, Any]:
     """Give what ``inference.yaml`` takes from the config of a run, so that scans are seen as in its validation."""
     parser = ConfigParser(config)
     values = {key: parser.get_parsed_content(key) for key in VALUES + WINDOWS}
-    crop = {**config["crop"], "keys": "image"}
-    return {**values, **{key: config[key] for key in PARTS}, "crop": crop, "inferer": config["validate"]["inferer"]}
+    return {**values, **{key: config[key] for key in PARTS}, **{key: config["validate"][key] for key in ("crop", "inferer")}}

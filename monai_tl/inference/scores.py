@@ -8,13 +8,14 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
+from ignite.metrics import Metric
 from monai.data import MetaTensor
 from monai.engines import IterationEvents
 from monai.metrics import compute_dice, compute_hausdorff_distance
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.files import write_text
+from monai_tl.inference.score_record import ScoreRecord, mask_sha256, write_record
 
 logger = logging.getLogger(__name__)
 
@@ -101,8 +103,16 @@ Volume = np.ndarray | Tensor
 COLUMNS = tuple(field.name for field in fields(Score))
 
 
-def score_case(subject: str, prediction: Volume, reference: Volume, spacing: Sequence[float], seconds: float) -> Score:
-    """Score one case with MONAI's metrics.
+def score_case(
+    subject: str,
+    prediction: Volume,
+    reference: Volume,
+    spacing: Sequence[float],
+    seconds: float,
+    *,
+    distance: bool = True,
+) -> Score:
+    """Score one case with MONAI's metrics: the one definition, for validation, evaluation and studies.
 
     The Hausdorff distance is between the outermost voxels' centres; it is the larger of the two directed 95th
     percentiles (prediction to reference, reference to prediction), not the percentile of both together.
@@ -113,9 +123,10 @@ def score_case(subject: str, prediction: Volume, reference: Volume, spacing: Seq
         reference: mask on the same grid.
         spacing: voxel size in mm along i, j, k.
         seconds: wall time that the prediction took.
+        distance: False leaves out the Hausdorff distance (NaN), which takes longest.
 
     Returns:
-        Dice NaN if both are empty, 0 if one is; distance NaN (undefined) if one or both are empty.
+        Dice NaN if both are empty, 0 if one is (a false alarm, a miss); distance NaN (undefined) if one or both are empty.
 
     Raises:
         DataError: if the shapes differ, or a volume is not three-dimensional or holds other values than 0 and 1.
@@ -133,7 +144,7 @@ def score_case(subject: str, prediction: Volume, reference: Volume, spacing: Seq
     dice = hd95 = math.nan
     if found or there:
         dice = float(compute_dice(y_pred, y, ignore_empty=False))  # True would make NaN of a false alarm
-    if found and there:
+    if found and there and distance:
         hd95 = float(compute_hausdorff_distance(y_pred, y, include_background=True, percentile=95, spacing=sizes))
     return Score(subject, dice, hd95, there * voxel_ml, found * voxel_ml, float(seconds))
 
@@ -165,12 +176,20 @@ def volume_bias(scores: Sequence[Volumes]) -> VolumeBias:
     return VolumeBias(ml, ml / reference if reference else math.nan)
 
 
-def write_scores(path: Path | str, scores: Sequence[Score]) -> None:
-    """Write one row a case, atomically; numbers at full precision, undefined ones as ``nan``."""
+def write_scores(path: Path | str, scores: Sequence[Score], record: ScoreRecord | None = None) -> None:
+    """Write one row a case, atomically; numbers at full precision, undefined ones as ``nan``.
+
+    Args:
+        path: of the table.
+        scores: in order.
+        record: what they are of, written beside the table; without it no verb takes them for a run's.
+    """
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(COLUMNS)
     rows.writerows((score.subject, *(repr(float(value)) for value in astuple(score)[1:])) for score in scores)
+    if record is not None:  # first: a table whose record speaks of another is found out, one without a record is not replaced
+        write_record(path, record, text.getvalue())
     write_text(path, text.getvalue())
 
 
@@ -211,19 +230,72 @@ def _score(row: dict[str, str], where: str, remedy: str) -> Score:
         raise DataError(f"{where} is not a subject and {len(COLUMNS) - 1} numbers: {remedy} again") from None
 
 
+def score_batch(batch: Sequence[Any], output: Any, seconds: float, *, distance: bool = True) -> list[Score]:
+    """Score the cases of one iteration of a MONAI ``SupervisedEvaluator``.
+
+    Args:
+        batch: decollated input, each case with its id under ``subject``.
+        output: decollated output after postprocessing: ``pred`` and ``label``, each (1, i, j, k) with the values 0 and 1 (or
+            (2, i, j, k): background and foreground), both on the case's own grid; the spacing is read from the label's affine.
+        seconds: wall time of each prediction.
+        distance: as in `score_case`.
+
+    Raises:
+        ConfigError: if the output was not decollated.
+        DataError: as `score_case`, and if a label has no affine.
+    """
+    if not isinstance(output, list):
+        raise ConfigError("scores need single cases: give the evaluator decollate=True")
+    scores = []
+    for inputs, outputs in zip(batch, output, strict=True):
+        subject, label = str(inputs["subject"]), outputs["label"]
+        if not isinstance(label, MetaTensor):
+            raise DataError(f"{subject}: the label has no affine, so its voxels have no size; load it with LoadScand")
+        found, there = (_foreground(subject, volume.cpu()) for volume in (outputs["pred"], label))
+        scores.append(score_case(subject, found, there, label.pixdim.tolist(), seconds, distance=distance))
+    return scores
+
+
+class MeanCaseDice(Metric):
+    """Metric of a MONAI ``SupervisedEvaluator``: the mean Dice that ``scores_<split>.csv`` of the same weights would have.
+
+    It reads what `score_batch` does. Cases where nothing is and nothing was found are left out; NaN if no case is defined.
+    """
+
+    def __init__(self) -> None:
+        """Begin with no case."""
+        super().__init__()
+
+    def reset(self) -> None:
+        """Forget the cases, as each validation begins."""
+        self.scores: list[Score] = []
+
+    def iteration_completed(self, engine: Engine) -> None:
+        """Score the cases of this iteration: ids stand in the batch, which ignite's metrics are not shown."""
+        batch: Any = engine.state.batch
+        self.update((batch, engine.state.output))
+
+    def update(self, output: tuple[Any, Any]) -> None:
+        """Score cases from the batch and the output."""
+        self.scores += score_batch(*output, seconds=math.nan, distance=False)
+
+    def compute(self) -> float:
+        """Give the mean Dice of the defined cases."""
+        return summarise(self.scores).mean
+
+
 class ScoreTable:
     """Handler that scores each case of a MONAI ``SupervisedEvaluator`` and writes the table when the run completes.
 
-    It reads the decollated output after postprocessing: ``pred`` and ``label``, each (1, i, j, k) with the values 0 and
-    1 (or (2, i, j, k): background and foreground), both on the case's own grid; the spacing in mm comes from the
-    label's affine, the id from the batch's ``subject``. ``seconds`` runs from asking for the batch to the prediction in
-    memory, metrics excluded, in equal shares over a batch's cases; what loader workers do ahead is not in it.
+    It reads what `score_batch` does. ``seconds`` runs from asking for the batch to the prediction in memory, metrics
+    excluded, in equal shares over a batch's cases; what loader workers do ahead is not in it.
     """
 
-    def __init__(self, path: str) -> None:
-        """Take the CSV file to write, ``scores_<split>.csv`` in the run folder; it is not touched if the run fails."""
-        self.path = Path(path)
+    def __init__(self, path: str, record: ScoreRecord | None = None) -> None:
+        """Take the CSV file to write and what its scores are of; it is not touched if the run fails."""
+        self.path, self.record = Path(path), record
         self.scores: list[Score] = []
+        self.references: dict[str, str] = {}
         self._began = 0.0
 
     def attach(self, engine: Engine) -> None:
@@ -235,28 +307,27 @@ class ScoreTable:
         engine.add_event_handler(Events.COMPLETED, self._save)
 
     def _start(self) -> None:
-        self.scores = []
+        self.scores, self.references = [], {}
 
     def _start_clock(self) -> None:
         self._began = time.perf_counter()
 
     def _collect(self, engine: Engine) -> None:
-        batch, output = engine.state.batch, engine.state.output
-        if not isinstance(output, list):
-            raise ConfigError("ScoreTable needs single cases: give the evaluator decollate=True")
-        predictions = [item["pred"].cpu() for item in output]  # waits for the device, so that the clock is right
-        seconds = (time.perf_counter() - self._began) / len(output)
-        for inputs, outputs, prediction in zip(batch, output, predictions, strict=True):
-            subject, label = str(inputs["subject"]), outputs["label"]
-            if any(score.subject == subject for score in self.scores):
-                raise DataError(f"subject {subject} comes twice in one evaluation; each may stand once in a split")
-            if not isinstance(label, MetaTensor):
-                raise DataError(f"{subject}: the label has no affine, so its voxels have no size; load it with LoadScand")
-            masks = [_foreground(subject, volume) for volume in (prediction, label.cpu())]
-            self.scores.append(score_case(subject, *masks, label.pixdim.tolist(), seconds))
+        output: Any = engine.state.output
+        batch: Any = engine.state.batch
+        cases = output if isinstance(output, list) else []
+        for item in cases:
+            item["pred"] = item["pred"].cpu()  # waits for the device, so that the clock is right
+        seconds = (time.perf_counter() - self._began) / max(len(cases), 1)
+        for score, case in zip(score_batch(batch, output, seconds), cases, strict=True):
+            if score.subject in self.references:
+                raise DataError(f"subject {score.subject} comes twice in one evaluation; each may stand once in a split")
+            self.references[score.subject] = mask_sha256(case["label"][-1].cpu(), case["label"].affine)
+            self.scores.append(score)
 
     def _save(self) -> None:
-        write_scores(self.path, self.scores)
+        record = self.record and replace(self.record, references=self.references)
+        write_scores(self.path, self.scores, record)
         logger.info("%s: %s", self.path, summarise(self.scores))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from monai_tl.inference.score_record import other_references
 from monai_tl.report.runs import Run
 from monai_tl.study.compare import Comparison, compare_tables, why_not_comparable
 
@@ -64,8 +65,10 @@ def _join(run: Run, parted: list[list[Run]], alike: Callable[[Run, Run], bool]) 
 
 
 def _same_cases(first: Run, run: Run) -> bool:
-    same_task = first.classes == run.classes
-    return same_task and why_not_comparable(first.name, first.table, run.name, run.table) is None
+    if first.classes != run.classes or why_not_comparable(first.name, first.table, run.name, run.table):
+        return False
+    records = [member.record for member in (first, run) if member.record]
+    return len(records) < 2 or not other_references(records[0].references, records[1].references)
 
 
 def _same_datalist(first: Run, run: Run) -> bool:

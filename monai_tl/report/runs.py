@@ -14,7 +14,9 @@ from typing import Any
 import yaml
 
 from monai_tl.errors import ConfigError, DataError, did_you_mean
-from monai_tl.inference.scores import Score, read_scores
+from monai_tl.inference.run_scores import read_run_scores, scores_of, why_not_its_own
+from monai_tl.inference.score_record import ScoreRecord
+from monai_tl.inference.scores import Score
 from monai_tl.report.account import Account, read_account
 from monai_tl.training.metrics import read_metrics
 
@@ -24,7 +26,11 @@ YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, fa
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder; ``scores`` is None before it is evaluated, ``curve`` holds the rows of ``metrics.csv``."""
+    """One run folder.
+
+    ``scores`` is None before the run is evaluated, and where ``refused`` says why its table is not of what it holds now;
+    ``record`` says what they are of; ``curve`` holds the rows of ``metrics.csv``.
+    """
 
     name: str
     folder: Path
@@ -36,6 +42,8 @@ class Run:
     account: Account
     provenance: dict[str, Any]
     overlays: dict[str, Path] = field(default_factory=dict)
+    record: ScoreRecord | None = None
+    refused: str = ""
 
     @property
     def best(self) -> dict[str, Any] | None:
@@ -125,19 +133,22 @@ def _names(folders: list[Path], top: Path) -> list[str]:
 
 def _read(folder: Path, name: str, split: str) -> Run:
     config = _read_config(folder / "config.yaml")
-    scores = folder / f"scores_{split}.csv"
-    pictures = folder / f"overlays_{split}"
+    table, pictures = scores_of(folder, split), folder / f"overlays_{split}"
+    refused = (why_not_its_own(folder, split) or "") if table.is_file() else ""
+    found = read_run_scores(folder, split) if table.is_file() and not refused else None
     return Run(
         name=name,
         folder=folder,
         task=printable(Path(str(config.get("bundle_root", ""))).name),
         modalities=_words(config.get("modalities")),
         classes=_words(config.get("classes")),
-        scores=tuple(read_scores(scores)) if scores.is_file() else None,
+        scores=found.scores if found else None,
         curve=tuple(read_metrics(folder / "metrics.csv")),
         account=read_account(folder / "transfer_report.json", _read_json(folder / "transfer_report.json")),
         provenance=_read_json(folder / "provenance.json") or {},
-        overlays={path.stem: path for path in pictures.glob("*.png")} if pictures.is_dir() else {},
+        overlays={path.stem: path for path in pictures.glob("*.png")} if pictures.is_dir() and found else {},
+        record=found.record if found else None,
+        refused=refused,
     )
 
 

@@ -33,6 +33,7 @@ class Row:
     origin: str
     command: str
     setting: str
+    evaluate: str
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def _section(group: Group, stem: str, shown: Sequence[Run], split: str) -> Secti
         finding=words.finding(group),
         caveats=words.caveats(group),
         few=few,
-        rows=[_row(run, looks[run.name], results.get(run.name)) for run in group.runs],
+        rows=[_row(run, looks[run.name], results.get(run.name), split) for run in group.runs],
         differences=group.comparison.differences if group.comparison else (),
         dice=_dice(group, stem),
         undefined=sum(result.undefined for result in results.values()),
@@ -121,7 +122,7 @@ def _title(group: Group, split: str) -> str:
     return f"{group.title}{images}, {cases}"
 
 
-def _row(run: Run, own: Look | None, result: RunResult | None) -> Row:
+def _row(run: Run, own: Look | None, result: RunResult | None, split: str) -> Row:
     best = run.best
     distances = np.array([score.hd95_mm for score in run.scores or ()])
     defined = distances[~np.isnan(distances)]
@@ -137,6 +138,7 @@ def _row(run: Run, own: Look | None, result: RunResult | None) -> Row:
         origin=words.origin(run),
         command=words.command(run),
         setting=words.setting(run),
+        evaluate=words.evaluate_command(run, split),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from monai_tl.report.groups import Group
 from monai_tl.report.runs import Run, printable
-from monai_tl.study.compare import FEW, Difference, Interval, signed
+from monai_tl.study.compare import FEW, Difference, Interval, signed, ways_apart
 from monai_tl.training.metrics import TRAIN_LONGER, best_is_last
 
 NONE = "–"  # where there is no number
@@ -122,6 +122,9 @@ def caveats(group: Group) -> list[str]:
         told.append(f"{plural(fewest, 'case')} with a defined Dice: too few for any interval.")
     elif fewest < FEW:
         told.append(f"{fewest} cases are few: with fewer than {FEW}, 95 % intervals come out too narrow.")
+    ways = ways_apart({run.name: run.record for run in group.scored if run.record})
+    told += [f"{one[0].upper()}{one[1:]}." for one in ways]
+    told += [f"{run.name} is not compared: its {printable(run.refused)}." for run in group.runs if run.refused]
     if len(results) > 1:
         told += _seeds(group.scored)
     if len(results) > 3:

@@ -12,8 +12,11 @@ import numpy as np
 from scipy.stats import bootstrap
 
 from monai_tl.errors import ConfigError, DataError
-from monai_tl.inference.scores import Score, VolumeBias, read_scores, summarise
+from monai_tl.inference.run_scores import RunScores, read_run_scores
+from monai_tl.inference.score_record import ScoreRecord, other_references, windows_of
+from monai_tl.inference.scores import Score, VolumeBias, summarise
 from monai_tl.training.metrics import TRAIN_LONGER, best_is_last, read_metrics
+from monai_tl.transfer.source import holds_weights
 
 Table = Mapping[str, Score]  # subject -> its score
 FEWEST = 5  # cases; from fewer an interval would be little more than their range
@@ -73,7 +76,7 @@ class Comparison:
     split: str
     runs: tuple[RunResult, ...]
     differences: tuple[Difference, ...]
-    remarks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def compare(runs: Sequence[Path | str], split: str = "test", seed: int = 0, resamples: int = 9999) -> Comparison:
@@ -86,14 +89,31 @@ def compare(runs: Sequence[Path | str], split: str = "test", seed: int = 0, resa
         resamples: bootstrap samples per interval.
 
     Raises:
-        ConfigError: if no run is given, a run is given twice, or it has no scores of this split.
+        ConfigError: if no run is given, a run is given twice, it has no scores of this split, or they are not of the weights
+            that it holds now.
         DataError: if the runs were not scored on the same subjects, or not against the same references.
     """
-    tables = _read(runs, split)
-    curves = (read_metrics(Path(run) / "metrics.csv") for run in runs)
-    rising = [name for name, curve in zip(tables, curves, strict=True) if best_is_last(curve)]
-    remarks = (f"{', '.join(rising)}: {TRAIN_LONGER}.",) if rising else ()
-    return replace(compare_tables(tables, split, seed, resamples), remarks=remarks)
+    found = _read(runs, split)
+    tables = {name: {score.subject: score for score in one.scores} for name, one in found.items()}
+    records = {name: one.record for name, one in found.items()}
+    told = compare_tables(tables, split, seed, resamples)
+    (first, reference), *others = records.items()
+    for name, record in others:
+        other = other_references(reference.references, record.references)
+        if other:
+            raise DataError(
+                f"{first} and {name} were scored against different references: of equal volumes, but other voxels, in "
+                f"{', '.join(other)}"
+            )
+    folders = dict(zip(found, map(Path, runs), strict=True))
+    notes = [
+        f"{name} holds no weights any more: whether its scores are of its last ones is not known"
+        for name, folder in folders.items()
+        if not holds_weights(folder)
+    ]
+    rising = [name for name, folder in folders.items() if best_is_last(read_metrics(folder / "metrics.csv"))]
+    notes += [f"{', '.join(rising)}: {TRAIN_LONGER}"] if rising else []
+    return replace(told, notes=(*ways_apart(records), *notes))
 
 
 def compare_tables(tables: Mapping[str, Table], split: str = "test", seed: int = 0, resamples: int = 9999) -> Comparison:
@@ -118,7 +138,18 @@ def compare_tables(tables: Mapping[str, Table], split: str = "test", seed: int =
     return Comparison(split, results, differences)
 
 
-def _read(runs: Sequence[Path | str], split: str) -> dict[str, Table]:
+def ways_apart(records: Mapping[str, ScoreRecord]) -> list[str]:
+    """Say where runs were predicted in different ways, by windows or number formats of their own: part of a difference."""
+    told = []
+    for what, way in (("windows", windows_of), ("number formats", lambda record: record.precision)):
+        ways = {name: way(record) for name, record in records.items()}
+        if len(set(ways.values())) > 1:
+            listed = "; ".join(f"{name} {one}" for name, one in ways.items())
+            told.append(f"predicted in different {what} ({listed}): part of a difference may be theirs")
+    return told
+
+
+def _read(runs: Sequence[Path | str], split: str) -> dict[str, RunScores]:
     folders = [Path(run).resolve() for run in runs]
     if not folders:
         raise ConfigError("no run to compare: give at least one run folder")
@@ -128,8 +159,7 @@ def _read(runs: Sequence[Path | str], split: str) -> dict[str, Table]:
     names = [folder.name for folder in folders]
     if len(set(names)) < len(names):
         names = [str(run) for run in runs]
-    scores = [read_scores(Path(run) / f"scores_{split}.csv") for run in runs]
-    return {name: {score.subject: score for score in rows} for name, rows in zip(names, scores, strict=True)}
+    return {name: read_run_scores(Path(run), split) for name, run in zip(names, runs, strict=True)}
 
 
 def why_not_comparable(first: str, reference: Table, name: str, table: Table) -> str | None:
@@ -202,10 +232,9 @@ def format_comparison(comparison: Comparison) -> str:
         lines.append(f"{name.ljust(widths[0])}  {rest}")
     if comparison.differences:
         lines += ["", *(_sentence(difference) for difference in comparison.differences)]
+    lines += ["", *comparison.notes] if comparison.notes else []
     if min(run.n - run.undefined for run in comparison.runs) < FEW:
         lines += ["", f"Fewer than {FEW} cases: intervals from so few are too narrow, so read them with care."]
-    if comparison.remarks:
-        lines += ["", *comparison.remarks]
     return "\n".join(lines)
 
 

@@ -18,9 +18,10 @@ from monai.bundle import ConfigParser
 from torch import Tensor
 
 from monai_tl.data.read import open_scan
+from monai_tl.inference.run_scores import has_own_scores
 from monai_tl.study.design import Design
 from monai_tl.study.execute import in_time
-from monai_tl.study.plan import PlannedRun, Study, is_finished, scores_of
+from monai_tl.study.plan import PlannedRun, Study, is_finished
 from monai_tl.training.device import choose_device
 
 ENOUGH = 60.0  # seconds spent on measuring
@@ -88,7 +89,7 @@ def _left_seconds(folder: Path, run: PlannedRun, measured: Estimate, made: Desig
     """Estimate what is left of a run; one that was broken off counts as a whole one."""
     if not is_finished(folder / run.folder):
         return run_seconds(run, measured, made)
-    left = [split for split in made.study.splits if not scores_of(folder / run.folder, split).is_file()]
+    left = [split for split in made.study.splits if not has_own_scores(folder / run.folder, split)]
     return _scoring_seconds(run, measured, made, left)
 
 

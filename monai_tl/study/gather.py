@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_tl.inference.scores import read_scores, summarise
+from monai_tl.inference.run_scores import has_own_scores, read_run_scores
+from monai_tl.inference.scores import summarise
 from monai_tl.study.execute import state_of
-from monai_tl.study.plan import PlannedRun, read_study, scores_of
+from monai_tl.study.plan import PlannedRun, read_study
 from monai_tl.study.table import CurveRow, RunRow, StudyScore, write_table
 from monai_tl.training.cost import read_costs
 from monai_tl.training.metrics import read_metrics
@@ -119,12 +120,12 @@ def _run_row(folder: Path, run: PlannedRun, state: tuple[str, str], curve: Curve
 
 def _training_dice(folder: Path, run: PlannedRun) -> float:
     """Give the mean Dice over a run's own training cases, NaN where they were not scored."""
-    table = scores_of(folder / run.folder, "train")
-    return summarise(read_scores(table)).mean if table.is_file() else math.nan
+    place = folder / run.folder
+    return summarise(read_run_scores(place, "train").scores).mean if has_own_scores(place, "train") else math.nan
 
 
 def _scores(folder: Path, run: PlannedRun) -> list[StudyScore]:
-    found = read_scores(scores_of(folder / run.folder, "test"))
+    found = read_run_scores(folder / run.folder, "test").scores
     return [
         StudyScore(run.arm, run.n, run.seed, one.subject, one.dice, one.hd95_mm, one.reference_ml, one.prediction_ml)
         for one in found

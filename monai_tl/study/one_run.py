@@ -19,8 +19,8 @@ import torch
 
 from monai_tl.errors import DataError
 from monai_tl.files import sha256_of
-from monai_tl.inference.scores import read_scores  # noqa: F401  (loaded once, before processes are forked)
-from monai_tl.study.plan import is_finished, is_trained, scores_of
+from monai_tl.inference.run_scores import discard_scores, has_own_scores, scores_of
+from monai_tl.study.plan import is_finished, is_trained
 from monai_tl.training.launch import bundle_config, run_configs
 from monai_tl.training.run_folder import refuse_changed_datalist
 
@@ -59,15 +59,16 @@ def perform(order: Order) -> None:
     with _printing_to(Path(order.log)):
         _refuse_other_files(order.files)
         _sweep(folder)
+        for split in order.splits:
+            if not (is_trained(folder) and has_own_scores(folder, split)):
+                discard_scores(folder, split)  # of weights that are not the last word
         if not is_trained(folder):
-            for split in order.splits:
-                scores_of(folder, split).unlink(missing_ok=True)  # of weights that are not the last word
             run_configs([Path(config) for config in order.configs], order.settings)
         refuse_changed_datalist(folder, order.settings["datalist"])
         evaluation = [folder / "config.yaml", bundle_config(order.settings["bundle_root"], "evaluate")]
         for split in order.splits:
             if not scores_of(folder, split).is_file():
-                run_configs(evaluation, {"run_dir": str(folder), "split": split, "scores": str(scores_of(folder, split))})
+                run_configs(evaluation, {"run_dir": str(folder), "split": split})
 
 
 def _refuse_other_files(files: dict[str, str]) -> None:

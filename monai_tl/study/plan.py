@@ -10,6 +10,7 @@ from typing import Any
 
 from monai_tl.errors import ConfigError, DataError, did_you_mean
 from monai_tl.files import write_json
+from monai_tl.inference.run_scores import has_own_scores
 from monai_tl.study.subsets import Size
 from monai_tl.transfer.arms import UNTRAINED, Arm
 
@@ -176,14 +177,9 @@ def read_study(folder: Path) -> Study:
         ) from None
 
 
-def scores_of(folder: Path, split: str) -> Path:
-    """Give the table of a run's scores on a split."""
-    return folder / f"scores_{split}.csv"
-
-
 def is_finished(folder: Path, splits: Sequence[str] = ("test",)) -> bool:
-    """Say if a run was trained to its end and scored; each file is written whole or not at all."""
-    return all(scores_of(folder, split).is_file() for split in splits) and is_trained(folder)
+    """Say if a run was trained to its end and scored with the weights that came of it."""
+    return is_trained(folder) and all(has_own_scores(folder, split) for split in splits)
 
 
 def is_trained(folder: Path) -> bool:

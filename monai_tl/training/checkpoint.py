@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from monai_tl.errors import ConfigError
 from monai_tl.files import atomic_write
+from monai_tl.transfer.tensors import count_non_finite, some
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +77,7 @@ class KeepState:
         epoch_length = int(trainer.state.epoch_length or 1)
         if self.patience:
             validations = -(-self.patience // epoch_length)  # rounded up
-            self.stopping = EarlyStopping(validations, lambda _: self._value(), trainer)
+            self.stopping = EarlyStopping(validations, lambda _: max(self._value(), -1.0), trainer)
         trainer.add_event_handler(Events.STARTED, self.restore)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self.keep)
 
@@ -83,34 +86,58 @@ class KeepState:
         path = self.run_dir / LAST
         if not self.resume or not path.is_file():
             return
-        last = torch.load(path, map_location="cpu", weights_only=True)
+        last = _read(path)
+        broken = non_finite(last)
+        if broken:
+            raise ConfigError(
+                f"'{path}' holds NaN or infinite values ({some(broken)}): this training had diverged and cannot go on; "
+                "train again into another folder with a lower learning_rate, or precision float32"
+            )
         for name, part in self.parts.items():
             part.load_state_dict(last[name])
         trainer.state.epoch, trainer.state.iteration = last["epoch"], last["iteration"]
         self.best, self.stopped = last["best"], last["stopped"]
         if self.stopping:
             self.stopping.load_state_dict(last["stopping"])
-        best = f"{self.best['value']:.3f} at iteration {self.best['iteration']}"
+        value = self.best["value"]
+        best = "none" if value is None else f"{value:.3f} at iteration {self.best['iteration']}"
         logger.info("resumed at iteration %d, best validation Dice so far %s", last["iteration"], best)
         if self.stopped:
             trainer.terminate()
 
     def keep(self, trainer: Engine) -> None:
-        """After a validation: write what is worth keeping, then stop if it is time."""
+        """After a validation: write what is worth keeping, then stop if it is time.
+
+        Raises:
+            ConfigError: if a value that would be written is NaN or infinite; what was written before stays.
+        """
         value, iteration = self._value(), trainer.state.iteration
-        if self.best["value"] is None or value > self.best["value"]:
+        states = {name: part.state_dict() for name, part in self.parts.items()}
+        self._refuse_non_finite(states, iteration)
+        if value > (-1 if self.best["value"] is None else self.best["value"]):  # NaN, where no case is defined, never is
             self.best = {"value": value, "iteration": iteration}
-            self._write(BEST, self.parts["network"].state_dict())
-        if self.stopping and self.best["value"] > 0:
+            self._write(BEST, states["network"])
+        if self.stopping and (self.best["value"] or 0) > 0:
             self.stopping(self.evaluator)
             self.stopped = bool(trainer.should_terminate)
         if self.stopped:
             waited = iteration - self.best["iteration"]
             logger.info("stopped at iteration %d: no better validation for %d iterations", iteration, waited)
-        states = {name: part.state_dict() for name, part in self.parts.items()}
         position = {"epoch": trainer.state.epoch, "iteration": iteration, "best": self.best, "stopped": self.stopped}
         stopping = {"stopping": dict(self.stopping.state_dict()) if self.stopping else {}}
         self._write(LAST, states | position | stopping)
+
+    def _refuse_non_finite(self, states: dict[str, Any], iteration: int) -> None:
+        broken = non_finite(states)
+        if broken:
+            kept = [name for name in (BEST, LAST) if (self.run_dir / name).is_file()]
+            left = (
+                f"{' and '.join(kept)} of before {'are' if len(kept) > 1 else 'is'} kept" if kept else "no weights were written"
+            )
+            raise ConfigError(
+                f"training diverged: at iteration {iteration} {some(broken)} {'hold' if len(broken) > 1 else 'holds'} NaN or "
+                f"infinite values, though the loss is finite; {left}: lower learning_rate, or try precision float32"
+            )
 
     def _value(self) -> float:
         return float(self.evaluator.state.metrics[self.key_metric])
@@ -125,3 +152,22 @@ class KeepState:
                 f"'{self.run_dir / name}' could not be written, and {room} MiB are free: is the disk full? "
                 "What was finished is kept; free some space and go on with --resume true"
             ) from error
+
+
+def non_finite(content: Any, name: str = "") -> list[str]:
+    """Name the tensors and numbers in nested dicts and lists that hold NaN or an infinity: ``network.conv_0.conv.weight``."""
+    if isinstance(content, torch.Tensor):
+        return [name] if count_non_finite(content) else []
+    if isinstance(content, float):
+        return [] if math.isfinite(content) else [name]
+    parts = content.items() if isinstance(content, Mapping) else enumerate(content) if isinstance(content, list | tuple) else ()
+    return [found for key, part in parts for found in non_finite(part, f"{name}.{key}".lstrip("."))]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # a damaged file fails in any way
+        raise ConfigError(
+            f"'{path}' cannot be read ({type(error).__name__}): this training cannot go on; train again into another folder"
+        ) from error

@@ -60,6 +60,7 @@ class MixedPrecisionInferer(Inferer):
         self.inferer = inferer
         self.device = torch.device(device)
         self.bfloat16 = precision == "bfloat16" or (precision == "auto" and has_bfloat16(self.device))
+        self.precision = "bfloat16" if self.bfloat16 else "float32"
 
     def __call__(self, inputs: Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
         """Infer ``(batch, channel, i, j, k)`` to float32 logits ``(batch, class, i, j, k)``."""

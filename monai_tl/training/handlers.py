@@ -16,10 +16,11 @@ from torch.optim import Optimizer
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from monai_tl.data.read import open_scan
 from monai_tl.errors import ConfigError
 from monai_tl.training.cost import Cost, peak_memory_mib, read_costs, write_costs
 from monai_tl.training.metrics import read_metrics, write_metrics
-from monai_tl.training.overlay import three_planes
+from monai_tl.training.overlay import draw_case
 from monai_tl.training.windows import WindowNumbers
 
 
@@ -141,8 +142,12 @@ class Record:
         raise error
 
     def _postfix(self, loss: float) -> dict[str, str]:
-        dices = [row["val_dice"] for row in self.rows]
-        return {"loss": f"{loss:.3f}"} | ({"dice": f"{dices[-1]:.3f}", "best": f"{max(dices):.3f}"} if dices else {})
+        last = {"dice": f"{self.rows[-1]['val_dice']:.3f}", "best": f"{self._best():.3f}"} if self.rows else {}
+        return {"loss": f"{loss:.3f}"} | last
+
+    def _best(self) -> float:
+        """Give the highest validation Dice so far, NaN where none was defined."""
+        return max((row["val_dice"] for row in self.rows if not math.isnan(row["val_dice"])), default=math.nan)
 
     def _name(self) -> str:
         """Name the run; a bundle's models folder says less than the bundle."""
@@ -157,13 +162,15 @@ class Record:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
         settings: dict[str, Any] = {key: value for key, value in config.items() if isinstance(value, int | float | bool)}
         settings |= {key: str(config[key]) for key in ("window", "modalities", "spacing", "norm", "source") if key in config}
-        writer.add_hparams(settings, {"best_val_dice": max(row["val_dice"] for row in self.rows)}, run_name=".")
+        writer.add_hparams(settings, {"best_val_dice": self._best()}, run_name=".")
 
     def _overlay(self) -> np.ndarray:
+        """Draw the scan itself: the masks of a validation lie on its grid, as those of an evaluation do."""
         output: Any = self.evaluator.state.output
         case = output[0]
-        image, prediction, truth = (torch.as_tensor(case[key])[0].cpu().numpy() for key in ("image", "pred", "label"))
-        return three_planes(image, prediction > 0.5, truth > 0.5)
+        scan = open_scan(case["image"].meta["filename_or_obj"])
+        prediction, truth = (torch.as_tensor(case[key])[-1].cpu().numpy() > 0.5 for key in ("pred", "label"))
+        return draw_case(scan, prediction, truth)
 
 
 class Clock:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle.reference_resolver import ReferenceResolver
 
 from monai_tl.errors import ConfigError, did_you_mean, user_error
 from monai_tl.training.device import choose_device
+
+RUN_BY = ("imports", "initialize", "run", "finalize")  # what MONAI evaluates of a bundle's config
+NAMED_BY_VERBS = ("bundle_root", "run_dir")
 
 
 def bundle_config(bundle: str | Path, name: str) -> Path:
@@ -50,6 +54,7 @@ def run_configs(files: Sequence[Path], overrides: Mapping[str, Any], also: Seque
     parser = ConfigParser()
     parser.read_config([str(file) for file in files])
     refuse_unknown_overrides(parser, overrides, also)
+    refuse_idle_overrides(parser, overrides)
     if isinstance(overrides.get("device"), str):
         overrides = {**overrides, "device": str(choose_device(overrides["device"]))}
     logging_file = files[-1].parent / "logging.conf"  # the bundle's: a run folder has none
@@ -93,6 +98,51 @@ def refuse_unknown_overrides(
         raise ConfigError(f"unknown flag or config id '{key}': {did_you_mean(key, existing)}")
 
 
+def refuse_idle_overrides(parser: ConfigParser, overrides: Mapping[str, Any], roots: Iterable[str] = RUN_BY) -> None:
+    """Refuse an override that would change nothing, since no part of what runs reads it.
+
+    Args:
+        parser: of the merged config; it is given the overrides.
+        overrides: by id.
+        roots: ids that are evaluated.
+
+    Raises:
+        ConfigError: with the ids that are read.
+    """
+    parser.update(dict(overrides))
+    parser.resolve_macro_and_relative_ids()
+    read = ids_read(parser, roots)
+    named = (*NAMED_BY_VERBS, *(("dataset_dir",) if "datalist" in overrides else ()))
+    for key in overrides:
+        name = key.replace("#", "::")
+        if name not in named and not any(f"{one}::".startswith(f"{name}::") or name.startswith(f"{one}::") for one in read):
+            settings = [one for one in read if "::" not in one and _is_setting(one, parser[one])]
+            raise ConfigError(
+                f"--{key} changes nothing here: no part of what this verb runs reads it; leave it away. "
+                f"There are: {', '.join(settings)}"
+            )
+
+
+def ids_read(parser: ConfigParser, roots: Iterable[str]) -> list[str]:
+    """Name every config id that is read where some are evaluated, these among them: ``validate::inferer``, ``window``."""
+    read: dict[str, None] = {}
+    waiting = [root.replace("#", "::") for root in roots]
+    while waiting:
+        one = waiting.pop()
+        if one not in read and one in parser:
+            read[one] = None
+            waiting += _references(parser[one])
+    return sorted(read)
+
+
+def _references(content: Any) -> set[str]:
+    """Name the ids that the texts in a part of a config refer to."""
+    if isinstance(content, str):
+        return {reference.replace("#", "::") for reference in ReferenceResolver.match_refs_pattern(content)}
+    parts = content.values() if isinstance(content, Mapping) else content if isinstance(content, list) else ()
+    return set().union(*(_references(part) for part in parts))
+
+
 def _is_setting(name: str, value: Any) -> bool:
     """Tell what users set from what a config is built of."""
     built = isinstance(value, str) and value.startswith("$") and not value.startswith(("$@bundle_root", "$@dataset_dir"))
@@ -108,4 +158,10 @@ def read_run_config(run: str | Path) -> dict[str, Any]:
     path = Path(run) / "config.yaml"
     if not path.is_file():
         raise ConfigError(f"'{run}' is no run folder: it has no config.yaml; training writes one")
-    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    config = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    if "crop" not in config["validate"]:
+        raise ConfigError(
+            f"'{run}' was trained by an earlier version, whose validation scored cases on another grid than evaluation does: "
+            "train it again, or use that version"
+        )
+    return config

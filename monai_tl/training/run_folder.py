@@ -63,7 +63,7 @@ def check_run(
         ConfigError: for an id that nothing reads, or a folder that holds something else.
         DataError: for cases that cannot be trained on.
     """
-    parser = _running_parser()
+    parser = running_parser()
     config = dict(parser.get())
     refuse_unknown_ids(config, Path(parser.get_parsed_content("bundle_root")) / "configs" / "train.yaml")
     refuse_text_for_truth(config)
@@ -170,6 +170,11 @@ def finish_run(run_dir: str, network: nn.Module, transfer_report: Mapping[str, A
     """
     folder = Path(run_dir)
     held = held_sha256(network)
+    if not (folder / BEST).is_file():
+        raise ConfigError(
+            f"'{folder}' has no {BEST}: in no validation was a case's Dice defined (nothing there, nothing found), so nothing "
+            f"chose weights. The last ones are in {LAST}; train for more iterations, or validate on cases with more to find"
+        )
     network.load_state_dict(torch.load(folder / BEST, map_location="cpu", weights_only=True))
     if transfer_report is not None and {held, held_sha256(network)} != {transfer_report["held_sha256"]}:
         raise RuntimeError(f"weights that were to be held still have changed in '{folder}': do not use this run, and report it")
@@ -216,6 +221,11 @@ def refuse_changed_datalist(run: str | Path, datalist: str) -> None:
             f"{datalist} is not what '{run}' was trained with, so its test cases may be training cases; "
             "restore it, or name another on purpose by --datalist"
         )
+
+
+def trained_on(run: Path) -> str | None:
+    """Give the sha256 of the datalist that a run was trained with, None where the folder does not say."""
+    return _stored(run, "provenance.json").get("datalist_sha256") if (run / "provenance.json").is_file() else None
 
 
 def _stored(folder: Path, name: str) -> dict[str, Any]:
@@ -276,7 +286,7 @@ def _references(config: Any) -> set[str]:
     return set().union(*(_references(child) for child in children))
 
 
-def _running_parser() -> ConfigParser:
+def running_parser() -> ConfigParser:
     """Find the parser that is evaluating the config: MONAI hands it to nothing that a config calls."""
     for frame in inspect.stack(context=0):
         candidate = frame.frame.f_locals.get("self")
@@ -287,7 +297,7 @@ def _running_parser() -> ConfigParser:
 
 def config_of_run() -> dict[str, Any]:
     """Give the merged config that is being run, with absolute paths."""
-    return _portable(_running_parser())
+    return _portable(running_parser())
 
 
 def _portable(parser: ConfigParser) -> dict[str, Any]:

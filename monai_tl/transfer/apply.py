@@ -71,7 +71,7 @@ def transfer(
     if source is None:
         freeze_stages(network, frozen, norm=norm)
         return Transfer(network, _report(network, frozen, norm=norm, terms=_terms(None, contract, [])))
-    given = read_source(source)
+    given = read_source(source, network.state_dict())
     told = read_contract(given.metadata, str(source))
     found = _agree(told, contract, str(source), accept_differences)
     same_classes = told is not None and told.classes == contract.classes
@@ -104,6 +104,7 @@ def account(report: dict[str, Any]) -> str:
     if dice is not None:
         little = " — the source learned next to nothing, and so will say little" if dice < LITTLE else ""
         lines.append(f"  validation Dice in its own task {dice:.3f}{little}")
+    lines += [f"  {line}" for line in (source or {}).get("notes", ())]
     lines += [f"  {line}" for line in report["contract"]["differences"]]
     fates: dict[str, Counter[str]] = {}
     for name, fate in report["weights"].items():
@@ -220,6 +221,7 @@ def _report(
             "lineage": lineage,
             "validation_dice": (source.metadata or {}).get("validation_dice"),
             "unused": list(plan.unused if plan else ()),
+            "notes": list(source.notes),
         }
     return {
         "source": told,

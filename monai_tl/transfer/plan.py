@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from monai_tl.errors import TransferError, did_you_mean
+from monai_tl.transfer.tensors import some
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -91,18 +92,18 @@ def _refuse_other_architecture(source: Shapes, target: Shapes, wanted: Sequence[
     if len(missing) == len(wanted):
         raise TransferError(
             f"the source is another architecture: none of the target's {len(wanted)} weights is in it. "
-            f"The target needs {_some(wanted)}; the source has {_some(list(source))}"
+            f"The target needs {some(wanted)}; the source has {some(list(source))}"
         )
     if missing:
         raise TransferError(
-            f"{len(missing)} of {len(wanted)} weights have no counterpart in the source: {_some(missing)}. "
+            f"{len(missing)} of {len(wanted)} weights have no counterpart in the source: {some(missing)}. "
             f"Start their stages anew ({_anew(missing, fresh)}) or use another source"
         )
     if surplus:
         in_target = {stage_of(name) for name in surplus} <= {stage_of(name) for name in target}
         remedy = f", or start their stages anew ({_anew(surplus, fresh)})" if in_target else ""
         raise TransferError(
-            f"the source has {len(surplus)} weights that the target has no place for: {_some(surplus)}; it was trained as "
+            f"the source has {len(surplus)} weights that the target has no place for: {some(surplus)}; it was trained as "
             f"another network. Build the target alike{remedy}"
         )
 
@@ -130,8 +131,3 @@ def _refuse_other_shapes(
 
 def _anew(weights: Sequence[str], fresh: Sequence[str]) -> str:
     return f"--fresh {','.join(dict.fromkeys([*fresh, *map(stage_of, weights)]))}"
-
-
-def _some(names: Sequence[str], most: int = 3) -> str:
-    more = f", … ({len(names)} in all)" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,12 @@ from torch import Tensor, nn
 from monai_tl.errors import TransferError
 from monai_tl.files import sha256_of
 from monai_tl.network.highres3dnet import own_names
+from monai_tl.transfer.tensors import Weights, fitted, refuse_odd_tensors, some
 
-WEIGHT_FILES = ("model.safetensors", "model.pt")
+logger = logging.getLogger(__name__)
+
+WEIGHT_FILES = ("model.pt", "model.safetensors")
+LAST = "last.pt"  # of a training that is not finished
 WRAPPERS = (
     "model",
     "network",
@@ -37,21 +43,31 @@ class Source:
     sha256: str
     weights: dict[str, Tensor]
     metadata: dict[str, Any] | None  # the metadata.json that belongs to the weights, None where there is none
+    notes: tuple[str, ...] = ()  # what was done to the weights of the file, e.g. "126 weights converted from float16"
 
 
-def read_source(location: str | Path) -> Source:
+def read_source(location: str | Path, network: Weights | None = None) -> Source:
     """Read weights and the ``metadata.json`` that belongs to them; no config is opened, no pickled code is run.
 
     Args:
         location: a bundle or a run folder, a ``.pt``/``.pth`` file or a ``.safetensors`` file. A checkpoint may hold the
             weights under one of ``model``, ``network``, ``state_dict`` …; MONAI's ``HighResNet`` names are understood.
+        network: the state dict that is to take the weights: by its names a prefix is found and stripped, by its number formats
+            weights are converted, and counters of BatchNorm that the file lacks begin at 0. Each is told in ``notes``.
 
     Raises:
-        TransferError: if there are no weights, if the file is damaged, or if it holds anything but tensors.
+        TransferError: if there are no weights, if the file is damaged, if it holds anything but tensors, or if a weight is NaN,
+            infinite, empty or of a kind that no weight of the network is.
     """
-    path = find_weights(Path(location))
-    weights = own_names(_unwrapped(_read(path), path))
-    return Source(path=path, sha256=sha256_of(path), weights=weights, metadata=_metadata_of(path))
+    path = find_weights(location)
+    weights, notes = _unwrapped(_read(path), path)
+    refuse_odd_tensors(weights, path)
+    if network is None:
+        weights = own_names(_without_wrappers(weights))
+    else:
+        weights, told = fitted(weights, network, path)
+        notes += told
+    return Source(path=path, sha256=sha256_of(path), weights=weights, metadata=_metadata_of(path), notes=tuple(notes))
 
 
 def load_weights(network: nn.Module, location: str | Path) -> nn.Module:
@@ -60,7 +76,9 @@ def load_weights(network: nn.Module, location: str | Path) -> nn.Module:
     Raises:
         TransferError: if there are none, or if they are another network's.
     """
-    source = read_source(location)
+    source = read_source(location, network.state_dict())
+    for note in source.notes:
+        logger.warning("%s: %s", source.path, note)
     try:
         network.load_state_dict(source.weights, strict=True)
     except RuntimeError as error:
@@ -69,20 +87,55 @@ def load_weights(network: nn.Module, location: str | Path) -> nn.Module:
     return network
 
 
-def find_weights(location: Path) -> Path:
-    """Give the weights file of a bundle (``models/``), of a run folder, or the file itself."""
+def find_weights(location: str | Path) -> Path:
+    """Give the weights file of a bundle (``models/``), of a run folder, or the file itself: the one rule for every verb.
+
+    Raises:
+        TransferError: if there is none, or more than one and they differ.
+    """
+    location = Path(location)
     if location.is_file():
         return location
     if not location.exists():
         raise TransferError(f"source '{location}' does not exist; give a bundle, a run folder, a .pt or a .safetensors file")
     candidates = [folder / name for folder in (location / "models", location) for name in WEIGHT_FILES]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    raise TransferError(
-        f"source '{location}' holds no weights: looked for {', '.join(str(c.relative_to(location)) for c in candidates)}; "
-        f"train it first (monai_tl train --bundle {location}) or name another source"
-    )
+    found = [candidate for candidate in candidates if candidate.is_file()]
+    if not found:
+        lasts = [folder / LAST for folder in (location / "models", location) if (folder / LAST).is_file()]
+        unfinished = "there is {}, of a training that is not finished: go on with it by --resume true; or " if lasts else ""
+        raise TransferError(
+            f"source '{location}' holds no weights: looked for {', '.join(str(c.relative_to(location)) for c in candidates)}; "
+            f"{unfinished.format(*lasts)}train it first (monai_tl train --bundle {location}) or name another source"
+        )
+    for other in found[1:]:
+        _refuse_twin(found[0], other, *((path.stat().st_size, path.stat().st_mtime_ns) for path in (found[0], other)))
+    return found[0]
+
+
+def holds_weights(location: Path) -> bool:
+    """Say if a bundle or a run folder holds weights at all."""
+    return any((folder / name).is_file() for folder in (location / "models", location) for name in WEIGHT_FILES)
+
+
+@cache  # said once
+def _refuse_twin(first: Path, other: Path, *_: tuple[int, int]) -> None:
+    """Refuse two files of weights in one place unless they hold the same."""
+    one, two = (own_names(_without_wrappers(_unwrapped(_read(path), path)[0])) for path in (first, other))
+    apart = [
+        name
+        for name in sorted(one.keys() | two.keys())
+        if name not in one or name not in two or not _equal(one[name], two[name])
+    ]
+    if apart:
+        raise TransferError(
+            f"'{first}' and '{other}' hold different weights ({some(apart)}), and either may be meant: remove or rename one "
+            "(an exported file is older than a training that went on), or name the file itself"
+        )
+    logger.warning("%s and %s hold the same weights; %s is taken", first, other, first)
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one.dtype == other.dtype and one.shape == other.shape and torch.equal(one, other)
 
 
 def _read(path: Path) -> Any:
@@ -102,24 +155,43 @@ def _read(path: Path) -> Any:
         ) from error
 
 
-def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
-    """Take the state dict out of whatever was saved around it."""
+def _unwrapped(content: Any, path: Path) -> tuple[dict[str, Tensor], list[str]]:
+    """Take the state dict out of whatever was saved around it; what else there is of weights is told."""
+    notes: list[str] = []
     for _ in range(len(WRAPPERS)):
         if not isinstance(content, Mapping) or _is_state_dict(content):
             break
-        inner = [content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)]
+        inner = {key: content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)}
+        inner = {key: value for key, value in inner.items() if _is_state_dict(value)} or inner
         if not inner:
-            raise TransferError(
-                f"source '{path}' holds no weights: expected a state dict, or one under {', '.join(WRAPPERS)}; "
-                f"found {', '.join(map(str, list(content)[:8])) or 'nothing'}"
-            )
-        content = inner[0]
+            raise TransferError(f"source '{path}' holds no weights: {_what_instead(content)}")
+        if len(inner) > 1 and _is_state_dict(next(iter(inner.values()))):
+            told = " and ".join(inner)
+            raise TransferError(f"source '{path}' holds weights under {told}, and either may be meant: save one alone")
+        key, taken = next(iter(inner.items()))
+        states = [str(name) for name, value in content.items() if isinstance(value, Mapping) and _is_state_dict(value)]
+        rest = [name for name in states if name != key]
+        notes += [f"the weights under '{key}' are taken; others are there under {', '.join(rest)}"] if rest else []
+        content = taken
     if not isinstance(content, Mapping) or not _is_state_dict(content):
         raise TransferError(f"source '{path}' holds a {type(content).__name__}, not a state dict of named weights")
-    weights = {str(name): value for name, value in content.items()}
+    return {str(name): value for name, value in content.items()}, notes
+
+
+def _what_instead(content: Mapping[Any, Any]) -> str:
+    others = [f"{name} ({type(value).__name__})" for name, value in content.items() if not isinstance(value, Tensor)]
+    if len(others) < len(content):
+        told = f"{len(others)} of its {len(content)} entries are no tensors: {some(others)}"
+        return f"{told}; save the network's state_dict alone"
+    found = ", ".join(map(str, list(content)[:8])) or "nothing"
+    return f"expected a state dict, or one under {', '.join(WRAPPERS)}; found {found}"
+
+
+def _without_wrappers(weights: Weights) -> dict[str, Tensor]:
+    """Strip what wrappers put before every name."""
     while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in weights)), ""):
         weights = {name[len(prefix) :]: value for name, value in weights.items()}
-    return weights
+    return dict(weights)
 
 
 def _is_state_dict(content: Mapping[Any, Any]) -> bool:

@@ -180,7 +180,7 @@ def test_a_run_whose_best_validation_is_its_last_is_named(run):
             {"iteration": 50 * n, "loss": 1.0, "val_dice": d, "learning_rate": 1e-3, "seconds": 1.0} for n, d in enumerate(dice)
         ]
         write_metrics(folder / "metrics.csv", rows)
-    (remark,) = compare([settled, rising, run("uncurved", SCRATCH)]).remarks
+    (remark,) = compare([settled, rising, run("uncurved", SCRATCH)]).notes
     assert remark.startswith("rising: the best validation is the last one")
     assert remark in format_comparison(compare([settled, rising]))
 

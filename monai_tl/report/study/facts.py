@@ -78,6 +78,12 @@ class Study:
         new = (run.folder for run in self.plan.runs if run.folder not in old)
         return sum(is_finished(self.folder / folder) for folder in new)
 
+    @cached_property
+    def outdated(self) -> tuple[str, ...]:
+        """Folders of runs whose scores in the tables are of weights that the run holds no more."""
+        runs = [run.folder for run in self.runs if run.state == "finished" and (self.folder / run.folder).is_dir()]
+        return tuple(folder for folder in runs if not is_finished(self.folder / folder))
+
     def count(self, state: str) -> int:
         """Count the runs in a state: ``"finished"``, ``"failed"``, ``"waiting"``."""
         return sum(run.state == state for run in self.runs)
