@@ -7,9 +7,10 @@ import io
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.files import write_text
+from monai_tl.inference.seen import in_short, write_seen
 
 logger = logging.getLogger(__name__)
 
@@ -177,9 +179,14 @@ class ScoreTable:
     memory, metrics excluded, in equal shares over a batch's cases; what loader workers do ahead is not in it.
     """
 
-    def __init__(self, path: str) -> None:
-        """Take the CSV file to write, ``scores_<split>.csv`` in the run folder; it is not touched if the run fails."""
-        self.path = Path(path)
+    def __init__(self, path: str, overlap: Mapping[str, Any] | None = None) -> None:
+        """Take the CSV file to write, ``scores_<split>.csv`` in the run folder; it is not touched if the run fails.
+
+        Args:
+            path: of the table.
+            overlap: of `monai_tl.training.run_cases.seen_before`: what is kept beside the table and said with its summary.
+        """
+        self.path, self.overlap = Path(path), overlap
         self.scores: list[Score] = []
         self._began = 0.0
 
@@ -213,8 +220,9 @@ class ScoreTable:
             self.scores.append(score_case(subject, *masks, label.pixdim.tolist(), seconds))
 
     def _save(self) -> None:
+        write_seen(self.path, self.overlap)  # first: scores without it would pass for clean ones
         write_scores(self.path, self.scores)
-        logger.info("%s: %s", self.path, summarise(self.scores))
+        logger.info("%s: %s%s", self.path, summarise(self.scores), f"; {in_short(self.overlap)}" if self.overlap else "")
 
 
 def _foreground(subject: str, volume: Tensor) -> Tensor:

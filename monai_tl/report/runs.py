@@ -15,6 +15,7 @@ import yaml
 
 from monai_tl.errors import ConfigError, DataError, did_you_mean
 from monai_tl.inference.scores import Score, read_scores
+from monai_tl.inference.seen import read_seen
 from monai_tl.report.account import Account, read_account
 from monai_tl.training.metrics import read_metrics
 
@@ -24,7 +25,10 @@ YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, fa
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder; ``scores`` is None before it is evaluated, ``curve`` holds the rows of ``metrics.csv``."""
+    """One run folder; ``scores`` is None before it is evaluated, ``curve`` holds the rows of ``metrics.csv``.
+
+    ``seen`` says that scored cases were trained on before, where somebody accepted it; else it is empty.
+    """
 
     name: str
     folder: Path
@@ -36,6 +40,7 @@ class Run:
     account: Account
     provenance: dict[str, Any]
     overlays: dict[str, Path] = field(default_factory=dict)
+    seen: str = ""
 
     @property
     def best(self) -> dict[str, Any] | None:
@@ -138,6 +143,7 @@ def _read(folder: Path, name: str, split: str) -> Run:
         account=read_account(folder / "transfer_report.json", _read_json(folder / "transfer_report.json")),
         provenance=_read_json(folder / "provenance.json") or {},
         overlays={path.stem: path for path in pictures.glob("*.png")} if pictures.is_dir() else {},
+        seen=read_seen(scores),
     )
 
 

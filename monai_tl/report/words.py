@@ -109,7 +109,7 @@ def finding(group: Group) -> str:
 
 def caveats(group: Group) -> list[str]:
     """Say what makes the finding weak."""
-    told = []
+    told = [f"{run.name}: {run.seen}." for run in group.scored if run.seen]
     results = group.comparison.runs if group.comparison else ()
     fewest = min((run.n - run.undefined for run in results), default=FEW)
     if fewest < 2:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from scipy.stats import bootstrap
 
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.inference.scores import Score, read_scores, summarise
+from monai_tl.inference.seen import read_seen
 
 Table = Mapping[str, Score]  # subject -> its score
 FEWEST = 5  # cases; from fewer an interval would be little more than their range
@@ -66,11 +67,15 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All runs in the order given, and one difference for each run after the first."""
+    """All runs in the order given, and one difference for each run after the first.
+
+    ``seen`` says by run that cases were trained on before, where somebody accepted it.
+    """
 
     split: str
     runs: tuple[RunResult, ...]
     differences: tuple[Difference, ...]
+    seen: Mapping[str, str] = field(default_factory=dict)
 
 
 def compare(runs: Sequence[Path | str], split: str = "test", seed: int = 0, resamples: int = 9999) -> Comparison:
@@ -86,7 +91,10 @@ def compare(runs: Sequence[Path | str], split: str = "test", seed: int = 0, resa
         ConfigError: if no run is given, a run is given twice, or it has no scores of this split.
         DataError: if the runs were not scored on the same subjects, or not against the same references.
     """
-    return compare_tables(_read(runs, split), split, seed, resamples)
+    tables = _read(runs, split)
+    said = {name: read_seen(Path(run) / f"scores_{split}.csv") for name, run in zip(tables, runs, strict=True)}
+    seen = {name: line for name, line in said.items() if line}
+    return replace(compare_tables(tables, split, seed, resamples), seen=seen)
 
 
 def compare_tables(tables: Mapping[str, Table], split: str = "test", seed: int = 0, resamples: int = 9999) -> Comparison:
@@ -194,6 +202,7 @@ def format_comparison(comparison: Comparison) -> str:
         lines.append(f"{name.ljust(widths[0])}  {rest}")
     if comparison.differences:
         lines += ["", *(_sentence(difference) for difference in comparison.differences)]
+    lines += [line for name, said in comparison.seen.items() for line in ("", f"{name}: {said}.")]
     if min(run.n - run.undefined for run in comparison.runs) < FEW:
         lines += ["", f"Fewer than {FEW} cases: intervals from so few are too narrow, so read them with care."]
     return "\n".join(lines)

@@ -74,7 +74,7 @@ def order_of(folder: Path, study: Study, run: PlannedRun) -> Order:
     log = str(folder / LOGS / f"{run.name}.txt")
     weights = {study.source["weights"]: study.source["sha256"]} if study.source and run.settings.get("source") else {}
     files = {**study.configs, **study.evaluation, **weights}
-    return Order(tuple(study.configs), run_settings(study, run, folder), log, study.threads, files, study.splits)
+    return Order(tuple(study.configs), run_settings(study, run, folder), log, study.threads, files, study.splits, study.scans)
 
 
 def fault_file(folder: Path, run: PlannedRun) -> Path:
