@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -228,5 +229,9 @@ def _write(
         split_rule=rule,
         left_out=cases.left_out | splits.left_out,
     )
+    from monai_tl.data.doubtful import doubts
+
+    for warning in doubts(datalist):
+        print(f"monai_tl: warning: {warning}", file=sys.stderr)
     told = ", ".join(f"{len(subjects)} {name}" for name, subjects in splits.items())
     print(f"{write_datalist(path, datalist)}: {len(cases)} cases ({told}), {len(datalist.left_out)} left out")

@@ -87,13 +87,19 @@ class Compared(NamedTuple):
     matters: Callable[[float], float]
 
 
-def judge(cases: Sequence[Measures]) -> tuple[list[Judged], list[str]]:
+def judge(cases: Sequence[Measures], known: Mapping[str, Sequence[Suspicion]] | None = None) -> tuple[list[Judged], list[str]]:
     """Judge every case, and say what could not be judged.
+
+    Args:
+        cases: measured.
+        known: subject -> what is suspect about it besides its measures.
 
     Returns:
         The cases, worst first, and notes about all of them.
     """
-    suspicions: dict[str, list[Suspicion]] = {case.subject: _alone(case) for case in cases}
+    suspicions: dict[str, list[Suspicion]] = {
+        case.subject: [*(known or {}).get(case.subject, ()), *_alone(case)] for case in cases
+    }
     z: dict[str, dict[str, float]] = {case.subject: {} for case in cases}
     usable = [case for case in cases if case.shape]
     for subject, found in (*_against_most(usable), *_against_extent(usable)):
@@ -301,6 +307,7 @@ def thresholds() -> Mapping[str, str]:
     return {
         "Field of view": f"head on more than {CUT:.0%} of a face (of its largest section), the bottom excepted; less than "
         f"{EXTENT:.0%} of the cohort's median length; a modality that covers less than {COVERED:.0%} of the head",
+        "Identity": "an image that is another subject's, or another modality's, voxel for voxel",
         "Missing slices": "slices of one value only inside the field of view",
         "Registration": f"head masks overlap by Dice below {OVERLAP}, or a modality would fit best (by mutual "
         f"information, moved as a rigid body) more than {OFF_MM:g} mm away on average over the head",

@@ -20,12 +20,14 @@ class Cases(list[Case]):
 
     Attributes:
         left_out: subject -> what it lacks; empty unless ``incomplete="leave_out"`` was asked for.
+        passed_over: what was found and is no case, since ``predict`` wrote it.
     """
 
     def __init__(self) -> None:
         """Start with no case."""
         super().__init__()
         self.left_out: dict[str, str] = {}
+        self.passed_over: list[str] = []
 
 
 def find_cases(patterns: Mapping[str, str], *, incomplete: str = "refuse") -> Cases:

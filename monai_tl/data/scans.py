@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from monai_tl.data import brats, decathlon, files, ixi
 from monai_tl.data.datalist import read_datalist
 from monai_tl.data.dicom import holds_series
 from monai_tl.data.files import Case, Cases, name_some, refuse_odd_names
+from monai_tl.data.own_outputs import MADE_WITH, is_called_so, own_predictions, refuse_doubtful
 from monai_tl.data.read import scan_exists, split_path
 from monai_tl.errors import DataError, did_you_mean
 
@@ -36,12 +38,14 @@ def find_scans(
 
     Returns:
         Each with ``"subject"`` and an absolute path per modality, in order of subject id; those that lack a modality stand
-        in ``left_out``.
+        in ``left_out``, predictions that lie among the scans in ``passed_over``.
 
     Raises:
-        DataError: if there is nothing of that kind, or every case lacks a modality; what is there is listed.
+        DataError: if there is nothing of that kind, or every case lacks a modality; what is there is listed. If images are
+            called as predictions are, and nothing settles what they are.
     """
-    cases = _find(location, modalities, patterns, split)
+    found = _find(location, modalities, patterns, split)
+    cases = found if _is_datalist(location) else _without_predictions(found, location, patterns or {})
     refuse_odd_names(cases)
     names = [case["subject"] for case in cases]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -54,7 +58,41 @@ def find_scans(
     chosen = Cases()
     chosen.extend(case for case in cases if not subjects or case["subject"] in subjects)
     chosen.left_out = {name: why for name, why in left_out.items() if not subjects or name in subjects}
+    chosen.passed_over = cases.passed_over if isinstance(cases, Cases) else []
+    if not _is_datalist(location):
+        refuse_doubtful(_images(chosen, patterns or {}))
     return chosen
+
+
+def _without_predictions(found: Sequence[Case], location: str | None, patterns: Mapping[str, str]) -> Cases:
+    """Take out what ``predict`` wrote, a folder of its own among subjects' folders too.
+
+    Raises:
+        DataError: if nothing else is there.
+    """
+    images, folder = _images(found, patterns), Path(location or ".").expanduser().absolute()
+    left_out = found.left_out if isinstance(found, Cases) else {}
+    for name in left_out:
+        plain = [pattern.replace("{subject}", name) for pattern in patterns.values() if not is_called_so(pattern)]
+        images[name] = [path for pattern in plain for path in glob.glob(str(folder / Path(pattern).expanduser()))]
+    ours = [*own_predictions(images), *(name for name in left_out if (folder / name / MADE_WITH).is_file())]
+    kept = Cases()
+    kept.extend(case for case in found if case["subject"] not in ours)
+    kept.left_out = {name: why for name, why in left_out.items() if name not in ours}
+    kept.passed_over = sorted(set(ours))
+    if ours and not kept and not kept.left_out:
+        raise DataError(f"'{location}' holds nothing but predictions ({name_some(kept.passed_over)}); give the scans' folder")
+    return kept
+
+
+def _images(cases: Sequence[Case], patterns: Mapping[str, str]) -> dict[str, list[str]]:
+    """Subject -> its images, without those that a pattern names as predictions on purpose."""
+    asked = {"subject", *(role for role, pattern in patterns.items() if is_called_so(pattern))}
+    return {case["subject"]: [path for role, path in case.items() if role not in asked] for case in cases}
+
+
+def _is_datalist(location: str | None) -> bool:
+    return location is not None and location.endswith(".json")
 
 
 def _find(location: str | None, modalities: Sequence[str], patterns: Mapping[str, str] | None, split: str | None) -> list[Case]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,15 @@ from tqdm import tqdm
 
 from monai_tl.data.checks import case_problems
 from monai_tl.data.files import Case, list_problems, name_some
+from monai_tl.data.own_outputs import TABLE
 from monai_tl.data.read import open_scan
+from monai_tl.data.run_data import read_run_data
 from monai_tl.data.scans import find_scans
 from monai_tl.errors import DataError, PartlyDoneError, in_words, is_full_disk
 from monai_tl.inference.dicom_seg import Origin, check_dicom_seg, write_dicom_seg
 from monai_tl.inference.model import Model
 from monai_tl.inference.overlays import write_overlay
-from monai_tl.inference.predictions import TABLE, Predictions
+from monai_tl.inference.predictions import Claimed, Predictions
 from monai_tl.training.run_folder import check_weights
 
 logger = logging.getLogger(__name__)
@@ -60,6 +64,8 @@ def predict(
     """
     modalities = tuple(model.part("modalities"))
     cases = find_scans(location, modalities, patterns, split, subjects)
+    if cases.passed_over:
+        print(f"passed over, since predict wrote them: {name_some(cases.passed_over)}")
     if dicom_seg:
         check_dicom_seg(cases, modalities[0])
     predictions = Predictions(Path(output), model.settings(), cases, probabilities, dicom_seg)
@@ -77,6 +83,8 @@ def predict(
     if empty:
         frames = "; the frames of their DICOM segmentations are all there, and empty" if dicom_seg else ""
         print(f"nothing was found in {len(empty)} of them: {name_some(empty)}{frames}")
+    for remark in predictions.remarks(cases):
+        print(remark)
     if failures:
         raise PartlyDoneError(list_problems(f"{len(failures)} of {total} cases could not be predicted:", lines, shown=20))
     return predictions
@@ -87,12 +95,13 @@ def _predict_all(model: Model, cases: Sequence[Case], modalities: Sequence[str],
     model.parser.update({"output_dir": str(predictions.folder), "probabilities": predictions.probabilities})
     check_weights(str(model.weights), model.part("contract"))
     model.part("network").eval()
-    predictions.begin()
+    predictions.begin(_training_range(model.weights))
     calm = 0.5 if sys.stderr.isatty() else 10.0  # seconds between updates: a log file needs no more
     failures: dict[str, str] = {}
     began = time.perf_counter()
-    with tqdm(total=len(cases), desc="predicting", bar_format=BAR, mininterval=calm, dynamic_ncols=True, postfix="…") as bar:
-        for case, ready in _one_ahead(model, cases, modalities):
+    bar = tqdm(total=len(cases), desc="predicting", bar_format=BAR, mininterval=calm, dynamic_ncols=True, postfix="…")
+    with bar, closing(_one_ahead(model, predictions.claimed(cases), modalities)) as ones:
+        for case, ready in ones:
             try:
                 _predict_one(model, case, ready, modalities[0], predictions)
             except Exception as error:  # whatever a scan makes a transform raise
@@ -123,7 +132,18 @@ def _predict_one(model: Model, case: Case, ready: Ready, first: str, predictions
     predictions.add(case, float(mask.sum()) * voxel_ml, seconds)
 
 
-def _one_ahead(model: Model, cases: Sequence[Case], modalities: Sequence[str]) -> Iterator[tuple[Case, Ready]]:
+def _training_range(weights: Path) -> Mapping[str, float]:
+    """Give the range of the training cases' foreground, in ml, as it is kept with the weights; say where it is not."""
+    kept = read_run_data(weights.parent)
+    if kept is None or not kept.training_ml:
+        print(f"'{weights.parent}' keeps no volumes of its training cases (data.json) to hold predicted ones against")
+        return {}
+    return kept.training_ml
+
+
+def _one_ahead(
+    model: Model, cases: Iterator[Claimed | None], modalities: Sequence[str]
+) -> Generator[tuple[Case, Ready], None, None]:
     """Give each case, read and preprocessed; on a GPU the next one is read meanwhile, on a CPU it would only be in the way."""
     preprocessing, meanwhile = model.part("preprocessing"), torch.device(model.part("device")).type != "cpu"
 
@@ -134,13 +154,19 @@ def _one_ahead(model: Model, cases: Sequence[Case], modalities: Sequence[str]) -
             raise DataError("; ".join(problems))
         return preprocessing(dict(case)), time.perf_counter() - began
 
+    ahead: list[tuple[Case, Callable[[], None], Ready]] = []
     with ThreadPoolExecutor(1) as pool:
-        ahead = [pool.submit(prepare, cases[0])]
-        for case, following in zip(cases, [*cases[1:], None], strict=True):
-            ready = ahead.pop()
-            ready.exception()  # waits until it is read
-            if following and meanwhile:
-                ahead.append(pool.submit(prepare, following))
-            yield case, ready
-            if following and not meanwhile:
-                ahead.append(pool.submit(prepare, following))
+        try:
+            while True:
+                for claim in islice(cases, 1 + meanwhile - len(ahead)):
+                    ahead += [(*claim, pool.submit(prepare, claim[0]))] if claim else []
+                if not ahead:
+                    return
+                case, let_go, ready = ahead[0]
+                ready.exception()  # waits until it is read
+                yield case, ready
+                ahead.pop(0)
+                let_go()
+        finally:
+            for _, let_go, _ in ahead:
+                let_go()

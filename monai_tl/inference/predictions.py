@@ -8,19 +8,24 @@ import hashlib
 import io
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 import monai_tl
 from monai_tl.data.files import Case
+from monai_tl.data.own_outputs import MADE_WITH, TABLE
 from monai_tl.data.read import sha256_of_scan
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.files import write_json, write_text
 from monai_tl.inference.save import prediction_path
 
-TABLE, MADE_WITH = "predictions.csv", "predictions.json"
-COLUMNS = ("case", "volume_ml", "seconds", "inputs", "inputs_sha256")  # inputs: paths, ;-separated
+COLUMNS = ("case", "volume_ml", "seconds", "inputs", "inputs_sha256", "remarks")  # inputs and remarks: ;-separated
+FAR = 2.0  # times the largest, or the smallest divided by it, of the training cases' foreground volumes
+EMPTY, LOCK = "nothing found", ".predictions.lock"
+Claimed = tuple[Case, Callable[[], None]]  # and what lets it go
 
 
 class Predictions:
@@ -45,6 +50,8 @@ class Predictions:
         self.folder, self.settings = folder, json.loads(json.dumps(settings))
         self.probabilities, self.dicom_seg = probabilities, dicom_seg
         self.rows: dict[str, dict[str, Any]] = {}
+        self.range_ml: Mapping[str, float] = {}
+        self._held = 0  # cases claimed
         if (folder / MADE_WITH).is_file():
             self._refuse_other_settings()
             self.rows = _read(folder / TABLE)
@@ -84,30 +91,110 @@ class Predictions:
         row = self.rows.get(case["subject"])
         return row is not None and float(row["volume_ml"]) == 0
 
-    def begin(self) -> None:
-        """Note what the predictions are made with, before the first of them."""
-        if not (self.folder / MADE_WITH).is_file():
-            told = {"settings": self.settings, "monai_tl": monai_tl.__version__, "command": sys.argv}
-            write_json(self.folder / MADE_WITH, told)
+    def remarks(self, cases: Sequence[Case]) -> list[str]:
+        """Give the remarks on predictions that are not empty, a line each."""
+        told = [(case["subject"], self.rows[case["subject"]]["remarks"]) for case in cases if case["subject"] in self.rows]
+        return [f"{subject}: {remark}" for subject, remark in told if remark and remark != EMPTY]
+
+    def begin(self, range_ml: Mapping[str, float]) -> None:
+        """Note what the predictions are made with, before the first of them.
+
+        Args:
+            range_ml: ``min`` and ``max`` of the training cases' foreground, by which volumes are remarked on; empty: none are.
+
+        Raises:
+            ConfigError: if another process has begun meanwhile with other settings.
+        """
+        self.range_ml = range_ml
+        with self._locked():
+            self._note()
+
+    def claimed(self, cases: Sequence[Case]) -> Iterator[Claimed | None]:
+        """Give the cases that no other process has finished meanwhile, each while no other one works on it.
+
+        Those that another works on come last, once it has let them go, if they are not finished then.
+
+        Returns:
+            Each case, with what lets it go once it is done; ``None`` where those that were given have to be done first:
+            whoever waits for one holds none.
+        """
+        later = []
+        for case in cases:
+            claim = self._claim(case, wait=False)
+            if claim is None:
+                later.append(case)
+            elif self._finished_meanwhile(case):
+                claim()
+            else:
+                yield case, claim
+        for case in later:
+            while self._held:
+                yield None
+            claim = self._claim(case, wait=True)
+            assert claim is not None  # it waits
+            if self._finished_meanwhile(case):
+                claim()
+            else:
+                yield case, claim
+
+    def _note(self) -> None:
+        if (self.folder / MADE_WITH).is_file():
+            self._refuse_other_settings()
+            return
+        told = {"settings": self.settings, "monai_tl": monai_tl.__version__, "command": sys.argv}
+        write_json(self.folder / MADE_WITH, told)
+
+    def _claim(self, case: Case, *, wait: bool) -> Callable[[], None] | None:
+        path = self.folder / f".{case['subject']}.lock"
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=-1 if wait else 0)
+        except Timeout:
+            return None
+
+        self._held += 1
+
+        def let_go() -> None:
+            self._held -= 1
+            path.unlink(missing_ok=True)  # whoever waits for it computes a case twice at worst
+            lock.release()
+
+        return let_go
+
+    def _finished_meanwhile(self, case: Case) -> bool:
+        with self._locked():
+            self.rows |= _read(self.folder / TABLE)
+        return self.finished(case)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep the table and the note for this process, while they are read and written."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / LOCK):
+            yield
 
     def forget(self) -> None:
         """Take back what `begin` noted, where nothing was predicted."""
-        if not self.rows and self.folder.is_dir():
+        if not self.rows and self.folder.is_dir() and not (self.folder / TABLE).is_file():
             (self.folder / MADE_WITH).unlink(missing_ok=True)
+            (self.folder / LOCK).unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # it holds what is not ours
                 self.folder.rmdir()
 
     def add(self, case: Case, volume_ml: float, seconds: float) -> None:
         """Note a case whose files are written."""
-        inputs_sha256 = _hash_of_inputs(case)
+        inputs_sha256, remarks = _hash_of_inputs(case), remark_on(volume_ml, self.range_ml)
         self._remove_outdated(case["subject"], inputs_sha256)
-        values = (case["subject"], f"{volume_ml:.4f}", f"{seconds:.2f}", _inputs(case), inputs_sha256)
-        self.rows[case["subject"]] = dict(zip(COLUMNS, values, strict=True))
-        text = io.StringIO()
-        table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        table.writeheader()
-        table.writerows(self.rows[subject] for subject in sorted(self.rows))
-        write_text(self.folder / TABLE, text.getvalue())
+        values = (case["subject"], f"{volume_ml:.4f}", f"{seconds:.2f}", _inputs(case), inputs_sha256, remarks)
+        with self._locked():  # others may have written meanwhile, or taken the note back
+            self._note()
+            self.rows |= _read(self.folder / TABLE)
+            self.rows[case["subject"]] = dict(zip(COLUMNS, values, strict=True))
+            text = io.StringIO()
+            table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+            table.writeheader()
+            table.writerows(self.rows[subject] for subject in sorted(self.rows))
+            write_text(self.folder / TABLE, text.getvalue())
 
     def _extras(self, subject: str) -> dict[str, Path]:
         return {"probability": prediction_path(self.folder, subject, "probability"), "dicom_seg": self.segmentation(subject)}
@@ -137,11 +224,27 @@ class Predictions:
                 )
 
 
+def remark_on(volume_ml: float, range_ml: Mapping[str, float]) -> str:
+    """Say what is odd about a predicted volume: that it is empty, or far outside what the network was trained on.
+
+    Args:
+        volume_ml: of the foreground.
+        range_ml: ``min`` and ``max`` of the training cases'; empty where they are not known.
+    """
+    if not volume_ml:
+        return EMPTY
+    if not range_ml or range_ml["min"] / FAR <= volume_ml <= range_ml["max"] * FAR:
+        return ""
+    side = "below the smallest" if volume_ml < range_ml["min"] else "above the largest"
+    trained = f"{range_ml['min']:.3g} to {range_ml['max']:.3g} ml"
+    return f"{volume_ml:.3g} ml is more than {FAR:g} times {side} of the training cases ({trained})"
+
+
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         return {}
     with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+        rows = [{"remarks": "", **row} for row in csv.DictReader(file)]  # earlier versions wrote none
     if any(set(row) != set(COLUMNS) or None in row.values() for row in rows):
         raise DataError(f"{path} is not a table of {', '.join(COLUMNS)}; remove it, and all cases are predicted anew")
     return {row["case"]: row for row in rows}

@@ -43,6 +43,7 @@ class Account:
     differences: tuple[str, ...] = ()
     adapted: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
+    overlap: tuple[str, ...] = ()  # test cases compared with the source's cases
 
     @property
     def frozen(self) -> tuple[str, ...]:
@@ -92,4 +93,5 @@ def _account(report: dict[str, Any]) -> Account:
         differences=tuple(str(difference) for difference in report["contract"]["differences"]),
         adapted=tuple(f"{name}: {fate}" for name, fate in report["weights"].items() if str(fate).startswith("adapted")),
         channels=tuple(f"{name}: {fate}" for name, fate in report["channels"].items()),
+        overlap=tuple(str(line) for line in (report.get("overlap") or {}).get("said", ())),
     )

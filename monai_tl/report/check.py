@@ -15,7 +15,10 @@ from typing import Any
 from tqdm import tqdm
 
 from monai_tl.data.candidates import Candidates
-from monai_tl.data.cohort import Judged, judge
+from monai_tl.data.cohort import Judged, Suspicion, judge
+from monai_tl.data.files import name_some
+from monai_tl.data.fingerprints import fingerprint_cases
+from monai_tl.data.identical import find_identical
 from monai_tl.data.pseudonyms import pseudonyms, read_or_make_key, without_names
 from monai_tl.data.quality import Measures
 from monai_tl.errors import ConfigError, DataError
@@ -71,13 +74,24 @@ def check(candidates: Candidates, output: Path, *, anonymous: bool = False, proc
     for subject, lack in candidates.incomplete.items():
         told = without_names(lack, {"subject": subject}) if anonymous else lack
         measured.append(Measures(names[subject], problems=[told]))
-    judged, notes = judge(sorted(measured, key=lambda one: one.subject))
+    judged, notes = judge(sorted(measured, key=lambda one: one.subject), _identical(candidates, names))
     notes = [*candidates.notes, *notes]
     if anonymous:
         notes.append("Subject ids are replaced; pictures of heads whose face was not removed can still be recognised.")
     write_table(output / TABLE, judged, candidates.modalities)
     write_page(output / PAGE, judged, notes, candidates, pictures=FILES)
     return Checked(judged, notes, output)
+
+
+def _identical(candidates: Candidates, names: Mapping[str, str]) -> dict[str, list[Suspicion]]:
+    """Find images that several cases, or several modalities of one, have in common; subjects by the names they are shown by."""
+    found: dict[str, list[Suspicion]] = {}
+    for group in find_identical(fingerprint_cases(candidates.cases, candidates.modalities).of):
+        for subject, role in group.images:
+            others = [f"{its} of {names[whose]}" for whose, its in group.images if (whose, its) != (subject, role)]
+            told = f"{role} is the same image, voxel for voxel, as {name_some(others)}"
+            found.setdefault(subject, []).append(Suspicion("identity", told, 5))
+    return {names[subject]: suspicions for subject, suspicions in found.items()}
 
 
 def _all(jobs: Sequence[Job], processes: int) -> Iterator[Measures]:

@@ -17,6 +17,7 @@ from monai_tl.errors import ConfigError, DataError, did_you_mean
 from monai_tl.inference.run_scores import read_run_scores, scores_of, why_not_its_own
 from monai_tl.inference.score_record import ScoreRecord
 from monai_tl.inference.scores import Score
+from monai_tl.inference.seen import read_seen
 from monai_tl.report.account import Account, read_account
 from monai_tl.training.metrics import read_metrics
 
@@ -29,7 +30,8 @@ class Run:
     """One run folder.
 
     ``scores`` is None before the run is evaluated, and where ``refused`` says why its table is not of what it holds now;
-    ``record`` says what they are of; ``curve`` holds the rows of ``metrics.csv``.
+    ``record`` says what they are of; ``curve`` holds the rows of ``metrics.csv``; ``seen`` says that scored cases were trained
+    on before, where somebody accepted it.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Run:
     overlays: dict[str, Path] = field(default_factory=dict)
     record: ScoreRecord | None = None
     refused: str = ""
+    seen: str = ""
 
     @property
     def best(self) -> dict[str, Any] | None:
@@ -149,6 +152,7 @@ def _read(folder: Path, name: str, split: str) -> Run:
         overlays={path.stem: path for path in pictures.glob("*.png")} if pictures.is_dir() and found else {},
         record=found.record if found else None,
         refused=refused,
+        seen=read_seen(folder / f"scores_{split}.csv"),
     )
 
 

@@ -111,7 +111,7 @@ def finding(group: Group) -> str:
 
 def caveats(group: Group) -> list[str]:
     """Say what makes the finding weak."""
-    told = []
+    told = [f"{run.name}: {run.seen}." for run in group.scored if run.seen]
     rising = [run.name for run in group.scored if best_is_last(run.curve)]
     if rising:
         more = f" and {len(rising) - RISING} more" if len(rising) > RISING else ""

@@ -15,6 +15,7 @@ from monai_tl.errors import ConfigError, DataError
 from monai_tl.inference.run_scores import RunScores, read_run_scores
 from monai_tl.inference.score_record import ScoreRecord, other_references, windows_of
 from monai_tl.inference.scores import Score, VolumeBias, summarise
+from monai_tl.inference.seen import read_seen
 from monai_tl.training.metrics import TRAIN_LONGER, best_is_last, read_metrics
 from monai_tl.transfer.source import holds_weights
 
@@ -105,15 +106,20 @@ def compare(runs: Sequence[Path | str], split: str = "test", seed: int = 0, resa
                 f"{first} and {name} were scored against different references: of equal volumes, but other voxels, in "
                 f"{', '.join(other)}"
             )
-    folders = dict(zip(found, map(Path, runs), strict=True))
-    notes = [
+    return replace(told, notes=(*ways_apart(records), *_notes(dict(zip(found, map(Path, runs), strict=True)), split)))
+
+
+def _notes(folders: Mapping[str, Path], split: str) -> list[str]:
+    """Say by run what weakens its scores."""
+    seen = {name: read_seen(folder / f"scores_{split}.csv") for name, folder in folders.items()}
+    notes = [f"{name}: {line}" for name, line in seen.items() if line]
+    notes += [
         f"{name} holds no weights any more: whether its scores are of its last ones is not known"
         for name, folder in folders.items()
         if not holds_weights(folder)
     ]
     rising = [name for name, folder in folders.items() if best_is_last(read_metrics(folder / "metrics.csv"))]
-    notes += [f"{', '.join(rising)}: {TRAIN_LONGER}"] if rising else []
-    return replace(told, notes=(*ways_apart(records), *notes))
+    return notes + ([f"{', '.join(rising)}: {TRAIN_LONGER}"] if rising else [])
 
 
 def compare_tables(tables: Mapping[str, Table], split: str = "test", seed: int = 0, resamples: int = 9999) -> Comparison:

@@ -50,6 +50,8 @@ def conduct(request: Request, how: Conduct) -> None:
     made = design(request, before if begun else None)
     if before is not None and begun:
         refuse_changed(how.folder, before, made.study)
+    for line in made.study.overlap.get("said", ()):
+        print(line, flush=True)
     if how.plan_only:
         print(format_plan(made, how.folder, estimate(made), how.parallel))
         return

@@ -15,13 +15,16 @@ from monai.bundle import ConfigParser
 from monai_tl.data.checks import header_problems
 from monai_tl.data.datalist import Datalist, read_datalist, write_datalist
 from monai_tl.data.files import list_problems, name_some
+from monai_tl.data.volumes import foreground_volumes
 from monai_tl.errors import ConfigError, DataError, in_words, user_error
 from monai_tl.files import sha256_of
 from monai_tl.network.stages import stages
 from monai_tl.study.plan import PlannedRun, Study, cross, read_budget
-from monai_tl.study.subsets import STRATA, Size, drawing_order, foreground_volumes, read_sizes, training_set
+from monai_tl.study.scans import refuse_changed_scans
+from monai_tl.study.subsets import STRATA, Size, drawing_order, read_sizes, training_set
 from monai_tl.training.device import choose_device
 from monai_tl.training.launch import bundle_config, refuse_unknown_overrides
+from monai_tl.training.run_cases import check_run_cases, take_prints
 from monai_tl.training.run_folder import PATHS
 from monai_tl.training.windows import epochs_of
 from monai_tl.transfer.arms import UNTRAINED, Arm, read_arms
@@ -103,6 +106,9 @@ def design(request: Request, before: Study | None = None) -> Design:
     parser = _parser(files, request)
     data = _datalist(parser)
     _refuse_bad_cases(data, parser.get_parsed_content("modalities"))
+    prints = take_prints(data)
+    if before is not None:
+        refuse_changed_scans(before.scans, prints, data)
     names = list(stages(parser.get_parsed_content("network_def")))
     arms = read_arms(request.arms or [str(k) for k in reversed(range(len(names)))], names)
     sizes = read_sizes(request.sizes, data.splits["train"], _lists(request))
@@ -117,6 +123,8 @@ def design(request: Request, before: Study | None = None) -> Design:
         bundle_config(request.target, UNTRAINED)
     for arm in arms:
         _try(files, request, arm, source)
+    accept = parser.get_parsed_content("accept_overlap") if "accept_overlap" in parser else False
+    overlap = check_run_cases(data, {"source": _source(weights), "accept_overlap": accept}, prints=prints)
     study = Study(
         kind=request.kind,
         target=os.path.abspath(request.target),
@@ -135,6 +143,8 @@ def design(request: Request, before: Study | None = None) -> Design:
         training_dice=request.training_dice,
         asked=_asked(request, sizes),
         evaluation={str(file.absolute()): sha256_of(file) for file in evaluation if file.is_file()},
+        scans={subject: dict(roles) for cases in prints.values() for subject, roles in cases.items()},
+        overlap=overlap or {},
     )
     return Design(study, data, sizes)
 
@@ -190,6 +200,13 @@ def _volumes(data: Datalist, sizes: Sequence[Size], known: dict[str, float]) -> 
             "leave them out of the datalist's training split"
         )
     return volumes
+
+
+def _source(weights: Path | None) -> dict[str, Any] | None:
+    """Name a source and its lineage as a transfer report does."""
+    if weights is None:
+        return None
+    return {"path": str(weights), "lineage": (read_source(weights).metadata or {}).get("lineage", [])}
 
 
 def _asked(request: Request, sizes: Sequence[Size]) -> dict[str, str]:

@@ -76,7 +76,8 @@ def order_of(folder: Path, study: Study, run: PlannedRun) -> Order:
     weights = {study.source["weights"]: study.source["sha256"]} if study.source and run.settings.get("source") else {}
     files = {**study.configs, **study.evaluation, **weights}
     configs = [*study.configs, *([str(Path(study.target) / "configs" / f"{UNTRAINED}.yaml")] if run.arm == UNTRAINED else [])]
-    return Order(tuple(configs), run_settings(study, run, folder), log, study.threads, files, study.splits)
+    settings = run_settings(study, run, folder)
+    return Order(tuple(configs), settings, log, study.threads, files, study.splits, study.scans)
 
 
 def fault_file(folder: Path, run: PlannedRun) -> Path:

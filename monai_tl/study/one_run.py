@@ -11,17 +11,20 @@ import shutil
 import sys
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from monai_tl.data.datalist import read_datalist
 from monai_tl.errors import DataError
 from monai_tl.files import sha256_of
 from monai_tl.inference.run_scores import discard_scores, has_own_scores, scores_of
 from monai_tl.study.plan import is_finished, is_trained
+from monai_tl.study.scans import Planned, refuse_changed_scans
 from monai_tl.training.launch import bundle_config, run_configs
+from monai_tl.training.run_cases import take_prints
 from monai_tl.training.run_folder import refuse_changed_datalist
 
 
@@ -36,6 +39,7 @@ class Order:
         threads: on the CPU.
         files: path -> sha256 of what the study was planned with: configs, and the source's weights where they are carried over.
         splits: scored at the end, with the weights that validation chose.
+        scans: subject -> role -> fingerprint of the scans that the study was planned with.
     """
 
     configs: tuple[str, ...]
@@ -44,6 +48,7 @@ class Order:
     threads: int
     files: dict[str, str]
     splits: tuple[str, ...] = ("test",)
+    scans: Planned = field(default_factory=dict)
 
 
 def perform(order: Order) -> None:
@@ -58,6 +63,8 @@ def perform(order: Order) -> None:
     torch.set_num_threads(order.threads)
     with _printing_to(Path(order.log)):
         _refuse_other_files(order.files)
+        data = read_datalist(Path(order.settings["datalist"]))
+        refuse_changed_scans(order.scans, take_prints(data) if order.scans else {}, data)
         _sweep(folder)
         for split in order.splits:
             if not (is_trained(folder) and has_own_scores(folder, split)):

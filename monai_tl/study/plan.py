@@ -17,7 +17,8 @@ from monai_tl.transfer.arms import UNTRAINED, Arm
 FILE = "study.json"
 FORMAT = 1
 AXES = ("arms", "sizes", "seeds")  # along which a study may grow
-FREE = ("runs", "threads", "volumes_ml", "decision", "training_dice", "asked")  # compared apart, or no part of what is asked
+# compared apart, or no part of what is asked
+FREE = ("runs", "threads", "volumes_ml", "decision", "training_dice", "asked", "scans", "overlap")
 SHOWN = 3  # differences
 
 
@@ -65,6 +66,8 @@ class Study:
         runs: seed by seed, so that a study cut short is complete for some.
         decision: what a study of kind ``depth`` has found so far.
         training_dice: each run scores its training cases too.
+        scans: subject -> role -> fingerprint of every case's scans: a run with others is refused.
+        overlap: what the comparison of test cases with the source's cases said; empty without a source.
         asked: flags as they were given last, where the plan holds only what came of them: ``sizes``, ``lists``, ``budget``.
     """
 
@@ -85,6 +88,8 @@ class Study:
     training_dice: bool = False
     asked: dict[str, str] = field(default_factory=dict)
     evaluation: dict[str, str] = field(default_factory=dict)
+    scans: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict, repr=False)
+    overlap: dict[str, Any] = field(default_factory=dict)
 
     @property
     def splits(self) -> tuple[str, ...]:

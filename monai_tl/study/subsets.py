@@ -7,16 +7,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import nibabel as nib
 import numpy as np
-from tqdm import tqdm
 
-from monai_tl.data.files import Case, name_some
-from monai_tl.data.read import open_scan
+from monai_tl.data.files import name_some
 from monai_tl.errors import ConfigError, DataError, did_you_mean
 
 STRATA = 4  # quarters of the training set by foreground volume
-BAR_FROM = 20  # cases
 
 
 @dataclass(frozen=True)
@@ -32,16 +28,6 @@ class Size:
     n: int
     subjects: tuple[str, ...] | None = None
     listed: bool = False
-
-
-def foreground_volumes(cases: Sequence[Case], foreground: Sequence[int]) -> dict[str, float]:
-    """Measure each label's foreground in ml, by subject."""
-    volumes = {}
-    for case in tqdm(cases, desc="measuring labels", unit="case", disable=len(cases) < BAR_FROM):
-        label = open_scan(case["label"])
-        voxel_ml = float(nib.affines.voxel_sizes(label.affine).prod()) / 1000
-        volumes[case["subject"]] = round(float(np.isin(np.asanyarray(label.dataobj), foreground).sum()) * voxel_ml, 4)
-    return volumes
 
 
 def drawing_order(volumes: Mapping[str, float], seed: int, strata: int = STRATA) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from monai_tl.errors import ConfigError, DataError, did_you_mean
 from monai_tl.files import write_json
 from monai_tl.training.checkpoint import BEST, LAST, is_true
 from monai_tl.training.metrics import TRAIN_LONGER, best_is_last, read_metrics
+from monai_tl.training.run_cases import check_run_cases, record_run_cases
 from monai_tl.transfer.apply import account
 from monai_tl.transfer.contract import Contract, describe, differences, lineage_of, read_contract
 from monai_tl.transfer.freeze import held_sha256
@@ -61,18 +62,21 @@ def check_run(
 
     Raises:
         ConfigError: for an id that nothing reads, or a folder that holds something else.
-        DataError: for cases that cannot be trained on.
+        DataError: for cases that cannot be trained on, that changed since the run began, or that are in two splits under two
+            ids; and for test cases that the source was trained on.
     """
     parser = running_parser()
     config = dict(parser.get())
     refuse_unknown_ids(config, Path(parser.get_parsed_content("bundle_root")) / "configs" / "train.yaml")
     refuse_text_for_truth(config)
-    if refuse_existing(Path(run_dir), resume=is_true(resume)):
-        _refuse_other_run(Path(run_dir), _portable(parser), data, transfer_report)
+    resumed = Path(run_dir) if refuse_existing(Path(run_dir), resume=is_true(resume)) else None
+    if resumed:
+        _refuse_other_run(resumed, _portable(parser), data, transfer_report)
     for split in ("train", "validation"):
         check_split(data, split, contract.modalities, need_foreground=split == "train")
+    overlap = check_run_cases(data, transfer_report, resumed)
     if transfer_report is not None:
-        logger.info(account(dict(transfer_report)))
+        logger.info(account({**transfer_report, "overlap": overlap}))
 
 
 def open_run(
@@ -84,6 +88,7 @@ def open_run(
     contract: Contract,
     seed: int,
     transfer_report: Mapping[str, Any] | None = None,
+    anonymous: bool | str = False,
 ) -> None:
     """Make the run folder, whole or not at all, with what explains the run; one that is resumed is left as it is.
 
@@ -95,6 +100,7 @@ def open_run(
         contract: what the network is trained to expect, stored with the weights.
         seed: of all that is random.
         transfer_report: what was carried over, None where nothing was to be.
+        anonymous: keep pseudonyms in place of subject ids in ``data.json``.
     """
     iterations = (trainer.state.max_epochs or 0) * (trainer.state.epoch_length or 0)
     device = str(trainer.state.device)  # type: ignore[attr-defined]  # MONAI's engines have one
@@ -106,10 +112,10 @@ def open_run(
         "metadata.json": describe(metadata, contract, lineage_of(transfer_report)),
         "provenance.json": provenance_of(data, seed, device),
     }
-    if transfer_report is not None:
-        records["transfer_report.json"] = transfer_report
-    with write_run_folder(folder, config, records):
-        pass
+    with write_run_folder(folder, config, records) as staging:
+        overlap = record_run_cases(staging, folder, data=data, transfer_report=transfer_report, anonymous=anonymous)
+        if transfer_report is not None:
+            write_json(staging / "transfer_report.json", {**transfer_report, "overlap": overlap})
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import torch
 from torch import nn
 
 from monai_tl.data.datalist import Datalist
-from monai_tl.files import atomic_write
+from monai_tl.files import atomic_write, write_json
 from monai_tl.training.checkpoint import BEST
+from monai_tl.training.run_cases import record_run_cases
 from monai_tl.training.run_folder import config_of_run, provenance_of, refuse_existing, write_run_folder
 from monai_tl.transfer.apply import account
 from monai_tl.transfer.contract import Contract, describe, lineage_of
@@ -29,6 +31,7 @@ def keep_untrained(
     contract: Contract,
     seed: int,
     transfer_report: Mapping[str, Any],
+    anonymous: bool | str = False,
 ) -> None:
     """Write a run folder whose weights are the source's, fitted to the target's image channels and nothing else.
 
@@ -42,6 +45,7 @@ def keep_untrained(
         contract: what the target's images are.
         seed: noted with the run; nothing is random here.
         transfer_report: what was transferred, of `monai_tl.transfer.apply.transfer`.
+        anonymous: keep pseudonyms in place of subject ids in ``data.json``.
 
     Raises:
         ConfigError: if the folder holds anything.
@@ -53,8 +57,11 @@ def keep_untrained(
     records = {
         "metadata.json": {**told, "validation_dice": None},  # nothing was validated to choose these weights
         "provenance.json": provenance_of(data, seed, str(next(network.parameters()).device)),
-        "transfer_report.json": {**transfer_report, "untrained": True},
     }
-    with write_run_folder(folder, config_of_run(), records) as staging, atomic_write(staging / BEST) as path:
-        torch.save(network.state_dict(), path)
+    with write_run_folder(folder, config_of_run(), records) as staging:
+        untouched = replace(data, splits={name: of for name, of in data.splits.items() if name == "test"})  # nobody trained
+        overlap = record_run_cases(staging, folder, data=untouched, transfer_report=transfer_report, anonymous=anonymous)
+        write_json(staging / "transfer_report.json", {**transfer_report, "untrained": True, "overlap": overlap})
+        with atomic_write(staging / BEST) as path:
+            torch.save(network.state_dict(), path)
     logger.info("%s: the source as it is, nothing was trained", folder)

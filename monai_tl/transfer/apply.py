@@ -43,6 +43,7 @@ def transfer(
     fresh: Sequence[str] | str | None = None,
     new_channels: str = "zero",
     accept_differences: bool = False,
+    accept_overlap: bool | str = False,
 ) -> Transfer:
     """Load what a source has learned into a target network and hold its first stages still, in place.
 
@@ -57,6 +58,7 @@ def transfer(
         new_channels: how channels that the source never saw start, see `adapt_channels`. In a frozen stage they are trained
             all the same, except with ``frozen``.
         accept_differences: go on where spacing, orientation or normalisation differ or are unknown.
+        accept_overlap: noted in the report: whoever knows the target's cases goes on where some were trained on before.
 
     Raises:
         TransferError: before the network is touched, if any of this cannot be done.
@@ -70,7 +72,8 @@ def transfer(
         refuse_unknown_stages(fresh, names)
     if source is None:
         freeze_stages(network, frozen, norm=norm)
-        return Transfer(network, _report(network, frozen, norm=norm, terms=_terms(None, contract, [])))
+        terms = _terms(None, contract, [])
+        return Transfer(network, {**_report(network, frozen, norm=norm, terms=terms), "accept_overlap": accept_overlap})
     given = read_source(source, network.state_dict())
     told = read_contract(given.metadata, str(source))
     found = _agree(told, contract, str(source), accept_differences)
@@ -88,10 +91,9 @@ def transfer(
     network.load_state_dict(_carried_over(plan, given, network, told, contract, new_channels), strict=True)
     trained_inputs = _trained_inputs(plan, frozen, told, contract, new_channels)
     freeze_stages(network, frozen, norm=norm, trained_inputs=trained_inputs)
-    return Transfer(
-        network,
-        _report(network, frozen, norm=norm, plan=plan, source=given, channels=channels, terms=_terms(told, contract, found)),
-    )
+    terms = _terms(told, contract, found)
+    report = _report(network, frozen, norm=norm, plan=plan, source=given, channels=channels, terms=terms)
+    return Transfer(network, {**report, "accept_overlap": accept_overlap})
 
 
 def account(report: dict[str, Any]) -> str:
@@ -106,6 +108,7 @@ def account(report: dict[str, Any]) -> str:
         lines.append(f"  validation Dice in its own task {dice:.3f}{little}")
     lines += [f"  {line}" for line in (source or {}).get("notes", ())]
     lines += [f"  {line}" for line in report["contract"]["differences"]]
+    lines += [f"  {line}" for line in (report.get("overlap") or {}).get("said", [])]
     fates: dict[str, Counter[str]] = {}
     for name, fate in report["weights"].items():
         fates.setdefault(stage_of(name), Counter())[fate.split(":")[0]] += 1

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from monai_tl.data.datalist import read_datalist
+from monai_tl.data.volumes import foreground_volumes
 from monai_tl.errors import ConfigError, DataError
-from monai_tl.study.subsets import Size, drawing_order, foreground_volumes, read_sizes, training_set
+from monai_tl.study.subsets import Size, drawing_order, read_sizes, training_set
 
 TRAIN = [f"s{n:03d}" for n in range(105)]
 VOLUMES = {subject: float((7 * n) % 105) ** 2 for n, subject in enumerate(TRAIN)}

@@ -87,6 +87,7 @@ def test_the_report_tells_the_fate_of_everything(tiny, contract, run_folder, tra
             "head.bias": "fresh",
         },
         "held_sha256": held_sha256(network),
+        "accept_overlap": False,
     }
     assert json.loads(json.dumps(done.report))["stages"] == done.report["stages"]
 

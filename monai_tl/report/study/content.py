@@ -26,6 +26,7 @@ class Content:
     lead: str
     unfinished: str | None
     blind: str | None
+    seen: str | None
     search: str | None
     headline: str
     may: list[str]
@@ -75,6 +76,7 @@ def make_content(study: Study) -> Content:
         lead=words.lead(study),
         unfinished=words.unfinished(study),
         blind=words.blind(study),
+        seen=words.seen(study),
         search=words.search(study),
         headline=words.headline(study, means, comparisons),
         may=words.may(comparisons),

@@ -80,6 +80,14 @@ def blind(study: Study) -> str | None:
     )
 
 
+def seen(study: Study) -> str | None:
+    """Say that test cases were the source's, None where none was or nobody accepted it."""
+    overlap = study.plan.overlap
+    if not overlap.get("accepted"):
+        return None
+    return words.printable(f"Transfers have seen test cases before: {'; '.join(overlap['said'])}. Scratch has not.")
+
+
 def search(study: Study) -> str | None:
     """Say what a search for the depth decided on validation cases, None where there was none."""
     rounds = study.plan.decision.get("rounds")
