@@ -220,7 +220,7 @@ def test_scans_of_one_patient_at_several_times_stay_in_one_split(tmp_path, verb)
     assert verb("datalist", "brats", "--root", tmp_path, "--split", "0.5,0.17,0.33").code == 0
     splits = read_datalist(tmp_path / "datalist.json").splits
     assert [len(splits[name]) for name in ("train", "validation", "test")] == [6, 2, 4]
-    patients = [{brats.patient_of(subject) for subject in subjects} for subjects in splits.values()]
+    patients = [{brats.person_of(subject) for subject in subjects} for subjects in splits.values()]
     assert sum(map(len, patients)) == len(set.union(*patients)) == 6
 
 
