@@ -19,7 +19,6 @@ from monai_tl.errors import DataError
 
 CHUNK = 1024 * 1024  # bytes hashed at a time
 MARKS = {  # byte order mark -> encoding; UTF-32's begins with UTF-16's
-    codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
@@ -113,16 +112,16 @@ def read_text(path: Path | str) -> str:
     Raises:
         DataError: if it is in another encoding: the one it seems to be in is named, and how to save it.
     """
-    data = Path(path).read_bytes()
+    data = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
     encoding = next((name for mark, name in MARKS.items() if data.startswith(mark)), "utf-8")
+    if encoding == "utf-8" and b"\0" in data:
+        raise DataError(f"{path} is not UTF-8: it seems to be UTF-16 without a byte order mark; {SAVE_AS}")
     try:
         text = data.decode(encoding).lstrip("\ufeff")
     except UnicodeDecodeError as error:
         if encoding != "utf-8":
             raise DataError(f"{path} is damaged: it begins as {encoding.upper()} and goes on otherwise; {SAVE_AS}") from None
         raise DataError(f"{path} is not UTF-8: {_seems(data, error.start)}; {SAVE_AS}") from None
-    if "\0" in text:
-        raise DataError(f"{path} is no text that can be read: it seems to be UTF-16 without a byte order mark; {SAVE_AS}")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -184,10 +183,8 @@ def _seems(data: bytes, at: int) -> str:
     runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", data)]
     low = len(re.findall(rb"[\x80-\x9f]", data))
     number = data.count(b"\n", 0, at) + 1
-    if sum(length > 1 for length in runs) > len(runs) / 2:
-        return (
-            f"it seems to be in an older encoding such as Windows-1251, GBK or Shift-JIS (line {number}, byte 0x{data[at]:02X})"
-        )
+    if sum(length for length in runs if length > 2) > sum(runs) / 2:
+        return f"it seems to be in an older encoding such as Windows-1251, GBK or Shift-JIS (line {number})"
     name, codec = ("Mac Roman", "mac-roman") if low > sum(runs) / 2 else ("Windows-1252 (Latin-1)", "latin-1")
     word = re.search(rb"[\w\x80-\xff]*$", data[:at])
     rest = re.match(rb"[\w\x80-\xff]*", data[at:])

@@ -319,8 +319,9 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise DataError(f"'{path.parent}' is a file, and dataset_dir takes the folder it lies in ({path.parent.parent})")
     if not path.is_file():
         raise DataError(f"there is no file {path}; make a datalist with `monai_tl datalist`, or correct the path")
+    text = read_text(path)
     try:
-        content = json.loads(read_text(path))
+        content = json.loads(text)
     except ValueError as error:
         raise DataError(f"{path} is not JSON ({error})") from error
     if not isinstance(content, dict):

@@ -63,8 +63,9 @@ def read_task(root: Path) -> Task:
     path = Path(root).expanduser().absolute() / DATASET
     if not path.is_file():
         raise DataError(f"there is no file {path}; needed is a Decathlon task's folder, e.g. Task01_BrainTumour")
+    text = read_text(path)
     try:
-        content = json.loads(read_text(path))
+        content = json.loads(text)
         modality: Mapping[str, str] = content["modality"]
         labels = {str(name): int(value) for value, name in content["labels"].items()}
         training = tuple((str(pair["image"]), str(pair["label"])) for pair in content["training"])
