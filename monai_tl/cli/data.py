@@ -11,6 +11,8 @@ from monai_tl.data import files, ixi
 from monai_tl.data.datalist import Splits, make_datalist, random_splits, splits_from_file, write_datalist
 from monai_tl.data.leave_out import leave_out as leave_subjects_out
 from monai_tl.data.leave_out import refuse_selected_test, without
+from monai_tl.data.persons import persons_of, refuse_divided
+from monai_tl.data.tracks import Track
 from monai_tl.errors import ConfigError, DataError, PartlyDoneError
 
 RATIOS = "0.7,0.15,0.15"  # of train, validation, test
@@ -35,16 +37,18 @@ def datalist_ixi(
     train: str = "train",
     absent: str = "refuse",
     leave_out: str = "",
+    person: str = "",
     seed: int = 0,
     output: str | None = None,
 ) -> None:
     """Write the datalist of an IXI folder: --root DIR [--split 0.7,0.15,0.15 or lists.json] [--seed 0] [--output FILE].
 
-    --leave_out qc (or a qc.csv, or IXI012,IXI013) goes on without those; so it is with brats and files.
+    --leave_out qc (or a qc.csv, or IXI012,IXI013) goes on without those. --person 'sub-{person}_ses-{}' says whose cases stay
+    in one split (--person none: each its own); known ids say it themselves. So it is with brats, decathlon and files.
     """
     found = ixi.find_cases(Path(root), names(modalities), incomplete=incomplete)
     cases, chosen = leave_subjects_out(found, leave_out, Path(root))
-    splits, rule = _splits(cases, split, train, absent, seed, chosen)
+    splits, rule = _splits(cases, split, train, absent, seed, chosen, person)
     _write(cases, modalities, (foreground, labels), splits, rule, Path(output or Path(root) / "datalist.json"))
 
 
@@ -52,6 +56,7 @@ def datalist_brats(
     *,
     root: str,
     modalities: str = "T1,T2",
+    track: str = "",
     foreground: str = "",
     labels: str = "",
     grade: str | None = None,
@@ -60,24 +65,27 @@ def datalist_brats(
     train: str = "train",
     absent: str = "refuse",
     leave_out: str = "",
+    person: str = "",
     seed: int = 0,
     target: str = "bundles/brats_tumour_core",
     output: str | None = None,
 ) -> None:
     """Write the datalist of a BraTS folder of any year: --root DIR [--grade HGG] [--split 0.7,0.15,0.15].
 
-    The tumour core's label values follow from names and labels, which are read; --foreground and --labels set them otherwise.
+    The tumour core's label values follow from ids and labels, which are read; where these do not tell the track, --track does:
+    gli2017 gli2023 gli2024 peds2023 peds2024 met2023 met2025 men2023 menrt2024 ssa2023 goat2024; or --foreground and --labels.
     --split study --train S4 takes the study's lists, from splits/study.json of the bundle --target.
     """
     from monai_tl.data import brats
 
     found = brats.find_cases(Path(root), names(modalities), incomplete=incomplete, grade=grade)
     cases, chosen = leave_subjects_out(found, leave_out, Path(root))
-    splits, rule = _splits(cases, study_lists(target) if split == "study" else split, train, absent, seed, chosen)
+    splits, rule = _splits(cases, study_lists(target) if split == "study" else split, train, absent, seed, chosen, person)
     asked = [[int(value) for value in numbers(text, "label values")] for text in (foreground, labels)]
-    values = tuple(",".join(map(str, of)) for of in brats.values_of(cases, *asked))
-    _write(cases, modalities, (values[0], values[1]), splits, rule, Path(output or Path(root) / "datalist.json"))
-    print(f"tumour core: label values {values[0]}, of {values[1] or 'any'}")
+    coding = brats.coding_of(cases, asked[0], asked[1], track)
+    values = (",".join(map(str, coding.foreground)), ",".join(map(str, coding.labels)))
+    _write(cases, modalities, values, splits, rule, Path(output or Path(root) / "datalist.json"), coding.track)
+    print(f"tumour core: label values {values[0]}, of {values[1] or 'any'}", *coding.notes, sep="\n")
 
 
 def datalist_decathlon(
@@ -90,6 +98,7 @@ def datalist_decathlon(
     train: str = "train",
     absent: str = "refuse",
     leave_out: str = "",
+    person: str = "",
     seed: int = 0,
     output: str | None = None,
 ) -> None:
@@ -104,7 +113,7 @@ def datalist_decathlon(
     chosen, known = task.values(names(foreground)), task.values(())
     found = decathlon.find_cases(task, pairs, incomplete=incomplete)
     cases, left = leave_subjects_out(found, leave_out, Path(root))
-    splits, rule = _splits(cases, split, train, absent, seed, left)
+    splits, rule = _splits(cases, split, train, absent, seed, left, person)
     values = (",".join(map(str, chosen)), ",".join(map(str, known)))
     _write(cases, ",".join(pairs), values, splits, rule, Path(output or Path(root) / "datalist.json"))
 
@@ -120,6 +129,7 @@ def datalist_files(
     train: str = "train",
     absent: str = "refuse",
     leave_out: str = "",
+    person: str = "",
     seed: int = 0,
     **patterns: str,
 ) -> None:
@@ -131,7 +141,7 @@ def datalist_files(
         raise ConfigError("no modality: give one pattern each, e.g. --T1 't1/{subject}_T1.nii.gz'")
     found = files.find_cases({**patterns, "label": label}, incomplete=incomplete)
     cases, chosen = leave_subjects_out(found, leave_out, Path(output).parent)
-    splits, rule = _splits(cases, split, train, absent, seed, chosen)
+    splits, rule = _splits(cases, split, train, absent, seed, chosen, person)
     _write(cases, ",".join(patterns), (foreground, labels), splits, rule, Path(output))
 
 
@@ -153,13 +163,14 @@ def check(
     modalities: str = "",
     foreground: str = "",
     labels: str = "",
+    track: str = "",
     anonymous: bool = False,
     processes: int = 1,
 ) -> None:
     """Check scans before anything is trained: DATALIST_OR_FOLDER --output DIR [--processes 4] [--anonymous].
 
     Prints a table; writes DIR/qc.csv, DIR/check.html (worst first) and a picture a case. Nothing is left out by itself:
-    suspects are with `monai_tl datalist … --leave_out DIR/qc.csv`.
+    suspects are with `monai_tl datalist … --leave_out DIR/qc.csv`. --track, --foreground, --labels as for datalist brats.
     """
     from monai_tl.data.candidates import find_candidates
     from monai_tl.report.check import check as check_scans
@@ -167,8 +178,8 @@ def check(
 
     if len(scans) != 1:
         raise ConfigError(f"check takes one datalist or folder; got {len(scans)}")
-    values = ([int(value) for value in numbers(text, "label values")] for text in (foreground, labels))
-    candidates = find_candidates(Path(scans[0]), names(modalities), *values)
+    values = [[int(value) for value in numbers(text, "label values")] for text in (foreground, labels)]
+    candidates = find_candidates(Path(scans[0]), names(modalities), values[0], values[1], track)
     if anonymous not in (True, False):
         raise ConfigError(f"--anonymous takes true or false; got {anonymous!r}")
     found = check_scans(candidates, Path(output), anonymous=anonymous, processes=processes)
@@ -199,24 +210,36 @@ def prepare_ixi(
 
 
 def _splits(
-    cases: files.Cases, split: str, train: str, absent: str, seed: int, chosen: dict[str, str]
+    cases: files.Cases, split: str, train: str, absent: str, seed: int, chosen: dict[str, str], person: str
 ) -> tuple[Splits, dict[str, Any]]:
     """Give the splits, by ratios or from a file of lists (less those ``chosen`` to be left out), and the rule they follow."""
     subjects = [case["subject"] for case in cases]
+    persons = persons_of(subjects, person)
+    rule: dict[str, Any]
     if split.endswith(".json"):
         listed = splits_from_file(Path(split), [*subjects, *chosen], train=train, absent=absent)
         refuse_selected_test(chosen, listed.get("test", ()), drawn=False)
-        return without(listed, chosen), {"file": Path(split).name, "train": train}
-    from monai_tl.data.brats import patient_of
-
-    ratios = numbers(split, "--split")
-    drawn = random_splits(subjects, ratios, seed, patient_of=patient_of)
-    refuse_selected_test(chosen, drawn.get("test", ()), drawn=True)
-    return drawn, {"ratios": list(ratios), "seed": seed}
+        splits, rule = without(listed, chosen), {"file": Path(split).name, "train": train}
+        refuse_divided(splits, persons, Path(split))
+    else:
+        ratios = numbers(split, "--split")
+        splits = random_splits(subjects, ratios, seed, person_of=persons.of.__getitem__)
+        rule = {"ratios": list(ratios), "seed": seed}
+        refuse_selected_test(chosen, splits.get("test", ()), drawn=True)
+    if persons.warning:
+        print(f"monai_tl: warning: {persons.warning}", file=sys.stderr)
+    print(persons.told())
+    return splits, {**rule, "persons": persons.record()}
 
 
 def _write(
-    cases: files.Cases, modalities: str, values: tuple[str, str], splits: Splits, rule: dict[str, Any], path: Path
+    cases: files.Cases,
+    modalities: str,
+    values: tuple[str, str],
+    splits: Splits,
+    rule: dict[str, Any],
+    path: Path,
+    track: Track | None = None,
 ) -> None:
     """Write a datalist; ``values`` are the labels that are foreground, and all that occur ("": any)."""
     foreground, labels = ([int(value) for value in numbers(text, "label values")] for text in values)
@@ -228,6 +251,7 @@ def _write(
         splits=splits,
         split_rule=rule,
         left_out=cases.left_out | splits.left_out,
+        track={"name": track.name, "coding": track.coding} if track else None,
     )
     from monai_tl.data.doubtful import doubts
 

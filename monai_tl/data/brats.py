@@ -1,18 +1,20 @@
-"""Cases in the layouts of BraTS, 2017 to 2024: what files are called, and what their label values mean."""
+"""Cases in the layouts of BraTS, 2017 to 2025: what files are called; what their label values mean is in `tracks`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from monai_tl.data import files
+from monai_tl.data import files, tracks
+from monai_tl.data.ids import on_disk
 from monai_tl.data.read import open_scan
+from monai_tl.data.tracks import Track, choose_track, named_track
 from monai_tl.errors import ConfigError, DataError, did_you_mean
 
 MODALITIES = ("T1", "T1ce", "T2", "FLAIR")
@@ -26,50 +28,48 @@ class Naming:
 
     Attributes:
         years: those that use it.
+        separator: what stands between subject and ending.
         endings: modality or ``"label"`` -> ending.
-        labels: the values that occur besides 0.
-        core: those of the tumour core.
-        cavity: the label of a resection cavity, which is not part of the tumour core; from 2024 on.
+        family: of ids that begin as those of no known track; ``None`` where files do not tell.
     """
 
     years: str
     separator: str
     endings: Mapping[str, str]
-    labels: tuple[int, ...]
-    core: tuple[int, ...]
-    cavity: int | None = None
+    family: str | None = None
 
     def files(self, folder: Path, role: str) -> list[Path]:
-        """Give the files of a subject's folder for one modality or the label: none, one, or two by their suffix."""
-        name = f"{folder.name}{self.separator}{self.endings[role]}"
-        return [path for suffix in (".nii.gz", ".nii") if files.is_file(path := folder / f"{name}{suffix}")]
-
-    def known(self, found: Iterable[Sequence[float]]) -> list[int]:
-        """Give the values that may occur, besides 0: a cavity's too, if a label holds it beside enhancing tumour."""
-        cavity = [self.cavity] if self.cavity and any({3, self.cavity} <= set(values) for values in found) else []
-        return sorted({*self.labels, *cavity})
+        """Give the files of a subject's folder for one modality or the label: none, one, or two by suffix or encoding."""
+        if role not in self.endings:
+            return []
+        names = [f"{folder.name}{self.separator}{self.endings[role]}{suffix}" for suffix in (".nii.gz", ".nii")]
+        return [path for name in names for path in on_disk(folder / name) if files.is_file(path)]
 
     def fits(self, folder: Path) -> bool:
         """Say if a folder is a subject's, by any of its files."""
         return folder.is_dir() and any(self.files(folder, role) for role in self.endings)
 
 
-OLD = Naming(
-    "2017–2021",
-    "_",
-    {"T1": "t1", "T1ce": "t1ce", "T2": "t2", "FLAIR": "flair", "label": "seg"},
-    labels=(1, 2, 4),
-    core=(1, 4),
-)
-NEW = Naming(
-    "2023–2024",
-    "-",
-    {"T1": "t1n", "T1ce": "t1c", "T2": "t2w", "FLAIR": "t2f", "label": "seg"},
-    labels=(1, 2, 3),
-    core=(1, 3),
-    cavity=4,
-)
-NAMINGS = (OLD, NEW)
+OLD = Naming("2017–2021", "_", {"T1": "t1", "T1ce": "t1ce", "T2": "t2", "FLAIR": "flair", "label": "seg"}, family=tracks.OLD)
+NEW = Naming("2023–2024", "-", {"T1": "t1n", "T1ce": "t1c", "T2": "t2w", "FLAIR": "t2f", "label": "seg"})
+RADIOTHERAPY = Naming("2024 for radiotherapy", "_", {"T1ce": "t1c", "label": "gtv"}, family="BraTS-MEN-RT")
+NAMINGS = (OLD, NEW, RADIOTHERAPY)
+
+
+class Coding(NamedTuple):
+    """What label values mean.
+
+    Attributes:
+        foreground: values of the tumour core, or those asked for.
+        labels: all that may occur besides 0.
+        track: whose coding it is; ``None`` where both were asked for without one.
+        notes: how it was found, a line each.
+    """
+
+    foreground: tuple[int, ...]
+    labels: tuple[int, ...]
+    track: Track | None
+    notes: tuple[str, ...]
 
 
 def find_cases(
@@ -104,6 +104,10 @@ def find_cases(
         raise DataError(f"there is no folder {root}; needed is one that holds {_needed(roles)}")
     folders = _subjects(root, grade)
     naming = naming_of(folders)
+    strange = [name for name in modalities if naming and name not in naming.endings]
+    if naming and strange:
+        there = ",".join(name for name in naming.endings if name != "label")
+        raise ConfigError(f"BraTS {naming.years} has no {', '.join(strange)} ({folders[0].name}…): --modalities {there}")
     if naming is None:
         content = sorted(path.name for path in root.iterdir())
         held = files.name_some(content) or "nothing"
@@ -145,70 +149,87 @@ def naming_of(folders: Sequence[Path]) -> Naming | None:
     return named[0][0] if named else None
 
 
-def values_of(cases: Sequence[files.Case], foreground: Sequence[int], labels: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Read the labels and give the tumour core's values, and all that may occur, besides 0.
-
-    The names tell the years; the values have to agree with them. In 2024 labels hold a resection cavity, 4, as well; a
-    4 without a single label that holds both 3 and 4 is rather a file from before 2023.
+def coding_of(
+    cases: Sequence[files.Case], foreground: Sequence[int], labels: Sequence[int], track: str = "", *, most: bool = False
+) -> Coding:
+    """Read the labels and say what their values mean; ids and values have to agree.
 
     Args:
         cases: of `find_cases`, with labels.
-        foreground: values to take instead of the years' tumour core; none: those.
+        foreground: values to take instead of the track's tumour core; none: those.
         labels: likewise, of all values.
+        track: name of the track; empty: it is found by ids and values.
+        most: whether it is enough that at least half of the labels agree with the ids: which of the others cannot be read or
+            holds something else is then for a check to say, case by case.
 
     Raises:
-        DataError: if a label cannot be read, if the values are not those of the names' years or those asked for, which are
-            listed, or if no label holds the foreground.
+        DataError: if no track or several with different cores fit; and, without ``most``, if a label cannot be read, if values
+            occur that the track, or ``labels``, does not know, or if no label holds the foreground.
     """
+    found = {} if most and (track or (foreground and labels)) else _read(cases, most)
+    if track:
+        chosen: Track | None = named_track(track)
+    elif (foreground and labels) or (most and not found):
+        chosen = None
+    else:
+        chosen = choose_track([case["subject"] for case in cases], found, _naming(cases).family, most=most)
+    coding = Coding(
+        tuple(foreground or (chosen.core if chosen else ())),
+        tuple(labels or (chosen.labels if chosen else ())),
+        chosen,
+        tuple(_notes(cases, chosen, foreground, labels, bool(track))),
+    )
+    if not most:
+        _refuse_strange(coding, found, bool(labels))
+    return coding
+
+
+def _read(cases: Sequence[files.Case], readable_only: bool) -> dict[tuple[float, ...], list[str]]:
+    """Values besides 0 that a label holds -> subjects."""
     found: dict[tuple[float, ...], list[str]] = {}
     for case in tqdm(cases, desc="reading labels", unit="case", disable=len(cases) < BAR_FROM):
-        found.setdefault(_values(case), []).append(case["subject"])
-    core, known = (foreground, labels) if foreground and labels else _values_of_years(cases, found)
-    foreground, labels = foreground or core, labels or known
+        try:
+            found.setdefault(_values(case), []).append(case["subject"])
+        except DataError:
+            if not readable_only:
+                raise
+    return found
+
+
+def _refuse_strange(coding: Coding, found: tracks.Found, asked: bool) -> None:
+    """Refuse values that are not known, and labels none of which holds the foreground."""
     occurring = {value for values in found for value in values}
-    strange = sorted(occurring - set(labels))
+    strange = sorted(occurring - set(coding.labels))
     if strange:
         at = next(subjects[0] for values, subjects in found.items() if strange[0] in values)
-        raise DataError(f"labels hold {_join(strange)} (e.g. {at}), which --labels {_join(labels)} does not name")
-    if not occurring & set(foreground):
-        raise DataError(f"no label holds the foreground {_join(foreground)}, only {_join(sorted(occurring))}")
-    return list(foreground), list(labels)
+        whose = f"--labels {_join(coding.labels)} does not name" if asked else f"is not known in {coding.track}"
+        raise DataError(f"labels hold {_join(strange)} (e.g. {at}), which {whose}")
+    if not occurring & set(coding.foreground):
+        raise DataError(f"no label holds the foreground {_join(coding.foreground)}, only {_join(sorted(occurring))}")
 
 
-def _values_of_years(
-    cases: Sequence[files.Case], found: Mapping[tuple[float, ...], Sequence[str]]
-) -> tuple[Sequence[int], Sequence[int]]:
-    """The tumour core's and all values in the years that names tell, if the values (-> subjects) agree."""
+def _notes(
+    cases: Sequence[files.Case], chosen: Track | None, foreground: Sequence[int], labels: Sequence[int], asked: bool
+) -> Iterator[str]:
+    """Say which track was taken and why, and what was asked for in its place."""
+    families = tracks.families_of([case["subject"] for case in cases], _naming(cases).family)
+    if chosen:
+        yield f"BraTS track {chosen}, {'as asked for' if asked else 'by ids and label values'}"
+        others = [family for family in families if family and family != chosen.family]
+        if others:
+            yield f"warning: ids are those of {' and '.join(others)}, and --track {chosen.name} is taken all the same"
+        if foreground and set(foreground) != set(chosen.core):
+            yield f"foreground {_join(foreground)} as asked for, in place of the track's tumour core {_join(chosen.core)}"
+        if labels and set(labels) != set(chosen.labels):
+            yield f"labels {_join(labels)} as asked for, in place of the track's {_join(chosen.labels)}"
+    elif foreground and labels:
+        yield f"foreground {_join(foreground)} of labels {_join(labels)} as asked for; no BraTS track was looked for"
+
+
+def _naming(cases: Sequence[files.Case]) -> Naming:
     naming = naming_of([Path(case["label"]).parent for case in cases])
     assert naming is not None  # by `find_cases`
-    occurring = {value for values in found for value in values}
-    known = naming.known(found)
-    if not occurring or not occurring <= set(known):
-        told = "; ".join(f"{_join(values)} in {files.name_some(names, 2)}" for values, names in sorted(found.items()))
-        raise DataError(
-            f"files are called as in BraTS {naming.years}, whose label values are {_join(naming.labels)}, but labels hold "
-            f"{_join(sorted(occurring))} ({told}); keep years apart, or say what they mean by --foreground and --labels"
-        )
-    return naming.core, known
-
-
-def values_by_name(cases: Sequence[files.Case]) -> tuple[list[int], list[int]]:
-    """Give the tumour core's values and all that may occur in the years that the names tell, whatever single labels hold.
-
-    Unlike `values_of` it refuses nothing: which label cannot be read or holds something else is for a check to say, case by
-    case. From 2023 on labels are read until one settles whether there is a cavity.
-
-    Args:
-        cases: of `find_cases`, with labels.
-    """
-    naming = naming_of([Path(case["label"]).parent for case in cases])
-    assert naming is not None  # by `find_cases`
-    return list(naming.core), naming.known(_values_if_readable(case) for case in cases)
-
-
-def patient_of(subject: str) -> str:
-    """Give the patient of a subject: ``BraTS-GLI-00005`` of ``BraTS-GLI-00005-101``, the scans of one at several times."""
-    return subject.rsplit("-", 1)[0] if subject.startswith("BraTS-") else subject
+    return naming
 
 
 def _subjects(root: Path, grade: str | None) -> list[Path]:
@@ -251,17 +272,11 @@ def _values(case: files.Case) -> tuple[float, ...]:
     return tuple(value.item() for value in np.unique(voxels[voxels != 0]))
 
 
-def _values_if_readable(case: files.Case) -> tuple[float, ...]:
-    try:
-        return _values(case)
-    except DataError:
-        return ()
-
-
-def _join(values: Sequence[float]) -> str:
+def _join(values: Iterable[float]) -> str:
     return ", ".join(f"{value:g}" for value in values) or "nothing but 0"
 
 
 def _needed(roles: Sequence[str]) -> str:
-    shown = [f"<subject>{n.separator}{{{','.join(n.endings[role] for role in roles)}}}.nii.gz" for n in NAMINGS]
+    able = [naming for naming in NAMINGS if all(role in naming.endings for role in roles)]
+    shown = [f"<subject>{n.separator}{{{','.join(n.endings[role] for role in roles)}}}.nii.gz" for n in able]
     return f"[HGG/ or LGG/]<subject>/{' or '.join(shown)}"

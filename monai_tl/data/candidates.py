@@ -44,7 +44,11 @@ class Candidates:
 
 
 def find_candidates(
-    location: Path, modalities: Sequence[str] = (), foreground: Sequence[int] = (), labels: Sequence[int] = ()
+    location: Path,
+    modalities: Sequence[str] = (),
+    foreground: Sequence[int] = (),
+    labels: Sequence[int] = (),
+    track: str = "",
 ) -> Candidates:
     """Find what is to be checked.
 
@@ -53,16 +57,20 @@ def find_candidates(
             task.
         modalities: if empty those of the datalist or task, else T1 and T2; a task's can be renamed, ``T1=T1w``.
         foreground: if empty as in the datalist; else the hippocampi for IXI, the tumour core for BraTS, all for a task.
-        labels: if empty as in the datalist; else any for IXI, the years' for BraTS, those of the task.
+        labels: if empty as in the datalist; else any for IXI, the track's for BraTS, those of the task.
+        track: of BraTS; empty: it is found by ids and label values.
 
     Raises:
-        DataError: if there is nothing of that kind.
-        ConfigError: if a folder is in no known layout.
+        DataError: if there is nothing of that kind, or ids and label values do not tell the track.
+        ConfigError: if a folder is in no known layout, or a track is named for what is not BraTS.
     """
     path = Path(location).expanduser().absolute()
     if not path.exists():
         raise DataError(f"'{location}' does not exist; give a datalist (.json) or a folder of scans")
-    found = _of_datalist(path, modalities) if path.is_file() else _of_folder(path, modalities)
+    asked = (foreground, labels, track)
+    found = _of_datalist(path, modalities) if path.is_file() else _of_folder(path, modalities, asked)
+    if track and (path.is_file() or not brats.is_layout(path)):
+        raise ConfigError(f"--track {track}: '{location}' is no folder in the layout of BraTS; only there values have tracks")
     refuse_odd_names(found.cases)
     return Candidates(
         cases=found.cases,
@@ -84,7 +92,7 @@ def _of_datalist(path: Path, modalities: Sequence[str]) -> Candidates:
     return Candidates(data.cases, tuple(modalities) or data.modalities, data.foreground, data.labels, notes=notes)
 
 
-def _of_folder(path: Path, modalities: Sequence[str]) -> Candidates:
+def _of_folder(path: Path, modalities: Sequence[str], asked: tuple[Sequence[int], Sequence[int], str]) -> Candidates:
     names = tuple(modalities) or ("T1", "T2")
     if ixi.is_layout(path, names):
         return _of_ixi(path, names)
@@ -94,10 +102,11 @@ def _of_folder(path: Path, modalities: Sequence[str]) -> Candidates:
         values = tuple(task.values(()))
         return _found(decathlon.find_cases(task, pairs, incomplete="leave_out"), tuple(pairs), values, values)
     if brats.is_layout(path):
-        labelled = brats.has_labels(path)
-        cases = brats.find_cases(path, names, incomplete="leave_out", labelled=labelled)
-        foreground, labels = brats.values_by_name(cases) if labelled else ((), ())
-        return _found(cases, names, tuple(foreground), tuple(labels), [] if labelled else [UNLABELLED])
+        if not brats.has_labels(path):
+            return _found(brats.find_cases(path, names, incomplete="leave_out", labelled=False), names, (), (), [UNLABELLED])
+        cases = brats.find_cases(path, names, incomplete="leave_out")
+        coding = brats.coding_of(cases, *asked, most=True)
+        return _found(cases, names, coding.foreground, coding.labels, coding.notes)
     content = name_some(sorted(child.name for child in path.iterdir() if not child.name.startswith("."))) or "nothing"
     raise ConfigError(
         f"'{path}' is in no layout known here (it holds {content}). Known are {'; '.join(LAYOUTS)}. For any other make a "

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from monai_tl.data.files import Case, check_policy, list_problems, name_some, refuse_odd_names
+from monai_tl.data.ids import normal, visible
 from monai_tl.errors import ConfigError, DataError, did_you_mean
-from monai_tl.files import write_text
+from monai_tl.files import read_text, write_text
 
 SPLITS = ("train", "validation", "test")
 FORMAT = 1
@@ -48,6 +49,7 @@ class Datalist:
         splits: of ``train, validation, test``, those that hold a subject; a case may be in none.
         left_out: subject -> why it was left out.
         split_rule: how the splits were drawn, e.g. ``{"ratios": [0.7, 0.15, 0.15], "seed": 0}``.
+        track: of BraTS, which the label values are coded as: ``{"name": "gli2023", "coding": "1 necrosis, …"}``; else empty.
     """
 
     modalities: tuple[str, ...]
@@ -57,6 +59,7 @@ class Datalist:
     labels: tuple[int, ...] | None = None
     left_out: dict[str, str] = field(default_factory=dict)
     split_rule: dict[str, Any] = field(default_factory=dict)
+    track: dict[str, str] = field(default_factory=dict)
     path: Path | None = None
 
     def split(self, name: str, modalities: Sequence[str] | None = None) -> list[Case]:
@@ -94,6 +97,7 @@ def make_datalist(
     labels: Sequence[int] | None = None,
     split_rule: Mapping[str, Any] | None = None,
     left_out: Mapping[str, str] | None = None,
+    track: Mapping[str, str] | None = None,
 ) -> Datalist:
     """Join cases and splits, checking that they agree; nothing is written or opened.
 
@@ -123,6 +127,7 @@ def make_datalist(
         labels=None if labels is None else tuple(labels),
         left_out=dict(left_out or {}),
         split_rule=dict(split_rule or {}),
+        track=dict(track or {}),
     )
 
 
@@ -140,7 +145,7 @@ def write_datalist(path: Path, datalist: Datalist) -> Path:
         raise ConfigError(f"output '{path}' is no .json file; name one, e.g. {path / 'datalist.json'}")
     text = json.dumps(_content(datalist, path.parent), indent=1, ensure_ascii=False) + "\n"
     if path.exists():
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        if not path.is_file() or path.read_bytes() != text.encode():
             raise ConfigError(f"{path} exists and says something else; choose another name, or remove it if no run needs it")
         return path
     write_text(path, text)
@@ -168,8 +173,9 @@ def read_datalist(path: Path) -> Datalist:
     splits = _lists_of_text(path, content["splits"])
     if {name: _hash(subjects) for name, subjects in splits.items()} != content["sha256"]:
         raise DataError(f"{path}: the splits do not match their sha256, so they were changed by hand; {remedy}")
-    here = [{**{key: str(path.parent / case[key]) for key in case}, "subject": case["subject"]} for case in cases]
-    keys = ("modalities", "foreground", "labels", "split_rule", "left_out")
+    splits = {name: [*map(normal, subjects)] for name, subjects in splits.items()}
+    here = [{**{key: str(path.parent / case[key]) for key in case}, "subject": normal(case["subject"])} for case in cases]
+    keys = ("modalities", "foreground", "labels", "split_rule", "left_out", "track")
     rest: dict[str, Any] = {key: content.get(key) for key in keys}
     try:
         made = make_datalist(here, splits=splits, **rest)
@@ -179,7 +185,7 @@ def read_datalist(path: Path) -> Datalist:
 
 
 def random_splits(
-    subjects: Sequence[str], ratios: Sequence[float], seed: int, *, patient_of: Callable[[str], str] = str
+    subjects: Sequence[str], ratios: Sequence[float], seed: int, *, person_of: Callable[[str], str] = str
 ) -> Splits:
     """Draw train, validation and test from subject ids alone: the order they come in plays no part.
 
@@ -187,7 +193,7 @@ def random_splits(
         subjects: ids, each once.
         ratios: shares of train, validation, test; they sum to 1. A share of exactly 0 leaves that split away.
         seed: same ids, ratios and seed give the same splits.
-        patient_of: subject -> patient. Subjects of one patient come into one split, and shares are shares of patients.
+        person_of: subject -> person. Subjects of one person come into one split, and shares are shares of persons.
 
     Raises:
         ConfigError: if the ratios are not three shares that sum to 1.
@@ -196,17 +202,17 @@ def random_splits(
     if len(ratios) != len(SPLITS) or min(ratios) < 0 or not abs(sum(ratios) - 1) <= 1e-6:
         raise ConfigError(f"ratios takes the shares of {', '.join(SPLITS)}, which sum to 1; got {list(ratios)}")
     _refuse_twice("subjects", subjects)
-    patients = sorted({patient_of(subject) for subject in subjects})
-    shuffled = [str(patient) for patient in np.random.default_rng(seed).permutation(patients)]
+    persons = sorted({person_of(subject) for subject in subjects})
+    shuffled = [str(person) for person in np.random.default_rng(seed).permutation(persons)]
     ends = [int(end) for end in np.rint(np.cumsum(ratios) * len(shuffled))]
     drawn = {name: shuffled[start:end] for name, start, end in zip(SPLITS, [0, *ends], ends, strict=False)}
     empty = [name for name, ratio in zip(SPLITS, ratios, strict=True) if ratio > 0 and not drawn[name]]
     if empty:
         remedy = "give more subjects, or other ratios, e.g. --split 0.4,0.3,0.3 (0 leaves a split away)"
-        kind = "subjects" if len(patients) == len(subjects) else "patients"
-        raise DataError(f"{len(patients)} {kind} at ratios {list(ratios)} leave {' and '.join(empty)} empty; {remedy}")
-    split_of = {patient: name for name, members in drawn.items() for patient in members}
-    found = {name: [subject for subject in subjects if split_of.get(patient_of(subject)) == name] for name in SPLITS}
+        kind = "subjects" if len(persons) == len(subjects) else "persons"
+        raise DataError(f"{len(persons)} {kind} at ratios {list(ratios)} leave {' and '.join(empty)} empty; {remedy}")
+    split_of = {person: name for name, members in drawn.items() for person in members}
+    found = {name: [subject for subject in subjects if split_of.get(person_of(subject)) == name] for name in SPLITS}
     return Splits({name: members for name, members in found.items() if members})
 
 
@@ -226,6 +232,7 @@ def splits_from_file(path: Path, subjects: Sequence[str], *, train: str = "train
     check_policy("absent", absent)
     path = Path(path).expanduser()
     lists = _lists_of_text(path, {name: value for name, value in _read_json(path).items() if isinstance(value, list)})
+    lists = {name: [normal(subject).strip() for subject in listed] for name, listed in lists.items()}
     if train not in lists:
         raise DataError(f"no list '{train}' in {path} to train on: {did_you_mean(train, lists)}; choose one with --train")
     if "val" in lists and "validation" in lists:
@@ -238,7 +245,9 @@ def splits_from_file(path: Path, subjects: Sequence[str], *, train: str = "train
     without = [subject for names in chosen.values() for subject in names if subject not in set(subjects)]
     if without and absent == "refuse":
         remedy = "add their scans, or go on without them with --absent leave_out"
-        raise DataError(f"{len(without)} subjects listed in {path} have no case: {name_some(without)}; {remedy}")
+        raise DataError(
+            f"{len(without)} subjects listed in {path} have no case: {name_some([*map(visible, without)])}; {remedy}"
+        )
     _check_splits(chosen, {*subjects, *without})
     splits = Splits({name: [subject for subject in names if subject not in without] for name, names in chosen.items()})
     _check_splits(splits, set(subjects))
@@ -286,6 +295,7 @@ def _content(datalist: Datalist, folder: Path) -> dict[str, Any]:
         "splits": {name: list(subjects) for name, subjects in datalist.splits.items()},
         "sha256": {name: _hash(subjects) for name, subjects in datalist.splits.items()},
         "split_rule": datalist.split_rule,
+        **({"track": datalist.track} if datalist.track else {}),
         "left_out": datalist.left_out,
         "cases": [{**{key: shown(case[key]) for key in case}, "subject": case["subject"]} for case in datalist.cases],
     }
@@ -309,8 +319,9 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise DataError(f"'{path.parent}' is a file, and dataset_dir takes the folder it lies in ({path.parent.parent})")
     if not path.is_file():
         raise DataError(f"there is no file {path}; make a datalist with `monai_tl datalist`, or correct the path")
+    text = read_text(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(text)
     except ValueError as error:
         raise DataError(f"{path} is not JSON ({error})") from error
     if not isinstance(content, dict):

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from monai_tl.data import files
+from monai_tl.data.ids import normal, on_disk
 from monai_tl.data.read import PART
 from monai_tl.errors import ConfigError, DataError, did_you_mean
+from monai_tl.files import read_text
 
 DATASET = "dataset.json"
 
@@ -61,8 +63,9 @@ def read_task(root: Path) -> Task:
     path = Path(root).expanduser().absolute() / DATASET
     if not path.is_file():
         raise DataError(f"there is no file {path}; needed is a Decathlon task's folder, e.g. Task01_BrainTumour")
+    text = read_text(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(text)
         modality: Mapping[str, str] = content["modality"]
         labels = {str(name): int(value) for value, name in content["labels"].items()}
         training = tuple((str(pair["image"]), str(pair["label"])) for pair in content["training"])
@@ -91,8 +94,7 @@ def find_cases(task: Task, modalities: Mapping[str, str], *, incomplete: str = "
     found = _found(task, [image for image, _ in task.training], modalities)
     found["label"] = {}
     for image, label in task.training:
-        path = task.root / label
-        found["label"].setdefault(_subject(image), []).extend([str(path)] if files.is_file(path) else [])
+        found["label"].setdefault(_subject(image), []).extend(_files(task.root / label))
     return files.pair_by_subject(found, incomplete)
 
 
@@ -122,13 +124,16 @@ def _found(task: Task, images: Sequence[str], modalities: Mapping[str, str]) -> 
             raise DataError(f"no modality '{theirs}' in {task.root / DATASET}: {did_you_mean(theirs, task.modalities)}")
         part = f"{PART}{task.modalities.index(theirs)}" if len(task.modalities) > 1 else ""
         for image in images:
-            path = task.root / image
-            found[name].setdefault(_subject(image), []).extend([f"{path}{part}"] if files.is_file(path) else [])
+            found[name].setdefault(_subject(image), []).extend(f"{path}{part}" for path in _files(task.root / image))
     return found
 
 
+def _files(path: Path) -> list[str]:
+    return [str(file) for file in on_disk(path) if files.is_file(file)]
+
+
 def _subject(image: str) -> str:
-    return Path(image).name.removesuffix(".gz").removesuffix(".nii")
+    return normal(Path(image).name.removesuffix(".gz").removesuffix(".nii"))
 
 
 def pairs_of(text: Any, task: Task) -> dict[str, str]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import glob
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from monai_tl.data.ids import alike, normal, quoted, refuse_odd_ids, refuse_odd_paths, visible
 from monai_tl.errors import ConfigError, DataError, did_you_mean
 
 Case = dict[str, str]  # {"subject": "IXI012", "T1": path, "T2": path, "label": path}
@@ -65,10 +67,16 @@ def pair_by_subject(found: Mapping[str, Mapping[str, Sequence[str]]], incomplete
         found: modality or ``"label"`` -> subject -> absolute paths, of which there has to be exactly one.
         incomplete: ``"refuse"`` or ``"leave_out"``.
 
+    Returns:
+        Cases with ids whose accents are composed (NFC), and paths as they came. A warning on stderr names ids that differ in
+        case only.
+
     Raises:
-        DataError: naming the subjects that lack a file or have two, if they are refused or nothing else is left.
+        DataError: naming the subjects that lack a file or have two, if they are refused or nothing else is left; and in any
+            case where ids cannot be told apart by looking at them.
     """
     check_policy("incomplete", incomplete)
+    found = {role: _composed(role, by_subject) for role, by_subject in found.items()}
     cases = Cases()
     subjects = sorted({subject for by_subject in found.values() for subject in by_subject})
     for subject in subjects:
@@ -78,13 +86,44 @@ def pair_by_subject(found: Mapping[str, Mapping[str, Sequence[str]]], incomplete
             cases.left_out[subject] = fault
         else:
             cases.append({"subject": subject, **{role: paths[0] for role, paths in files.items()}})
+    _refuse_twins(subjects, cases.left_out)
+    refuse_odd_ids(subjects)
     if cases.left_out and (incomplete == "refuse" or not cases):
         first = f"{len(cases.left_out)} of {len(subjects)} subjects are incomplete"
         remedy = "; add the files, or go on without these subjects with --incomplete leave_out:"
         if not cases:
             remedy = "; no id is the same in all of them: is a part of the file names missing from a pattern?"
-        raise DataError(list_problems(first + remedy, [f"{name} {fault}" for name, fault in cases.left_out.items()]))
+        raise DataError(list_problems(first + remedy, [f"{visible(name)} {fault}" for name, fault in cases.left_out.items()]))
     return cases
+
+
+def _composed(role: str, by_subject: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Join the files of ids that differ only in how accents are encoded; names of one role that do so are refused."""
+    composed: dict[str, list[str]] = {}
+    for subject, paths in by_subject.items():
+        composed.setdefault(normal(subject), []).extend(paths)
+    for subject, paths in composed.items():
+        if len({normal(path) for path in paths}) < len(set(paths)):
+            codes = " and ".join(ascii(os.path.basename(path)) for path in paths)
+            raise DataError(
+                f"subject '{subject}' has {len(paths)} files for {role} whose names differ only in how accents are encoded "
+                f"({codes}); remove or rename one"
+            )
+    return composed
+
+
+def _refuse_twins(subjects: Sequence[str], left_out: Mapping[str, str]) -> None:
+    """Refuse ids that look alike where one lacks a file that the other may have; warn where all are complete."""
+    for group in alike(subjects):
+        told = " and ".join(map(quoted, group))
+        faults = "; ".join(f"{quoted(subject)} {left_out[subject]}" for subject in group if subject in left_out)
+        if faults:
+            raise DataError(f"subjects {told} differ only in case, spaces or unseen characters ({faults}); give them one name")
+        print(
+            f"monai_tl: warning: subjects {told} differ only in case, spaces or width: they count as different cases, and file "
+            "systems that ignore case would mix up their results",
+            file=sys.stderr,
+        )
 
 
 def list_problems(first_line: str, problems: Sequence[str], shown: int = 5) -> str:
@@ -105,12 +144,9 @@ def is_file(path: str | Path) -> bool:
 
 
 def refuse_odd_names(cases: Sequence[Case]) -> None:
-    """Refuse a subject id that cannot be part of a file name: predictions and pictures are named after it."""
-    odd = [
-        case["subject"] for case in cases if not re.fullmatch(r"[^/\\\0]+", case["subject"]) or case["subject"] in (".", "..")
-    ]
-    if odd:
-        raise DataError(f"subject '{odd[0]}' is no file name, and predictions are named after it; rename the subject")
+    """Refuse ids and paths that cannot be written: predictions and pictures are named after ids, tables hold both."""
+    refuse_odd_ids(case["subject"] for case in cases)
+    refuse_odd_paths(path for case in cases for role, path in case.items() if role != "subject")
 
 
 def check_policy(keyword: str, policy: str) -> None:
@@ -124,22 +160,22 @@ def _match(role: str, pattern: str) -> dict[str, list[str]]:
     whole, sign, part = pattern.rpartition("#")
     if sign and "/" not in part and not glob.glob(_PLACES.sub("*", pattern)):  # one volume or series: data/read.py
         return {subject: [f"{path}#{part}" for path in paths] for subject, paths in _match(role, whole).items()}
-    pieces = _PLACES.split(_absolute(pattern))
+    pieces = _PLACES.split(normal(_absolute(pattern)))
     if "{subject}" not in pieces:
         raise ConfigError(f"the pattern for {role} needs {{subject}} where the subject id stands; got '{pattern}'")
-    expression, wildcard, named = "", "", False
+    expression, wildcard, named = "", "", False  # of composed accents; the file system may hold them decomposed
     for piece in pieces:
         if piece == "{subject}":
             expression += "(?P=subject)" if named else "(?P<subject>[^/]+?)"
             named = True
         else:
             expression += "[^/]*" if piece == "*" else re.escape(piece)
-        wildcard += "*" if piece in ("{subject}", "*") else glob.escape(piece)
+        wildcard += "*" if piece in ("{subject}", "*") else re.sub(r"[^\x00-\x7f]+", "*", glob.escape(piece))
     _refuse_unreadable(wildcard)
-    matches = [match for path in sorted(glob.glob(wildcard)) if (match := re.fullmatch(expression, path))]
+    matches = [(path, match) for path in sorted(glob.glob(wildcard)) if (match := re.fullmatch(expression, normal(path)))]
     found: dict[str, list[str]] = {}
-    for match in [match for match in matches if is_file(match[0])] or [m for m in matches if os.path.isdir(m[0])]:
-        found.setdefault(match["subject"], []).append(match[0])
+    for path, match in [one for one in matches if is_file(one[0])] or [one for one in matches if os.path.isdir(one[0])]:
+        found.setdefault(match["subject"], []).append(path)
     return found
 
 
@@ -173,5 +209,5 @@ def _fault(files: Mapping[str, Sequence[str]]) -> str:
     faults = [f"lacks {', '.join(lacking)}"] if lacking else []
     for role, paths in files.items():
         if len(paths) > 1:
-            faults.append(f"has {len(paths)} files for {role} ({name_some(paths, 2)})")
+            faults.append(f"has {len(paths)} files for {role} ({name_some([*map(visible, paths)], 2)})")
     return "; ".join(faults)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,9 @@ from pathlib import Path
 
 from monai_tl.data.datalist import Splits
 from monai_tl.data.files import Cases, name_some
+from monai_tl.data.ids import normal, visible
 from monai_tl.errors import ConfigError, DataError, did_you_mean
+from monai_tl.files import Table, read_table
 
 OUTCOME = "selected on the outcome"
 FORMS = "give qc, a qc.csv, a file of scores with a limit (scores.csv:0.8), or subject ids (IXI012,IXI013)"
@@ -32,14 +33,14 @@ def leave_out(cases: Cases, choice: str, folder: Path) -> tuple[Cases, dict[str,
         DataError: if a file cannot be read, a subject is unknown, or nobody would be left.
         ConfigError: if ``qc`` stands for no file or for several.
     """
-    chosen = _chosen(choice, folder) if choice else {}
+    chosen = {normal(subject): why for subject, why in _chosen(choice, folder).items()} if choice else {}
     known = [case["subject"] for case in cases]
     unknown = [subject for subject in chosen if subject not in known and subject not in cases.left_out]
     if unknown:
         hint = did_you_mean(unknown[0], known[:20]) if len(unknown) == 1 else f"there are {name_some(known)}"
         if all(re.fullmatch("case_[0-9a-f]{10}", subject) for subject in unknown):
             hint = "these are pseudonyms: check once more without --anonymous, into another folder"
-        raise DataError(f"leave_out names {len(unknown)} unknown subjects: {name_some(unknown)}; {hint}")
+        raise DataError(f"leave_out names {len(unknown)} unknown subjects: {name_some([*map(visible, unknown)])}; {hint}")
     kept = Cases()
     kept.extend(case for case in cases if case["subject"] not in chosen)
     if not kept:
@@ -111,7 +112,7 @@ def _only_qc(folder: Path) -> Path:
 
 
 def _suspects(path: Path) -> dict[str, str]:
-    rows = _read(path, ("case", "state", "reasons"))
+    rows = _read(path, ("case", "state", "reasons")).rows
     odd = sorted({row["state"] for row in rows} - {"problem", "suspect", "fine"})
     if odd:
         raise DataError(f"{path}: unknown state '{odd[0]}': {did_you_mean(odd[0], ('problem', 'suspect', 'fine'))}")
@@ -119,11 +120,9 @@ def _suspects(path: Path) -> dict[str, str]:
 
 
 def _low_scores(path: Path, limit: float) -> dict[str, str]:
-    rows = _read(path, ("subject", "dice"))
-    try:
-        low = {row["subject"]: float(row["dice"]) for row in rows if float(row["dice"]) < limit}  # undefined (nan) is not low
-    except ValueError:
-        raise DataError(f"{path}: a Dice in it is no number") from None
+    table = _read(path, ("subject", "dice"))
+    rows, scores = table.rows, {row["subject"]: _dice(path, table, row["dice"]) for row in table.rows}
+    low = {subject: dice for subject, dice in scores.items() if dice < limit}  # undefined (nan) is not low
     print(
         f"monai_tl: warning: --leave_out {path.name}:{limit:g} selects on the outcome: {len(low)} of {len(rows)} cases are "
         "left out because a network did badly on them, so scores on the rest are better than on new cases. A test split chosen "
@@ -133,15 +132,20 @@ def _low_scores(path: Path, limit: float) -> dict[str, str]:
     return {subject: f"Dice {dice:.3f} below {limit:g} in {path.name} ({OUTCOME})" for subject, dice in low.items()}
 
 
-def _read(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+def _dice(path: Path, table: Table, cell: str) -> float:
+    try:
+        dice = table.number(cell)
+    except ValueError:
+        raise DataError(f"{path}: a Dice in it is no number ('{cell}')") from None
+    if not (0 <= dice <= 1 or dice != dice):
+        raise DataError(f"{path}: a Dice lies between 0 and 1, and it holds '{cell}'")
+    return dice
+
+
+def _read(path: Path, columns: tuple[str, ...]) -> Table:
     if not path.is_file():
         raise DataError(f"leave_out: there is no file {path}; {FORMS}")
-    with path.open(newline="", encoding="utf-8") as file:
-        table = csv.DictReader(file)
-        rows = list(table)
-        lacking = [column for column in columns if column not in (table.fieldnames or ())]
-    if lacking:
-        raise DataError(
-            f"leave_out: {path} has no column {', '.join(lacking)}, only {name_some(table.fieldnames or ['nothing'])}; {FORMS}"
-        )
-    return rows
+    try:
+        return read_table(path, columns)
+    except DataError as error:
+        raise DataError(f"leave_out: {error}; {FORMS}") from error

@@ -11,6 +11,7 @@ from monai_tl.data import brats, decathlon, files, ixi
 from monai_tl.data.datalist import read_datalist
 from monai_tl.data.dicom import holds_series
 from monai_tl.data.files import Case, Cases, name_some, refuse_odd_names
+from monai_tl.data.ids import normal
 from monai_tl.data.own_outputs import MADE_WITH, is_called_so, own_predictions, refuse_doubtful
 from monai_tl.data.read import scan_exists, split_path
 from monai_tl.errors import DataError, did_you_mean
@@ -52,6 +53,7 @@ def find_scans(
     if twice:
         raise DataError(f"{name_some(twice)} stands for several scans, and predictions are named after it; rename one")
     left_out = cases.left_out if isinstance(cases, Cases) else {}
+    subjects = [normal(name) for name in subjects]
     absent = [name for name in subjects if name not in (*names, *left_out)]
     if absent:
         raise DataError(f"there is no subject '{absent[0]}': {did_you_mean(absent[0], names)}")
@@ -152,7 +154,7 @@ def _of_folder(path: Path, modalities: Sequence[str]) -> list[Case]:
     if images and len(modalities) == 1:
         return [{"subject": _stem(image), modalities[0]: str(image)} for image in images]
     if len(modalities) == 1 and holds_series(path):
-        return [{"subject": path.name, modalities[0]: str(path)}]
+        return [{"subject": normal(path.name), modalities[0]: str(path)}]
     content = name_some(sorted(child.name for child in path.iterdir() if not child.name.startswith("."))) or "nothing"
     asked = " ".join(f"--{name} '{{subject}}_{name}.nii.gz'" for name in modalities)
     raise DataError(
@@ -162,4 +164,4 @@ def _of_folder(path: Path, modalities: Sequence[str]) -> list[Case]:
 
 
 def _stem(path: Path) -> str:
-    return re.sub(r"\.nii(\.gz)?$", "", Path(split_path(path)[0]).name)
+    return normal(re.sub(r"\.nii(\.gz)?$", "", Path(split_path(path)[0]).name))

@@ -13,6 +13,7 @@ import pytest
 from monai_tl.data import brats, files
 from monai_tl.data.checks import check_cases
 from monai_tl.data.datalist import read_datalist
+from monai_tl.data.persons import persons_of
 from monai_tl.errors import ConfigError, DataError
 
 REAL = os.environ.get("MONAI_TL_REALDATA")
@@ -125,8 +126,10 @@ def labelled(folder: Path, name: str, *values: float, endings=tuple(f"_{ending}"
         nib.Nifti1Image(voxels, np.eye(4)).to_filename(folder / name / f"{name}{ending}.nii.gz")
 
 
-def values_of(root, foreground=(), labels=()):
-    return brats.values_of(brats.find_cases(root), foreground, labels)
+def values_of(root, foreground=(), labels=(), track=""):
+    """The foreground and all values that are found; names come from folders."""
+    coding = brats.coding_of(brats.find_cases(root), foreground, labels, track)
+    return list(coding.foreground), list(coding.labels)
 
 
 def test_names_of_2023_are_known_by_the_same_modalities(tmp_path):
@@ -160,15 +163,18 @@ def test_values_that_contradict_the_names_are_listed(tmp_path):
     labelled(tmp_path / "old", "BraTS2021_00000", 1, 2, 3)
     with pytest.raises(
         DataError,
-        match=r"called as in BraTS 2017–2021, whose label values are 1, 2, 4, but labels hold 1, 2, 3 "
-        r"\(1, 2, 3 in BraTS2021_00000\); keep years apart, or say what they mean by --foreground and --labels",
+        match=r"called as in BraTS 2017–2021, whose label values are 1, 2, 4 \(gli2017\), but labels hold 1, 2, 3 "
+        r"\(1, 2, 3 in BraTS2021_00000\); keep tracks apart, name the track by --track, or say what the values mean by "
+        "--foreground and --labels. Tracks with such values: gli2023",
     ):
         values_of(tmp_path / "old")
     assert values_of(tmp_path / "old", [1, 3], [1, 2, 3]) == ([1, 3], [1, 2, 3])
     labelled(tmp_path / "new", "BraTS-GLI-00000-000", 1, 2, 4, endings=NEW)
     labelled(tmp_path / "new", "BraTS-GLI-00002-000", 1, 2, 3, endings=NEW)
     with pytest.raises(
-        DataError, match=r"label values are 1, 2, 3, but labels hold 1, 2, 3, 4 \(1, 2, 3 in .*02-000; 1, 2, 4 in"
+        DataError,
+        match=r"label values are 1, 2, 3 \(gli2023\) or 1, 2, 3, 4 \(gli2024\), but labels hold 1, 2, 3, 4 "
+        r"\(1, 2, 3 in .*02-000; 1, 2, 4 in .*00-000\), and no label holds a cavity, 4, beside enhancing tumour, 3",
     ):
         values_of(tmp_path / "new")
     labelled(tmp_path / "odd", "BraTS2021_00000", 1, 0.5)
@@ -220,7 +226,7 @@ def test_scans_of_one_patient_at_several_times_stay_in_one_split(tmp_path, verb)
     assert verb("datalist", "brats", "--root", tmp_path, "--split", "0.5,0.17,0.33").code == 0
     splits = read_datalist(tmp_path / "datalist.json").splits
     assert [len(splits[name]) for name in ("train", "validation", "test")] == [6, 2, 4]
-    patients = [{brats.patient_of(subject) for subject in subjects} for subjects in splits.values()]
+    patients = [{persons_of([subject]).of[subject] for subject in subjects} for subjects in splits.values()]
     assert sum(map(len, patients)) == len(set.union(*patients)) == 6
 
 

@@ -34,22 +34,24 @@ def subject(root: Path, name: str, endings, *values: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "endings", "values", "foreground", "labels"),
+    ("track", "names", "endings", "values", "foreground", "labels"),
     [
-        (["HGG/Brats18_A_1", "LGG/Brats18_B_1"], OLD, [(1, 2), (4,)], (1, 4), (1, 2, 4)),
-        (["BraTS2021_00000"], OLD, [(1, 2, 4)], (1, 4), (1, 2, 4)),
-        (["BraTS-GLI-00000-000", "BraTS-GLI-00002-000"], NEW, [(1, 2, 3), (2,)], (1, 3), (1, 2, 3)),
-        (["BraTS-GLI-02062-100", "BraTS-GLI-02062-101"], NEW, [(2, 4), (1, 3, 4)], (1, 3), (1, 2, 3, 4)),
+        ("gli2017", ["HGG/Brats18_A_1", "LGG/Brats18_B_1"], OLD, [(1, 2), (4,)], (1, 4), (1, 2, 4)),
+        ("gli2017", ["BraTS2021_00000"], OLD, [(1, 2, 4)], (1, 4), (1, 2, 4)),
+        ("gli2023", ["BraTS-GLI-00000-000", "BraTS-GLI-00002-000"], NEW, [(1, 2, 3), (2,)], (1, 3), (1, 2, 3)),
+        ("gli2024", ["BraTS-GLI-02062-100", "BraTS-GLI-02062-101"], NEW, [(2, 4), (1, 3, 4)], (1, 3), (1, 2, 3, 4)),
+        ("peds2024", ["BraTS-PED-00002-000", "BraTS-PED-00003-000"], NEW, [(1, 2, 3), (2, 4)], (1, 2, 3), (1, 2, 3, 4)),
     ],
-    ids=["2018", "2021", "2023", "2024"],
+    ids=["2018", "2021", "2023", "2024", "peds"],
 )
-def test_brats_of_every_year(tmp_path, names, endings, values, foreground, labels):
+def test_brats_of_every_year(tmp_path, track, names, endings, values, foreground, labels):
     for name, of in zip(names, values, strict=True):
         subject(tmp_path / Path(name).parent, Path(name).name, endings, *of)
     found = find_candidates(tmp_path)
     assert [case["subject"] for case in found.cases] == [Path(name).name for name in names]
     assert (found.modalities, found.foreground, found.labels) == (("T1", "T2"), foreground, labels)
-    assert found.notes == ()
+    (note,) = found.notes
+    assert note.startswith(f"BraTS track {track} (")
     assert find_candidates(tmp_path, ["FLAIR"]).cases[0]["FLAIR"].endswith(f"{endings[3]}.nii.gz")
     asked = find_candidates(tmp_path, foreground=[2], labels=[1, 2, 7])
     assert (asked.foreground, asked.labels) == ((2,), (1, 2, 7))
