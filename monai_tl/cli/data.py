@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from monai_tl.arguments import names, numbers
+from monai_tl.arguments import Count, Seed, label_values, names, numbers
 from monai_tl.data import files, ixi
 from monai_tl.data.datalist import Splits, make_datalist, random_splits, splits_from_file, write_datalist
 from monai_tl.data.leave_out import leave_out as leave_subjects_out
 from monai_tl.data.leave_out import refuse_selected_test, without
 from monai_tl.errors import ConfigError, DataError, PartlyDoneError
+from monai_tl.values import Whole
 
 RATIOS = "0.7,0.15,0.15"  # of train, validation, test
+Processes = Annotated[int, Whole(0, what="a whole number, 1 or more (0: one a core)")]
 
 
-def phantom(*, output: str, subjects: int, size: int = 64, seed: int = 0) -> None:
+def phantom(*, output: str, subjects: Count, size: Annotated[int, Whole(32, unit="voxels")] = 64, seed: Seed = 0) -> None:
     """Write heads with known anatomy, in the IXI and the BraTS layout: --output DIR --subjects 12 --size 64 --seed 0."""
     from monai_tl.data.phantom import write_phantoms
 
@@ -34,17 +36,18 @@ def datalist_ixi(
     train: str = "train",
     absent: str = "refuse",
     leave_out: str = "",
-    seed: int = 0,
+    seed: Seed = 0,
     output: str | None = None,
 ) -> None:
     """Write the datalist of an IXI folder: --root DIR [--split 0.7,0.15,0.15 or lists.json] [--seed 0] [--output FILE].
 
     --leave_out qc (or a qc.csv, or IXI012,IXI013) goes on without those; so it is with brats and files.
     """
+    values = _label_values(foreground, labels)
     found = ixi.find_cases(Path(root), names(modalities), incomplete=incomplete)
     cases, chosen = leave_subjects_out(found, leave_out, Path(root))
     splits, rule = _splits(cases, split, train, absent, seed, chosen)
-    _write(cases, modalities, (foreground, labels), splits, rule, Path(output or Path(root) / "datalist.json"))
+    _write(cases, modalities, values, splits, rule, Path(output or Path(root) / "datalist.json"))
 
 
 def datalist_brats(
@@ -59,7 +62,7 @@ def datalist_brats(
     train: str = "train",
     absent: str = "refuse",
     leave_out: str = "",
-    seed: int = 0,
+    seed: Seed = 0,
     target: str = "bundles/brats_tumour_core",
     output: str | None = None,
 ) -> None:
@@ -70,13 +73,14 @@ def datalist_brats(
     """
     from monai_tl.data import brats
 
+    asked = _label_values(foreground, labels)
     found = brats.find_cases(Path(root), names(modalities), incomplete=incomplete, grade=grade)
     cases, chosen = leave_subjects_out(found, leave_out, Path(root))
     splits, rule = _splits(cases, study_lists(target) if split == "study" else split, train, absent, seed, chosen)
-    asked = [[int(value) for value in numbers(text, "label values")] for text in (foreground, labels)]
-    values = tuple(",".join(map(str, of)) for of in brats.values_of(cases, *asked))
-    _write(cases, modalities, (values[0], values[1]), splits, rule, Path(output or Path(root) / "datalist.json"))
-    print(f"tumour core: label values {values[0]}, of {values[1] or 'any'}")
+    values = brats.values_of(cases, *asked)
+    _write(cases, modalities, values, splits, rule, Path(output or Path(root) / "datalist.json"))
+    told = [",".join(map(str, of)) for of in values]
+    print(f"tumour core: label values {told[0]}, of {told[1] or 'any'}")
 
 
 def datalist_decathlon(
@@ -89,7 +93,7 @@ def datalist_decathlon(
     train: str = "train",
     absent: str = "refuse",
     leave_out: str = "",
-    seed: int = 0,
+    seed: Seed = 0,
     output: str | None = None,
 ) -> None:
     """Write the datalist of a Medical Segmentation Decathlon task: --root Task01_BrainTumour --foreground 2,3 (or by name).
@@ -104,8 +108,7 @@ def datalist_decathlon(
     found = decathlon.find_cases(task, pairs, incomplete=incomplete)
     cases, left = leave_subjects_out(found, leave_out, Path(root))
     splits, rule = _splits(cases, split, train, absent, seed, left)
-    values = (",".join(map(str, chosen)), ",".join(map(str, known)))
-    _write(cases, ",".join(pairs), values, splits, rule, Path(output or Path(root) / "datalist.json"))
+    _write(cases, ",".join(pairs), (chosen, known), splits, rule, Path(output or Path(root) / "datalist.json"))
 
 
 def datalist_files(
@@ -119,7 +122,7 @@ def datalist_files(
     train: str = "train",
     absent: str = "refuse",
     leave_out: str = "",
-    seed: int = 0,
+    seed: Seed = 0,
     **patterns: str,
 ) -> None:
     """Write the datalist of any layout, a pattern a modality: --T1 't1/{subject}_T1.nii.gz' --label 'seg/{subject}.nii.gz'.
@@ -128,10 +131,11 @@ def datalist_files(
     """
     if not patterns:
         raise ConfigError("no modality: give one pattern each, e.g. --T1 't1/{subject}_T1.nii.gz'")
+    values = _label_values(foreground, labels)
     found = files.find_cases({**patterns, "label": label}, incomplete=incomplete)
     cases, chosen = leave_subjects_out(found, leave_out, Path(output).parent)
     splits, rule = _splits(cases, split, train, absent, seed, chosen)
-    _write(cases, ",".join(patterns), (foreground, labels), splits, rule, Path(output))
+    _write(cases, ",".join(patterns), values, splits, rule, Path(output))
 
 
 def study_lists(target: str) -> str:
@@ -153,7 +157,7 @@ def check(
     foreground: str = "",
     labels: str = "",
     anonymous: bool = False,
-    processes: int = 1,
+    processes: Count = 1,
 ) -> None:
     """Check scans before anything is trained: DATALIST_OR_FOLDER --output DIR [--processes 4] [--anonymous].
 
@@ -166,10 +170,8 @@ def check(
 
     if len(scans) != 1:
         raise ConfigError(f"check takes one datalist or folder; got {len(scans)}")
-    values = ([int(value) for value in numbers(text, "label values")] for text in (foreground, labels))
+    values = _label_values(foreground, labels)
     candidates = find_candidates(Path(scans[0]), names(modalities), *values)
-    if anonymous not in (True, False):
-        raise ConfigError(f"--anonymous takes true or false; got {anonymous!r}")
     found = check_scans(candidates, Path(output), anonymous=anonymous, processes=processes)
     print(format_table(found.judged, candidates.modalities))
     for note in found.notes:
@@ -186,7 +188,7 @@ def check(
 
 
 def prepare_ixi(
-    *, t1: str, t2: str, labels: str, output: str, coding: str = "", incomplete: str = "refuse", processes: int = 0
+    *, t1: str, t2: str, labels: str, output: str, coding: str = "", incomplete: str = "refuse", processes: Processes = 0
 ) -> None:
     """Register IXI's T2 to T1, bring labels onto T1's grid: --t1 DIR_OR_TAR --t2 DIR_OR_TAR --labels DIR_OR_TAR --output DIR.
 
@@ -214,11 +216,21 @@ def _splits(
     return drawn, {"ratios": list(ratios), "seed": seed}
 
 
+def _label_values(foreground: str, labels: str) -> tuple[list[int], list[int]]:
+    """Read which label values are foreground, and which may occur at all; of neither any need be given."""
+    return label_values(foreground, "foreground"), label_values(labels, "labels")
+
+
 def _write(
-    cases: files.Cases, modalities: str, values: tuple[str, str], splits: Splits, rule: dict[str, Any], path: Path
+    cases: files.Cases,
+    modalities: str,
+    values: tuple[list[int], list[int]],
+    splits: Splits,
+    rule: dict[str, Any],
+    path: Path,
 ) -> None:
-    """Write a datalist; ``values`` are the labels that are foreground, and all that occur ("": any)."""
-    foreground, labels = ([int(value) for value in numbers(text, "label values")] for text in values)
+    """Write a datalist; ``values`` are the labels that are foreground, and all that occur (none: any)."""
+    foreground, labels = values
     datalist = make_datalist(
         cases,
         modalities=names(modalities),

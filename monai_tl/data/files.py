@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from monai_tl.errors import ConfigError, DataError, did_you_mean
+from monai_tl.errors import ConfigError, DataError, did_you_mean, list_problems
 
 Case = dict[str, str]  # {"subject": "IXI012", "T1": path, "T2": path, "label": path}
 POLICIES = ("refuse", "leave_out")
@@ -83,12 +83,6 @@ def pair_by_subject(found: Mapping[str, Mapping[str, Sequence[str]]], incomplete
             remedy = "; no id is the same in all of them: is a part of the file names missing from a pattern?"
         raise DataError(list_problems(first + remedy, [f"{name} {fault}" for name, fault in cases.left_out.items()]))
     return cases
-
-
-def list_problems(first_line: str, problems: Sequence[str], shown: int = 5) -> str:
-    """Put a headline over the first few problems, one indented line each, and count the rest."""
-    more = [f"and {len(problems) - shown} more"] if len(problems) > shown else []
-    return "\n  ".join([first_line, *problems[:shown], *more])
 
 
 def name_some(names: Sequence[str], shown: int = 5) -> str:

@@ -11,6 +11,7 @@ import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 from monai_tl.errors import ConfigError, did_you_mean, user_error
+from monai_tl.training.check import check_config, read_overrides
 from monai_tl.training.device import choose_device
 
 
@@ -45,13 +46,17 @@ def run_configs(files: Sequence[Path], overrides: Mapping[str, Any], also: Seque
         also: what else may have been meant by a misspelt id: the flags of the verb.
 
     Raises:
-        ConfigError: for an id that no config has; what the run itself raises of the toolkit's errors comes out as it is.
+        ConfigError: for an id that no config has, or settings that cannot be used; what the run itself raises of the toolkit's
+            errors comes out as it is.
     """
     parser = ConfigParser()
     parser.read_config([str(file) for file in files])
     refuse_unknown_overrides(parser, overrides, also)
+    overrides = read_overrides(parser, overrides)
     if isinstance(overrides.get("device"), str):
-        overrides = {**overrides, "device": str(choose_device(overrides["device"]))}
+        overrides["device"] = str(choose_device(overrides["device"]))
+    parser.update(overrides)
+    check_config(parser)
     logging_file = files[-1].parent / "logging.conf"  # the bundle's: a run folder has none
     logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)  # two folders of configs are meant
     try:
