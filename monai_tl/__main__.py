@@ -7,12 +7,14 @@ import threading
 import warnings
 
 from monai_tl.errors import PartlyDoneError, user_error
+from monai_tl.streams import print_anything
 
 
 def main() -> int:
     """Run a verb; what is wrong with the input is told in a line, exit code 2 (1 where some of the cases are done)."""
     warnings.simplefilter("ignore")  # of the libraries beneath, about things that no user of a verb can change
     threading.excepthook = _of_a_thread
+    print_anything()
     from monai_tl import arguments, cli  # torch and MONAI take seconds: not before they are needed
 
     try:

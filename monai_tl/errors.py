@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 
 class DataError(ValueError):
@@ -35,6 +35,12 @@ def did_you_mean(name: str, existing: Iterable[str]) -> str:
     nearest = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"did you mean '{nearest[0]}'? " if nearest else ""
     return f"{hint}There are: {', '.join(names) or 'none'}"
+
+
+def list_problems(first_line: str, problems: Sequence[str], shown: int = 5) -> str:
+    """Put a headline over the first few problems, one indented line each, and count the rest."""
+    more = [f"and {len(problems) - shown} more"] if len(problems) > shown else []
+    return "\n  ".join([first_line, *problems[:shown], *more])
 
 
 def user_error(error: BaseException) -> BaseException | None:

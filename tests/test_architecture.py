@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "monai_tl"
-ORDER = ["errors", "files", "data", "network", "transfer", "training", "inference", "study", "report"]
-ORDER += ["arguments", "cli", "__main__"]
+ORDER = ["errors", "values", "settings", "streams", "files", "data", "network", "transfer", "training"]
+ORDER += ["inference", "study", "report", "arguments", "cli", "__main__"]
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem != "__init__")
 
 

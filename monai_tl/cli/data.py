@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from monai_tl.arguments import names, numbers
+from monai_tl.arguments import Count, Seed, label_values, names, numbers
 from monai_tl.data import files, ixi
 from monai_tl.data.datalist import Splits, make_datalist, random_splits, splits_from_file, write_datalist
 from monai_tl.data.leave_out import leave_out as leave_subjects_out
@@ -14,11 +14,13 @@ from monai_tl.data.leave_out import refuse_selected_test, without
 from monai_tl.data.persons import persons_of, refuse_divided
 from monai_tl.data.tracks import Track
 from monai_tl.errors import ConfigError, DataError, PartlyDoneError
+from monai_tl.values import Whole
 
 RATIOS = "0.7,0.15,0.15"  # of train, validation, test
+Processes = Annotated[int, Whole(0, what="a whole number, 1 or more (0: one a core)")]
 
 
-def phantom(*, output: str, subjects: int, size: int = 64, seed: int = 0) -> None:
+def phantom(*, output: str, subjects: Count, size: Annotated[int, Whole(32, unit="voxels")] = 64, seed: Seed = 0) -> None:
     """Write heads with known anatomy, in the IXI and the BraTS layout: --output DIR --subjects 12 --size 64 --seed 0."""
     from monai_tl.data.phantom import write_phantoms
 
@@ -38,7 +40,7 @@ def datalist_ixi(
     absent: str = "refuse",
     leave_out: str = "",
     person: str = "",
-    seed: int = 0,
+    seed: Seed = 0,
     output: str | None = None,
 ) -> None:
     """Write the datalist of an IXI folder: --root DIR [--split 0.7,0.15,0.15 or lists.json] [--seed 0] [--output FILE].
@@ -46,10 +48,11 @@ def datalist_ixi(
     --leave_out qc (or a qc.csv, or IXI012,IXI013) goes on without those. --person 'sub-{person}_ses-{}' says whose cases stay
     in one split (--person none: each its own); known ids say it themselves. So it is with brats, decathlon and files.
     """
+    values = _label_values(foreground, labels)
     found = ixi.find_cases(Path(root), names(modalities), incomplete=incomplete)
     cases, chosen = leave_subjects_out(found, leave_out, Path(root))
     splits, rule = _splits(cases, split, train, absent, seed, chosen, person)
-    _write(cases, modalities, (foreground, labels), splits, rule, Path(output or Path(root) / "datalist.json"))
+    _write(cases, modalities, values, splits, rule, Path(output or Path(root) / "datalist.json"))
 
 
 def datalist_brats(
@@ -66,7 +69,7 @@ def datalist_brats(
     absent: str = "refuse",
     leave_out: str = "",
     person: str = "",
-    seed: int = 0,
+    seed: Seed = 0,
     target: str = "bundles/brats_tumour_core",
     output: str | None = None,
 ) -> None:
@@ -78,14 +81,15 @@ def datalist_brats(
     """
     from monai_tl.data import brats
 
+    asked = _label_values(foreground, labels)
     found = brats.find_cases(Path(root), names(modalities), incomplete=incomplete, grade=grade)
     cases, chosen = leave_subjects_out(found, leave_out, Path(root))
     splits, rule = _splits(cases, study_lists(target) if split == "study" else split, train, absent, seed, chosen, person)
-    asked = [[int(value) for value in numbers(text, "label values")] for text in (foreground, labels)]
     coding = brats.coding_of(cases, asked[0], asked[1], track)
-    values = (",".join(map(str, coding.foreground)), ",".join(map(str, coding.labels)))
+    values = (list(coding.foreground), list(coding.labels))
     _write(cases, modalities, values, splits, rule, Path(output or Path(root) / "datalist.json"), coding.track)
-    print(f"tumour core: label values {values[0]}, of {values[1] or 'any'}", *coding.notes, sep="\n")
+    told = [",".join(map(str, of)) for of in values]
+    print(f"tumour core: label values {told[0]}, of {told[1] or 'any'}", *coding.notes, sep="\n")
 
 
 def datalist_decathlon(
@@ -99,7 +103,7 @@ def datalist_decathlon(
     absent: str = "refuse",
     leave_out: str = "",
     person: str = "",
-    seed: int = 0,
+    seed: Seed = 0,
     output: str | None = None,
 ) -> None:
     """Write the datalist of a Medical Segmentation Decathlon task: --root Task01_BrainTumour --foreground 2,3 (or by name).
@@ -114,8 +118,7 @@ def datalist_decathlon(
     found = decathlon.find_cases(task, pairs, incomplete=incomplete)
     cases, left = leave_subjects_out(found, leave_out, Path(root))
     splits, rule = _splits(cases, split, train, absent, seed, left, person)
-    values = (",".join(map(str, chosen)), ",".join(map(str, known)))
-    _write(cases, ",".join(pairs), values, splits, rule, Path(output or Path(root) / "datalist.json"))
+    _write(cases, ",".join(pairs), (chosen, known), splits, rule, Path(output or Path(root) / "datalist.json"))
 
 
 def datalist_files(
@@ -130,7 +133,7 @@ def datalist_files(
     absent: str = "refuse",
     leave_out: str = "",
     person: str = "",
-    seed: int = 0,
+    seed: Seed = 0,
     **patterns: str,
 ) -> None:
     """Write the datalist of any layout, a pattern a modality: --T1 't1/{subject}_T1.nii.gz' --label 'seg/{subject}.nii.gz'.
@@ -139,10 +142,11 @@ def datalist_files(
     """
     if not patterns:
         raise ConfigError("no modality: give one pattern each, e.g. --T1 't1/{subject}_T1.nii.gz'")
+    values = _label_values(foreground, labels)
     found = files.find_cases({**patterns, "label": label}, incomplete=incomplete)
     cases, chosen = leave_subjects_out(found, leave_out, Path(output).parent)
     splits, rule = _splits(cases, split, train, absent, seed, chosen, person)
-    _write(cases, ",".join(patterns), (foreground, labels), splits, rule, Path(output))
+    _write(cases, ",".join(patterns), values, splits, rule, Path(output))
 
 
 def study_lists(target: str) -> str:
@@ -165,7 +169,7 @@ def check(
     labels: str = "",
     track: str = "",
     anonymous: bool = False,
-    processes: int = 1,
+    processes: Count = 1,
 ) -> None:
     """Check scans before anything is trained: DATALIST_OR_FOLDER --output DIR [--processes 4] [--anonymous].
 
@@ -178,10 +182,8 @@ def check(
 
     if len(scans) != 1:
         raise ConfigError(f"check takes one datalist or folder; got {len(scans)}")
-    values = [[int(value) for value in numbers(text, "label values")] for text in (foreground, labels)]
+    values = _label_values(foreground, labels)
     candidates = find_candidates(Path(scans[0]), names(modalities), values[0], values[1], track)
-    if anonymous not in (True, False):
-        raise ConfigError(f"--anonymous takes true or false; got {anonymous!r}")
     found = check_scans(candidates, Path(output), anonymous=anonymous, processes=processes)
     print(format_table(found.judged, candidates.modalities))
     for note in found.notes:
@@ -198,7 +200,7 @@ def check(
 
 
 def prepare_ixi(
-    *, t1: str, t2: str, labels: str, output: str, coding: str = "", incomplete: str = "refuse", processes: int = 0
+    *, t1: str, t2: str, labels: str, output: str, coding: str = "", incomplete: str = "refuse", processes: Processes = 0
 ) -> None:
     """Register IXI's T2 to T1, bring labels onto T1's grid: --t1 DIR_OR_TAR --t2 DIR_OR_TAR --labels DIR_OR_TAR --output DIR.
 
@@ -232,17 +234,22 @@ def _splits(
     return splits, {**rule, "persons": persons.record()}
 
 
+def _label_values(foreground: str, labels: str) -> tuple[list[int], list[int]]:
+    """Read which label values are foreground, and which may occur at all; of neither any need be given."""
+    return label_values(foreground, "foreground"), label_values(labels, "labels")
+
+
 def _write(
     cases: files.Cases,
     modalities: str,
-    values: tuple[str, str],
+    values: tuple[list[int], list[int]],
     splits: Splits,
     rule: dict[str, Any],
     path: Path,
     track: Track | None = None,
 ) -> None:
-    """Write a datalist; ``values`` are the labels that are foreground, and all that occur ("": any)."""
-    foreground, labels = ([int(value) for value in numbers(text, "label values")] for text in values)
+    """Write a datalist; ``values`` are the labels that are foreground, and all that occur (none: any)."""
+    foreground, labels = values
     datalist = make_datalist(
         cases,
         modalities=names(modalities),

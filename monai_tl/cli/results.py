@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from monai_tl.arguments import Seed
 from monai_tl.errors import ConfigError
 
 
-def compare(*runs: str, split: str = "test", seed: int = 0) -> None:
+def compare(*runs: str, split: str = "test", seed: Seed = 0) -> None:
     """Compare scored runs on the same cases, each with the first: RUN RUN … [--split test]."""
     from monai_tl.study.compare import compare as compare_runs
     from monai_tl.study.compare import format_comparison

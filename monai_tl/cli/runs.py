@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from monai_tl.arguments import flags_of, names
+from monai_tl.arguments import Count, Split, flags_of, names
 from monai_tl.errors import ConfigError
+from monai_tl.settings import SETTINGS
 from monai_tl.transfer.arms import UNTRAINED, Arm
 
 SOURCE, TARGET = "bundles/ixi_hippocampus", "bundles/brats_tumour_core"
 
 
-def stages(*, in_channels: int = 2, out_channels: int = 2, head_norm: bool = False) -> None:
+def stages(*, in_channels: Count = 2, out_channels: Count = 2, head_norm: bool = False) -> None:
     """Print the network's stages: parameters, what trains at each freeze, multiply-adds a voxel."""
     from monai_tl.network.highres3dnet import HighRes3DNet
     from monai_tl.network.stages import format_stage_table, stage_table
@@ -26,7 +27,6 @@ def train(*, bundle: str, output: str | None = None, overlay: str | None = None,
     Any id of train.yaml is a flag: --dataset_dir DIR --iterations 4000 --window "[96,96,96]" --modalities "['T1']" …
     The run folder is the bundle's models folder unless --output names another.
     """
-    from monai_tl.training.checkpoint import is_true
     from monai_tl.training.launch import bundle_config, run_configs
     from monai_tl.training.run_folder import refuse_existing
 
@@ -34,7 +34,7 @@ def train(*, bundle: str, output: str | None = None, overlay: str | None = None,
         raise ConfigError("the run folder is named by --output")
     run_dir = output or str(Path(bundle) / "models")
     configs = [bundle_config(bundle, name) for name in ("train", *([overlay] if overlay else []))]
-    refuse_existing(Path(run_dir), resume=is_true(overrides.get("resume", False)))
+    refuse_existing(Path(run_dir), resume=overrides.get("resume", False))
     run_configs(configs, {"bundle_root": bundle, **overrides, "run_dir": run_dir}, also=flags_of(train))
     print(f"next: monai_tl evaluate --run {run_dir} --split test")
 
@@ -43,7 +43,7 @@ def transfer(
     *,
     source: str | None = None,
     target: str = TARGET,
-    freeze: Any = None,
+    freeze: Annotated[int | str | None, SETTINGS["freeze"]] = None,
     scratch: bool = False,
     random_prefix: bool = False,
     overlay: str | None = None,
@@ -56,13 +56,11 @@ def transfer(
     --accept_differences --seed 1 --iterations 400 --dataset_dir DIR … --scratch is the same run without a source,
     --random_prefix the control with frozen random stages; --overlay thesis merges one more of the target's configs.
     """
-    from monai_tl.training.checkpoint import is_true
     from monai_tl.training.launch import bundle_config, default_of, run_configs
     from monai_tl.training.run_folder import refuse_existing
 
     if "run_dir" in overrides:
         raise ConfigError("the run folder is named by --output")
-    scratch, random_prefix = is_true(scratch, "scratch"), is_true(random_prefix, "random_prefix")
     if scratch and (random_prefix or freeze not in (None, 0)):
         raise ConfigError(
             "--scratch trains every stage: leave --freeze and --random_prefix away (or use --random_prefix alone)"
@@ -75,7 +73,7 @@ def transfer(
     name = "scratch" if scratch else f"{'random' if random_prefix else 'freeze'}_{frozen}"
     run_dir = output or f"runs/{Path(target).resolve().name}_{name}"
     settings = {**arm.settings(source or SOURCE), "bundle_root": target}
-    refuse_existing(Path(run_dir), resume=is_true(overrides.get("resume", False)))
+    refuse_existing(Path(run_dir), resume=overrides.get("resume", False))
     run_configs(configs, {**settings, **overrides, "run_dir": run_dir}, also=flags_of(transfer))
     print(f"next: monai_tl evaluate --run {run_dir} --split test")
 
@@ -85,7 +83,7 @@ def evaluate(
     run: str | None = None,
     source: str | None = None,
     target: str = TARGET,
-    split: str = "test",
+    split: Split = "test",
     output: str | None = None,
     **overrides: Any,
 ) -> None:
@@ -128,7 +126,7 @@ def evaluate(
 
 def _keep_untrained(source: str, target: str, output: str, overrides: dict[str, Any]) -> None:
     """Make the run of a source as it is."""
-    from monai_tl.training.launch import bundle_config, default_of, run_configs
+    from monai_tl.training.launch import RUN_BY, bundle_config, default_of, run_configs
     from monai_tl.training.run_folder import refuse_existing
     from monai_tl.transfer.contract import read_contract, refuse_other_classes
     from monai_tl.transfer.source import read_source
@@ -138,7 +136,7 @@ def _keep_untrained(source: str, target: str, output: str, overrides: dict[str, 
     classes = overrides.get("classes", default_of(configs, "classes"))
     refuse_other_classes(read_contract(read_source(source).metadata, source), classes, source)
     settings = {"bundle_root": target, **Arm(UNTRAINED).settings(source), **overrides, "run_dir": output}
-    run_configs(configs, settings, also=flags_of(evaluate))
+    run_configs(configs, settings, also=flags_of(evaluate), read=(*RUN_BY, "validate"))
 
 
 def predict(
@@ -148,7 +146,7 @@ def predict(
     input: str | None = None,
     probabilities: bool = False,
     dicom_seg: bool = False,
-    split: str | None = None,
+    split: Split | None = None,
     subjects: str = "",
     bundle_root: str | None = None,
     **overrides: Any,
@@ -161,7 +159,6 @@ def predict(
     """
     from monai_tl.inference.model import find_model
     from monai_tl.inference.predict import predict as predict_scans
-    from monai_tl.training.checkpoint import is_true
 
     if "output_dir" in overrides:
         raise ConfigError("the folder of the predictions is named by --output")
@@ -179,6 +176,6 @@ def predict(
         patterns=patterns,
         split=split,
         subjects=names(subjects),
-        probabilities=is_true(probabilities, "probabilities"),
-        dicom_seg=is_true(dicom_seg, "dicom_seg"),
+        probabilities=probabilities,
+        dicom_seg=dicom_seg,
     )

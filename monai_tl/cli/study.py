@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from monai_tl.arguments import flags_of, names
 from monai_tl.cli.runs import SOURCE, TARGET
 from monai_tl.errors import ConfigError
+from monai_tl.values import Number, Whole, Words
 
 LAYERS = "scratch,0,1,2,3,4,5,random2"
 SIZES = "0.25,0.5,0.75,1.0"
+Parallel = Annotated[int, Whole(1, unit="runs at a time")]
+Engine = Annotated[str, Words(("here", "ray"))]
+Gain = Annotated[float, Number(least=0, below=1, unit="a difference in Dice", example="0.01")]
 
 
 def layers(
@@ -25,8 +29,8 @@ def layers(
     budget: str = "",
     lists: str | None = None,
     training_dice: bool = False,
-    parallel: Any = 1,
-    engine: str = "here",
+    parallel: Parallel = 1,
+    engine: Engine = "here",
     plan: bool = False,
     **overrides: Any,
 ) -> None:
@@ -55,8 +59,8 @@ def size(
     budget: str = "",
     lists: str | None = None,
     training_dice: bool = False,
-    parallel: Any = 1,
-    engine: str = "here",
+    parallel: Parallel = 1,
+    engine: Engine = "here",
     plan: bool = False,
     **overrides: Any,
 ) -> None:
@@ -75,12 +79,12 @@ def depth(
     source: str = SOURCE,
     target: str = TARGET,
     search: bool = False,
-    gain: float | None = None,
+    gain: Gain | None = None,
     seeds: str = "1",
     output: str = "studies/depth",
     overlay: str | None = None,
-    parallel: Any = 1,
-    engine: str = "here",
+    parallel: Parallel = 1,
+    engine: Engine = "here",
     plan: bool = False,
     **overrides: Any,
 ) -> None:
@@ -90,14 +94,9 @@ def depth(
     Dice is not higher by --gain 0.01. Without --search all depths are trained. --plan, --parallel, --engine and config ids
     as in study layers.
     """
-    from monai_tl.training.checkpoint import is_true
-
-    least = 0.01 if gain is None else gain
-    if not isinstance(least, int | float) or isinstance(least, bool) or not 0 <= least < 1:
-        raise ConfigError(f"gain takes a difference in Dice, from 0 and below 1, e.g. 0.01; got {gain!r}")
-    if gain is not None and not is_true(search, "search"):
+    if gain is not None and not search:
         raise ConfigError("--gain ends a search: add --search, or leave it away to train all depths")
-    rule = {"gain": float(least)} if is_true(search, "search") else {}
+    rule = {"gain": float(0.01 if gain is None else gain)} if search else {}
     asked: dict[str, Any] = {"target": target, "source": source, "overlay": overlay, "rule": rule}
     _do(depth, asked | {"arms": (), "sizes": ("all",), "seeds": seeds}, output, (parallel, engine, plan), overrides)
 
@@ -119,17 +118,13 @@ def _arms(text: str) -> tuple[str, ...]:
     return arms
 
 
-def _do(verb: Any, asked: dict[str, Any], output: str, how: tuple[Any, str, Any], overrides: dict[str, Any]) -> None:
-    """Do what a verb was asked for, in the fields of a `Request`; texts and flags among them are read here."""
+def _do(verb: Any, asked: dict[str, Any], output: str, how: tuple[int, str, bool], overrides: dict[str, Any]) -> None:
+    """Do what a verb was asked for, in the fields of a `Request`; seeds among them are read here."""
     from monai_tl.study.conduct import Conduct, conduct
     from monai_tl.study.design import Request
     from monai_tl.study.plan import read_seeds
-    from monai_tl.training.checkpoint import is_true
 
     parallel, engine, plan = how
-    if not isinstance(parallel, int) or isinstance(parallel, bool) or parallel < 1:
-        raise ConfigError(f"parallel takes a number of runs at a time, from 1; got {parallel!r}")
     asked["seeds"] = read_seeds(asked["seeds"])
-    asked["training_dice"] = is_true(asked.get("training_dice", False), "training_dice")
     request = Request(verb.__name__, **asked, parallel=parallel, settings=overrides, also=flags_of(verb))
-    conduct(request, Conduct(Path(output).absolute(), parallel, engine, is_true(plan, "plan")))
+    conduct(request, Conduct(Path(output).absolute(), parallel, engine, plan))

@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from monai_tl import values
 from monai_tl.data.files import Case, check_policy, list_problems, name_some, refuse_odd_names
 from monai_tl.data.ids import normal, visible
 from monai_tl.errors import ConfigError, DataError, did_you_mean
 from monai_tl.files import read_text, write_text
+from monai_tl.settings import LABELS, SPLITS
 
-SPLITS = ("train", "validation", "test")
 FORMAT = 1
 
 
@@ -102,13 +103,13 @@ def make_datalist(
     """Join cases and splits, checking that they agree; nothing is written or opened.
 
     Raises:
-        ConfigError: if there is no modality or one stands twice, or a foreground value is no integer above 0.
+        ConfigError: if there is no modality or one stands twice, or a label value is no whole number from 1.
         DataError: if a case lacks a file, a subject occurs twice or in two splits or has no case, or a split is empty.
     """
     if not modalities or len(set(modalities)) < len(modalities):
         raise ConfigError(f"modalities takes different names, e.g. T1,T2; got {list(modalities)}")
-    if not foreground or any(not isinstance(value, int) or value <= 0 for value in foreground):
-        raise ConfigError(f"foreground takes label values above 0, e.g. 17,53; got {list(foreground)}")
+    asked = {"foreground": foreground} | ({} if labels is None else {"labels": labels})
+    values.refuse((values.refusal(name, LABELS, given) for name, given in asked.items()), "label values")
     if labels is not None and not set(foreground) <= set(labels):
         raise ConfigError(f"foreground {list(foreground)} is not among the labels {list(labels)}; name every value that occurs")
     _refuse_twice("cases", [case["subject"] for case in cases])

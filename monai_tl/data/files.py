@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from monai_tl.data.ids import alike, normal, quoted, refuse_odd_ids, refuse_odd_paths, visible
-from monai_tl.errors import ConfigError, DataError, did_you_mean
+from monai_tl.errors import ConfigError, DataError, did_you_mean, list_problems
 
 Case = dict[str, str]  # {"subject": "IXI012", "T1": path, "T2": path, "label": path}
 POLICIES = ("refuse", "leave_out")
@@ -124,12 +124,6 @@ def _refuse_twins(subjects: Sequence[str], left_out: Mapping[str, str]) -> None:
             "systems that ignore case would mix up their results",
             file=sys.stderr,
         )
-
-
-def list_problems(first_line: str, problems: Sequence[str], shown: int = 5) -> str:
-    """Put a headline over the first few problems, one indented line each, and count the rest."""
-    more = [f"and {len(problems) - shown} more"] if len(problems) > shown else []
-    return "\n  ".join([first_line, *problems[:shown], *more])
 
 
 def name_some(names: Sequence[str], shown: int = 5) -> str:

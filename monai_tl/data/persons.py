@@ -102,7 +102,7 @@ def persons_of(subjects: Sequence[str], pattern: str = "") -> Persons:
 
 
 def person_of(subject: str) -> str:
-    """Give the person of a subject id as far as layouts' rules say, case apart: ``brats-gli-00005`` of ``BraTS-GLI-00005-101``."""
+    """Give the person of a subject id as layouts' rules say, in small letters: ``sub-01`` of ``Sub-01_ses-1``."""
     rule = _by_rule(subject)
     return (rule[1] if rule else subject).casefold()
 

@@ -15,6 +15,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from monai_tl.errors import in_words, is_full_disk
+from monai_tl.streams import print_anything
 
 ONE_THREAD = ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -97,6 +98,7 @@ def _outcome(ours: Any, process: BaseProcess, fewer: str) -> Outcome:
 def _call(connection: Connection, task: Callable[[Any], Any], item: Any) -> None:
     """In the process: run the task and send what became of it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent ends us
+    print_anything()
     threading.Thread(target=_end_with_parent, args=(connection,), daemon=True).start()
     try:
         outcome = Outcome(result=task(item))

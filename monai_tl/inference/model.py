@@ -11,6 +11,7 @@ from monai.bundle import ConfigParser
 
 from monai_tl.errors import ConfigError
 from monai_tl.files import sha256_of
+from monai_tl.training.check import check_config, read_overrides
 from monai_tl.training.device import choose_device
 from monai_tl.training.launch import bundle_config, read_run_config, refuse_idle_overrides, refuse_unknown_overrides
 from monai_tl.transfer.source import find_weights
@@ -41,12 +42,15 @@ class Model:
         """Set ids of ``inference.yaml`` to other values, e.g. ``{"device": "cuda"}``; ``also`` may have been meant.
 
         Raises:
-            ConfigError: if an id does not exist, no part of a prediction reads it, or a device is not there.
+            ConfigError: if an id does not exist, no part of a prediction reads it, a device is not there, or settings, the
+                run's own too, cannot be used.
         """
         refuse_unknown_overrides(self.parser, overrides, also)
-        refuse_idle_overrides(self.parser, overrides, READ)
-        device = {"device": str(choose_device(str(overrides["device"])))} if "device" in overrides else {}
-        self.parser.update(device)
+        told = read_overrides(self.parser, overrides)
+        refuse_idle_overrides(self.parser, told, READ)
+        device = {"device": str(choose_device(str(told["device"])))} if "device" in told else {}
+        self.parser.update({**told, **device})
+        check_config(self.parser)
 
     def settings(self) -> dict[str, Any]:
         """Give what the voxels of a prediction depend on, as plain data."""

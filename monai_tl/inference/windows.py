@@ -10,6 +10,7 @@ import torch
 from monai.inferers import Inferer, SlidingWindowInferer
 from torch import Tensor
 
+from monai_tl import settings
 from monai_tl.errors import is_out_of_memory
 
 logger = logging.getLogger(__name__)
@@ -28,11 +29,15 @@ class FittedSlidingWindow(Inferer):
         overlap: of neighbouring windows, 0 to below 1.
         mode: how windows are blended, ``gaussian`` or ``constant``.
         batch_size: windows a step.
+
+    Raises:
+        ConfigError: for a window or overlap out of range.
     """
 
     def __init__(self, window: Sequence[int], overlap: float = 0.25, mode: str = "gaussian", batch_size: int = 1) -> None:
         """Keep the settings."""
         super().__init__()
+        settings.refuse(inference_window=window, inference_overlap=overlap)
         self.window, self.overlap, self.mode, self.batch_size = tuple(window), overlap, mode, batch_size
 
     def __call__(self, inputs: Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:

@@ -26,6 +26,7 @@ from monai_tl.files import write_json
 from monai_tl.report.check_case import Job, check_case
 from monai_tl.report.qc_table import TABLE, write_table
 from monai_tl.report.wall import PAGE, write_page
+from monai_tl.streams import print_anything
 
 FILES, MADE_WITH = "check_files", "check.json"
 CASES_A_PROCESS = 50  # then a fresh one: what a library leaks goes with it
@@ -113,7 +114,7 @@ def _all(jobs: Sequence[Job], processes: int) -> Iterator[Measures]:
 def _in_pool(jobs: Sequence[Job], processes: int) -> Iterator[Measures]:
     """Check cases in processes; ends early where one of these dies."""
     context = get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, max_tasks_per_child=CASES_A_PROCESS) as pool:
+    with ProcessPoolExecutor(processes, context, initializer=print_anything, max_tasks_per_child=CASES_A_PROCESS) as pool:
         try:
             for done in as_completed([pool.submit(check_case, job) for job in jobs]):
                 yield done.result()

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
+from monai_tl import values
 from monai_tl.data.checks import header_problems
 from monai_tl.data.datalist import Datalist, read_datalist, write_datalist
 from monai_tl.data.files import list_problems, name_some
@@ -19,14 +20,15 @@ from monai_tl.data.volumes import foreground_volumes
 from monai_tl.errors import ConfigError, DataError, in_words, user_error
 from monai_tl.files import sha256_of
 from monai_tl.network.stages import stages
+from monai_tl.settings import problems
 from monai_tl.study.plan import PlannedRun, Study, cross, read_budget
 from monai_tl.study.scans import refuse_changed_scans
 from monai_tl.study.subsets import STRATA, Size, drawing_order, read_sizes, training_set
+from monai_tl.training.check import check_config, read_overrides
 from monai_tl.training.device import choose_device
-from monai_tl.training.launch import bundle_config, refuse_unknown_overrides
+from monai_tl.training.launch import bundle_config, refuse_idle_overrides, refuse_unknown_overrides
 from monai_tl.training.run_cases import check_run_cases, take_prints
 from monai_tl.training.run_folder import PATHS
-from monai_tl.training.windows import epochs_of
 from monai_tl.transfer.arms import UNTRAINED, Arm, read_arms
 from monai_tl.transfer.contract import read_contract, refuse_other_classes
 from monai_tl.transfer.source import find_weights, read_source
@@ -103,7 +105,9 @@ def design(request: Request, before: Study | None = None) -> Design:
     """
     files = [bundle_config(request.target, name) for name in ("train", "transfer", *filter(None, [request.overlay]))]
     evaluation = [bundle_config(request.target, "evaluate"), Path(request.target) / "configs" / f"{UNTRAINED}.yaml"]
+    request = _read(files, request)
     parser = _parser(files, request)
+    check_config(parser)
     data = _datalist(parser)
     _refuse_bad_cases(data, parser.get_parsed_content("modalities"))
     prints = take_prints(data)
@@ -113,8 +117,9 @@ def design(request: Request, before: Study | None = None) -> Design:
     arms = read_arms(request.arms or [str(k) for k in reversed(range(len(names)))], names)
     sizes = read_sizes(request.sizes, data.splits["train"], _lists(request))
     budgets = read_budget(request.budget, [arm.name for arm in arms], parser.get_parsed_content("iterations"))
-    for iterations in budgets.values():
-        epochs_of(iterations, parser.get_parsed_content("validate_every"))
+    every = parser.get_parsed_content("validate_every")
+    values.refuse(wrong for told in budgets.values() for wrong in problems({"iterations": told, "validate_every": every}))
+    values.refuse(wrong for seed in request.seeds for wrong in problems({"seed": seed}))
     weights = find_weights(Path(request.source)).absolute() if any(arm.takes_source for arm in arms) else None
     source = os.path.abspath(request.source) if weights else None
     if any(arm.kind == UNTRAINED for arm in arms):
@@ -222,10 +227,22 @@ def _how(run: PlannedRun, size: Size) -> dict[str, Any]:
 
 
 def _parser(files: Sequence[Path], request: Request) -> ConfigParser:
-    """Merge configs and settings.
+    """Merge configs and settings."""
+    parser = ConfigParser()
+    parser.read_config([str(file) for file in files])
+    parser.update({"bundle_root": os.path.abspath(request.target), **_plain(request.settings)})
+    if "datalist" in request.settings:
+        parser.update({"datalist": request.settings["datalist"]})
+    if isinstance(request.settings.get("device"), str):
+        parser.update({"device": str(choose_device(request.settings["device"]))})
+    return parser
+
+
+def _read(files: Sequence[Path], request: Request) -> Request:
+    """Finish reading the settings that were typed, by the configs that they belong to.
 
     Raises:
-        ConfigError: for a setting that is a run's own, or that no config has.
+        ConfigError: for a setting that is a run's own, that no config has, or that nothing reads.
     """
     for key, flag in OF_A_RUN.items():
         if key in request.settings:
@@ -233,10 +250,9 @@ def _parser(files: Sequence[Path], request: Request) -> ConfigParser:
     parser = ConfigParser()
     parser.read_config([str(file) for file in files])
     refuse_unknown_overrides(parser, request.settings, request.also, OF_A_RUN)
-    parser.update({"bundle_root": os.path.abspath(request.target), **_plain(request.settings)})
-    if "datalist" in request.settings:
-        parser.update({"datalist": request.settings["datalist"]})
-    return parser
+    settings = read_overrides(parser, request.settings)
+    refuse_idle_overrides(parser, settings)
+    return replace(request, settings=settings)
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -294,8 +310,6 @@ def _try(files: Sequence[Path], request: Request, arm: Arm, source: str | None) 
     """
     parser = _parser(files, request)
     parser.update({**arm.settings(source), "cache_rate": 0.0})
-    if isinstance(request.settings.get("device"), str):
-        parser.update({"device": choose_device(request.settings["device"])})
     try:
         parser.get_parsed_content("imports")
         parser.get_parsed_content("train#trainer")

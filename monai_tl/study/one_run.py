@@ -70,7 +70,7 @@ def perform(order: Order) -> None:
             if not (is_trained(folder) and has_own_scores(folder, split)):
                 discard_scores(folder, split)  # of weights that are not the last word
         if not is_trained(folder):
-            run_configs([Path(config) for config in order.configs], order.settings)
+            run_configs([Path(config) for config in order.configs], order.settings, read=None)
         refuse_changed_datalist(folder, order.settings["datalist"])
         evaluation = [folder / "config.yaml", bundle_config(order.settings["bundle_root"], "evaluate")]
         for split in order.splits:

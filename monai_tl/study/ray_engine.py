@@ -9,6 +9,7 @@ from typing import Any
 
 from monai_tl.data.processes import Outcome
 from monai_tl.errors import ConfigError, in_words
+from monai_tl.streams import print_anything
 from monai_tl.study.execute import Ended
 from monai_tl.study.one_run import Order, perform
 
@@ -57,6 +58,7 @@ def _run(ray: Any, orders: dict[str, Order]) -> Ended:
 
 def _perform(task: Callable[[Order], None], order: Order) -> Outcome:
     """On a node: do a run and say what became of it; what Ray is to try again is only what it never hears of."""
+    print_anything()
     try:
         task(order)
     except Exception as error:

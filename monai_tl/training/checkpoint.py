@@ -16,25 +16,25 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from monai_tl import settings
 from monai_tl.errors import ConfigError
 from monai_tl.files import atomic_write
 from monai_tl.transfer.tensors import count_non_finite, some
+from monai_tl.values import YesNo
 
 logger = logging.getLogger(__name__)
 
 BEST, LAST = "model.pt", "last.pt"
 
 
-def is_true(value: bool | str, name: str = "resume") -> bool:
-    """Read a yes or no as YAML and Python write it: ``monai.bundle`` hands ``--resume true`` on as text.
+def is_true(resume: bool | str) -> bool:
+    """Say if a run is to be resumed: ``monai.bundle`` hands ``--resume true`` on as text.
 
     Raises:
-        ConfigError: if it is neither.
+        ConfigError: if it is neither true nor false.
     """
-    known = {"true": True, "false": False}
-    if str(value).lower() not in known:
-        raise ConfigError(f"{name} takes true or false; got {value!r}")
-    return known[str(value).lower()]
+    settings.refuse(resume=resume)
+    return resume if isinstance(resume, bool) else YesNo().read(resume)
 
 
 class KeepState:

@@ -9,6 +9,7 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer
 from torch import Tensor, nn
 
+from monai_tl import settings
 from monai_tl.errors import ConfigError
 
 
@@ -55,8 +56,7 @@ class MixedPrecisionInferer(Inferer):
     def __init__(self, inferer: Inferer, device: torch.device, precision: str = "auto") -> None:
         """Settle the number format once."""
         super().__init__()
-        if precision not in ("auto", "bfloat16", "float32"):
-            raise ConfigError(f"unknown precision '{precision}': use auto, bfloat16 or float32")
+        settings.refuse(precision=precision)
         self.inferer = inferer
         self.device = torch.device(device)
         self.bfloat16 = precision == "bfloat16" or (precision == "auto" and has_bfloat16(self.device))

@@ -12,6 +12,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.bundle.reference_resolver import ReferenceResolver
 
 from monai_tl.errors import ConfigError, did_you_mean, user_error
+from monai_tl.training.check import check_config, read_overrides
 from monai_tl.training.device import choose_device
 
 RUN_BY = ("imports", "initialize", "run", "finalize")  # what MONAI evaluates of a bundle's config
@@ -40,23 +41,32 @@ def default_of(files: Sequence[Path], key: str) -> Any:
     return parser[key]
 
 
-def run_configs(files: Sequence[Path], overrides: Mapping[str, Any], also: Sequence[str] = ()) -> None:
+def run_configs(
+    files: Sequence[Path], overrides: Mapping[str, Any], also: Sequence[str] = (), *, read: Iterable[str] | None = RUN_BY
+) -> None:
     """Merge configs in order, set ids to other values, and run the result from ``initialize`` to ``finalize``.
 
     Args:
         files: configs.
         overrides: id -> value.
         also: what else may have been meant by a misspelt id: the flags of the verb.
+        read: ids that are evaluated now or later; an override that none of them reads is refused. None: the overrides are those
+            of a plan, which hold for other runs too.
 
     Raises:
-        ConfigError: for an id that no config has; what the run itself raises of the toolkit's errors comes out as it is.
+        ConfigError: for an id that no config has or nothing reads, or settings that cannot be used; what the run itself raises of the toolkit's
+            errors comes out as it is.
     """
     parser = ConfigParser()
     parser.read_config([str(file) for file in files])
     refuse_unknown_overrides(parser, overrides, also)
-    refuse_idle_overrides(parser, overrides)
+    overrides = read_overrides(parser, overrides)
+    if read is not None:
+        refuse_idle_overrides(parser, overrides, read)
     if isinstance(overrides.get("device"), str):
-        overrides = {**overrides, "device": str(choose_device(overrides["device"]))}
+        overrides["device"] = str(choose_device(overrides["device"]))
+    parser.update(overrides)
+    check_config(parser)
     logging_file = files[-1].parent / "logging.conf"  # the bundle's: a run folder has none
     logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)  # two folders of configs are meant
     try:

@@ -18,7 +18,6 @@ from monai_tl.data.identical import refuse_identical
 from monai_tl.data.run_data import RunCases, RunData, changed_scans, range_of, read_run_data, split_prints, write_run_data
 from monai_tl.data.volumes import foreground_volumes
 from monai_tl.errors import DataError
-from monai_tl.training.checkpoint import is_true
 from monai_tl.transfer.overlap import Overlap, earlier_runs, find_overlap, refuse_overlap
 
 logger = logging.getLogger(__name__)
@@ -67,11 +66,11 @@ def check_run_cases(
     if source is None:
         return None
     overlap = find_overlap(prints.get("test", {}), "test", earlier_runs(source), prints.get("validation"))
-    return _accepted_or_refused(overlap, is_true((transfer_report or {}).get("accept_overlap", False), "accept_overlap"))
+    return _accepted_or_refused(overlap, bool((transfer_report or {}).get("accept_overlap")))
 
 
 def record_run_cases(
-    folder: Path, home: Path, *, data: Datalist, transfer_report: Mapping[str, Any] | None, anonymous: bool | str
+    folder: Path, home: Path, *, data: Datalist, transfer_report: Mapping[str, Any] | None, anonymous: bool
 ) -> dict[str, Any] | None:
     """Write what a run is made of, with what is known of the runs before it, to ``data.json`` in a folder.
 
@@ -85,7 +84,7 @@ def record_run_cases(
     Returns:
         As `check_run_cases`, without ids where they are replaced.
     """
-    named = not is_true(anonymous, "anonymous")
+    named = not anonymous
     prints = take_prints(data)
     trained = data.split("train") if "train" in data.splits else []  # nothing is, for a source as it is
     volumes = list(foreground_volumes(trained, data.foreground).values())
@@ -95,10 +94,10 @@ def record_run_cases(
     if not earlier:
         return None
     overlap = find_overlap(prints.get("test", {}), "test", earlier, prints.get("validation"))
-    return _in_report(overlap, is_true((transfer_report or {}).get("accept_overlap", False), "accept_overlap"), named=named)
+    return _in_report(overlap, bool((transfer_report or {}).get("accept_overlap")), named=named)
 
 
-def seen_before(ckpt: str, *, data: Datalist, split: str, accept_overlap: bool | str = False) -> dict[str, Any] | None:
+def seen_before(ckpt: str, *, data: Datalist, split: str, accept_overlap: bool = False) -> dict[str, Any] | None:
     """Refuse to score scans that changed since, or cases that the weights have seen; named in ``evaluate.yaml``.
 
     Args:
@@ -130,7 +129,7 @@ def seen_before(ckpt: str, *, data: Datalist, split: str, accept_overlap: bool |
     if split == "validation" and kept is not None:
         runs = (*kept.earlier, replace(kept.own, splits={**(kept.own.splits or {}), "validation": {}}))
     overlap = find_overlap(found.of, split, runs)
-    accepted = is_true(accept_overlap, "accept_overlap") or bool((report.get("overlap") or {}).get("accepted"))
+    accepted = accept_overlap or bool((report.get("overlap") or {}).get("accepted"))
     told = _accepted_or_refused(overlap, accepted or split != "test")
     for line in told["said"]:
         (logger.warning if told["shared"] else logger.info)(line)

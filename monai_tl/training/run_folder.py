@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import logging
 import os
@@ -28,6 +27,7 @@ from monai_tl.data.checks import check_cases
 from monai_tl.data.datalist import Datalist, read_datalist
 from monai_tl.errors import ConfigError, DataError, did_you_mean
 from monai_tl.files import write_json
+from monai_tl.training.check import running_parser
 from monai_tl.training.checkpoint import BEST, LAST, is_true
 from monai_tl.training.metrics import TRAIN_LONGER, best_is_last, read_metrics
 from monai_tl.training.run_cases import check_run_cases, record_run_cases
@@ -51,7 +51,7 @@ def check_run(
     transfer_report: Mapping[str, Any] | None = None,
     resume: bool | str = False,
 ) -> None:
-    """Refuse what cannot be trained, before any work and before anything is written; named first in ``initialize``.
+    """Refuse what cannot be trained, before any work and before anything is written; named in ``initialize``.
 
     Args:
         run_dir: the run's folder, new or (with ``resume``) one that holds the same run.
@@ -68,7 +68,6 @@ def check_run(
     parser = running_parser()
     config = dict(parser.get())
     refuse_unknown_ids(config, Path(parser.get_parsed_content("bundle_root")) / "configs" / "train.yaml")
-    refuse_text_for_truth(config)
     resumed = Path(run_dir) if refuse_existing(Path(run_dir), resume=is_true(resume)) else None
     if resumed:
         _refuse_other_run(resumed, _portable(parser), data, transfer_report)
@@ -88,7 +87,7 @@ def open_run(
     contract: Contract,
     seed: int,
     transfer_report: Mapping[str, Any] | None = None,
-    anonymous: bool | str = False,
+    anonymous: bool = False,
 ) -> None:
     """Make the run folder, whole or not at all, with what explains the run; one that is resumed is left as it is.
 
@@ -271,17 +270,6 @@ def refuse_unknown_ids(config: Mapping[str, Any], base: Path) -> None:
             raise ConfigError(f"nothing in this config reads an id '{key}': {did_you_mean(key, sorted(known & set(config)))}")
 
 
-def refuse_text_for_truth(config: Mapping[str, Any]) -> None:
-    """Refuse ``--head_norm false`` through ``monai.bundle``, which makes it a text, and every text is true.
-
-    Raises:
-        ConfigError: with what to write.
-    """
-    for key, value in config.items():
-        if key != "resume" and isinstance(value, str) and value.lower() in ("true", "false"):
-            raise ConfigError(f"{key} is the text '{value}', not a truth value; write {value.capitalize()}")
-
-
 def _references(config: Any) -> set[str]:
     """Name the top-level ids that any string in a config refers to."""
     if isinstance(config, str):
@@ -290,15 +278,6 @@ def _references(config: Any) -> set[str]:
         list(config.values()) if isinstance(config, Mapping) else config if isinstance(config, list) else []
     )
     return set().union(*(_references(child) for child in children))
-
-
-def running_parser() -> ConfigParser:
-    """Find the parser that is evaluating the config: MONAI hands it to nothing that a config calls."""
-    for frame in inspect.stack(context=0):
-        candidate = frame.frame.f_locals.get("self")
-        if isinstance(candidate, ConfigParser):
-            return candidate
-    raise RuntimeError("check_run is to be called from a bundle config's initialize")
 
 
 def config_of_run() -> dict[str, Any]:

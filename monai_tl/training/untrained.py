@@ -31,7 +31,7 @@ def keep_untrained(
     contract: Contract,
     seed: int,
     transfer_report: Mapping[str, Any],
-    anonymous: bool | str = False,
+    anonymous: bool = False,
 ) -> None:
     """Write a run folder whose weights are the source's, fitted to the target's image channels and nothing else.
 

@@ -11,7 +11,7 @@ from monai.transforms import Compose
 from monai.transforms.utils import create_rotate
 from torch.utils.data import Dataset, Sampler
 
-from monai_tl.errors import ConfigError
+from monai_tl import settings
 
 
 class Windows(Dataset[Any]):
@@ -88,9 +88,5 @@ def epochs_of(iterations: int, validate_every: int) -> int:
     Raises:
         ConfigError: if the iterations are no multiple of it.
     """
-    for name, value in {"iterations": iterations, "validate_every": validate_every}.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ConfigError(f"{name} takes a whole number from 1; got {value!r}")
-    if iterations % validate_every:
-        raise ConfigError(f"iterations ({iterations}) must be a multiple of validate_every ({validate_every}); set that too")
+    settings.refuse(iterations=iterations, validate_every=validate_every)
     return iterations // validate_every

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from monai_tl.errors import TransferError, did_you_mean
-
-NEW_CHANNELS = ("zero", "mean", "frozen")
+from monai_tl.settings import NEW_CHANNELS
 
 
 def adapt_channels(kernel: Tensor, source: Sequence[str], target: Sequence[str], new: str = "zero") -> Tensor:

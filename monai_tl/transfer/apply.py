@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from monai_tl.errors import TransferError, did_you_mean
 from monai_tl.network.stages import resolve_freeze, stages
-from monai_tl.transfer.adapt import NEW_CHANNELS, adapt_channels, describe_channels
+from monai_tl.settings import NEW_CHANNELS, NORMS
+from monai_tl.transfer.adapt import adapt_channels, describe_channels
 from monai_tl.transfer.contract import Contract, differences, read_contract
-from monai_tl.transfer.freeze import NORMS, held_sha256
 from monai_tl.transfer.freeze import freeze as freeze_stages
+from monai_tl.transfer.freeze import held_sha256
 from monai_tl.transfer.plan import TransferPlan, input_weight, plan_transfer, refuse_unknown_stages, stage_of
 from monai_tl.transfer.source import Source, read_source
 

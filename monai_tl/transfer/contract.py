@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from monai_tl.errors import ConfigError, TransferError, did_you_mean
+from monai_tl import values
+from monai_tl.errors import TransferError
+from monai_tl.settings import NAMES, SETTINGS
 
-NORMALISATIONS = ("zscore_volume", "zscore_nonzero")
-AXES = {"R": "x", "L": "x", "A": "y", "P": "y", "I": "z", "S": "z"}
 HARMFUL = ("spacing", "orientation", "normalisation")  # the same weights see another world; no adaptation mends it
+KINDS = {**{name: SETTINGS[name] for name in ("modalities", *HARMFUL)}, "classes": NAMES}  # a source may know any number
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,10 @@ class Contract:
 
     def __post_init__(self) -> None:
         """Accept lists, as configs and JSON hold them; refuse what no transform would follow."""
-        object.__setattr__(self, "modalities", _names(self.modalities, "modalities"))
-        object.__setattr__(self, "classes", _names(self.classes, "classes"))
-        object.__setattr__(self, "spacing", _lengths(self.spacing))
-        if self.normalisation not in NORMALISATIONS:
-            raise ConfigError(
-                f"unknown normalisation '{self.normalisation}': {did_you_mean(self.normalisation, NORMALISATIONS)}"
-            )
-        if not isinstance(self.orientation, str) or sorted(AXES.get(code, "") for code in self.orientation) != sorted("xyz"):
-            raise ConfigError(
-                f"orientation takes three axis codes, of R/L, A/P and I/S one each, e.g. RAS; got {self.orientation!r}"
-            )
+        values.refuse(values.refusal(name, kind, getattr(self, name)) for name, kind in KINDS.items())
+        object.__setattr__(self, "modalities", tuple(self.modalities))
+        object.__setattr__(self, "classes", tuple(self.classes))
+        object.__setattr__(self, "spacing", tuple(map(float, self.spacing)))
 
 
 @dataclass(frozen=True)
@@ -132,22 +125,6 @@ def refuse_other_classes(source: Contract | None, classes: Sequence[str], name: 
             f"source '{name}' has {len(source.classes)} classes ({', '.join(source.classes)}), the target {len(classes)} "
             f"({', '.join(classes)}): it cannot be scored untrained; fine-tune it (monai_tl transfer --source {name})"
         )
-
-
-def _names(value: Sequence[str] | str, what: str) -> tuple[str, ...]:
-    if isinstance(value, str):
-        raise ConfigError(f"{what} takes a list, e.g. \"['T1']\"; got '{value}'")
-    names = tuple(str(name) for name in value)
-    if not names or len(set(names)) != len(names):
-        raise ConfigError(f"{what} takes different names, e.g. \"['T1','T2']\"; got {list(names)}")
-    return names
-
-
-def _lengths(value: Any) -> tuple[float, ...]:
-    lengths = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else ()
-    if len(lengths) != 3 or not all(isinstance(edge, int | float) and math.isfinite(edge) and edge > 0 for edge in lengths):
-        raise ConfigError(f"spacing takes three lengths in mm above 0, e.g. [1.0, 1.0, 1.0]; got {value!r}")
-    return tuple(float(edge) for edge in lengths)
 
 
 def _channels(names: Sequence[str]) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from monai_tl.errors import TransferError, did_you_mean
 from monai_tl.network.stages import stages
+from monai_tl.settings import NORMS
 
-NORMS = ("freeze", "track")
 HELD = "monai_tl_held"  # where `freeze` notes on a network what it holds still
 MASKED = "monai_tl_masked"  # marks a weight whose gradient is masked already
 

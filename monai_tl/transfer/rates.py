@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from torch import nn
 
+from monai_tl import settings
 from monai_tl.errors import ConfigError
 from monai_tl.network.stages import stages
 from monai_tl.transfer.freeze import partly_held
@@ -39,13 +39,7 @@ def parameter_groups(
     Raises:
         ConfigError: for a rate that is not above 0, a negative weight decay, or if nothing is trainable.
     """
-    for name, rate in {"learning_rate": learning_rate, "stage_rate": stage_rate, "head_rate": head_rate}.items():
-        if not isinstance(rate, int | float) or not 0 < rate < math.inf:
-            raise ConfigError(f"{name} takes a number above 0 (in YAML 1.0e-4, not 1e-4, which is text); got {rate!r}")
-    if not isinstance(weight_decay, int | float) or not 0 <= weight_decay < math.inf:
-        raise ConfigError(
-            f"weight_decay takes a number, 0 or above (in YAML 1.0e-2, not 1e-2, which is text); got {weight_decay!r}"
-        )
+    settings.refuse(learning_rate=learning_rate, stage_rate=stage_rate, head_rate=head_rate, weight_decay=weight_decay)
     partly = partly_held(network)
     names = list(stages(network))
     groups = []

@@ -149,12 +149,16 @@ def test_what_runs_are_scored_by_is_part_of_the_plan(request_of):
         ({"settings": {"modalities": ["T1", "FLAIR"]}}, DataError, "no modality 'FLAIR' in .*datalist.json"),
         ({"settings": {"device": "cuda:99"}}, ConfigError, "device 'cuda:99' was asked for, but . GPUs are visible"),
         (
-            {"settings": {"patience": -5}},
+            {"settings": {"patience": -5, "batch_size": 0}},
             ConfigError,
-            "no training can be set up .*: ValueError: Argument patience",
+            "2 settings cannot be used:\\s+patience .*\\s+batch_size",
         ),
-        ({"settings": {"batch_size": 0}}, ConfigError, "no training can be set up with these settings: ValueError: batch"),
-        ({"settings": {"precision": "float16"}}, ConfigError, "unknown precision 'float16': use auto, bfloat16 or float32"),
+        (
+            {"settings": {"scheduler#warmup_multiplier": 2}},
+            ConfigError,
+            "no training can be set up with these settings: ValueError: warmup_multiplier",
+        ),
+        ({"settings": {"precision": "float16"}}, ConfigError, "unknown precision 'float16': did you mean 'bfloat16'"),
     ],
 )
 def test_what_no_run_could_do_is_refused_first(request_of, changed, error, told):

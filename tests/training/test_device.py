@@ -45,5 +45,5 @@ def test_autocast_training_moves_float32_weights():
 
 def test_auto_takes_what_the_processor_has():
     assert MixedPrecisionInferer(SimpleInferer(), CPU).bfloat16 == has_bfloat16(CPU) == torch.cpu._is_avx512_bf16_supported()
-    with pytest.raises(ConfigError, match="unknown precision 'half': use auto, bfloat16 or float32"):
+    with pytest.raises(ConfigError, match="unknown precision 'half': There are: auto, bfloat16, float32"):
         MixedPrecisionInferer(SimpleInferer(), CPU, "half")

@@ -18,7 +18,6 @@ from monai_tl.training.run_folder import (
     finish_run,
     refuse_changed_datalist,
     refuse_existing,
-    refuse_text_for_truth,
     refuse_unknown_ids,
 )
 from tests.conftest import IXI
@@ -48,10 +47,7 @@ def test_an_id_that_no_config_has_is_refused_with_the_nearest():
         refuse_unknown_ids({**config, "freeze": 2}, base)  # transfer.yaml was not merged
 
 
-def test_a_truth_value_that_came_as_text_is_refused():
-    refuse_text_for_truth({"head_norm": False, "resume": "true", "precision": "auto"})
-    with pytest.raises(ConfigError, match="head_norm is the text 'false', not a truth value; write False"):
-        refuse_text_for_truth({"head_norm": "false"})
+def test_a_run_is_resumed_by_true_or_its_text():
     assert (is_true("true"), is_true("False"), is_true(True)) == (True, False, True)
     with pytest.raises(ConfigError, match="resume takes true or false; got 'yes'"):
         is_true("yes")

@@ -28,7 +28,7 @@ def test_describing_leaves_the_given_metadata_alone(contract, metadata):
 
 
 def test_lists_become_tuples_and_a_single_word_is_refused(contract):
-    with pytest.raises(ConfigError, match=r"modalities takes a list, e\.g\. \"\['T1'\]\"; got 'T1'"):
+    with pytest.raises(ConfigError, match=r"modalities takes different names, .*; got 'T1'"):
         contract(modalities="T1")
     made = contract(modalities=["T1"], spacing=[1, 1, 1])
     assert made == Contract(("T1",), (1.0, 1.0, 1.0), "RAS", "zscore_volume", ("background", "hippocampus"))

@@ -48,14 +48,14 @@ def test_partly_held_weights_stand_apart_without_decay(tiny):
 @pytest.mark.parametrize("name", ["learning_rate", "stage_rate", "head_rate"])
 @pytest.mark.parametrize("rate", ["1e-4", 0.0, -1e-3, float("nan"), float("inf"), None])
 def test_a_rate_that_is_no_number_above_0_is_refused(tiny, name, rate):
-    told = rf"^{name} takes a number above 0 \(in YAML 1.0e-4, not 1e-4, which is text\); got {rate!r}$"
+    told = rf"^{name} takes a number above 0, .*; got {rate!r}"
     with pytest.raises(ConfigError, match=told):
         parameter_groups(tiny(), **{"learning_rate": 1e-3, name: rate})
 
 
 @pytest.mark.parametrize("decay", ["1e-2", -0.01, float("nan"), None])
 def test_a_decay_that_is_no_number_is_refused(tiny, decay):
-    with pytest.raises(ConfigError, match=rf"^weight_decay takes a number, 0 or above .*; got {decay!r}$"):
+    with pytest.raises(ConfigError, match=rf"^weight_decay takes a number from 0, .*; got {decay!r}"):
         parameter_groups(tiny(), 1e-3, weight_decay=decay)
 
 

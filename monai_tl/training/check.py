@@ -1,0 +1,116 @@
+"""The settings of a merged config, checked before anything is made: by verbs, and first of all in ``initialize``."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from monai_tl import settings, values
+from monai_tl.errors import in_words, user_error
+from monai_tl.settings import EXPRESSION, FOLLOWS, SETTINGS
+from monai_tl.streams import print_anything
+from monai_tl.training.device import choose_device
+from monai_tl.values import read_untyped
+
+
+def check_settings() -> None:
+    """Check the settings of the config that is being run; named first in its ``initialize``.
+
+    Raises:
+        ConfigError: with all that is wrong.
+    """
+    _speak_as_verbs_do()
+    check_config(running_parser())
+
+
+def check_config(parser: ConfigParser) -> None:
+    """Check every setting of a config, expressions and references by what they come to.
+
+    Raises:
+        ConfigError: with all that is wrong, or for a device that is not there.
+    """
+    config = dict(parser.get())
+    given, failed = {}, []
+    for name in SETTINGS.keys() & config.keys():
+        try:
+            given[name] = parser.get_parsed_content(name) if _is_expression(config[name]) else config[name]
+        except Exception as error:  # whatever a user's expression raises
+            failed.append(f"{name}: {config[name]} cannot be evaluated ({in_words(error)})")
+    wrong = settings.problems({name: given[name] for name in SETTINGS if name in given})
+    wrong += [
+        f"{name} follows from {origin}: set these; got {config[name]!r}"
+        for name, origin in FOLLOWS.items()
+        if name in config and not _is_expression(config[name])
+    ]
+    if given.get("device") == "auto":  # verbs have resolved it by now
+        wrong.append("device takes cpu, cuda or cuda:1 in a config, and $choose_device('auto'); got 'auto'")
+    values.refuse(wrong or sorted(failed))  # an expression may fail for another setting that is wrong
+    if isinstance(given.get("device"), str):
+        choose_device(given["device"])
+
+
+def read_overrides(parser: ConfigParser, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Finish reading what was typed: an id that is no setting is read by what stands in the config.
+
+    Where the config has plain text at its top level, text stays as it was typed; where it has true or false, nothing else is
+    taken; all else is read as `monai_tl.values.read_untyped` does.
+
+    Args:
+        parser: of the merged config, which has each of the ids.
+        overrides: by id; settings are read already.
+
+    Raises:
+        ConfigError: for what is neither true nor false where it has to be.
+    """
+    told, wrong = {}, []
+    for key, value in overrides.items():
+        before = parser[key]
+        if key in SETTINGS or not isinstance(value, str) or _is_expression(value):
+            told[key] = value
+        elif isinstance(before, bool):
+            wrong.append(values.refusal(key, values.YesNo(), value, typed=True))
+            told[key] = None if wrong[-1] else values.YesNo().read(value)
+        elif isinstance(before, str) and not _is_expression(before) and "#" not in key and "::" not in key:
+            told[key] = value
+        else:
+            told[key] = read_untyped(value)
+    values.refuse(wrong)
+    return told
+
+
+def running_parser() -> ConfigParser:
+    """Find the parser that is evaluating the config: MONAI hands it to nothing that a config calls."""
+    for frame in inspect.stack(context=0):
+        candidate = frame.frame.f_locals.get("self")
+        if isinstance(candidate, ConfigParser):
+            return candidate
+    raise RuntimeError("this is to be called from a bundle config's initialize")
+
+
+def _is_expression(value: Any) -> bool:
+    """Say if a config's value, or a part of it, is still to be evaluated."""
+    if isinstance(value, list):
+        return any(_is_expression(item) for item in value)
+    return isinstance(value, str) and value.startswith(EXPRESSION)
+
+
+def _speak_as_verbs_do() -> None:
+    """Have ``python -m monai.bundle`` say our errors in a line too, exit code 2, rather than beneath its own traceback."""
+    main = getattr(sys.modules.get("__main__"), "__spec__", None)
+    if main is not None and main.name == "monai.bundle.__main__":
+        print_anything()
+        sys.excepthook = _say
+
+
+def _say(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    cause = user_error(error)
+    if cause is None:
+        sys.__excepthook__(kind, error, traceback)
+        return
+    print(f"monai_tl: {cause}", file=sys.stderr)
+    sys.exit(2)
