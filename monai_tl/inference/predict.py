@@ -14,8 +14,9 @@ import nibabel as nib
 import torch
 from tqdm import tqdm
 
-from monai_tl.data.checks import case_problems
+from monai_tl.data.checks import case_problems, gather_notes
 from monai_tl.data.files import Case, list_problems, name_some
+from monai_tl.data.geometry import Note
 from monai_tl.data.read import open_scan
 from monai_tl.data.scans import find_scans
 from monai_tl.errors import DataError, PartlyDoneError, in_words, is_full_disk
@@ -90,9 +91,10 @@ def _predict_all(model: Model, cases: Sequence[Case], modalities: Sequence[str],
     predictions.begin()
     calm = 0.5 if sys.stderr.isatty() else 10.0  # seconds between updates: a log file needs no more
     failures: dict[str, str] = {}
+    notes: dict[str, dict[str, tuple[Note, ...]]] = {}
     began = time.perf_counter()
     with tqdm(total=len(cases), desc="predicting", bar_format=BAR, mininterval=calm, dynamic_ncols=True, postfix="…") as bar:
-        for case, ready in _one_ahead(model, cases, modalities):
+        for case, ready in _one_ahead(model, cases, modalities, notes):
             try:
                 _predict_one(model, case, ready, modalities[0], predictions)
             except Exception as error:  # whatever a scan makes a transform raise
@@ -102,6 +104,8 @@ def _predict_all(model: Model, cases: Sequence[Case], modalities: Sequence[str],
                 logger.debug("%s failed", case["subject"], exc_info=True)
             bar.set_postfix_str(f"{60 * (bar.n + 1) / (time.perf_counter() - began):.1f} a minute", refresh=False)
             bar.update()
+    for line in gather_notes(notes):
+        print(line)
     return failures
 
 
@@ -123,15 +127,21 @@ def _predict_one(model: Model, case: Case, ready: Ready, first: str, predictions
     predictions.add(case, float(mask.sum()) * voxel_ml, seconds)
 
 
-def _one_ahead(model: Model, cases: Sequence[Case], modalities: Sequence[str]) -> Iterator[tuple[Case, Ready]]:
-    """Give each case, read and preprocessed; on a GPU the next one is read meanwhile, on a CPU it would only be in the way."""
+def _one_ahead(
+    model: Model, cases: Sequence[Case], modalities: Sequence[str], notes: dict[str, dict[str, tuple[Note, ...]]]
+) -> Iterator[tuple[Case, Ready]]:
+    """Give each case, read and preprocessed; on a GPU the next one is read meanwhile, on a CPU it would only be in the way.
+
+    What was passed over in their headers is added to ``notes``.
+    """
     preprocessing, meanwhile = model.part("preprocessing"), torch.device(model.part("device")).type != "cpu"
 
     def prepare(case: Case) -> tuple[dict[str, Any], float]:
         began = time.perf_counter()
-        problems, _ = case_problems(case, modalities, ())
-        if problems:
-            raise DataError("; ".join(problems))
+        found = case_problems(case, modalities, ())
+        if found.problems:
+            raise DataError("; ".join(found.problems))
+        notes[case["subject"]] = found.notes
         return preprocessing(dict(case)), time.perf_counter() - began
 
     with ThreadPoolExecutor(1) as pool:

@@ -20,6 +20,7 @@ import yaml
 from ignite.engine import Engine
 from monai.bundle import ConfigParser
 from monai.bundle.reference_resolver import ReferenceResolver
+from monai.transforms import Compose
 from torch import nn
 
 import monai_tl
@@ -28,6 +29,7 @@ from monai_tl.data.datalist import Datalist, read_datalist
 from monai_tl.errors import ConfigError, DataError, did_you_mean
 from monai_tl.files import write_json
 from monai_tl.training.checkpoint import BEST, LAST, is_true
+from monai_tl.training.label_grid import refuse_lost_labels, resample_labels
 from monai_tl.transfer.apply import account
 from monai_tl.transfer.contract import Contract, describe, differences, read_contract
 from monai_tl.transfer.freeze import held_sha256
@@ -69,6 +71,7 @@ def check_run(
         _refuse_other_run(Path(run_dir), _portable(parser), data, transfer_report)
     for split in ("train", "validation"):
         check_split(data, split, contract.modalities, need_foreground=split == "train")
+        _check_label_grid(data, split, contract, parser)
     if transfer_report is not None:
         logger.info(account(dict(transfer_report)))
 
@@ -130,6 +133,18 @@ def check_split(data: Datalist, split: str, modalities: Sequence[str], *, need_f
         logger.warning("%d validation case(s) to choose the weights by: the choice is mostly chance", len(cases))
     if sum("holds no foreground" in warning for warning in warnings) == len(cases):
         raise DataError(f"no {split} case holds any foreground {data.foreground}, so Dice would say nothing; check the labels")
+
+
+def _check_label_grid(data: Datalist, split: str, contract: Contract, parser: ConfigParser) -> None:
+    """Count what is left of the labels on the network's grid, by the config's own transforms."""
+    if "label_transforms" not in parser:
+        logger.warning("this config has no label_transforms: whether labels keep their foreground was not looked at")
+        return
+    cases, spacing = data.split(split, contract.modalities), contract.spacing
+    transform = Compose(parser.get_parsed_content("label_transforms"))
+    found = resample_labels(cases, data.foreground, spacing, transform)
+    for warning in refuse_lost_labels(found, split, len(cases), spacing):
+        logger.warning(warning)
 
 
 def check_weights(ckpt: str, contract: Contract) -> None:
