@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -12,13 +12,28 @@ from nibabel.spatialimages import SpatialImage
 from tqdm import tqdm
 
 from monai_tl.data.files import Case, list_problems, name_some
-from monai_tl.data.read import open_scan
+from monai_tl.data.geometry import Note, corners
+from monai_tl.data.read import geometry_of, open_scan
+from monai_tl.data.voxels import read_stored, voxel_faults
 from monai_tl.errors import DataError
 
 TOLERANCE = 1e-3  # mm; headers keep float32, and quaternions lose a little more
-SHEAR = 0.01  # cosine between axes: 0.6° off a right angle
-FORMS_APART = 0.1  # voxels
+NEARLY = 1e-4  # of an integer: a label that was computed with, not resampled
 BAR_FROM = 11  # cases; fewer are checked before a bar could be read
+
+
+class Findings(NamedTuple):
+    """What checking one case found, without the subject's id.
+
+    Attributes:
+        problems: a line each.
+        empty: a line if the label holds no foreground.
+        notes: role -> what its header made to be passed over or converted.
+    """
+
+    problems: list[str]
+    empty: list[str]
+    notes: dict[str, tuple[Note, ...]]
 
 
 def check_cases(
@@ -39,7 +54,8 @@ def check_cases(
         known_labels: the values a label may hold besides 0; ``None`` allows any integer.
 
     Returns:
-        Warnings, one a case whose label holds no foreground, and one if a foreground value is in no label at all.
+        Warnings: one a case whose label holds no foreground, one if a foreground value is in no label at all, one for each
+        kind of thing that was passed over or converted in headers.
 
     Raises:
         DataError: with one line a problem, for files that are missing or unreadable, not 3D, not on one grid, not
@@ -47,13 +63,15 @@ def check_cases(
     """
     problems: dict[str, list[str]] = {}
     warnings: list[str] = []
+    notes: dict[str, dict[str, tuple[Note, ...]]] = {}
     seen: set[int] = set()
     for case in tqdm(cases, desc="checking cases", unit="case", disable=len(cases) < BAR_FROM):
-        problems[case["subject"]], empty = case_problems(case, modalities, foreground, known_labels=known_labels, seen=seen)
+        found = case_problems(case, modalities, foreground, known_labels=known_labels, seen=seen)
+        problems[case["subject"]], notes[case["subject"]] = found.problems, found.notes
         if need_foreground:
-            problems[case["subject"]] += empty
+            problems[case["subject"]] += found.empty
         else:
-            warnings += [f"{case['subject']}: {line}" for line in empty]
+            warnings += [f"{case['subject']}: {line}" for line in found.empty]
     lines = [f"{subject}: {line}" for subject, faults in problems.items() for line in faults]
     if lines:
         faulty = sum(bool(faults) for faults in problems.values())
@@ -65,7 +83,29 @@ def check_cases(
         warnings.append(
             f"foreground value {_join(absent)} is in none of the {len(cases)} labels, which hold {_join(sorted(seen))}"
         )
-    return warnings
+    return warnings + gather_notes(notes)
+
+
+def gather_notes(notes: Mapping[str, Mapping[str, tuple[Note, ...]]]) -> list[str]:
+    """Give one line for each kind of thing that was passed over or converted in headers, however many cases it happened to.
+
+    Args:
+        notes: of every case that was looked at: subject -> role -> what was passed over.
+    """
+    kinds: dict[str, dict[str, list[tuple[str, str]]]] = {}
+    for subject, by_role in notes.items():
+        for role, said in by_role.items():
+            for note in said:
+                kinds.setdefault(note.what, {}).setdefault(subject, []).append((role, note.numbers))
+    lines = []
+    for what, subjects in kinds.items():
+        roles = dict.fromkeys(role for found in subjects.values() for role, _ in found)
+        numbers = list(dict.fromkeys(numbers for found in subjects.values() for _, numbers in found))
+        told = numbers[0] if len(numbers) == 1 else f"e.g. {numbers[0]}"
+        lines.append(
+            f"{len(subjects)} of {len(notes)} cases ({name_some(list(subjects))}), {', '.join(roles)}: {what} ({told})"
+        )
+    return lines
 
 
 def case_problems(
@@ -75,26 +115,25 @@ def case_problems(
     *,
     known_labels: Sequence[int] | None = None,
     seen: set[int] | None = None,
-) -> tuple[list[str], list[str]]:
+) -> Findings:
     """Check every file of one case, as `check_cases` does with many; nothing is raised.
 
-    The label's values are added to ``seen``.
-
-    Returns:
-        A line a problem, and a line if the label holds no foreground; without the subject's id.
+    Each file is read to its end. The label's values are added to ``seen``.
     """
     images, problems = _check_headers(case, modalities)
+    notes = {name: geometry_of(image).notes for name, image in images.items() if geometry_of(image).notes}
     for name in modalities:
         if name in images:
-            problems += _check_finite(name, images[name], case[name])
+            problems += _check_voxels(name, images[name], case[name])
     if "label" not in images:
-        return problems, []
+        return Findings(problems, [], notes)
     values, faults = _label_values(images["label"], case["label"], known_labels)
     if seen is not None and values is not None:
         seen.update(int(value) for value in values)
     if values is None or np.isin(values, foreground).any():
-        return problems + faults, []
-    return problems + faults, [f"label holds no foreground ({_join(foreground)}), only {_join(values)}"]
+        return Findings(problems + faults, [], notes)
+    empty = f"label holds no foreground ({_join(foreground)}), only {_join(values)}"
+    return Findings(problems + faults, [empty], notes)
 
 
 def header_problems(case: Case, modalities: Sequence[str]) -> list[str]:
@@ -122,39 +161,14 @@ def _open(path: str) -> tuple[SpatialImage | None, str]:
     """The image, or what is wrong with it."""
     try:
         image: Any = open_scan(path)
-        affine, kind = image.affine, image.get_data_dtype()
+        kind = image.get_data_dtype()
     except DataError as error:
         return None, str(error)
     except Exception as error:  # a damaged header can raise anything
         return None, f"is not readable ({_short(error, path)})"
     if kind.kind not in "iuf":
         return None, f"does not hold numbers of one channel (type {kind})"
-    return (None, fault) if (fault := _affine_fault(affine) or _forms_fault(image)) else (image, "")
-
-
-def _affine_fault(affine: np.ndarray) -> str:
-    """Whether voxels have a place and a volume, on axes at right angles."""
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        return "has no usable affine (not finite, or an axis of length 0 mm)"
-    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    cosines = np.abs(axes.T @ axes)[np.triu_indices(3, 1)]
-    if cosines.max() <= SHEAR:
-        return ""
-    pair, angle = ("i and j", "i and k", "j and k")[int(cosines.argmax())], np.degrees(np.arccos(cosines.max()))
-    return f"has axes that are not at right angles ({pair} at {angle:.1f}°); resample it to a grid that is straight"
-
-
-def _forms_fault(image: Any) -> str:
-    """Whether a NIfTI header's two affines say the same, if it holds two: programs differ in which one they take."""
-    if not isinstance(image, nib.Nifti1Image):
-        return ""
-    sform, qform = image.get_sform(coded=True)[0], image.get_qform(coded=True)[0]
-    if sform is None or qform is None:
-        return ""
-    apart = float(np.linalg.norm(_corners(sform - qform, image.shape[:3]), axis=1).max())
-    if apart <= FORMS_APART * nib.affines.voxel_sizes(sform).min():
-        return ""
-    return f"has a sform and a qform that disagree by up to {apart:.3g} mm; set the code of the wrong one to 0"
+    return image, ""
 
 
 def _compare_grids(images: Mapping[str, SpatialImage]) -> list[str]:
@@ -175,7 +189,7 @@ def _grid_fault(first: str, one: SpatialImage, name: str, other: SpatialImage) -
     grids = [i.affine @ nib.orientations.inv_ornt_aff(t, i.shape[:3]) for i, t in zip((one, other), turned, strict=True)]
     if shapes[0] != shapes[1]:
         return f"{name} has shape {_shape(other.shape[:3])}, {first} {_shape(one.shape[:3])}; resample one to the other"
-    apart = float(np.linalg.norm(_corners(grids[0], shapes[0]) - _corners(grids[1], shapes[0]), axis=1).max())
+    apart = float(np.linalg.norm(corners(grids[0], shapes[0]) - corners(grids[1], shapes[0]), axis=1).max())
     if apart > TOLERANCE:
         return f"{name} and {first} lie apart by up to {apart:.3g} mm; resample one to the other"
     axes = ["".join(nib.aff2axcodes(image.affine)) for image in (other, one)]
@@ -185,34 +199,27 @@ def _grid_fault(first: str, one: SpatialImage, name: str, other: SpatialImage) -
     )
 
 
-def _corners(affine: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Where a grid's eight outermost voxels lie, in mm."""
-    corners: np.ndarray = nib.affines.apply_affine(affine, np.array(list(np.ndindex(2, 2, 2))) * (np.array(shape) - 1))
-    return corners
-
-
-def _check_finite(name: str, image: Any, path: str) -> list[str]:
-    """Read the voxels as they are stored: scaling to float64 costs eight times the memory and tells nothing more."""
+def _check_voxels(name: str, image: Any, path: str) -> list[str]:
+    """Read the voxels as they are stored: scaling all to float64 costs eight times the memory and tells nothing more."""
     try:
-        stored = image.dataobj.get_unscaled() if hasattr(image.dataobj, "get_unscaled") else image.dataobj
-        voxels = np.asanyarray(stored)
+        stored = read_stored(image)
     except Exception as error:  # truncated and damaged streams raise EOFError, OSError, zlib.error, ValueError
         return [f"{name} is not readable ({_short(error, path)}): {path}"]
-    if voxels.min() == voxels.max():
-        return [f"{name} holds nothing but {voxels.flat[0]:g}: {path}"]
-    count = 0 if voxels.dtype.kind in "iu" else int(voxels.size - np.count_nonzero(np.isfinite(voxels)))
-    return [f"{name} holds {count} voxels that are NaN or infinite: {path}"] if count else []
+    return [f"{name} {fault}: {path}" for fault in voxel_faults(stored)]
 
 
 def _label_values(image: Any, path: str, known: Sequence[int] | None) -> tuple[np.ndarray | None, list[str]]:
     """Values that occur, in ascending order (``None`` if they mean nothing), and what is wrong with them."""
     try:
-        values = np.unique(np.asanyarray(image.dataobj))
+        values = read_stored(image).values()
     except Exception as error:  # as for images
         return None, [f"label is not readable ({_short(error, path)}): {path}"]
     odd = values[~np.isfinite(values) | (values != np.rint(values))]
     if odd.size:
-        return None, [f"label holds values that are no integers ({_join(odd)}): {path}"]
+        told = f"label holds values that are no integers ({name_some([str(value) for value in odd], 12)})"
+        if np.isfinite(odd).all() and np.abs(odd - np.rint(odd)).max() <= NEARLY:
+            told += ", but nearly: round them and save the label as integers (numpy: np.rint, then astype)"
+        return None, [f"{told}: {path}"]
     unknown = [] if known is None else [value for value in values if value != 0 and value not in known]
     if unknown:
         return values, [f"label holds unknown values ({_join(unknown)}), known are {_join(known or ())}: {path}"]

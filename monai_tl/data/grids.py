@@ -15,6 +15,7 @@ from nibabel.processing import resample_from_to
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
+from monai_tl.data.geometry import copy_fields
 from monai_tl.errors import DataError
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -69,15 +70,23 @@ def from_itk(image: Any) -> tuple[NDArray[Any], NDArray[np.float64]]:
 
 
 def on_grid_of(voxels: np.ndarray, like: Any) -> nib.Nifti1Image:
-    """Give voxels (i, j, k) as a NIfTI image on another image's grid, with its sform and qform where it has them."""
-    image = nib.Nifti1Image(voxels, like.affine)
-    image.header.set_xyzt_units("mm")
-    if isinstance(like, nib.Nifti1Image):  # Nifti2 is one too
-        for form in ("qform", "sform"):
-            affine, code = getattr(like, f"get_{form}")(coded=True)
-            getattr(image, f"set_{form}")(affine if affine is not None else like.affine, int(code))
-        image.header.set_xyzt_units(*like.header.get_xyzt_units())
-    return image
+    """Give voxels (i, j, k) as a NIfTI image on another image's grid, to be written.
+
+    Of a NIfTI image all that its file says of the geometry is copied as it is stored, codes and unit included: so the two
+    lie on each other in every program, whichever part of the header it believes. ``affine`` of the image is None, or nibabel
+    would write its own idea of it.
+    """
+    stored = like.extra["geometry"].stored if "geometry" in like.extra else like.header
+    header = nib.Nifti1Header()
+    header.set_data_dtype(voxels.dtype)
+    header.set_data_shape(voxels.shape)
+    if isinstance(stored, nib.Nifti1Header):  # NIfTI-2's is one too
+        copy_fields(stored, header)
+    else:
+        header.set_xyzt_units("mm")
+        header.set_qform(like.affine, 1)
+        header.set_sform(like.affine, 1)
+    return nib.Nifti1Image(voxels, None, header)
 
 
 def regrid_labels(labels: SpatialImage, like: SpatialImage) -> NDArray[np.int32]:

@@ -13,16 +13,18 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from tqdm import tqdm
 
 import monai_tl
 from monai_tl.data import register
+from monai_tl.data.checks import gather_notes
 from monai_tl.data.coding import CODINGS, coding_of, named_coding
 from monai_tl.data.files import list_problems, name_some
+from monai_tl.data.geometry import Note
 from monai_tl.data.prepare_subject import UNFINISHED, Job, outputs, prepare_subject
 from monai_tl.data.processes import run_each
+from monai_tl.data.read import open_scan
 from monai_tl.data.sources import People, Person, find_people
 from monai_tl.errors import ConfigError, DataError, PartlyDoneError
 from monai_tl.files import sweep_temporary, write_json
@@ -135,6 +137,7 @@ def prepare_ixi(
     for person in waiting:
         prepared.forget(person)
     failures = _prepare_all(waiting, prepared, chosen, processes or os.cpu_count() or 1)
+    _tell_notes(prepared, [person.subject for person in waiting])
     _summarise(people, len(waiting), failures, prepared, chosen)
 
 
@@ -180,6 +183,17 @@ def _summarise(people: People, tried: int, failures: dict[str, str], prepared: P
     print(f"next: monai_tl datalist ixi --root {prepared.folder} --foreground {values}")
 
 
+def _tell_notes(prepared: Prepared, subjects: list[str]) -> None:
+    """Say what was passed over or converted in headers, a line a kind."""
+    records = {name: prepared.told["subjects"][name] for name in subjects if name in prepared.told["subjects"]}
+    notes = {
+        name: {role: tuple(Note(*note) for note in said) for role, said in record["notes"].items()}
+        for name, record in records.items()
+    }
+    for line in gather_notes(notes):
+        print(line)
+
+
 def _detect(people: People) -> str:
     """Find the coding from the first label that can be read; the others are held to it, each in its turn."""
     for person in people.complete:
@@ -201,7 +215,7 @@ def _values(person: Person) -> Any:
             if source.size >= 0:
                 path = Path(folder) / Path(source.name).name
                 source.copy(path)
-            image: Any = nib.load(path)
+            image: Any = open_scan(path)
             return np.unique(np.asanyarray(image.dataobj))
         except Exception:  # damaged files raise anything
             return None

@@ -17,6 +17,7 @@ from monai_tl.data.checks import case_problems
 from monai_tl.data.coding import CODINGS
 from monai_tl.data.files import name_some
 from monai_tl.data.grids import on_grid_of, regrid_labels
+from monai_tl.data.read import open_scan
 from monai_tl.data.register import Registration, register, write_transform
 from monai_tl.data.sources import Person
 from monai_tl.errors import DataError
@@ -56,7 +57,8 @@ def prepare_subject(job: Job) -> dict[str, Any]:
     """Register T2 to T1, bring the labels onto T1's grid and write the four files; all of them or none.
 
     Returns:
-        A record: name and sha256 of each input, ``alignment``, hippocampal volumes in ml before and after, seconds.
+        A record: name and sha256 of each input, ``alignment``, hippocampal volumes in ml before and after, ``notes`` (role
+        -> what was passed over or converted in its header, and the numbers), seconds.
 
     Raises:
         DataError: if a file is damaged, is no 3D scan, or does not fit the others.
@@ -66,8 +68,8 @@ def prepare_subject(job: Job) -> dict[str, Any]:
         work = Path(scratch)
         paths = {role: _fetch(job, role, work) for role in job.person.sources}
         try:
-            _refuse_damaged(job.person.subject, paths)
-            t1, t2, label = (_load(paths[role]) for role in ("T1", "T2", "label"))
+            notes = _refuse_damaged(job.person.subject, paths)
+            t1, t2, label = (open_scan(paths[role]) for role in ("T1", "T2", "label"))
             found = register(t1, t2)
             labels = regrid_labels(label, t1)
             volumes = _volumes(label, labels, t1, job.coding)
@@ -82,7 +84,8 @@ def prepare_subject(job: Job) -> dict[str, Any]:
     alignment = {name: round(value, 5) for name, value in vars(found.alignment).items()}
     seconds = round(time.perf_counter() - began, 1)
     return {
-        "stem": job.person.stem, "inputs": inputs, "alignment": alignment, "hippocampus_ml": volumes, "seconds": seconds
+        "stem": job.person.stem, "inputs": inputs, "alignment": alignment, "hippocampus_ml": volumes, "notes": notes,
+        "seconds": seconds,
     }  # fmt: skip
 
 
@@ -102,16 +105,15 @@ def _as_it_came(message: str, job: Job, paths: dict[str, Path]) -> str:
     return message
 
 
-def _refuse_damaged(subject: str, paths: dict[str, Path]) -> None:
-    """Check each file by itself: they lie on grids of their own."""
+def _refuse_damaged(subject: str, paths: dict[str, Path]) -> dict[str, list[list[str]]]:
+    """Check each file by itself, as they lie on grids of their own; gives what was passed over in their headers."""
+    notes: dict[str, list[list[str]]] = {}
     for role, path in paths.items():
-        problems, _ = case_problems({"subject": subject, role: str(path)}, () if role == "label" else (role,), ())
-        if problems:
-            raise DataError("; ".join(problems))
-
-
-def _load(path: Path) -> Any:
-    return nib.load(path)
+        found = case_problems({"subject": subject, role: str(path)}, () if role == "label" else (role,), ())
+        if found.problems:
+            raise DataError("; ".join(found.problems))
+        notes |= {name: [list(note) for note in said] for name, said in found.notes.items()}
+    return notes
 
 
 def _write(

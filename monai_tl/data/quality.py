@@ -20,6 +20,7 @@ from monai_tl.data.coding import sides_of
 from monai_tl.data.files import Case
 from monai_tl.data.read import open_scan
 from monai_tl.data.register import better_place
+from monai_tl.errors import in_words
 
 Volume = NDArray[np.float32]  # (i, j, k) to the right, anterior, superior
 Mask = NDArray[np.bool_]
@@ -39,6 +40,7 @@ class Measures:
         subject: id.
         problems: what keeps the case from being used, a line each.
         empty: a line if the label holds no foreground.
+        notes: role -> what its header made to be passed over or converted: the words, and the numbers.
         shape: voxels along the file's own axes, ``(i, j, k)`` of the first modality, as are spacing and orientation.
         spacing: mm along the same axes.
         orientation: where those axes point, e.g. ``PSR``.
@@ -64,6 +66,7 @@ class Measures:
     subject: str
     problems: list[str] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
+    notes: dict[str, list[list[str]]] = field(default_factory=dict)
     shape: list[int] = field(default_factory=list)
     spacing: list[float] = field(default_factory=list)
     orientation: str = ""
@@ -96,9 +99,12 @@ def measure_case(
         foreground: label values whose volume counts.
         known_labels: values that a label may hold besides 0; ``None`` allows any integer.
     """
-    problems, empty = case_problems(case, modalities, foreground, known_labels=known_labels)
-    volumes, first = read_volumes(case, [*modalities, "label"])
+    problems, empty, notes = case_problems(case, modalities, foreground, known_labels=known_labels)
+    volumes, first, failed = read_volumes(case, [*modalities, "label"])
+    named = [role for role in failed if any(line.startswith(f"{role} ") for line in problems)]
+    problems += [f"{role} could not be measured ({why}): {case[role]}" for role, why in failed.items() if role not in named]
     told: dict[str, Any] = {"subject": case["subject"], "problems": problems, "empty": empty}
+    told["notes"] = {role: [list(note) for note in said] for role, said in notes.items()}
     if first is None:
         return Measures(**told)
     label = volumes.pop("label", None)
@@ -120,29 +126,34 @@ def measure_case(
     return Measures(**told)
 
 
-def read_volumes(case: Case, roles: Sequence[str]) -> tuple[dict[str, Volume], SpatialImage | None]:
-    """Read those roles that lie on the first readable one's grid, without raising, and give that one's image too."""
+def read_volumes(case: Case, roles: Sequence[str]) -> tuple[dict[str, Volume], SpatialImage | None, dict[str, str]]:
+    """Read those roles that lie on the first readable one's grid, without raising.
+
+    Returns:
+        The volumes, the first one's image, and why another role is not among them.
+    """
     volumes: dict[str, Volume] = {}
+    failed: dict[str, str] = {}
     first: Any = None
-    for role in roles:
-        if role not in case:
-            continue
+    for role in (role for role in roles if role in case):
         try:
             image: Any = open_scan(case[role])
             turned: Any = nib.as_closest_canonical(image)
             volume = np.asanyarray(turned.dataobj).astype(np.float32)
             volume = np.nan_to_num(volume.reshape(_three(volume.shape)), posinf=0, neginf=0)
-        except Exception:  # whatever it is, it stands among the problems
+        except Exception as error:  # whatever a file makes a library raise
+            failed[role] = in_words(error)
             continue
         if first is not None and (
             turned.shape[:3] != nib.as_closest_canonical(first).shape[:3]
             or np.abs(image.affine - first.affine).max() > TOLERANCE
         ):
+            failed[role] = "it lies on another grid"
             continue
         if role != "label" or first is not None:
             first = first if first is not None else image
             volumes[role] = volume
-    return volumes, first
+    return volumes, first, failed
 
 
 def _three(shape: Sequence[int]) -> tuple[int, ...]:

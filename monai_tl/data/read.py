@@ -1,4 +1,6 @@
-"""One way to open a scan, whatever a case's path names: a 3D image, one volume of a 4D image, or a DICOM series.
+"""The only way to open a scan, whatever a case's path names: a 3D image, one volume of a 4D image, or a DICOM series.
+
+Where its voxels lie is decided in `monai_tl.data.geometry`; all parts see the affine that `open_scan` gives.
 
 A path may end in ``#`` and a part: ``imagesTr/BRATS_001.nii.gz#2`` is the third volume (counted from 0) of a 4D image,
 ``scans/ann#T1 MPRAGE`` one of several series in a folder (see `monai_tl.data.dicom`). What exists under the whole name is
@@ -12,22 +14,24 @@ import logging
 import os
 import warnings
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
 from monai.config import KeysCollection
 from monai.data import NibabelReader
-from monai.data.utils import correct_nifti_header_if_necessary
 from monai.transforms import LoadImage, MapTransform
 from nibabel.spatialimages import SpatialImage
 
 from monai_tl.data.dicom import choose_series, open_series
+from monai_tl.data.geometry import UNKNOWN, Geometry, Note, affine_fault, geometry_of_nifti, scaling_of_nifti, settled
 from monai_tl.errors import DataError
 from monai_tl.files import sha256_of
 
 PART = "#"
+UNREADABLE = 40  # nibabel's level of faults in a header that leave nothing to read
 
 
 def split_path(path: str | Path) -> tuple[str, str | None]:
@@ -55,19 +59,21 @@ def open_scan(path: str | Path) -> SpatialImage:
         path: of an image that nibabel reads, with ``#n`` for one volume of a 4D image, or of a folder with a DICOM series.
 
     Returns:
-        A 3D image (i, j, k) with an affine to RAS in mm; a 4D image of one volume has been squeezed.
+        A 3D image (i, j, k) with an affine to RAS in mm; a 4D image of one volume has been squeezed. All that its header
+        tells of the geometry fits that affine; `geometry_of` gives what the file's own header says.
 
     Raises:
-        DataError: if there is no such file, volume or series, or it is not 3D; what there is instead is named.
+        DataError: if there is no such file, volume or series, it is not 3D (what there is instead is named), or its header
+            does not say where its voxels lie.
     """
     whole, part = split_path(path)
     if os.path.isdir(whole):
-        return open_series(choose_series(Path(whole), part))
+        return _sound(open_series(choose_series(Path(whole), part)))
     if os.path.islink(whole) and not os.path.exists(whole):
         raise DataError(f"is a link that leads nowhere (to {os.readlink(whole)})")
     if not os.path.exists(whole):
         raise DataError("does not exist")
-    image: Any = nib.load(whole)
+    image = _load(whole)
     shape, volumes = image.shape, image.shape[3:]
     told = "×".join(str(length) for length in shape)
     if len(shape) < 3 or 0 in shape or len([length for length in volumes if length != 1]) > 1:
@@ -77,17 +83,84 @@ def open_scan(path: str | Path) -> SpatialImage:
         raise DataError(f"is not 3D (shape {told}); a single volume is named by {PART}0 to {PART}{count - 1} behind the path")
     if part is not None and (not part.isdecimal() or int(part) >= count):
         raise DataError(f"has no volume '{part}' (shape {told}); its volumes are counted from {PART}0 to {PART}{count - 1}")
-    return _Volume.of(image, int(part or 0)) if volumes else image
+    return _sound(_Volume.of(image, int(part or 0)) if volumes else image)
+
+
+def geometry_of(image: SpatialImage) -> Geometry:
+    """Give what the header says of an image that `open_scan` opened: notes, and the header as it is stored."""
+    geometry: Geometry = image.extra["geometry"]
+    return geometry
+
+
+def inner_proxy(image: SpatialImage) -> Any:
+    """Give what an image's voxels are read from: nibabel's proxy for the whole file, also of a single volume in it."""
+    data: Any = image.dataobj
+    return data.dataobj if isinstance(data, _Volume) else data
+
+
+def _sound(image: Any) -> SpatialImage:
+    """The image, unless its header does not say where its voxels lie."""
+    geometry = image.extra.setdefault("geometry", Geometry(image.affine, fault=affine_fault(image.affine)))
+    if geometry.fault:
+        raise DataError(geometry.fault)
+    return cast(SpatialImage, image)
+
+
+def _load(path: str) -> Any:
+    """Open one file as nibabel does, but with the geometry that its header says as it is stored."""
+    sniff = None
+    for kind in nib.imageclasses.all_image_classes:
+        maybe, sniff = kind.path_maybe_image(path, sniff)
+        if maybe:
+            break
+    if maybe and issubclass(kind, nib.Nifti1Pair):  # of NIfTI-2 too
+        return _load_nifti(kind, path)
+    image: Any = nib.load(path)  # raises where it is of no kind
+    if isinstance(image, nib.AnalyzeImage):
+        matrix = image.file_map["mat"].filename if "mat" in image.file_map else None
+        if matrix and os.path.exists(matrix):
+            notes = (Note("its orientation is taken from the .mat file beside it", os.path.basename(matrix)),)
+            image.extra["geometry"] = Geometry(image.affine, notes, affine_fault(image.affine))
+        else:
+            image.extra["geometry"] = Geometry(fault=UNKNOWN.format(why="it is an Analyze image, which holds none"))
+    elif isinstance(image, nib.MGHImage) and not _is_oriented(image):
+        image.extra["geometry"] = Geometry(fault=UNKNOWN.format(why="its header holds none (goodRASFlag 0)"))
+    return image
+
+
+def _load_nifti(kind: Any, path: str) -> Any:
+    files = kind.filespec_to_file_map(path)
+    with files.get("header", files["image"]).get_prepare_fileobj(mode="rb") as stream:
+        stored = kind.header_class.from_fileobj(stream, check=False)
+    geometry, (fault, notes) = geometry_of_nifti(stored), scaling_of_nifti(stored)
+    geometry = replace(geometry, fault=geometry.fault or fault, notes=(*geometry.notes, *notes))
+    header = stored.copy() if geometry.fault else settled(stored, geometry.affine)
+    header.check_fix(error_level=UNREADABLE)
+    if fault:
+        header["scl_slope"], header["scl_inter"] = 1, 0  # none will read them
+    voxels = kind.ImageArrayProxy(files["image"].filename, header.copy())
+    affine = np.eye(4) if geometry.fault else geometry.affine
+    return kind(voxels, affine, None if geometry.fault else header, {"geometry": geometry}, files)
+
+
+def _is_oriented(image: Any) -> bool:
+    """Whether an MGH header says how its axes run; nibabel fills in what is usual."""
+    with image.file_map["image"].get_prepare_fileobj(mode="rb") as stream:
+        return int.from_bytes(stream.read(30)[28:], "big") > 0
 
 
 def files_of(path: str | Path) -> list[str]:
-    """Give the files that a scan is read from, in the order of its slices.
+    """Give the files that a scan is read from, in the order of its slices; of a pair the header too.
 
     Raises:
         DataError: as `open_scan`, for a folder.
     """
     whole, part = split_path(path)
-    return list(choose_series(Path(whole), part).files) if os.path.isdir(whole) else [whole]
+    if os.path.isdir(whole):
+        return list(choose_series(Path(whole), part).files)
+    stem, ending = os.path.splitext(whole)
+    pair = [stem + other for other in (".hdr", ".img", ".mat")] if ending in (".hdr", ".img") else [whole]
+    return [file for file in pair if file == whole or os.path.exists(file)]
 
 
 def sha256_of_scan(path: str | Path) -> str:
@@ -111,7 +184,12 @@ class _Volume:
     def of(cls, image: Any, number: int) -> SpatialImage:
         """Give the image of one volume, with the header of all."""
         index = np.unravel_index(number, image.shape[3:])
-        return type(image)(cls(image.dataobj, tuple(int(at) for at in index)), image.affine, image.header.copy())
+        voxels = cls(image.dataobj, tuple(int(at) for at in index))
+        return type(image)(voxels, image.affine, image.header.copy(), image.extra)
+
+    def on(self, dataobj: Any) -> _Volume:
+        """Give the same volume, read from another proxy."""
+        return _Volume(dataobj, self.index)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[:, :, :], dtype=dtype)
@@ -133,7 +211,7 @@ class ScanReader(NibabelReader):
         (path,) = (data,) if isinstance(data, str) else data
         self.filenames = [path]
         try:
-            return correct_nifti_header_if_necessary(open_scan(path))
+            return open_scan(path)
         except DataError as error:
             raise DataError(f"{path} {error}") from error
 

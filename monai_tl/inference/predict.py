@@ -16,8 +16,9 @@ import nibabel as nib
 import torch
 from tqdm import tqdm
 
-from monai_tl.data.checks import case_problems
+from monai_tl.data.checks import case_problems, gather_notes
 from monai_tl.data.files import Case, list_problems, name_some
+from monai_tl.data.geometry import Note
 from monai_tl.data.own_outputs import TABLE
 from monai_tl.data.read import open_scan
 from monai_tl.data.run_data import read_run_data
@@ -98,9 +99,10 @@ def _predict_all(model: Model, cases: Sequence[Case], modalities: Sequence[str],
     predictions.begin(_training_range(model.weights))
     calm = 0.5 if sys.stderr.isatty() else 10.0  # seconds between updates: a log file needs no more
     failures: dict[str, str] = {}
+    notes: dict[str, dict[str, tuple[Note, ...]]] = {}
     began = time.perf_counter()
     bar = tqdm(total=len(cases), desc="predicting", bar_format=BAR, mininterval=calm, dynamic_ncols=True, postfix="…")
-    with bar, closing(_one_ahead(model, predictions.claimed(cases), modalities)) as ones:
+    with bar, closing(_one_ahead(model, predictions.claimed(cases), modalities, notes)) as ones:
         for case, ready in ones:
             try:
                 _predict_one(model, case, ready, modalities[0], predictions)
@@ -111,6 +113,8 @@ def _predict_all(model: Model, cases: Sequence[Case], modalities: Sequence[str],
                 logger.debug("%s failed", case["subject"], exc_info=True)
             bar.set_postfix_str(f"{60 * (bar.n + 1) / (time.perf_counter() - began):.1f} a minute", refresh=False)
             bar.update()
+    for line in gather_notes(notes):
+        print(line)
     return failures
 
 
@@ -142,16 +146,23 @@ def _training_range(weights: Path) -> Mapping[str, float]:
 
 
 def _one_ahead(
-    model: Model, cases: Iterator[Claimed | None], modalities: Sequence[str]
+    model: Model,
+    cases: Iterator[Claimed | None],
+    modalities: Sequence[str],
+    notes: dict[str, dict[str, tuple[Note, ...]]],
 ) -> Generator[tuple[Case, Ready], None, None]:
-    """Give each case, read and preprocessed; on a GPU the next one is read meanwhile, on a CPU it would only be in the way."""
+    """Give each case, read and preprocessed; on a GPU the next one is read meanwhile, on a CPU it would only be in the way.
+
+    What was passed over in their headers is added to ``notes``.
+    """
     preprocessing, meanwhile = model.part("preprocessing"), torch.device(model.part("device")).type != "cpu"
 
     def prepare(case: Case) -> tuple[dict[str, Any], float]:
         began = time.perf_counter()
-        problems, _ = case_problems(case, modalities, ())
-        if problems:
-            raise DataError("; ".join(problems))
+        found = case_problems(case, modalities, ())
+        if found.problems:
+            raise DataError("; ".join(found.problems))
+        notes[case["subject"]] = found.notes
         return preprocessing(dict(case)), time.perf_counter() - began
 
     ahead: list[tuple[Case, Callable[[], None], Ready]] = []

@@ -15,9 +15,11 @@ from typing import Any
 from tqdm import tqdm
 
 from monai_tl.data.candidates import Candidates
+from monai_tl.data.checks import gather_notes
 from monai_tl.data.cohort import Judged, Suspicion, judge
 from monai_tl.data.files import name_some
 from monai_tl.data.fingerprints import fingerprint_cases
+from monai_tl.data.geometry import Note
 from monai_tl.data.identical import find_identical
 from monai_tl.data.pseudonyms import pseudonyms, read_or_make_key, without_names
 from monai_tl.data.quality import Measures
@@ -76,7 +78,8 @@ def check(candidates: Candidates, output: Path, *, anonymous: bool = False, proc
         told = without_names(lack, {"subject": subject}) if anonymous else lack
         measured.append(Measures(names[subject], problems=[told]))
     judged, notes = judge(sorted(measured, key=lambda one: one.subject), _identical(candidates, names))
-    notes = [*candidates.notes, *notes]
+    noted = {one.subject: {role: tuple(Note(*note) for note in said) for role, said in one.notes.items()} for one in measured}
+    notes = [*candidates.notes, *notes, *(f"{line}." for line in gather_notes(noted))]
     if anonymous:
         notes.append("Subject ids are replaced; pictures of heads whose face was not removed can still be recognised.")
     write_table(output / TABLE, judged, candidates.modalities)

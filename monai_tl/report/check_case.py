@@ -20,7 +20,7 @@ from monai_tl.errors import DataError, in_words, is_full_disk
 from monai_tl.files import atomic_write, write_json
 from monai_tl.training.overlay import PREDICTION, TRUTH, Drawn, draw_planes
 
-VERSION = 2  # of what is measured: cases measured by another one are measured anew
+VERSION = 3  # of what is measured: cases measured by another one are measured anew
 HEIGHT = 320  # pixels of a picture
 
 
@@ -48,6 +48,10 @@ def check_case(job: Job) -> Measures:
         told = asdict(measures) | {"subject": job.name}
         if job.key:
             told["problems"] = [without_names(problem, job.case) for problem in told["problems"]]
+            told["notes"] = {
+                role: [[what, without_names(numbers, job.case)] for what, numbers in said]
+                for role, said in told["notes"].items()
+            }
         drawn = _draw(job)
         write_json(kept, {"inputs": inputs, "drawn": drawn, "measures": told})
         return Measures(**told)
@@ -61,7 +65,7 @@ def check_case(job: Job) -> Measures:
 def _draw(job: Job) -> bool:
     """Draw the first modality with the edges of the others and the label's outline; False if there is nothing to draw."""
     path = job.folder / f"{job.name}.png"
-    volumes, first = read_volumes(job.case, [*job.modalities, "label"])
+    volumes, first, _ = read_volumes(job.case, [*job.modalities, "label"])
     label = volumes.pop("label", None)
     if first is None:
         path.unlink(missing_ok=True)  # of what was there before

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_tl.data.cohort import Judged, asymmetry
+from monai_tl.data.quality import Measures
 from monai_tl.files import write_text
 from monai_tl.report.runs import printable
 
@@ -18,7 +19,7 @@ REASONS = 4  # printed of a case
 
 
 def write_table(path: Path, judged: Sequence[Judged], modalities: Sequence[str]) -> None:
-    """Write a row a case in order of name; columns ``case, state, reasons`` first."""
+    """Write a row a case in order of name; columns ``case, state, reasons, notes`` first."""
     rows = [_row(one, modalities) for one in sorted(judged, key=lambda one: one.measures.subject)]
     columns = list(dict.fromkeys(column for row in rows for column in row))
     text = io.StringIO()
@@ -43,6 +44,15 @@ def format_table(judged: Sequence[Judged], modalities: Sequence[str]) -> str:
         rest = sum(one.state != "fine" for one in judged[SHOWN:])
         told.append(f"and {len(judged) - SHOWN} more cases ({rest} of them not fine), all in {TABLE}")
     return "\n".join(told)
+
+
+def note_lines(case: Measures) -> list[str]:
+    """Give what was passed over or converted in a case's headers, a line for each kind: ``"T1, T2: … (…)"``."""
+    roles: dict[str, list[str]] = {}
+    for role, said in case.notes.items():
+        for what, numbers in said:
+            roles.setdefault(f"{what} ({numbers})", []).append(role)
+    return [f"{', '.join(names)}: {line}" for line, names in roles.items()]
 
 
 def summary(judged: Sequence[Judged]) -> str:
@@ -74,6 +84,7 @@ def _times(numbers: Sequence[float]) -> str:
 def _row(one: Judged, modalities: Sequence[str]) -> dict[str, Any]:
     case = one.measures
     row: dict[str, Any] = {"case": case.subject, "state": one.state, "reasons": "; ".join(one.reasons)}
+    row["notes"] = "; ".join(note_lines(case))
     row |= {"shape": _times(case.shape), "spacing": _times(case.spacing), "orientation": case.orientation}
     for name in modalities:
         row |= dict(zip((f"{name}_lowest", f"{name}_highest"), case.ranges.get(name, ["", ""]), strict=True))

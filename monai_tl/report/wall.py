@@ -15,7 +15,7 @@ from PIL import Image
 from monai_tl.data.candidates import Candidates
 from monai_tl.data.cohort import Judged, thresholds
 from monai_tl.files import write_text
-from monai_tl.report.qc_table import summary
+from monai_tl.report.qc_table import note_lines, summary
 from monai_tl.report.render import render
 
 PAGE = "check.html"
@@ -29,6 +29,7 @@ class Card(NamedTuple):
 
     name: str
     reasons: tuple[str, ...]
+    notes: tuple[str, ...]
     numbers: str
     thumbnail: str
     width: int
@@ -66,7 +67,9 @@ def _card(one: Judged, folder: Path, pictures: str, modalities: Sequence[str]) -
     name = one.measures.subject
     thumbnail, width, height = _thumbnail(folder / pictures / f"{name}.png") if one.measures.shape else ("", 0, 0)
     numbers = _numbers(one, modalities[0])
-    return Card(name, one.reasons, numbers, thumbnail, width, height, f"{pictures}/{quote(name)}.png")
+    return Card(
+        name, one.reasons, tuple(note_lines(one.measures)), numbers, thumbnail, width, height, f"{pictures}/{quote(name)}.png"
+    )
 
 
 def _thumbnail(path: Path) -> tuple[str, int, int]:

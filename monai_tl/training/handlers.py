@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from monai_tl.data.read import open_scan
 from monai_tl.errors import ConfigError
+from monai_tl.training.bad_loss import describe_bad_loss
 from monai_tl.training.cost import Cost, peak_memory_mib, read_costs, write_costs
 from monai_tl.training.metrics import read_metrics, write_metrics
 from monai_tl.training.overlay import draw_case
@@ -95,8 +96,9 @@ class Record:
         loss = float(output["loss"].detach())  # waits for the device
         self.steps.append(time.perf_counter() - self.asked)
         if not math.isfinite(loss):
-            at = trainer.state.iteration
-            raise ConfigError(f"the loss is {loss} at iteration {at}: lower learning_rate, or try precision float32")
+            at, function = trainer.state.iteration, getattr(trainer, "loss_function", None)
+            told = describe_bad_loss(trainer.state.batch, output, function)
+            raise ConfigError(f"the loss is {loss} at iteration {at}: {told}")
         self.losses.append(loss)
         self.writer.add_scalar("loss/iteration", loss, trainer.state.iteration)
         self.bar.set_postfix(self._postfix(loss), refresh=False)

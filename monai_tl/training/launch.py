@@ -54,8 +54,8 @@ def run_configs(
             of a plan, which hold for other runs too.
 
     Raises:
-        ConfigError: for an id that no config has or nothing reads, or settings that cannot be used; what the run itself raises of the toolkit's
-            errors comes out as it is.
+        ConfigError: for an id that no config has or nothing reads, or settings that cannot be used; what the run itself raises
+            of the toolkit's errors comes out as it is.
     """
     parser = ConfigParser()
     parser.read_config([str(file) for file in files])

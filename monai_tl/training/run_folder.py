@@ -20,6 +20,7 @@ import yaml
 from ignite.engine import Engine
 from monai.bundle import ConfigParser
 from monai.bundle.reference_resolver import ReferenceResolver
+from monai.transforms import Compose
 from torch import nn
 
 import monai_tl
@@ -29,6 +30,7 @@ from monai_tl.errors import ConfigError, DataError, did_you_mean
 from monai_tl.files import write_json
 from monai_tl.training.check import running_parser
 from monai_tl.training.checkpoint import BEST, LAST, is_true
+from monai_tl.training.label_grid import refuse_lost_labels, resample_labels
 from monai_tl.training.metrics import TRAIN_LONGER, best_is_last, read_metrics
 from monai_tl.training.run_cases import check_run_cases, record_run_cases
 from monai_tl.transfer.apply import account
@@ -73,6 +75,7 @@ def check_run(
         _refuse_other_run(resumed, _portable(parser), data, transfer_report)
     for split in ("train", "validation"):
         check_split(data, split, contract.modalities, need_foreground=split == "train")
+    _check_label_grid(data, "train", contract, parser)
     overlap = check_run_cases(data, transfer_report, resumed)
     if transfer_report is not None:
         logger.info(account({**transfer_report, "overlap": overlap}))
@@ -152,6 +155,18 @@ def check_split(data: Datalist, split: str, modalities: Sequence[str], *, need_f
         logger.warning("%d validation case(s) to choose the weights by: the choice is mostly chance", len(cases))
     if sum("holds no foreground" in warning for warning in warnings) == len(cases):
         raise DataError(f"no {split} case holds any foreground {data.foreground}, so Dice would say nothing; check the labels")
+
+
+def _check_label_grid(data: Datalist, split: str, contract: Contract, parser: ConfigParser) -> None:
+    """Count what is left of the labels on the network's grid, by the config's own transforms."""
+    if "label_transforms" not in parser:
+        logger.warning("this config has no label_transforms: whether labels keep their foreground was not looked at")
+        return
+    cases, spacing = data.split(split, contract.modalities), contract.spacing
+    transform = Compose(parser.get_parsed_content("label_transforms"))
+    found = resample_labels(cases, data.foreground, spacing, transform)
+    for warning in refuse_lost_labels(found, split, len(cases), spacing):
+        logger.warning(warning)
 
 
 def check_weights(ckpt: str, contract: Contract) -> None:

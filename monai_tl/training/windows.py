@@ -32,11 +32,15 @@ class Windows(Dataset[Any]):
         return len(self.cases)  # type: ignore[arg-type]
 
     def __getitem__(self, number: int) -> Any:
-        """Cut window ``number``, counted from 0 over the whole training."""
+        """Cut window ``number``, counted from 0 over the whole training, which is noted as its ``"patch"``."""
         round_, place = divmod(number, len(self))
         case = int(np.random.default_rng([self.seed, 0, round_]).permutation(len(self))[place])
         self.transform.set_random_state(seed=int(np.random.default_rng([self.seed, 1, number]).integers(2**31)))
-        return self.transform(self.cases[case])
+        window = self.transform(self.cases[case])
+        for one in window if isinstance(window, list) else [window]:
+            if isinstance(one, dict):
+                one["patch"] = number
+        return window
 
 
 class WindowNumbers(Sampler[int]):
