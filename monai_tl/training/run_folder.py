@@ -205,8 +205,16 @@ def refuse_changed_datalist(run: str | Path, datalist: str) -> None:
 
 
 def trained_on(run: Path) -> str | None:
-    """Give the sha256 of the datalist that a run was trained with, None where the folder does not say."""
-    return _stored(run, "provenance.json").get("datalist_sha256") if (run / "provenance.json").is_file() else None
+    """Give the sha256 of the datalist that a run was trained with, None where the folder does not say.
+
+    Raises:
+        DataError: if the file that says it is damaged.
+    """
+    path = run / "provenance.json"
+    try:
+        return _stored(run, path.name).get("datalist_sha256") if path.is_file() else None
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path} is damaged ({error}): restore it") from None
 
 
 def _stored(folder: Path, name: str) -> dict[str, Any]:
