@@ -57,7 +57,9 @@ def finish_all(folder: Path, study: Study, test: list[str]) -> None:
         write_costs(place / "cost.csv", [Cost(n, 0.25, 900.0) for n in at])
         write_json(place / "metadata.json", {"validation_dice": max(row["val_dice"] for row in rows)})
         scores = [Score(name, *rng.random(5).tolist()) for name in test]
-        write_scores(place / "scores_test.csv", scores, ScoreRecord("test", "", "", "", "", [32, 32, 32], 0.25, "float32", {}))
+        write_scores(
+            place / "scores_test.csv", scores, ScoreRecord("test", "", "", True, {}, "", "", [32, 32, 32], 0.25, "float32", {})
+        )
 
 
 class Clock:

@@ -105,6 +105,8 @@ def leave_scores(folder: Path, scores: Sequence[Score], split: str = "test", **p
         "split": split,
         "datalist": "/data/datalist.json",
         "datalist_sha256": trained_on(folder) or "d" * 64,
+        "own_data": True,
+        "cases": {},
         "weights": str(weights),
         "weights_sha256": sha256_of(weights) if weights.is_file() else "a" * 64,
         "window": [16, 16, 16],

@@ -61,7 +61,7 @@ def why_not_its_own(run: Path, split: str) -> str | None:
         return "scores were changed after they were written, or writing them was interrupted"
     if record.split != split:
         return f"scores are of the {record.split} split"
-    if record.datalist_sha256 != (trained_on(run) or record.datalist_sha256):
+    if not record.own_data or record.datalist_sha256 != (trained_on(run) or record.datalist_sha256):
         return f"scores are of another datalist than the run's ({record.datalist})"
     if not holds_weights(run):
         return None

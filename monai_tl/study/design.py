@@ -21,7 +21,7 @@ from monai_tl.network.stages import stages
 from monai_tl.study.plan import PlannedRun, Study, cross, read_budget
 from monai_tl.study.subsets import STRATA, Size, drawing_order, foreground_volumes, read_sizes, training_set
 from monai_tl.training.device import choose_device
-from monai_tl.training.launch import bundle_config, refuse_unknown_overrides
+from monai_tl.training.launch import bundle_config, refuse_idle_overrides, refuse_unknown_overrides
 from monai_tl.training.run_folder import PATHS
 from monai_tl.training.windows import epochs_of
 from monai_tl.transfer.arms import Arm, read_arms
@@ -203,7 +203,7 @@ def _parser(files: Sequence[Path], request: Request) -> ConfigParser:
     """Merge configs and settings.
 
     Raises:
-        ConfigError: for a setting that is a run's own, or that no config has.
+        ConfigError: for a setting that is a run's own, that no config has, or that no run would read.
     """
     for key, flag in OF_A_RUN.items():
         if key in request.settings:
@@ -211,6 +211,7 @@ def _parser(files: Sequence[Path], request: Request) -> ConfigParser:
     parser = ConfigParser()
     parser.read_config([str(file) for file in files])
     refuse_unknown_overrides(parser, request.settings, request.also, OF_A_RUN)
+    refuse_idle_overrides(parser, request.settings)
     parser.update({"bundle_root": os.path.abspath(request.target), **_plain(request.settings)})
     if "datalist" in request.settings:
         parser.update({"datalist": request.settings["datalist"]})

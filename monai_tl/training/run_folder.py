@@ -132,13 +132,13 @@ def check_split(data: Datalist, split: str, modalities: Sequence[str], *, need_f
         raise DataError(f"no {split} case holds any foreground {data.foreground}, so Dice would say nothing; check the labels")
 
 
-def check_weights(ckpt: str, contract: Contract) -> None:
+def check_weights(ckpt: str | Path, contract: Contract) -> None:
     """Refuse weights that were trained on other images than they are to be given; named in ``initialize`` likewise.
 
     Raises:
         ConfigError: with each point in which they differ.
     """
-    told = read_contract(read_source(ckpt).metadata, ckpt)
+    told = read_contract(read_source(ckpt).metadata, str(ckpt))
     found = [str(difference) for difference in differences(told, contract)] if told else []
     if found:
         wrong = "; ".join(found).replace("source ", "trained on ").replace("target ", "to be given ")

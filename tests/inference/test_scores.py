@@ -235,7 +235,7 @@ def test_the_metric_of_validation_is_the_mean_of_the_table(tmp_path):
 
 
 def test_what_scores_are_of_is_written_with_them(tmp_path):
-    record = ScoreRecord("test", "d.json", "d", "model.pt", "w", [8, 8, 8], 0.25, "float32", {"spacing": [1, 1, 1]})
+    record = ScoreRecord("test", "d.json", "d", True, {}, "model.pt", "w", [8, 8, 8], 0.25, "float32", {"spacing": [1, 1, 1]})
     engine = evaluator(tmp_path / "scores_test.csv")
     table = ScoreTable(str(tmp_path / "scores_test.csv"), record)
     table.attach(engine)

@@ -21,7 +21,7 @@ from tests.trust.conftest import head, write_brats, write_image
 
 TOPIC = "Weights and scores"
 SPLITS = {"train": ["s0", "s1"], "validation": ["s2", "s3"], "test": ["s4", "s5"]}
-FLAGS = {"iterations": 4, "validate_every": 2, "window": "[12,12,12]", "inference_window": "[20,20,20]", "batch_size": 1}
+FLAGS = {"iterations": 4, "validate_every": 2, "window": "[12,12,12]", "inference_window": "[64,64,64]", "batch_size": 1}
 TURNED = np.array([[-0.8, 0.6, 0, 9], [0.6, 0.8, 0, -7], [0, 0, -1.2, 30], [0, 0, 0, 1.0]])  # flipped and oblique
 
 
@@ -97,8 +97,9 @@ def test_validation_is_evaluation(cohort, train, verb, says, kind):
     if kind == "an empty validation case":
         assert [score.dice for score in scores][1] == 0, "a false alarm"
         assert best["val_dice"] == scores[0].dice / 2
+        said = answer.out.strip().splitlines()[-1].split(": ")[1]
         says(TOPIC, "a validation case without foreground in which something is found", "train, evaluate, study",
-             f"it counts as Dice 0 in {answer.out.strip().splitlines()[-1].split(': ')[1]}", "over 2 cases; 0 undefined")  # fmt: skip
+             f"it counts as Dice 0 in {said}", "over 2 cases; 0 undefined")  # fmt: skip
 
 
 def test_a_validation_without_any_foreground_is_refused(cohort, train, verb, says, tmp_path):
@@ -184,7 +185,7 @@ def test_other_data_are_scored_to_another_file(run, cohort, verb, says, tmp_path
     assert sorted(path.stem for path in (file.parent / "overlays_other").iterdir()) == ["s4", "s5"]
     answer = verb("evaluate", "--run", run, "--scores", file)
     assert answer.code == 2
-    says(TOPIC, "evaluate over scores of other data", "evaluate", answer, f"of another datalist, {other / 'datalist.json'}")
+    says(TOPIC, "evaluate over scores of other data", "evaluate", answer, f"of other data, {other / 'datalist.json'}: s4, s5")
     answer = verb("evaluate", "--run", run, "--scores", tmp_path / "c.csv", "--overlays", run / "overlays_test")
     assert answer.code == 2
     says(TOPIC, "evaluate over the pictures of other scores", "evaluate", answer, "holds the pictures of", "--overlays DIR")
@@ -208,9 +209,9 @@ def test_other_settings_and_weights_do_not_replace_scores(run, verb, says, tmp_p
     assert answer.code == 2
     text = "windows were 20×20×20 voxels, overlap 0.25, are 12×12×12 voxels, overlap 0.25"
     says(TOPIC, "evaluate in other windows over scores", "evaluate", answer, text, "--scores FILE")
-    answer = verb("evaluate", "--run", run, "--validate#inferer#inferer#mode", "constant")
+    answer = verb("evaluate", "--run", run, "--validate#postprocessing#transforms#2#threshold", "0.4")
     assert answer.code == 2
-    assert "validate#inferer was another, is another" in answer.err
+    assert "validate#postprocessing was another, is another" in answer.err
     answer = verb("evaluate", "--run", run, "--ckpt", run / "last.pt")
     assert answer.code == 2
     says(TOPIC, "evaluate with other weights than the run's", "evaluate", answer, "last.pt holds others", "--scores FILE")
@@ -222,6 +223,19 @@ def test_other_settings_and_weights_do_not_replace_scores(run, verb, says, tmp_p
     assert answer.code == 0, answer.err
     again = {name for name, content in contents(run).items() if content != before[name]}
     assert again <= {"scores_test.csv", "scores_test.json"}, "seconds alone"
+
+
+def test_data_that_were_moved_are_still_the_runs_own(scored, cohort, verb, tmp_path):
+    """The same files under another folder need no other table; nor does a datalist whose first place is gone."""
+    run = shutil.copytree(scored, tmp_path / "moved")
+    for name in ("scores_test.csv", "scores_test.json"):
+        (run / name).unlink(missing_ok=True)
+    shutil.copytree(scored.parent / "data", tmp_path / "elsewhere")
+    assert verb("evaluate", "--run", run, "--dataset_dir", tmp_path / "elsewhere").code == 0
+    assert verb("evaluate", "--run", run).code == 0
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace(str(scored.parent / "data"), str(tmp_path / "gone")))
+    assert verb("evaluate", "--run", run, "--dataset_dir", tmp_path / "elsewhere").code == 0
 
 
 IDLE = ("iterations", "learning_rate", "rotation", "cache_rate", "validate#handlers")
@@ -317,6 +331,10 @@ def test_references_of_equal_volume_but_other_voxels_are_not_compared(run, score
     kept = path.read_bytes()
     try:
         write_image(path, np.asanyarray(nib.load(path).dataobj)[::-1])
+        answer = verb("evaluate", "--run", run)
+        assert answer.code == 2
+        says(TOPIC, "evaluate over scores against labels that have changed", "evaluate", answer, "of other data", "s4")
+        (run / "scores_test.csv").unlink()
         assert verb("evaluate", "--run", run).code == 0
     finally:
         path.write_bytes(kept)
