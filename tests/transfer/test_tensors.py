@@ -38,7 +38,7 @@ def test_what_holds_no_plain_numbers_is_named():
     odd = {
         "are empty": torch.zeros(0, 2),
         "are complex": torch.zeros(2, dtype=torch.complex64),
-        "are sparse": torch.zeros(2, 2).to_sparse(),
+        "sparse or": torch.zeros(2, 2).to_sparse(),
         "or without values": torch.zeros(2, device="meta"),
     }
     for told, value in odd.items():
