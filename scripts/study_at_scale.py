@@ -18,6 +18,7 @@ import numpy as np
 
 from monai_tl.data.datalist import Splits, make_datalist, write_datalist
 from monai_tl.files import write_json
+from monai_tl.inference.score_record import ScoreRecord
 from monai_tl.inference.scores import Score, write_scores
 from monai_tl.report.study.page import write_study_report
 from monai_tl.study.conduct import Conduct, conduct
@@ -55,7 +56,10 @@ def finish_all(folder: Path, study: Study, test: list[str]) -> None:
         write_metrics(place / "metrics.csv", rows)
         write_costs(place / "cost.csv", [Cost(n, 0.25, 900.0) for n in at])
         write_json(place / "metadata.json", {"validation_dice": max(row["val_dice"] for row in rows)})
-        write_scores(place / "scores_test.csv", [Score(name, *rng.random(5).tolist()) for name in test])
+        scores = [Score(name, *rng.random(5).tolist()) for name in test]
+        write_scores(
+            place / "scores_test.csv", scores, ScoreRecord("test", "", "", True, {}, "", "", [32, 32, 32], 0.25, "float32", {})
+        )
 
 
 class Clock:

@@ -7,9 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -17,7 +17,11 @@ import torch
 from monai_tl import __main__
 from monai_tl.cli import datalist_brats, datalist_ixi
 from monai_tl.data.phantom import write_phantoms
+from monai_tl.files import sha256_of
+from monai_tl.inference.score_record import ScoreRecord
+from monai_tl.inference.scores import Score, write_scores
 from monai_tl.training.launch import bundle_config, run_configs
+from monai_tl.training.run_folder import trained_on
 
 ROOT = Path(__file__).parents[1]
 IXI, BRATS = ROOT / "bundles" / "ixi_hippocampus", ROOT / "bundles" / "brats_tumour_core"
@@ -98,6 +102,26 @@ def tiny_flags(phantoms: Path, source: Path) -> list[str]:
     """Flags that make a transfer to the phantoms take seconds."""
     flags = {"source": source, "target": BRATS, "dataset_dir": phantoms / "brats", **TINY}
     return [text for name, value in flags.items() for text in (f"--{name}", str(value).replace(" ", ""))]
+
+
+def leave_scores(folder: Path, scores: Sequence[Score], split: str = "test", **parts: Any) -> Path:
+    """Leave a run's scores as an evaluation does, of the datalist and the weights that the folder holds; gives the table."""
+    weights, table = folder / "model.pt", folder / f"scores_{split}.csv"
+    told = {
+        "split": split,
+        "datalist": "/data/datalist.json",
+        "datalist_sha256": trained_on(folder) or "d" * 64,
+        "own_data": True,
+        "cases": {},
+        "weights": str(weights),
+        "weights_sha256": sha256_of(weights) if weights.is_file() else "a" * 64,
+        "window": [16, 16, 16],
+        "overlap": 0.25,
+        "precision": "float32",
+        "settings": {},
+    }
+    write_scores(table, scores, ScoreRecord(**{**told, **parts}))
+    return table
 
 
 def run_script(name: str, folder: Path, settings: dict[str, str], *arguments: Path) -> subprocess.CompletedProcess[str]:

@@ -36,13 +36,12 @@ def read_run_scores(run: Path, split: str) -> RunScores:
         DataError: if they are damaged.
     """
     path = scores_of(run, split)
-    why = why_not_its_own(run, split) if path.is_file() else None
-    if why:
-        first = "" if record_path(path).is_file() else f"remove {path} and "
-        raise ConfigError(f"{run}: {why}; {first}run `monai_tl evaluate --run {run} --split {split}`")
     scores = read_scores(path)
+    why = why_not_its_own(run, split)
     found = read_record(path)
-    assert found is not None
+    if why or found is None:
+        first = "" if found else f"remove {path} and "
+        raise ConfigError(f"{run}: {why}; {first}run `monai_tl evaluate --run {run} --split {split}`")
     return RunScores(tuple(scores), found[0])
 
 
@@ -62,7 +61,7 @@ def why_not_its_own(run: Path, split: str) -> str | None:
         return "scores were changed after they were written, or writing them was interrupted"
     if record.split != split:
         return f"scores are of the {record.split} split"
-    if record.datalist_sha256 != (trained_on(run) or record.datalist_sha256):
+    if not record.own_data or record.datalist_sha256 != (trained_on(run) or record.datalist_sha256):
         return f"scores are of another datalist than the run's ({record.datalist})"
     if not holds_weights(run):
         return None

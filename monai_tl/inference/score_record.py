@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,14 @@ import numpy as np
 from torch import Tensor
 
 import monai_tl
-from monai_tl.data.datalist import SPLITS, Datalist
+from monai_tl.data.datalist import SPLITS, Datalist, read_datalist
+from monai_tl.data.read import sha256_of_scan
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.files import sha256_of, write_json
-from monai_tl.training.launch import ids_read
+from monai_tl.training.launch import ids_read, read_run_config
 from monai_tl.training.run_folder import running_parser, trained_on
 from monai_tl.transfer.source import find_weights
+from monai_tl.transfer.tensors import some
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +38,8 @@ class ScoreRecord:
         split: of the datalist.
         datalist: path.
         datalist_sha256: of its content, as `Datalist.sha256` gives it.
+        own_data: whether it is the datalist that the run was trained with.
+        cases: subject -> role -> sha256 of the scan's files.
         weights: path.
         weights_sha256: of the file.
         window: voxels at most, of the windows that predicted.
@@ -49,6 +53,8 @@ class ScoreRecord:
     split: str
     datalist: str
     datalist_sha256: str
+    own_data: bool
+    cases: dict[str, dict[str, str]]
     weights: str
     weights_sha256: str
     window: list[int]
@@ -72,10 +78,14 @@ def record_of(data: Datalist, split: str, weights: str | Path, inferer: Any) -> 
     weights = find_weights(weights)
     read = [one for one in ids_read(parser, ROOTS) if one.split("::")[0] not in NO_SETTING]
     settings = {one.replace("::", "#"): parser[one] for one in read}
+    modalities = parser.get_parsed_content("modalities")
+    cases = _hashed(data, split, modalities)
     return ScoreRecord(
         split=split,
         datalist=str(Path(data.path or "").absolute()),
         datalist_sha256=data.sha256(),
+        own_data=_is_own(Path(parser.get_parsed_content("run_dir")), data, cases, split, modalities),
+        cases=cases,
         weights=str(weights.absolute()),
         weights_sha256=sha256_of(weights),
         window=[int(edge) for edge in parser.get_parsed_content("inference_window")],
@@ -83,6 +93,25 @@ def record_of(data: Datalist, split: str, weights: str | Path, inferer: Any) -> 
         precision=getattr(inferer, "precision", "float32"),
         settings=json.loads(json.dumps(settings)),
     )
+
+
+def _hashed(data: Datalist, split: str, modalities: Sequence[str]) -> dict[str, dict[str, str]]:
+    roles = (*modalities, "label")
+    return {case["subject"]: {role: sha256_of_scan(case[role]) for role in roles} for case in data.split(split, modalities)}
+
+
+def _is_own(run: Path, data: Datalist, cases: Mapping[str, Any], split: str, modalities: Sequence[str]) -> bool:
+    """Say if data are those that a run was trained with, or the same files elsewhere.
+
+    Datalists of one layout look alike wherever they lie: where both can be read, the scans decide. Where the run's own is
+    gone, it was moved.
+    """
+    if data.sha256() != (trained_on(run) or data.sha256()):
+        return False
+    own = Path(read_run_config(run)["datalist"]) if (run / "config.yaml").is_file() else None
+    if own is None or not own.is_file() or own.absolute() == Path(data.path or "").absolute():
+        return True
+    return _hashed(read_datalist(own), split, modalities) == cases
 
 
 def mask_sha256(mask: Tensor, affine: Any) -> str:
@@ -185,8 +214,10 @@ def other_than(before: ScoreRecord, record: ScoreRecord) -> list[str]:
     told = []
     if before.split != record.split:
         told.append(f"of the {before.split} split, not {record.split}")
-    if before.datalist_sha256 != record.datalist_sha256:
-        told.append(f"of another datalist, {before.datalist}")
+    if before.cases != record.cases:
+        subjects = {**before.cases, **record.cases}
+        other = [subject for subject in subjects if before.cases.get(subject) != record.cases.get(subject)]
+        told.append(f"of other data, {before.datalist}: {some(other)}")
     if before.precision != record.precision:
         told.append(f"precision was {before.precision}, is {record.precision}")
     if (before.window, before.overlap) != (record.window, record.overlap):
@@ -211,7 +242,7 @@ def _refuse_strangers(path: Path, name: str, record: ScoreRecord, run: Path) -> 
     told = None
     if name != record.split:
         told = f"is for the {name} split, and these are scores of {record.split}"
-    elif record.datalist_sha256 != (trained_on(run) or record.datalist_sha256):
+    elif not record.own_data:
         told = f"is for the datalist that '{run}' was trained with, and {record.datalist} is another"
     elif record.weights_sha256 != sha256_of(find_weights(run)):
         told = f"is for the weights of '{run}', and {record.weights} holds others"
@@ -225,6 +256,16 @@ def _refuse_overlays_of_others(scores: Path, overlays: Path) -> None:
     strangers = [owner for owner in owners if owner.is_file() and owner.absolute() != scores.absolute()]
     if overlays.name.startswith("overlays_") and strangers:
         raise ConfigError(f"'{overlays}' holds the pictures of {strangers[0]}: name another folder by --overlays DIR")
+
+
+def other_images(one: ScoreRecord, other: ScoreRecord) -> list[str]:
+    """Name the scans of one modality of one subject that are other files: ``"T1 of s4"``."""
+    return [
+        f"{role} of {subject}"
+        for subject, files in one.cases.items()
+        for role, sha256 in files.items()
+        if role != "label" and other.cases.get(subject, {}).get(role, sha256) != sha256
+    ]
 
 
 def other_references(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:

@@ -16,7 +16,7 @@ import yaml
 from monai_tl.errors import ConfigError, DataError, did_you_mean
 from monai_tl.inference.run_scores import read_run_scores, scores_of, why_not_its_own
 from monai_tl.inference.score_record import ScoreRecord
-from monai_tl.inference.scores import Score
+from monai_tl.inference.scores import Score, read_scores
 from monai_tl.inference.seen import read_seen
 from monai_tl.report.account import Account, read_account
 from monai_tl.training.metrics import read_metrics
@@ -136,9 +136,11 @@ def _names(folders: list[Path], top: Path) -> list[str]:
 
 def _read(folder: Path, name: str, split: str) -> Run:
     config = _read_config(folder / "config.yaml")
+    provenance = _read_json(folder / "provenance.json") or {}
     table, pictures = scores_of(folder, split), folder / f"overlays_{split}"
-    refused = (why_not_its_own(folder, split) or "") if table.is_file() else ""
-    found = read_run_scores(folder, split) if table.is_file() and not refused else None
+    scores = read_scores(table) if table.is_file() else None  # a damaged one is an error, whatever it is of
+    refused = (why_not_its_own(folder, split) or "") if scores else ""
+    found = read_run_scores(folder, split) if scores and not refused else None
     return Run(
         name=name,
         folder=folder,
@@ -148,7 +150,7 @@ def _read(folder: Path, name: str, split: str) -> Run:
         scores=found.scores if found else None,
         curve=tuple(read_metrics(folder / "metrics.csv")),
         account=read_account(folder / "transfer_report.json", _read_json(folder / "transfer_report.json")),
-        provenance=_read_json(folder / "provenance.json") or {},
+        provenance=provenance,
         overlays={path.stem: path for path in pictures.glob("*.png")} if pictures.is_dir() and found else {},
         record=found.record if found else None,
         refused=refused,

@@ -13,11 +13,12 @@ from scipy.stats import bootstrap
 
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.inference.run_scores import RunScores, read_run_scores
-from monai_tl.inference.score_record import ScoreRecord, other_references, windows_of
+from monai_tl.inference.score_record import ScoreRecord, other_images, other_references, windows_of
 from monai_tl.inference.scores import Score, VolumeBias, summarise
 from monai_tl.inference.seen import read_seen
 from monai_tl.training.metrics import TRAIN_LONGER, best_is_last, read_metrics
 from monai_tl.transfer.source import holds_weights
+from monai_tl.transfer.tensors import some
 
 Table = Mapping[str, Score]  # subject -> its score
 FEWEST = 5  # cases; from fewer an interval would be little more than their range
@@ -152,6 +153,11 @@ def ways_apart(records: Mapping[str, ScoreRecord]) -> list[str]:
         if len(set(ways.values())) > 1:
             listed = "; ".join(f"{name} {one}" for name, one in ways.items())
             told.append(f"predicted in different {what} ({listed}): part of a difference may be theirs")
+    first = next(iter(records), "")
+    for name, record in records.items():
+        images = other_images(records[first], record)
+        if images:
+            told.append(f"{first} and {name} were predicted from different images ({some(images)})")
     return told
 
 

@@ -77,7 +77,7 @@ class KeepState:
         epoch_length = int(trainer.state.epoch_length or 1)
         if self.patience:
             validations = -(-self.patience // epoch_length)  # rounded up
-            self.stopping = EarlyStopping(validations, lambda _: max(self._value(), -1.0), trainer)
+            self.stopping = EarlyStopping(validations, lambda _: self._defined(), trainer)
         trainer.add_event_handler(Events.STARTED, self.restore)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self.keep)
 
@@ -114,7 +114,7 @@ class KeepState:
         value, iteration = self._value(), trainer.state.iteration
         states = {name: part.state_dict() for name, part in self.parts.items()}
         self._refuse_non_finite(states, iteration)
-        if value > (-1 if self.best["value"] is None else self.best["value"]):  # NaN, where no case is defined, never is
+        if not math.isnan(value) and (self.best["value"] is None or value > self.best["value"]):
             self.best = {"value": value, "iteration": iteration}
             self._write(BEST, states["network"])
         if self.stopping and (self.best["value"] or 0) > 0:
@@ -131,9 +131,7 @@ class KeepState:
         broken = non_finite(states)
         if broken:
             kept = [name for name in (BEST, LAST) if (self.run_dir / name).is_file()]
-            left = (
-                f"{' and '.join(kept)} of before {'are' if len(kept) > 1 else 'is'} kept" if kept else "no weights were written"
-            )
+            left = f"kept as before: {', '.join(kept)}" if kept else "no weights were written"
             raise ConfigError(
                 f"training diverged: at iteration {iteration} {some(broken)} {'hold' if len(broken) > 1 else 'holds'} NaN or "
                 f"infinite values, though the loss is finite; {left}: lower learning_rate, or try precision float32"
@@ -141,6 +139,10 @@ class KeepState:
 
     def _value(self) -> float:
         return float(self.evaluator.state.metrics[self.key_metric])
+
+    def _defined(self) -> float:
+        """Give the validation Dice for early stopping, below any where no case is defined: it takes NaN for better."""
+        return -1.0 if math.isnan(self._value()) else self._value()
 
     def _write(self, name: str, content: Any) -> None:
         try:

@@ -169,13 +169,13 @@ def _check_label_grid(data: Datalist, split: str, contract: Contract, parser: Co
         logger.warning(warning)
 
 
-def check_weights(ckpt: str, contract: Contract) -> None:
+def check_weights(ckpt: str | Path, contract: Contract) -> None:
     """Refuse weights that were trained on other images than they are to be given; named in ``initialize`` likewise.
 
     Raises:
         ConfigError: with each point in which they differ.
     """
-    told = read_contract(read_source(ckpt).metadata, ckpt)
+    told = read_contract(read_source(ckpt).metadata, str(ckpt))
     found = [str(difference) for difference in differences(told, contract)] if told else []
     if found:
         wrong = "; ".join(found).replace("source ", "trained on ").replace("target ", "to be given ")
@@ -244,8 +244,16 @@ def refuse_changed_datalist(run: str | Path, datalist: str) -> None:
 
 
 def trained_on(run: Path) -> str | None:
-    """Give the sha256 of the datalist that a run was trained with, None where the folder does not say."""
-    return _stored(run, "provenance.json").get("datalist_sha256") if (run / "provenance.json").is_file() else None
+    """Give the sha256 of the datalist that a run was trained with, None where the folder does not say.
+
+    Raises:
+        DataError: if the file that says it is damaged.
+    """
+    path = run / "provenance.json"
+    try:
+        return _stored(run, path.name).get("datalist_sha256") if path.is_file() else None
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path} is damaged ({error}): restore it") from None
 
 
 def _stored(folder: Path, name: str) -> dict[str, Any]:

@@ -115,19 +115,31 @@ def test_metadata_tells_what_train_yaml_does(bundle):
 
 @bundles
 def test_inference_sees_images_as_training_does(bundle):
-    train, inference, evaluate = read(bundle, "train"), read(bundle, "inference"), read(bundle, "evaluate")
+    train, inference = read(bundle, "train"), read(bundle, "inference")
     shared = ("network_def", "image_transforms", "modalities", "classes", "spacing", "orientation", "normalisation")
     shared += ("head_norm", "inference_overlap", "device", "precision", "datalist", "dataset_dir", "data")
     assert {key: inference[key] for key in shared} == {key: train[key] for key in shared}
     assert (train["inference_window"], inference["inference_window"]) == ("@window", train["window"])
     assert inference["inferer"] == train["validate"]["inferer"]
-    image_only = {**train["crop"], "keys": "image"}
-    assert inference["crop"] == evaluate["evaluate"]["crop"] == image_only
+    assert inference["crop"] == train["validate"]["crop"] == {**train["crop"], "keys": "image"}
     to_own_grid = inference["postprocessing"]["transforms"][:2]  # then both cut at 0.5: tests/inference/test_save.py
-    told = json.dumps(evaluate["evaluate"]["postprocessing"]["transforms"][:2]).replace(
-        "@evaluate#preprocessing", "@preprocessing"
+    told = json.dumps(train["validate"]["postprocessing"]["transforms"][:2]).replace(
+        "@validate#preprocessing", "@preprocessing"
     )
     assert to_own_grid == json.loads(told)
+
+
+@bundles
+def test_evaluation_has_nothing_of_its_own_between_a_scan_and_its_mask(bundle):
+    """What chooses the weights is what scores them: the parts are validation's, by reference."""
+    evaluate = read(bundle, "evaluate")["evaluate"]
+    assert evaluate["dataset"]["transform"] == "@validate#preprocessing"
+    assert (evaluate["evaluator"]["inferer"], evaluate["evaluator"]["postprocessing"]) == (
+        "@validate#inferer",
+        "@validate#postprocessing",
+    )
+    for overlay in ("transfer", "thesis"):
+        assert "validate" not in read(bundle, overlay) if (bundle / "configs" / f"{overlay}.yaml").is_file() else True
 
 
 def test_the_two_recipes_differ_in_their_task_alone():

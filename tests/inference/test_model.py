@@ -17,7 +17,7 @@ def test_a_run_predicts_as_it_was_validated(source, tmp_path):
     run = shutil.copytree(source, tmp_path / "run")
     config = yaml.safe_load((run / "config.yaml").read_text())
     config["image_transforms"].append({"_target_": "ScaleIntensityd", "keys": "image"})
-    config["crop"]["margin"] = 7
+    config["validate"]["crop"]["margin"] = 7
     config["validate"]["inferer"]["inferer"]["mode"] = "constant"
     config["inference_overlap"] = 0.6
     (run / "config.yaml").write_text(yaml.safe_dump(config))

@@ -14,7 +14,8 @@ from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filte
 
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.inference import scores as module
-from monai_tl.inference.scores import Score, ScoreTable, read_scores, score_case, summarise, write_scores
+from monai_tl.inference.score_record import ScoreRecord, read_record
+from monai_tl.inference.scores import MeanCaseDice, Score, ScoreTable, read_scores, score_case, summarise, write_scores
 
 NAN = math.nan
 
@@ -227,6 +228,39 @@ def test_the_evaluator_scores_every_case_on_its_grid(tmp_path, caplog, batch_siz
     assert "Dice mean 0.800, median 0.800 over 3 cases; 1 undefined" in caplog.text
 
 
+def test_the_metric_of_validation_is_the_mean_of_the_table(tmp_path):
+    """A false alarm counts 0, where nothing is and nothing was found is left out."""
+    engine = evaluator(tmp_path / "a.csv", key_val_metric={"val_dice": MeanCaseDice()})
+    engine.run()
+    assert engine.state.metrics["val_dice"] == summarise(read_scores(tmp_path / "a.csv")).mean == pytest.approx(0.8)
+    alarm = evaluator(tmp_path / "b.csv", load=lambda name: {**case(name), "image": case("A")["image"]})
+    MeanCaseDice().attach(alarm, "val_dice")
+    alarm.run()
+    assert read_scores(tmp_path / "b.csv")[2].dice == 0
+    assert alarm.state.metrics["val_dice"] == pytest.approx((0.7 + 0.7 + 0) / 3)
+    alarm.run()
+    assert alarm.state.metrics["val_dice"] == pytest.approx((0.7 + 0.7 + 0) / 3), "each validation begins anew"
+    nothing = evaluator(tmp_path / "c.csv", subjects="C", key_val_metric={"val_dice": MeanCaseDice()})
+    nothing.run()
+    assert math.isnan(nothing.state.metrics["val_dice"])
+
+
+def test_what_scores_are_of_is_written_with_them(tmp_path):
+    record = ScoreRecord("test", "d.json", "d", True, {}, "model.pt", "w", [8, 8, 8], 0.25, "float32", {"spacing": [1, 1, 1]})
+    engine = evaluator(tmp_path / "scores_test.csv")
+    table = ScoreTable(str(tmp_path / "scores_test.csv"), record)
+    table.attach(engine)
+    engine.run()
+    found, whole = read_record(tmp_path / "scores_test.csv")
+    assert whole
+    assert (found.split, found.weights_sha256, found.window, found.settings) == ("test", "w", [8, 8, 8], {"spacing": [1, 1, 1]})
+    assert list(found.references) == ["A", "B", "C"]
+    assert found.references["A"] == found.references["B"] != found.references["C"], "of voxels and grid alone"
+    with open(tmp_path / "scores_test.csv", "a") as file:
+        file.write("D,1.0,0.0,1.0,1.0,1.0\n")
+    assert read_record(tmp_path / "scores_test.csv") == (found, False)
+
+
 def test_two_channels_are_background_and_foreground(tmp_path):
     class OneHot(torch.nn.Module):
         def forward(self, image):
@@ -302,7 +336,7 @@ def three_channels(subject):
         (
             {"decollate": False, "post": False},
             ConfigError,
-            "ScoreTable needs single cases: give the evaluator decollate",
+            "scores need single cases: give the evaluator decollate",
         ),
     ],
 )

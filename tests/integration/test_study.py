@@ -117,9 +117,13 @@ def test_a_run_of_a_study_is_not_scored_anew_in_another_way(whole, verb):
     assert (answer.code, scores.read_bytes()) == (2, before)
     assert "--inference_overlap: '" in answer.err
     assert "belongs to the study in" in answer.err
-    assert "name another file and folder by --scores FILE --overlays DIR" in answer.err
-    answer = verb("evaluate", "--run", scores.parent, "--scores", folder / "other.csv")
-    assert (answer.code, (folder / "other.csv").exists()) == (2, False), "the study's pictures would be drawn anew"
+    assert "name another file by --scores FILE" in answer.err
+    pictures = {path: path.stat().st_mtime_ns for path in (scores.parent / "overlays_test").iterdir()}
+    answer = verb("evaluate", "--run", scores.parent, "--inference_overlap", "0.5", "--scores", folder / "other.csv")
+    assert answer.code == 0, answer.err
+    assert pictures == {path: path.stat().st_mtime_ns for path in (scores.parent / "overlays_test").iterdir()}
+    assert (folder / "overlays_other").is_dir(), "beside their scores"
+    assert scores.read_bytes() == before
 
 
 @pytest.mark.slow

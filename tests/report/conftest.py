@@ -11,8 +11,9 @@ import yaml
 from PIL import Image
 
 from monai_tl.files import write_json
-from monai_tl.inference.scores import Score, write_scores
+from monai_tl.inference.scores import Score
 from monai_tl.training.metrics import write_metrics
+from tests.conftest import leave_scores
 
 STAGES = ("conv_0", "res_1", "conv_2")
 VERSIONS = {"monai_tl": "0.1.0", "monai": "1.6.1", "torch": "2.13.0", "numpy": "2.4.6", "python": "3.11.7"}
@@ -45,7 +46,7 @@ def make_run(tmp_path):
 
     def make(
         name, dice=DICE, *, curve=CURVE, report="scratch", frozen=0, source=None, seed=0, command=("monai_tl", "transfer"),
-        classes=("background", "tumour core"), reference_ml=2.0, split="test", overlays=False, datalist="d1",
+        classes=("background", "tumour core"), reference_ml=2.0, split="test", overlays=False, datalist="d1", record=None,
     ):  # fmt: skip
         folder = tmp_path / "runs" / name
         folder.mkdir(parents=True)
@@ -62,7 +63,7 @@ def make_run(tmp_path):
             write_metrics(folder / "metrics.csv", rows)
         if dice is not None:
             scores = [Score(subject, value, 3.0, reference_ml, 2.5, 1.0) for subject, value in dice.items()]
-            write_scores(folder / f"scores_{split}.csv", scores)
+            leave_scores(folder, scores, split, **(record or {}))
             for subject in dice if overlays else ():
                 draw_overlay(folder / f"overlays_{split}" / f"{subject}.png")
         return folder

@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 
 from monai_tl.errors import ConfigError
-from monai_tl.inference.scores import Score, summarise, write_scores
+from monai_tl.inference.scores import Score, summarise
 from monai_tl.report.page import write_report
 from monai_tl.study.compare import compare, format_comparison
+from tests.conftest import leave_scores
 from tests.report.conftest import CURVE, DICE, draw_overlay
 
 NAN = math.nan
@@ -71,7 +72,7 @@ def test_hand_worked_numbers(two_runs, report):
 def test_the_median_distance_is_over_those_that_are_defined(make_run, report):
     folder = make_run("one", None)
     cases = zip("abcd", (0.5, 0.6, 0.7, 0.0), (1.0, 9.0, 2.0, NAN), strict=True)
-    write_scores(folder / "scores_test.csv", [Score(s, dice, hd95, 2.0, 2.0, 1.0) for s, dice, hd95 in cases])
+    leave_scores(folder, [Score(s, dice, hd95, 2.0, 2.0, 1.0) for s, dice, hd95 in cases])
     assert report()[1].tables[0][1][7] == "2.0"
 
 

@@ -14,6 +14,7 @@ from monai_tl.report.account import read_account
 from monai_tl.report.groups import group_runs
 from monai_tl.report.runs import read_runs
 from monai_tl.study.compare import Interval
+from tests.conftest import leave_scores
 from tests.report.conftest import DICE
 
 NAN = math.nan
@@ -71,9 +72,8 @@ def test_one_case_and_no_common_case_are_too_few(make_run, group):
     assert words.finding(group()).endswith(
         "a mean difference of +0.100 over the same 1 case, which is too few to tell them apart."
     )
-    (group().scored[0].folder / "scores_test.csv").write_text(
-        (group().scored[0].folder / "scores_test.csv").read_text().replace("a,0.5", "a,nan")
-    )
+    run = group().scored[0]
+    leave_scores(run.folder, [replace(score, dice=NAN) for score in run.scores])
     assert words.finding(group()).endswith("no case is defined in both, so nothing can be said about their difference.")
 
 

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from monai_tl.files import write_json
-from monai_tl.inference.scores import Score, write_scores
+from monai_tl.inference.scores import Score
 from monai_tl.study.design import Request
 from monai_tl.study.plan import PlannedRun, Study, cross
 from monai_tl.study.subsets import Size
 from monai_tl.training.cost import Cost, write_costs
 from monai_tl.training.metrics import write_metrics
 from monai_tl.transfer.arms import read_arms
-from tests.conftest import BRATS, TINY
+from tests.conftest import BRATS, TINY, leave_scores
 
 STAGES = ("conv_0", "res_1", "res_2", "res_3", "conv_1", "conv_2")
 
@@ -64,4 +64,4 @@ def finish(folder: Path, run: PlannedRun, dices: list[float], test: float = 0.5)
     write_metrics(place / "metrics.csv", rows)
     write_costs(place / "cost.csv", [Cost(n, 0.25, 100.0 + n) for n in at])
     write_json(place / "metadata.json", {"validation_dice": max(dices)})
-    write_scores(place / "scores_test.csv", [Score(name, test, 2.0, 10.0, 9.0, 0.1) for name in ("A", "B")])
+    leave_scores(place, [Score(name, test, 2.0, 10.0, 9.0, 0.1) for name in ("A", "B")])

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from monai_tl.errors import ConfigError, DataError
-from monai_tl.inference.scores import Score, write_scores
+from monai_tl.inference.scores import Score
 from monai_tl.study.compare import compare, format_comparison, mean_interval
 from monai_tl.training.metrics import write_metrics
+from tests.conftest import leave_scores
 
 NAN = math.nan
 
@@ -15,9 +16,11 @@ NAN = math.nan
 def run(tmp_path):
     """Make a run folder with these Dice values, by subject."""
 
-    def make(name, dice, reference_ml=2.0, split="test"):
+    def make(name, dice, reference_ml=2.0, split="test", **parts):
         cases = [Score(subject, value, 1.0, reference_ml, 2.0, 1.0) for subject, value in dice.items()]
-        write_scores(tmp_path / name / f"scores_{split}.csv", cases)
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / name / "model.pt").write_bytes(b"weights")
+        leave_scores(tmp_path / name, cases, split, **parts)
         return tmp_path / name
 
     return make

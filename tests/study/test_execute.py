@@ -8,8 +8,12 @@ import pytest
 
 from monai_tl.data.processes import Outcome
 from monai_tl.errors import ConfigError, PartlyDoneError
+from monai_tl.inference.scores import Score
 from monai_tl.study.execute import execute, fault_file, held, in_time, order_of, state_of
+from tests.conftest import leave_scores
 from tests.study.conftest import a_study, finish
+
+CASE = [Score("C", 0.5, 2.0, 10.0, 9.0, 0.1)]
 
 
 def engine_that(folder, study, *, fails=(), asked=None):
@@ -114,12 +118,12 @@ def test_training_dice_asked_for_later_is_scored_of_finished_runs(tmp_path):
     for run in study.runs:
         finish(tmp_path, run, [0.5])
     more = replace(study, training_dice=True)
-    (tmp_path / study.runs[0].folder / "scores_train.csv").touch()
+    leave_scores(tmp_path / study.runs[0].folder, CASE, "train")
 
     def engine(orders, parallel):
         assert {order.splits for order in orders.values()} == {("test", "train")}
         asked.extend(orders)
-        (tmp_path / study.runs[1].folder / "scores_train.csv").touch()
+        leave_scores(tmp_path / study.runs[1].folder, CASE, "train")
         yield study.runs[1].name, Outcome()
 
     execute(tmp_path, more, more.runs, engine=engine)

@@ -6,11 +6,12 @@ import math
 
 import pytest
 
-from monai_tl.inference.scores import Score, write_scores
+from monai_tl.inference.scores import Score
 from monai_tl.study.execute import fault_file
 from monai_tl.study.gather import area_under, gather
 from monai_tl.study.plan import write_study
 from monai_tl.study.table import CurveRow, RunRow, StudyScore, read_table
+from tests.conftest import leave_scores
 from tests.study.conftest import a_study, finish
 
 
@@ -70,7 +71,7 @@ def test_training_dice_is_the_mean_over_the_training_cases(tmp_path):
     for run in study.runs:
         finish(tmp_path, run, [0.5])
     scores = [Score("C", 0.5, 2.0, 10.0, 9.0, 0.1), Score("D", 1.0, 2.0, 10.0, 9.0, 0.1)]
-    write_scores(tmp_path / study.runs[1].folder / "scores_train.csv", scores)
+    leave_scores(tmp_path / study.runs[1].folder, scores, "train")
     gather(tmp_path)
     scratch, zero = read_table(tmp_path / "runs.csv", RunRow)
     assert math.isnan(scratch.training_dice)

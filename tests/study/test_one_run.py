@@ -10,9 +10,13 @@ import pytest
 
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.files import sha256_of
+from monai_tl.inference.scores import Score
 from monai_tl.study import one_run
 from monai_tl.study.one_run import Order, perform
 from monai_tl.study.plan import is_finished
+from tests.conftest import leave_scores
+
+CASE = [Score("A", 0.5, 2.0, 10.0, 9.0, 0.1)]
 
 
 def order(folder, **settings):
@@ -21,7 +25,7 @@ def order(folder, **settings):
 
 def test_a_finished_run_is_left_alone(tmp_path, monkeypatch):
     (tmp_path / "runs" / "one").mkdir(parents=True)
-    (tmp_path / "runs" / "one" / "scores_test.csv").touch()
+    leave_scores(tmp_path / "runs" / "one", CASE)
     (tmp_path / "runs" / "one" / "metadata.json").write_text('{"validation_dice": 0.5}')
     monkeypatch.setattr(one_run, "run_configs", None)
     perform(order(tmp_path))
@@ -30,7 +34,7 @@ def test_a_finished_run_is_left_alone(tmp_path, monkeypatch):
 
 def test_a_run_that_was_scored_before_its_training_ended_is_not_finished(tmp_path):
     """By `monai_tl evaluate` while it was interrupted, for instance."""
-    (tmp_path / "scores_test.csv").touch()
+    leave_scores(tmp_path, CASE)
     assert not is_finished(tmp_path)
     (tmp_path / "metadata.json").write_text("{}")
     assert not is_finished(tmp_path)
@@ -115,10 +119,34 @@ def test_each_split_is_scored_once(tmp_path, monkeypatch):
     folder = tmp_path / "runs" / "one"
     folder.mkdir(parents=True)
     (folder / "metadata.json").write_text('{"validation_dice": 0.5}')
-    (folder / "scores_test.csv").touch()
+    leave_scores(folder, CASE)
     done = []
-    monkeypatch.setattr(one_run, "run_configs", lambda configs, settings: done.append((settings["split"], settings["scores"])))
+    monkeypatch.setattr(one_run, "run_configs", lambda configs, settings: done.append(settings["split"]))
     monkeypatch.setattr(one_run, "refuse_changed_datalist", lambda *_: None)
     monkeypatch.setattr(one_run, "bundle_config", lambda bundle, name: f"{bundle}/{name}")
     perform(replace(order(tmp_path, datalist="d", bundle_root="b"), splits=("test", "train")))
-    assert done == [("train", str(folder / "scores_train.csv"))]
+    assert done == ["train"]
+
+
+@pytest.mark.parametrize("change", ["weights", "table", "record"])
+def test_scores_that_are_not_of_the_weights_are_taken_anew(tmp_path, monkeypatch, change):
+    """As `monai_tl compare` refuses them: of other weights, changed by hand, or of what nothing says."""
+    folder = tmp_path / "runs" / "one"
+    folder.mkdir(parents=True)
+    (folder / "metadata.json").write_text('{"validation_dice": 0.5}')
+    (folder / "model.pt").write_bytes(b"weights")
+    table = leave_scores(folder, CASE)
+    assert is_finished(folder)
+    if change == "weights":
+        (folder / "model.pt").write_bytes(b"others")
+    elif change == "table":
+        table.write_text(table.read_text().replace("0.5", "0.9"))
+    else:
+        table.with_suffix(".json").unlink()
+    assert not is_finished(folder)
+    done = []
+    monkeypatch.setattr(one_run, "run_configs", lambda configs, settings: done.append((settings["split"], table.exists())))
+    monkeypatch.setattr(one_run, "refuse_changed_datalist", lambda *_: None)
+    monkeypatch.setattr(one_run, "bundle_config", lambda bundle, name: f"{bundle}/{name}")
+    perform(order(tmp_path, datalist="d", bundle_root="b"))
+    assert done == [("test", False)]

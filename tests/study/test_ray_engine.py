@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from monai_tl.errors import ConfigError
+from monai_tl.inference.scores import Score
 from monai_tl.study import ray_engine
 from monai_tl.study.one_run import Order
-from monai_tl.study.plan import is_finished, scores_of
+from monai_tl.study.plan import is_finished
+from tests.conftest import leave_scores
 
 ray = pytest.importorskip("ray")
 
@@ -50,7 +52,7 @@ def _slow(order: Order) -> None:
         time.sleep(0.25)
         at.write_text(str(step + 1))
     (folder / "metadata.json").write_text('{"validation_dice": 0.5}')
-    scores_of(folder, "test").write_text("done")
+    leave_scores(folder, [Score("A", 0.5, 2.0, 10.0, 9.0, 0.1)])
 
 
 def _fails(order: Order) -> None:

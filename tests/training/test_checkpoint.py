@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
+import pytest
 import torch
 from ignite.engine import Engine, Events
 
-from monai_tl.training.checkpoint import KeepState
+from monai_tl.errors import ConfigError
+from monai_tl.training.checkpoint import KeepState, non_finite
 
 EPOCH = 10  # iterations between validations
 
 
-def train(folder, values, *, patience=0, resume=False, epochs=None):
+def train(folder, values, *, patience=0, resume=False, epochs=None, spoil=None):
     """Train one weight that counts its iterations; validation gives ``values`` in turn."""
     network = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.zeros_(network.weight)
@@ -21,6 +25,8 @@ def train(folder, values, *, patience=0, resume=False, epochs=None):
     def step(engine, batch):
         with torch.no_grad():
             network.weight += 1
+            if spoil is not None and engine.state.iteration > spoil:
+                network.weight.fill_(math.inf)
 
     trainer = Engine(step)
     trainer.state.epoch_length, trainer.state.max_epochs = EPOCH, epochs or len(values)
@@ -88,3 +94,55 @@ def test_patience_is_counted_once_something_was_found(tmp_path):
 def test_patience_is_rounded_up_to_whole_epochs(tmp_path):
     assert train(tmp_path / "one", [0.5, 0.4, 0.4], patience=5)[0].state.iteration == 20
     assert train(tmp_path / "two", [0.5, 0.4, 0.4, 0.4], patience=15)[0].state.iteration == 30
+
+
+NAN = math.nan
+
+
+def test_an_undefined_dice_is_never_the_best(tmp_path):
+    _, keep = train(tmp_path, [NAN, 0.2, NAN, 0.1])
+    assert keep.best == {"value": 0.2, "iteration": 20}
+    assert (kept(tmp_path, "model.pt"), kept(tmp_path, "last.pt")) == (20, 40)
+    _, keep = train(tmp_path / "none", [NAN, NAN])
+    assert keep.best == {"value": None, "iteration": 0}
+    assert not (tmp_path / "none" / "model.pt").exists()
+    assert train(tmp_path / "none", [NAN, NAN, 0.0], resume=True)[1].best == {"value": 0.0, "iteration": 30}
+
+
+def test_an_undefined_dice_is_no_improvement_to_early_stopping(tmp_path):
+    """To ignite's NaN is not worse than anything, and nothing is worse than NaN."""
+    assert train(tmp_path, [0.5, NAN, NAN, 0.9], patience=20)[0].state.iteration == 30
+
+
+def test_what_is_not_finite_is_never_written(tmp_path):
+    with pytest.raises(
+        ConfigError, match="training diverged: at iteration 30 network.weight holds NaN or infinite values"
+    ) as told:
+        train(tmp_path, [0.2, 0.1, 0.9], spoil=20)
+    assert "kept as before: model.pt, last.pt: lower learning_rate, or try precision float32" in str(told.value)
+    assert (kept(tmp_path, "model.pt"), kept(tmp_path, "last.pt")) == (10, 20)
+    with pytest.raises(ConfigError, match="at iteration 10 .*; no weights were written"):
+        train(tmp_path / "first", [0.2], spoil=0)
+    assert not list(tmp_path.glob("first/*"))
+
+
+@pytest.mark.parametrize("part", ["network", "optimizer"])
+def test_a_last_state_that_is_not_finite_is_not_gone_on_with(tmp_path, part):
+    train(tmp_path, [0.2])
+    last = torch.load(tmp_path / "last.pt", weights_only=True)
+    last[part] = {"weight": torch.tensor([[NAN]])} if part == "network" else {"state": {0: {"exp_avg": torch.tensor(NAN)}}}
+    torch.save(last, tmp_path / "last.pt")
+    with pytest.raises(ConfigError, match=rf"holds NaN or infinite values \({part}\..*cannot go on; train again into another"):
+        train(tmp_path, [0.2, 0.3], resume=True)
+
+
+def test_a_last_state_that_is_cut_short_is_told(tmp_path):
+    train(tmp_path, [0.2])
+    (tmp_path / "last.pt").write_bytes((tmp_path / "last.pt").read_bytes()[:200])
+    with pytest.raises(ConfigError, match="cannot be read .*this training cannot go on; train again into another folder"):
+        train(tmp_path, [0.2, 0.3], resume=True)
+
+
+def test_whatever_is_nested_is_looked_at():
+    content = {"a": [{"b": torch.tensor([1.0, NAN])}, 2.0, math.inf], "c": torch.tensor(3), "d": ("x", None, True)}
+    assert non_finite(content) == ["a.0.b", "a.2"]

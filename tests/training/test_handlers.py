@@ -82,3 +82,10 @@ def test_costs_that_are_damaged_are_told(tmp_path):
         file.write("4,0.5\n")
     with pytest.raises(DataError, match="cost.csv, line 3 is not iteration, step_seconds, memory_mib: restore it"):
         read_costs(tmp_path / "cost.csv")
+
+
+def test_an_undefined_dice_does_not_hide_the_best(source, tmp_path):
+    record = Record(str(tmp_path), torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0), Engine(lambda *_: None))
+    assert np.isnan(record._best())
+    record.rows = [{"val_dice": float("nan")}, {"val_dice": 0.25}, {"val_dice": float("nan")}]
+    assert record._postfix(1.0) == {"loss": "1.000", "dice": "nan", "best": "0.250"}

@@ -92,6 +92,22 @@ def test_a_validation_without_any_foreground_is_refused(phantoms):
         check_split(data, "validation", ["T1"])
 
 
+def test_a_training_in_which_no_dice_was_defined_says_so(tmp_path):
+    torch.save({"best": {"value": None, "iteration": 0}, "iteration": 4}, tmp_path / "last.pt")
+    with pytest.raises(
+        ConfigError, match="has no model.pt: in no validation was a case's Dice defined .* so nothing chose weigh"
+    ):
+        finish_run(str(tmp_path), torch.nn.Linear(1, 1))
+
+
+def test_a_run_of_an_earlier_version_is_not_scored_in_another_way(source, tmp_path):
+    config = yaml.safe_load((source / "config.yaml").read_text())
+    del config["validate"]["crop"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(ConfigError, match="was trained by an earlier version, whose validation scored cases on another grid"):
+        read_run_config(tmp_path)
+
+
 def test_a_datalist_that_changed_is_not_scored(source, phantoms, tmp_path):
     refuse_changed_datalist(source, str(phantoms / "ixi" / "datalist.json"))
     with pytest.raises(ConfigError, match="so its test cases may be training cases; restore it, or name another"):

@@ -49,6 +49,7 @@ def test_the_report_tells_the_fate_of_everything(tiny, contract, run_folder, tra
             "lineage": [{"path": "older", "sha256": "0"}],
             "validation_dice": None,
             "unused": ["head.weight", "head.bias"],
+            "notes": [],
         },
         "contract": {
             "source": {

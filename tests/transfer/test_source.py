@@ -97,15 +97,16 @@ def test_the_names_of_monais_highresnet_are_understood(tmp_path):
         (["models/model.pt", "configs/metadata.json"], "models/model.pt"),
         (["model.pt", "config.yaml"], "model.pt"),
         (["models/model.pt", "model.pt"], "models/model.pt"),
-        (["models/model.pt", "models/model.safetensors"], "models/model.safetensors"),
+        (["models/model.safetensors", "models/model.pt"], "models/model.pt"),
+        (["model.safetensors"], "model.safetensors"),
     ],
-    ids=["bundle", "run folder", "bundle before run", "safetensors first"],
+    ids=["bundle", "run folder", "bundle before run", "model.pt first", "exported alone"],
 )
 def test_a_bundle_and_a_run_folder_know_where_their_weights_are(tmp_path, files, found):
     for name in files:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
-        path.touch()
+        saved(WEIGHTS, path) if name.endswith(".pt") else safetensors.torch.save_file(WEIGHTS, path)
     assert find_weights(tmp_path) == tmp_path / found
     assert find_weights(tmp_path / files[0]) == tmp_path / files[0]
 
@@ -114,7 +115,7 @@ def test_a_source_that_is_not_there_is_refused(tmp_path):
     told = re.escape(f"source '{tmp_path}/none' does not exist; give a bundle, a run folder, a .pt or a .safetensors file")
     with pytest.raises(TransferError, match=f"^{told}$"):
         read_source(tmp_path / "none")
-    told = "holds no weights: looked for models/model.safetensors, models/model.pt, model.safetensors, model.pt; train it first"
+    told = "holds no weights: looked for models/model.pt, models/model.safetensors, model.pt, model.safetensors; train it first"
     with pytest.raises(TransferError, match=told):
         read_source(tmp_path)
 
@@ -194,13 +195,33 @@ def test_text_is_refused(tmp_path):
         ({"epoch": 3, "optimizer": {"lr": 0.1}}, "found epoch, optimizer"),
         ({"model": {"epoch": 3}}, "found epoch"),
         ({"model": {}}, "found nothing"),
-        ({"a.weight": torch.zeros(1), "step": 3}, "found a.weight, step"),
     ],
 )
 def test_a_checkpoint_without_weights_is_refused(tmp_path, content, told):
     expected = "holds no weights: expected a state dict, or one under model, network, net, state_dict, model_state_dict, "
     with pytest.raises(TransferError, match=f"{expected}network_weights; {told}$"):
         read_source(saved(content, tmp_path / "a.pt"))
+
+
+def test_entries_that_are_no_tensors_are_named(tmp_path):
+    with pytest.raises(TransferError, match=r"holds no weights: 1 of its 2 entries are no tensors: step \(int\); save the net"):
+        read_source(saved({"a.weight": torch.zeros(1), "step": 3}, tmp_path / "a.pt"))
+
+
+def test_files_that_differ_in_one_number_are_refused(tmp_path):
+    saved(WEIGHTS, tmp_path / "model.pt")
+    (tmp_path / "models").mkdir()
+    saved({"model": WEIGHTS | {"head.count": torch.tensor(8)}}, tmp_path / "models" / "model.pt")
+    with pytest.raises(TransferError, match=r"hold different weights \(head.count\), and either may be meant: remove"):
+        find_weights(tmp_path)
+    saved({"model": WEIGHTS}, tmp_path / "models" / "model.pt")
+    assert find_weights(tmp_path) == tmp_path / "models" / "model.pt"
+
+
+def test_only_a_last_state_is_of_a_training_that_is_not_finished(tmp_path):
+    saved({"network": WEIGHTS}, tmp_path / "last.pt")
+    with pytest.raises(TransferError, match=r"there is .*last.pt, of a training that is not finished: go on with it by"):
+        find_weights(tmp_path)
 
 
 @pytest.mark.parametrize(("content", "kind"), [([torch.zeros(1)], "list"), (torch.zeros(1), "Tensor"), (3, "int")])

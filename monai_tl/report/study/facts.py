@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from monai_tl.errors import ConfigError
+from monai_tl.inference.run_scores import has_own_scores, scores_of
 from monai_tl.inference.scores import VolumeBias, volume_bias
 from monai_tl.study.cube import SCRATCH, arm_order
 from monai_tl.study.plan import FILE, is_finished
@@ -81,8 +82,8 @@ class Study:
     @cached_property
     def outdated(self) -> tuple[str, ...]:
         """Folders of runs whose scores in the tables are of weights that the run holds no more."""
-        runs = [run.folder for run in self.runs if run.state == "finished" and (self.folder / run.folder).is_dir()]
-        return tuple(folder for folder in runs if not is_finished(self.folder / folder))
+        scored = [run.folder for run in self.runs if scores_of(self.folder / run.folder, "test").is_file()]
+        return tuple(folder for folder in scored if not has_own_scores(self.folder / folder, "test"))
 
     def count(self, state: str) -> int:
         """Count the runs in a state: ``"finished"``, ``"failed"``, ``"waiting"``."""

@@ -44,6 +44,12 @@ def lead(study: Study) -> str:
 def unfinished(study: Study) -> str | None:
     """Say what is missing, None where nothing is."""
     finished, failed, waiting = (study.count(state) for state in ("finished", "failed", "waiting"))
+    if study.outdated:
+        return (
+            f"{words.plural(len(study.outdated), 'run')} of these tables {'has' if len(study.outdated) == 1 else 'have'} other "
+            f"weights now than were scored ({words.listed(study.outdated[:GAPS])}): repeat the study's command, which scores "
+            "them again"
+        )
     if study.newer:
         return (
             f"These tables are old: {words.plural(study.newer, 'run')} finished since they were gathered. Renew them: "

@@ -18,6 +18,7 @@ from PIL import Image
 
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.files import write_json
+from monai_tl.inference.scores import Score
 from monai_tl.report.figures import as_png, as_svg
 from monai_tl.report.study import figures, published
 from monai_tl.report.study import page as page_module
@@ -30,6 +31,7 @@ from monai_tl.study.cube import arm_words
 from monai_tl.study.plan import read_seeds
 from monai_tl.study.statistics import arm_means, compare_arms
 from monai_tl.study.table import RunRow, StudyScore, read_table, write_table
+from tests.conftest import leave_scores
 from tests.report.conftest import Page
 from tests.report.study.conftest import write_made_study
 
@@ -263,10 +265,22 @@ def test_tables_older_than_the_runs_are_said_to_be(make_study, report):
     folder = make_study(arms=("scratch", "1"), sizes=(26,), seeds=(0,), cases=5, left_out={("1", 26, 0): "waiting"})
     run = folder / "runs" / "1_n26_seed0"
     write_json(run / "metadata.json", {"validation_dice": 0.5})
-    (run / "scores_test.csv").touch()
+    leave_scores(run, [Score("A", 0.5, 2.0, 10.0, 9.0, 0.1)])
     _, page = report(folder)
     told = f"1 run finished since they were gathered. Renew them: monai_tl study gather --output {folder}"
     assert f"These tables are old: {told}" in page.text
+
+
+def test_scores_of_weights_that_a_run_holds_no_more_are_said_to_be(make_study, report):
+    folder = make_study(arms=("scratch", "1"), sizes=(26,), seeds=(0,), cases=5)
+    run = folder / "runs" / "1_n26_seed0"
+    write_json(run / "metadata.json", {"validation_dice": 0.5})
+    (run / "model.pt").write_bytes(b"scored")
+    leave_scores(run, [Score("A", 0.5, 2.0, 10.0, 9.0, 0.1)])
+    assert "other weights now" not in report(folder)[1].text
+    (run / "model.pt").write_bytes(b"trained on")
+    told = "1 run of these tables has other weights now than were scored (runs/1_n26_seed0): repeat the study's command"
+    assert told in report(folder)[1].text
 
 
 def test_nothing_scored_yet(make_study, report):
