@@ -94,7 +94,9 @@ def evaluate(*, run: str, split: str = "test", **overrides: Any) -> None:
             "by --scores FILE --overlays DIR"
         )
     scores = Path(run) / f"scores_{split}.csv"
-    if not {"datalist", "dataset_dir"} & overrides.keys():
+    if "dataset_dir" in overrides:  # a run's config names its datalist, wherever dataset_dir leads
+        overrides = {"datalist": str(Path(overrides["dataset_dir"]) / "datalist.json"), **overrides}
+    if "datalist" not in overrides:
         refuse_changed_datalist(run, config["datalist"])
     configs = [Path(run) / "config.yaml", bundle_config(config["bundle_root"], "evaluate")]
     run_configs(configs, {"run_dir": run, "split": split, "scores": str(scores), **overrides}, also=flags_of(evaluate))
