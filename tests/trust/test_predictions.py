@@ -14,7 +14,8 @@ import pytest
 import torch
 import yaml
 
-from tests.trust.conftest import head, write_image
+from tests.dicom import write_series
+from tests.trust.conftest import head, write_brats, write_image
 
 TOPIC = "Predictions"
 
@@ -236,3 +237,22 @@ def test_one_case_whose_answer_overflows_does_not_stop_the_others(thresholder, t
     assert not (tmp_path / "out" / "bob_seg.nii.gz").exists()
     told = "bob: the network's answer is not a number in 1 of"
     says(TOPIC, "one scan that makes the network overflow", "predict, evaluate", answer, told)
+
+
+def test_a_series_and_its_prediction_in_one_folder(thresholder, tmp_path, verb):
+    """A DICOM Segmentation beside the slices is no further series, and the second call predicts nothing new."""
+    voxels = np.rint(head(0)["T1"]).astype(np.int16)
+    write_series(tmp_path / "ann", voxels, np.eye(4), seed=1)
+    flags = ["--input", tmp_path / "ann", "--output", tmp_path / "ann", "--dicom_seg"]
+    assert predict(verb, thresholder, *flags).code == 0
+    answer = predict(verb, thresholder, *flags)
+    assert (answer.code, set(table(tmp_path / "ann"))) == (0, {"ann"}), answer.err
+    assert "1 of 1 cases are finished already" in answer.out
+
+
+def test_a_folder_of_predictions_among_subjects_folders_is_no_subject(source, tmp_path, verb):
+    root = write_brats(tmp_path / "brats", ["Brats18_A_1", "Brats18_B_1"])
+    for _ in range(2):
+        answer = predict(verb, source, "--input", root, "--output", root / "out")
+        assert (answer.code, set(table(root / "out"))) == (0, {"Brats18_A_1", "Brats18_B_1"}), answer.err
+    assert "passed over, since predict wrote them: out" in answer.out
