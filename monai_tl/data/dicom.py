@@ -118,14 +118,14 @@ def _read_voxels(series: Series) -> np.ndarray:
 
 
 def _read_headers(folder: Path) -> dict[str, list[Slice]]:
-    """SeriesInstanceUID -> its slices; files that are no DICOM are passed over unless their name says that they are."""
+    """SeriesInstanceUID -> its slices, segmentations excepted; other files are passed over unless their name says DICOM."""
     files = sorted(child.path for child in os.scandir(folder) if child.is_file() and not child.name.startswith("."))
     by_uid: dict[str, list[Slice]] = {}
     for path in files:
         header = _read_header(path, os.stat(path).st_mtime_ns)
         if header is None and path.lower().endswith((".dcm", ".ima")):
             raise DataError(f"holds a file that cannot be read as DICOM ({os.path.getsize(path)} bytes): {path}")
-        if header is not None and UID in header and ROWS in header:
+        if header is not None and UID in header and ROWS in header and header.get(MODALITY, "").strip() != "SEG":
             by_uid.setdefault(header[UID], []).append((path, header))
     if not by_uid:
         held = sorted(os.path.basename(path) for path in files)

@@ -150,17 +150,24 @@ def _of_folder(path: Path, modalities: Sequence[str]) -> list[Case]:
             )
         if brats.is_layout(path):
             return brats.find_cases(path, modalities, labelled=False, incomplete="leave_out")
+    if len(modalities) == 1 and not _other_images(path) and holds_series(path):
+        return [{"subject": normal(path.name), modalities[0]: str(path)}]
     images = sorted(child for child in path.iterdir() if child.name.endswith(ENDINGS) and not child.name.startswith("."))
     if images and len(modalities) == 1:
         return [{"subject": _stem(image), modalities[0]: str(image)} for image in images]
-    if len(modalities) == 1 and holds_series(path):
-        return [{"subject": normal(path.name), modalities[0]: str(path)}]
     content = name_some(sorted(child.name for child in path.iterdir() if not child.name.startswith("."))) or "nothing"
     asked = " ".join(f"--{name} '{{subject}}_{name}.nii.gz'" for name in modalities)
     raise DataError(
         f"'{path}' is in no layout known here (it holds {content}): give a pattern for each modality, e.g. {asked}, "
         f"or '{{subject}}/{modalities[0]}.nii.gz' where each subject has a folder"
     )
+
+
+def _other_images(folder: Path) -> list[Path]:
+    """The images in the folder of a series, but for what ``predict`` wrote of it."""
+    images = {child.name: [str(child)] for child in folder.iterdir() if child.name.endswith(ENDINGS)}
+    ours = own_predictions({folder.name: [], **images})
+    return [folder / name for name in images if name not in ours and not name.startswith(".")]
 
 
 def _stem(path: Path) -> str:

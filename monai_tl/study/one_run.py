@@ -63,8 +63,7 @@ def perform(order: Order) -> None:
     torch.set_num_threads(order.threads)
     with _printing_to(Path(order.log)):
         _refuse_other_files(order.files)
-        data = read_datalist(Path(order.settings["datalist"]))
-        refuse_changed_scans(order.scans, take_prints(data) if order.scans else {}, data)
+        _refuse_other_scans(order)
         _sweep(folder)
         for split in order.splits:
             if not (is_trained(folder) and has_own_scores(folder, split)):
@@ -91,6 +90,13 @@ def _refuse_other_files(files: dict[str, str]) -> None:
                 f"{path} is not what the study was planned with (sha256 {sha256[:12]}…, now {now[:12]}): restore it and repeat "
                 "the command, or begin a study in another folder"
             )
+
+
+def _refuse_other_scans(order: Order) -> None:
+    """Likewise, scans that were changed: one that goes on after a kill, too."""
+    if order.scans:
+        data = read_datalist(Path(order.settings["datalist"]))
+        refuse_changed_scans(order.scans, take_prints(data), data)
 
 
 def _sweep(folder: Path) -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from monai_tl.report.study.facts import read_study
-from monai_tl.report.study.words import headline, lead, may, may_not, unfinished
+from monai_tl.report.study.words import headline, lead, may, may_not, seen, unfinished
 from monai_tl.study.statistics import ArmComparison
 from monai_tl.study.verdicts import verdict_of
 
@@ -77,3 +77,12 @@ def test_what_may_not_be_concluded_depends_on_the_study(study):
 def test_the_lead_counts_and_a_finished_study_says_nothing_of_missing_runs(study):
     assert lead(study) == "4 arms × 2 sizes (26, 52 training subjects) × 3 seeds: 24 runs, scored by Dice on 12 test cases."
     assert unfinished(study) is None
+
+
+def test_that_a_source_knew_test_cases_is_said_where_it_was_accepted(study):
+    said = {"accepted": True, "shared": 1, "said": ["12 test cases compared with 3 training cases: 1 shared, accepted"]}
+    accepted, clean = (
+        dataclasses.replace(study, plan=dataclasses.replace(study.plan, overlap=overlap)) for overlap in (said, {})
+    )
+    assert "1 shared, accepted. Scratch has not." in seen(accepted)
+    assert seen(clean) is None
