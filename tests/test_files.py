@@ -136,7 +136,7 @@ def test_a_table_divided_as_it_is(tmp_path, sign):
         ("a,b,a\n", "has the column a twice"),
         ("a,b\n1\n", "line 2 has 1 cells, the header 2"),
         ("a,b\n1,2\n\n1,2,3\n", "line 4 has 3 cells, the header 2"),
-        ('a,b\n"1,2\n', "line 2 cannot be read as a row"),
+        ('a,b\n"1,2\n', "line 3 cannot be read as a row"),
     ],
 )
 def test_a_table_that_is_none_is_refused(tmp_path, text, told):

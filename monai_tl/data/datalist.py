@@ -146,7 +146,7 @@ def write_datalist(path: Path, datalist: Datalist) -> Path:
         raise ConfigError(f"output '{path}' is no .json file; name one, e.g. {path / 'datalist.json'}")
     text = json.dumps(_content(datalist, path.parent), indent=1, ensure_ascii=False) + "\n"
     if path.exists():
-        if not path.is_file() or path.read_bytes() != text.encode():
+        if not path.is_file() or read_text(path) != text:
             raise ConfigError(f"{path} exists and says something else; choose another name, or remove it if no run needs it")
         return path
     write_text(path, text)

@@ -13,6 +13,7 @@ from monai_tl.data.ids import normal, visible
 from monai_tl.errors import ConfigError, DataError, did_you_mean
 from monai_tl.files import Table, read_table
 
+TABLES = r"\.(?i:csv|tsv|txt)"  # names of tables; Excel's "Unicode Text" ends in .txt
 OUTCOME = "selected on the outcome"
 FORMS = "give qc, a qc.csv, a file of scores with a limit (scores.csv:0.8), or subject ids (IXI012,IXI013)"
 
@@ -86,7 +87,7 @@ def _chosen(choice: str, folder: Path) -> dict[str, str]:
     """Subject -> why it is to be left out."""
     if choice == "qc":
         return _suspects(_only_qc(folder))
-    scores = re.fullmatch(r"(.+\.csv):([^:/]+)", choice)
+    scores = re.fullmatch(rf"(.+{TABLES}):([^:/]+)", choice)
     if scores:
         try:
             return _low_scores(Path(scores[1]), float(scores[2]))
@@ -94,7 +95,7 @@ def _chosen(choice: str, folder: Path) -> dict[str, str]:
             if isinstance(error, DataError):
                 raise
             raise ConfigError(f"leave_out '{choice}': '{scores[2]}' is no number; {FORMS}") from None
-    if choice.endswith(".csv"):
+    if re.search(rf"{TABLES}$", choice):
         return _suspects(Path(choice))
     return dict.fromkeys(filter(None, (name.strip() for name in choice.split(","))), "left out by name")
 

@@ -175,3 +175,14 @@ def test_an_unknown_layout_is_refused_with_those_that_are_known(tmp_path):
         "datalist files",
     ):
         assert told in str(no.value)
+
+
+def test_a_track_is_for_brats_alone(tmp_path):
+    with pytest.raises(ConfigError, match="--track gli2023: .*raw' is no folder in the layout of BraTS"):
+        find_candidates(ixi(tmp_path / "raw", None), track="gli2023")
+    for number in range(2):
+        subject(tmp_path / "peds", f"BraTS-PED-0000{number}-000", NEW, 1, 2, 3)
+    with pytest.raises(DataError, match=r"does not tell the track: name the track by --track.*peds2023 .*; peds2024 "):
+        find_candidates(tmp_path / "peds")
+    assert find_candidates(tmp_path / "peds", track="peds2024").foreground == (1, 2, 3)
+    assert find_candidates(tmp_path / "peds", foreground=[1], labels=[1, 2, 3]).foreground == (1,)

@@ -157,14 +157,15 @@ def test_ids_and_values_that_disagree_are_explained_by_each_verb(tmp_path, verb,
     assert not (tmp_path / "qc").exists()
 
 
-def test_a_cavity_is_unknown_where_its_track_has_none(tmp_path, verb):
+def test_a_cavity_is_unknown_where_its_track_has_none(tmp_path, verb, says):
     root = track_of(tmp_path / "data", {f"BraTS-GLI-{n:05}-000": (1, 2, 3, 4) if n else (1, 2, 3) for n in range(4)})
     answer = verb("check", root, "--output", tmp_path / "qc", "--track", "gli2023")
     assert answer.code == 1
     assert answer.err.count("label holds unknown values (4), known are 1, 2, 3") == 3
     answer = verb("datalist", "brats", "--root", root, "--split", "1,0,0", "--track", "gli2023")
     assert answer.code == 2
-    assert "labels hold 4 (e.g. BraTS-GLI-00001-000), which is not known in gli2023 (adult glioma 2023" in answer.err
+    told = "labels hold 4 (e.g. BraTS-GLI-00001-000), which is not known in gli2023 (adult glioma 2023"
+    says(TOPIC, "a resection cavity, 4, in a track that has none", "datalist, check", answer, told)
     answer = verb("datalist", "brats", "--root", root, "--split", "1,0,0", "--track", "peds2024")
     assert answer.code == 0
     assert "warning: ids are those of BraTS-GLI, and --track peds2024 is taken all the same" in answer.out
@@ -179,7 +180,7 @@ def test_one_label_among_many_is_its_own_cases_problem(tmp_path, verb):
     assert answer.err.count("unknown values") == 1
 
 
-def test_radiotherapy_has_one_image_and_one_value(tmp_path, verb):
+def test_radiotherapy_has_one_image_and_one_value(tmp_path, verb, says):
     root = tmp_path / "data"
     for n in range(4):
         subject, volumes = f"BraTS-MEN-RT-{n:04}-1", head(n, SHAPE)
@@ -187,7 +188,8 @@ def test_radiotherapy_has_one_image_and_one_value(tmp_path, verb):
         write_image(root / subject / f"{subject}_gtv.nii.gz", volumes["label"])
     answer = verb("datalist", "brats", "--root", root)
     assert answer.code == 2
-    assert "has no T1, T2 (BraTS-MEN-RT-0000-1…): --modalities T1ce" in answer.err
+    told = "has no T1, T2 (BraTS-MEN-RT-0000-1…): --modalities T1ce"
+    says(TOPIC, "scans for radiotherapy, of which there is T1ce alone", "datalist, check, predict", answer, told)
     answer = verb("datalist", "brats", "--root", root, "--modalities", "T1ce", "--split", "0.5,0.25,0.25")
     assert answer.code == 0, answer.err
     assert content(root / "datalist.json")["foreground"] == [1]
@@ -383,7 +385,8 @@ def test_ids_that_differ_in_case_only_are_warned_about(tmp_path, verb, says):
 def test_a_folder_that_is_not_utf_8_is_refused(tmp_path, verb):
     answer = verb(*flat(tmp_path / os.fsdecode(b"M\xfcller"), ["A", "B", "C", "D"]), "--output", tmp_path / "list.json")
     assert answer.code == 2
-    assert "M\\udcfcller/A_T1.nii.gz is not UTF-8" in answer.err
+    told = "M\\udcfcller/A_T1.nii.gz is not UTF-8"
+    assert told in answer.err
     assert not (tmp_path / "list.json").exists()
 
 
@@ -420,13 +423,16 @@ QC = "case,state,reasons\r\nBob,suspect,head cut\r\nZoë,problem,no T2\r\nEve,fi
     ],
     ids=["UTF-8 with mark", "of a Mac", "Unicode text", "big-endian", "semicolons", "sep=", "empty lines"],
 )
-def test_a_table_of_a_spreadsheet_is_read_as_it_is_meant(tmp_path, verb, written):
+def test_a_table_of_a_spreadsheet_is_read_as_it_is_meant(tmp_path, verb, says, written):
     words = flat(tmp_path / "scans", NAMES)
-    (tmp_path / "qc.csv").write_bytes(written)
-    answer = verb(*words[:-1], "1,0,0", "--output", tmp_path / "list.json", "--leave_out", tmp_path / "qc.csv")
+    table = tmp_path / ("qc.txt" if written[:2] in (b"\xff\xfe", b"\xfe\xff") else "qc.csv")
+    table.write_bytes(written)
+    answer = verb(*words[:-1], "1,0,0", "--output", tmp_path / "list.json", "--leave_out", table)
     assert answer.code == 0, answer.err
     left = content(tmp_path / "list.json")["left_out"]
-    assert left == {"Bob": "suspect in qc.csv: head cut", "Zoë": "problem in qc.csv: no T2"}
+    assert left == {"Bob": f"suspect in {table.name}: head cut", "Zoë": f"problem in {table.name}: no T2"}
+    if written.startswith(b"\xef\xbb\xbfcase,state,reasons\r\nBob,suspect,head cut\r\nZo\xc3\xab"):
+        says(TOPIC, "a table that begins with a byte order mark, as Excel writes it", "datalist", answer, "2 left out")
 
 
 def test_a_decimal_comma_is_a_point(tmp_path, verb):
