@@ -102,6 +102,13 @@ FOLLOWS = {
     "room": "window, rotation and scaling",
 }
 """Ids that hold an expression of settings; a value in its place would contradict them."""
+REFERRED: dict[str, Kind] = {
+    **SETTINGS,
+    "epochs": COUNT,
+    "margin": Listed(Whole(0), "three whole numbers from 0 (voxels)", count=3),
+    "room": Listed(COUNT, "three whole numbers from 1 (voxels)", count=3),
+}
+"""What an id inside a config takes in the place of a reference, ``@window``."""
 
 
 def problems(given: Mapping[str, Any]) -> list[str]:

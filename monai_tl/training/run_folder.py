@@ -28,6 +28,7 @@ from monai_tl.errors import ConfigError, DataError, did_you_mean
 from monai_tl.files import write_json
 from monai_tl.training.check import running_parser
 from monai_tl.training.checkpoint import BEST, LAST, is_true
+from monai_tl.training.launch import bundle_config
 from monai_tl.transfer.apply import account
 from monai_tl.transfer.contract import Contract, describe, differences, read_contract
 from monai_tl.transfer.freeze import held_sha256
@@ -63,7 +64,7 @@ def check_run(
     """
     parser = running_parser()
     config = dict(parser.get())
-    refuse_unknown_ids(config, Path(parser.get_parsed_content("bundle_root")) / "configs" / "train.yaml")
+    refuse_unknown_ids(config, bundle_config(parser.get_parsed_content("bundle_root"), "train"))
     if refuse_existing(Path(run_dir), resume=is_true(resume)):
         _refuse_other_run(Path(run_dir), _portable(parser), data, transfer_report)
     for split in ("train", "validation"):
