@@ -52,18 +52,14 @@ def read_untyped(text: str) -> Any:
     """
     try:
         node = yaml.compose(text, _Clear)
+        value = yaml.load(text, _Clear)
     except yaml.YAMLError:
         return text
-    if isinstance(node, yaml.ScalarNode):
-        if node.style in ("'", '"'):
-            return node.value
-        return text if node.tag.endswith(":str") or node.style else yaml.load(text, _Clear)
-    if isinstance(node, yaml.CollectionNode) and node.flow_style and not _half_a_dict(node):
-        try:
-            return yaml.load(text, _Clear)
-        except yaml.YAMLError:
-            return text
-    return text
+    if text[:1] in "!&" or isinstance(value, str):  # a quoted text without its quotes, any other untouched
+        return node.value if isinstance(node, yaml.ScalarNode) and node.style in ("'", '"') else text
+    if isinstance(node, yaml.CollectionNode):
+        return value if node.flow_style and not _half_a_dict(node) else text
+    return value if text.strip() and "#" not in text else text
 
 
 def _half_a_dict(node: yaml.Node) -> bool:

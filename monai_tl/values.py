@@ -221,7 +221,7 @@ class Listed:
             items = yaml.load(f"[{inner}]", yaml.BaseLoader)  # whose items all stay text
         except yaml.YAMLError:
             raise ValueError(text) from None
-        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        if not isinstance(items, list) or not all(isinstance(item, str) for item in items) or inner.rstrip().endswith(","):
             raise ValueError(text)
         return [self.of.read(item) for item in items]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from monai_tl.arguments import Count, Split, flags_of, names
 from monai_tl.errors import ConfigError
-from monai_tl.settings import SETTINGS
+from monai_tl.settings import PATH, SETTINGS
 from monai_tl.transfer.arms import Arm
 
 SOURCE, TARGET = "bundles/ixi_hippocampus", "bundles/brats_tumour_core"
@@ -101,7 +101,7 @@ def evaluate(*, run: str, split: Split = "test", **overrides: Any) -> None:
 def predict(
     *,
     bundle: str,
-    output: str,
+    output: Annotated[str, PATH],
     input: str | None = None,
     probabilities: bool = False,
     dicom_seg: bool = False,

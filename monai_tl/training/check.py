@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -22,10 +22,16 @@ from monai_tl.values import Kind, Text, YesNo
 def check_settings() -> None:
     """Check the settings of the config that is being run; named first in its ``initialize``.
 
+    ``python -m monai.bundle`` then says our errors in a line, exit code 2, as verbs do, rather than beneath its own traceback.
+
     Raises:
         ConfigError: with all that is wrong.
     """
-    _speak_as_verbs_do()
+    main = getattr(sys.modules.get("__main__"), "__spec__", None)
+    if main is not None and main.name == "monai.bundle.__main__":
+        print_anything()
+        sys.excepthook = _say
+        values.refuse(_passed_over(sys.argv))
     check_config(running_parser())
 
 
@@ -113,12 +119,12 @@ def _is_expression(value: Any) -> bool:
     return isinstance(value, str) and value.startswith(EXPRESSION)
 
 
-def _speak_as_verbs_do() -> None:
-    """Have ``python -m monai.bundle`` say our errors in a line too, exit code 2, rather than beneath its own traceback."""
-    main = getattr(sys.modules.get("__main__"), "__spec__", None)
-    if main is not None and main.name == "monai.bundle.__main__":
-        print_anything()
-        sys.excepthook = _say
+def _passed_over(command: Sequence[str]) -> Iterator[str]:
+    """Name each ``--id None`` of MONAI's command line, which sets nothing there, though it looks as if."""
+    for word, following in zip(command, [*command[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if word.startswith("--") and (value if equals else following) == "None":
+            yield f"{name[2:]}: MONAI's command line passes over None; write {name[2:]}: null into a config, or leave it away"
 
 
 def _say(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
