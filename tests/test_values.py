@@ -82,10 +82,8 @@ def test_values_are_not_converted():
 
 def test_a_refusal_says_what_is_taken_and_what_came():
     assert refusal("edge", Whole(1, 9, "voxels", "4"), 0) == "edge takes a whole number from 1 to 9 (voxels), e.g. 4; got 0"
-    assert (
-        refusal("rate", Number(above=0), "1e-5") == "rate takes a number above 0; got '1e-5', which is text here; write 1.0e-05"
+    text = "rate takes a number above 0; got '1e-5', which is text here; write 1.0e-05"
     assert refusal("rate", Number(above=0), "1e-5") == text
-    )
     assert refusal("loud", YesNo(), "no", typed=True) == "loud takes true or false; got 'no'"
     assert refusal("loud", YesNo(), "true") == "loud takes true or false; got 'true', which is text here; write True"
     assert refusal("norm", Words(("freeze", "track")), "freez") == (

@@ -97,6 +97,7 @@ def test_a_setting_of_a_wrong_kind_or_out_of_range_is_one_line_and_leaves_nothin
         assert answer.err.count("\n") == 1, answer.err
 
 
+@pytest.mark.slow
 def test_the_command_that_was_refused_works_once_it_is_mended(train, says):
     answer, run = train(window="16")
     refused(answer, run)
@@ -334,6 +335,7 @@ def test_a_pattern_alone_is_no_set(verb, source, tmp_path, monkeypatch, says):
     says(TOPIC, "`--T1 '{subject}'`, which became the set `{'subject'}`", "all verbs", answer, "no file matches", "{subject}")
 
 
+@pytest.mark.slow
 def test_a_users_own_id_takes_text_as_it_was_typed(train, phantoms, tmp_path):
     bundle = shutil.copytree(BRATS, tmp_path / "bundle", ignore=shutil.ignore_patterns("models"))
     path = bundle / "configs" / "train.yaml"
@@ -358,6 +360,7 @@ def by_monai(config, tmp_path, **flags):
     return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
+@pytest.mark.slow
 def test_monais_own_command_refuses_them_in_a_line_too(phantoms, source, tmp_path, verb):
     run = tmp_path / "run"
     own = {"bundle_root": BRATS, "dataset_dir": phantoms / "brats", "run_dir": run}
@@ -383,6 +386,7 @@ def in_a_shell(encoding, folder, *words):
     return Answer(done.returncode, done.stdout.decode(encoding), done.stderr.decode(encoding))
 
 
+@pytest.mark.slow
 def test_output_that_cannot_be_encoded_ends_no_verb(tmp_path, says):
     encoding = "cp1252"
     scores = {"α": 0.9, "β": 0.5}
