@@ -19,11 +19,11 @@ NORMS = ("freeze", "track")
 NEW_CHANNELS = ("zero", "mean", "frozen")
 SPLITS = ("train", "validation", "test")
 
-PATH = Text("a path")
-NAME = Text("a name")
+PATH = Text("a path without #, which MONAI would change", r"(?s)[^#]*[^#\s][^#]*")
+NAME = Text("a name without #, which MONAI would change", PATH.pattern)
 SEED = Whole(0, LARGEST_SEED, example="0")
 COUNT = Whole(1)
-NAMES = Listed(NAME, "different names, e.g. \"['T1','T2']\"", different=True)
+NAMES = Listed(NAME, "different names without #, e.g. \"['T1','T2']\"", different=True)
 LABELS = Listed(Whole(1), "label values, whole numbers from 1 joined by commas, each once, e.g. 1,4", different=True)
 EDGES = "three whole numbers from 1 to 1024 (voxels), e.g. [32,32,32]"
 WINDOW = Listed(Whole(1, 1024), EDGES, count=3)  # the largest edge by far of what a scan has
@@ -104,6 +104,13 @@ FOLLOWS = {
     "room": "window, rotation and scaling",
 }
 """Ids that hold an expression of settings; a value in its place would contradict them."""
+REFERRED: dict[str, Kind] = {
+    **SETTINGS,
+    "epochs": COUNT,
+    "margin": Listed(Whole(0), "three whole numbers from 0 (voxels)", count=3),
+    "room": Listed(COUNT, "three whole numbers from 1 (voxels)", count=3),
+}
+"""What an id inside a config takes in the place of a reference, ``@window``."""
 
 
 def problems(given: Mapping[str, Any]) -> list[str]:

@@ -221,7 +221,7 @@ class Listed:
             items = yaml.load(f"[{inner}]", yaml.BaseLoader)  # whose items all stay text
         except yaml.YAMLError:
             raise ValueError(text) from None
-        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        if not isinstance(items, list) or not all(isinstance(item, str) for item in items) or inner.rstrip().endswith(","):
             raise ValueError(text)
         return [self.of.read(item) for item in items]
 
@@ -319,48 +319,6 @@ def refuse(problems: Iterable[str], what: str = "settings") -> None:
     told = [problem for problem in dict.fromkeys(problems) if problem]
     if told:
         raise ConfigError(told[0] if len(told) == 1 else list_problems(f"{len(told)} {what} cannot be used:", told, shown=20))
-
-
-class _Clear(yaml.SafeLoader):
-    """YAML in which only that is no text which nobody takes for text: not 2013_10, no, 0o17, 010 or 1:30."""
-
-
-_Clear.yaml_implicit_resolvers = {}
-for tag, expression, first in (
-    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("null", r"null|None", "nN"),
-    ("int", WHOLE.pattern, "+-0123456789"),
-    ("float", rf"(?!0[0-9]){DECIMAL.pattern}", "+-.0123456789"),
-):
-    _Clear.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(f"(?:{expression})$"), list(first))
-
-
-def read_untyped(text: str) -> Any:
-    """Read what was typed for something of no known kind: text, unless it clearly is a number, true, null, a list or a dict.
-
-    A reference (``@window``) or an expression (``$[1]``) is text, and so is ``{subject}``, which Python would take for a set.
-    """
-    try:
-        node = yaml.compose(text, _Clear)
-    except yaml.YAMLError:
-        return text
-    if isinstance(node, yaml.ScalarNode):
-        if node.style in ("'", '"'):
-            return node.value
-        return text if node.tag.endswith(":str") or node.style else yaml.load(text, _Clear)
-    if isinstance(node, yaml.CollectionNode) and node.flow_style and not _half_a_dict(node):
-        try:
-            return yaml.load(text, _Clear)
-        except yaml.YAMLError:
-            return text
-    return text
-
-
-def _half_a_dict(node: yaml.Node) -> bool:
-    """Say if there is a ``{name}`` in it, without a value."""
-    if isinstance(node, yaml.MappingNode):
-        return any((value.value == "" and not value.style) or _half_a_dict(value) for _, value in node.value)
-    return isinstance(node, yaml.SequenceNode) and any(_half_a_dict(item) for item in node.value)
 
 
 def _shown(value: Any, typed: bool) -> str:

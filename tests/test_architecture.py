@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "monai_tl"
-ORDER = ["errors", "values", "settings", "streams", "files", "data", "network", "transfer", "training"]
+ORDER = ["errors", "values", "untyped", "settings", "streams", "files", "data", "network", "transfer", "training"]
 ORDER += ["inference", "study", "report", "arguments", "cli", "__main__"]
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem != "__init__")
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from monai_tl.arguments import Count, Split, flags_of, names
 from monai_tl.errors import ConfigError
-from monai_tl.settings import SETTINGS
+from monai_tl.settings import PATH, SETTINGS
 from monai_tl.transfer.arms import UNTRAINED, Arm
 
 SOURCE, TARGET = "bundles/ixi_hippocampus", "bundles/brats_tumour_core"
@@ -142,7 +142,7 @@ def _keep_untrained(source: str, target: str, output: str, overrides: dict[str, 
 def predict(
     *,
     bundle: str,
-    output: str,
+    output: Annotated[str, PATH],
     input: str | None = None,
     probabilities: bool = False,
     dicom_seg: bool = False,

@@ -11,7 +11,8 @@ import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.bundle.reference_resolver import ReferenceResolver
 
-from monai_tl.errors import ConfigError, did_you_mean, user_error
+from monai_tl.errors import ConfigError, did_you_mean, in_words, user_error
+from monai_tl.settings import SETTINGS
 from monai_tl.training.check import check_config, read_overrides
 from monai_tl.training.device import choose_device
 
@@ -71,7 +72,7 @@ def run_configs(
     logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)  # two folders of configs are meant
     try:
         workflow = ConfigWorkflow([str(file) for file in files], logging_file=str(logging_file), **overrides)
-        workflow.initialize()
+        _initialize(workflow, [key for key in overrides if key not in SETTINGS])
         workflow.run()
         workflow.finalize()
     except Exception as error:  # MONAI wraps whatever a config's component raises
@@ -79,6 +80,20 @@ def run_configs(
         if beneath is None:
             raise
         raise beneath from None
+
+
+def _initialize(workflow: ConfigWorkflow, others: Sequence[str]) -> None:
+    """Build what a config names.
+
+    Raises:
+        ConfigError: where that fails and ids that no table knows were set, with their names.
+    """
+    try:
+        workflow.initialize()
+    except Exception as error:
+        if user_error(error) or not others:
+            raise
+        raise ConfigError(f"nothing can be set up with {', '.join(others)} as given: {in_words(error)}") from error
 
 
 def refuse_unknown_overrides(

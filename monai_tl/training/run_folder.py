@@ -31,6 +31,7 @@ from monai_tl.files import write_json
 from monai_tl.training.check import running_parser
 from monai_tl.training.checkpoint import BEST, LAST, is_true
 from monai_tl.training.label_grid import refuse_lost_labels, resample_labels
+from monai_tl.training.launch import bundle_config
 from monai_tl.training.metrics import TRAIN_LONGER, best_is_last, read_metrics
 from monai_tl.training.run_cases import check_run_cases, record_run_cases
 from monai_tl.transfer.apply import account
@@ -69,7 +70,7 @@ def check_run(
     """
     parser = running_parser()
     config = dict(parser.get())
-    refuse_unknown_ids(config, Path(parser.get_parsed_content("bundle_root")) / "configs" / "train.yaml")
+    refuse_unknown_ids(config, bundle_config(parser.get_parsed_content("bundle_root"), "train"))
     resumed = Path(run_dir) if refuse_existing(Path(run_dir), resume=is_true(resume)) else None
     if resumed:
         _refuse_other_run(resumed, _portable(parser), data, transfer_report)

@@ -91,6 +91,23 @@ def test_values_that_make_no_sense(transfer):
     refused("a modality that the datalist lacks", *transfer(modalities="['T1','PD']"), "no modality 'PD'", "T1, T2")
 
 
+def test_settings_of_a_wrong_kind(transfer, verb, phantoms, tmp_path):
+    edges = "window takes three whole numbers from 1 to 1024 (voxels), e.g. [32,32,32]; got 16"
+    refused("a window of one edge", *transfer(window=16), edges)
+    answer = transfer(batch_size=0, seed="None", warm_up="nan")
+    refused("several settings that cannot be used", *answer, "3 settings cannot be used:", "batch_size", "seed", "warm_up")
+    refused("yes and no", *transfer(accept_differences="no"), "accept_differences takes true or false; got 'no'")
+    refused("patience as if it counted validations", *transfer(patience=1), "patience (1) counts iterations")
+    refused("three classes", *transfer(classes="['background','a','b']"), "classes takes two different names")
+    refused("an expression that cannot be evaluated", *transfer(dataset_dir="$HOME/data"), "name 'HOME' is not defined")
+    refused("a word inside a config where a number stood", *transfer(**{"crop#margin": "wide"}), "crop#margin takes a number")
+    words = ("datalist", "ixi", "--root", phantoms / "ixi", "--output", tmp_path / "run")
+    answer = verb(*words, "--foreground", "1.4")
+    refused("label values with a point", answer, tmp_path / "run", "foreground takes label values, whole numbers from 1", "1.4")
+    answer = verb("phantom", "--subjects", "0", "--output", tmp_path / "run")
+    refused("no subjects", answer, tmp_path / "run", "subjects takes a whole number from 1; got 0")
+
+
 def test_sources_that_cannot_be_used(transfer, tmp_path, source):
     text = "does not exist; give a bundle, a run folder, a .pt or a .safetensors file"
     refused("a source that is not there", *transfer(source=tmp_path / "none"), text)
@@ -264,8 +281,9 @@ def test_studies_that_cannot_be_meant(verb, tiny_flags, tmp_path):
     refused("more training subjects than there are", study("size", sizes="26"), run, "size 26 comes to 26", "there are 3")
     refused("an unknown list of subjects", study("size", sizes="S9"), run, "no list is called 'S9'", "all")
     refused("a budget for an arm that is not asked for", study(budget="3=8"), run, "budget names an arm '3'", "scratch, 2")
-    faulty = "no training can be set up with these settings: ValueError: num_workers"
-    refused("a setting that no run could train with", study(workers=-1), run, faulty)
+    faulty = "no training can be set up with these settings: ValueError: warmup_multiplier must be"
+    refused("a part that no run could train with", study(**{"scheduler#warmup_multiplier": 2}), run, faulty)
+    refused("a setting that no run could train with", study(workers=-1), run, "workers takes a whole number from 0")
     refused("an unknown engine", study(engine="slurm"), run, "unknown engine 'slurm'", "here, ray")
     refused("a report of a study that is not there", verb("report", run), run, "no folder", "monai_tl study")
     (tmp_path / "own").mkdir()

@@ -200,7 +200,7 @@ def test_a_plan_writes_nothing(tiny_flags, tmp_path, verb):
     ("flags", "told"),
     [
         ({"engine": "rey"}, "unknown engine 'rey': did you mean 'ray'? There are: here, ray"),
-        ({"parallel": "0"}, "parallel takes a number of runs at a time, from 1; got 0"),
+        ({"parallel": "0"}, "parallel takes a whole number from 1 (runs at a time); got 0"),
         ({"arms": "sratch"}, "no arm is called 'sratch'"),
         ({"learning_rat": "1"}, "unknown flag or config id 'learning_rat': did you mean 'learning_rate'?"),
     ],
@@ -222,7 +222,7 @@ def test_a_folder_of_something_else_is_left_alone(tiny_flags, tmp_path, verb):
 
 def test_a_search_wants_a_gain(tiny_flags, tmp_path, verb):
     answer = verb("study", "depth", "--search", *tiny_flags, "--gain", "2", "--output", tmp_path / "study")
-    assert "gain takes a difference in Dice, from 0 and below 1, e.g. 0.01; got 2" in answer.err
+    assert "gain takes a number from 0 and below 1 (a difference in Dice), e.g. 0.01; got 2" in answer.err
     answer = verb("study", "depth", *tiny_flags, "--gain", "0.1", "--output", tmp_path / "study")
     assert "--gain ends a search: add --search" in answer.err
 
