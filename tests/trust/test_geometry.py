@@ -290,24 +290,23 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("came", "roles", "fields", "facts"), REFUSED, ids=[row[0].replace(" ", "_") for row in REFUSED])
-def test_what_has_no_place_is_named_by_each_verb(verb, says, source, sound, tmp_path, came, roles, fields, facts):
+def test_what_has_no_place_is_named(verb, says, source, sound, tmp_path, came, roles, fields, facts):
     folder = tmp_path / "data"
     shutil.copytree(sound["folder"], folder)
     edit_all(folder, roles, ["bob"], **fields)
-    answer = refused_by_training(verb, folder, tmp_path, "bob: ", *facts)
-    says(TOPIC, came, "train, evaluate, predict, check", answer, *facts)
-    checked = verb("check", folder / "datalist.json", "--output", tmp_path / "qc")
+    checked = verb("check", listed(verb, folder), "--output", tmp_path / "qc")
     table = qc(tmp_path / "qc")
     assert checked.code == 1
     assert [name for name in SUBJECTS if table[name]["state"] == "problem"] == ["bob"]
     assert all(fact in table["bob"]["reasons"] for fact in facts), table["bob"]["reasons"]
-    if roles != ("seg",):
+    says(TOPIC, came, "train, evaluate, predict, check", checked, *facts)
+    if came in (REFUSED[0][0], REFUSED[3][0]):
+        refused_by_training(verb, folder, tmp_path, "bob: ", *facts)
         answer = verb("predict", "--bundle", source, "--input", folder / "datalist.json", "--output", tmp_path / "out")
         assert answer.code == 1, answer.err
         assert all(fact in answer.err for fact in facts), answer.err
-        assert sorted(path.name for path in (tmp_path / "out").glob("*_seg.nii.gz")) == [
-            f"{n}_seg.nii.gz" for n in ("ann", "cem", "dan")
-        ]
+        found = sorted(path.name.split("_")[0] for path in (tmp_path / "out").glob("*_seg.nii.gz"))
+        assert found == ["ann", "cem", "dan"]
 
 
 def test_an_analyze_image_has_no_orientation(verb, says, tmp_path):
@@ -365,16 +364,15 @@ def shorter(content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("came", DAMAGE, ids=[name.replace(" ", "_") for name in DAMAGE])
-@pytest.mark.parametrize("role", ["t1", "seg"])
-def test_files_are_read_to_their_end(verb, says, sound, tmp_path, came, role):
+def test_files_are_read_to_their_end(verb, says, sound, tmp_path, came):
     folder, (spoil, told) = tmp_path / "data", DAMAGE[came]
     shutil.copytree(sound["folder"], folder)
-    path = folder / "bob" / f"bob_{role}.nii.gz"
-    path.write_bytes(spoil(path.read_bytes()))
-    name = {"t1": "T1", "seg": "label"}[role]
-    answer = refused_by_training(verb, folder, tmp_path, f"bob: {name} is not readable (", told)
-    if role == "t1":
-        says(TOPIC, came, "train, evaluate, predict, check", answer, told)
-    checked = verb("check", folder / "datalist.json", "--output", tmp_path / "qc")
-    assert (checked.code, qc(tmp_path / "qc")["bob"]["state"]) == (1, "problem")
-    assert told in qc(tmp_path / "qc")["bob"]["reasons"]
+    for role in ("t1", "seg"):
+        path = folder / "bob" / f"bob_{role}.nii.gz"
+        path.write_bytes(spoil(path.read_bytes()))
+    answer = refused_by_training(verb, folder, tmp_path, "bob: T1 is not readable (", "label is not readable (", told)
+    says(TOPIC, came, "train, evaluate, predict, check", answer, told)
+    if came == next(iter(DAMAGE)):
+        checked = verb("check", folder / "datalist.json", "--output", tmp_path / "qc")
+        assert (checked.code, qc(tmp_path / "qc")["bob"]["state"]) == (1, "problem")
+        assert told in qc(tmp_path / "qc")["bob"]["reasons"]
