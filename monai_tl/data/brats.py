@@ -273,7 +273,7 @@ def _values(case: files.Case) -> tuple[float, ...]:
 
 
 def _join(values: Iterable[float]) -> str:
-    return ", ".join(f"{value:g}" for value in values) or "nothing but 0"
+    return ", ".join(f"{value:g}" if value == round(value) else str(value) for value in values) or "nothing but 0"
 
 
 def _needed(roles: Sequence[str]) -> str:

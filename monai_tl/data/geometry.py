@@ -160,11 +160,8 @@ def _unit(header: Any) -> tuple[str, float, list[Note]]:
     """The unit of lengths, its factor to mm, and a note if they are converted or it is not defined."""
     code = int(header["xyzt_units"]) & 7
     if code not in UNITS:
-        return (
-            "none that is defined",
-            1.0,
-            [Note("the unit of its lengths is not defined by NIfTI; taken as mm", f"code {code}")],
-        )
+        note = Note("the unit of its lengths is not defined by NIfTI: taken as mm", f"xyzt_units {code}")
+        return "not defined, taken as mm", 1.0, [note]
     unit, factor = UNITS[code]
     given = _times(header["pixdim"][1:4])
     notes = [] if factor == 1 else [Note(f"its lengths are in {unit}, converted to mm", f"voxels of {given} {unit}")]
@@ -242,7 +239,7 @@ def _lengths(affine: Affine) -> NDArray[np.float64]:
 
 
 def _times(lengths: Any) -> str:
-    return " × ".join(f"{float(length):.4g}" for length in lengths)
+    return " × ".join(f"{float(length):.6g}" for length in lengths)
 
 
 def _list(numbers: Any) -> str:

@@ -77,16 +77,14 @@ def on_grid_of(voxels: np.ndarray, like: Any) -> nib.Nifti1Image:
     would write its own idea of it.
     """
     stored = like.extra["geometry"].stored if "geometry" in like.extra else like.header
-    header = nib.Nifti1Header()
-    header.set_data_dtype(voxels.dtype)
-    header.set_data_shape(voxels.shape)
+    image = nib.Nifti1Image(voxels, None)
     if isinstance(stored, nib.Nifti1Header):  # NIfTI-2's is one too
-        copy_fields(stored, header)
+        copy_fields(stored, image.header)  # after the image was made, or nibabel would mend them
     else:
-        header.set_xyzt_units("mm")
-        header.set_qform(like.affine, 1)
-        header.set_sform(like.affine, 1)
-    return nib.Nifti1Image(voxels, None, header)
+        image.header.set_xyzt_units("mm")
+        image.header.set_qform(like.affine, 1)
+        image.header.set_sform(like.affine, 1)
+    return image
 
 
 def regrid_labels(labels: SpatialImage, like: SpatialImage) -> NDArray[np.int32]:

@@ -31,6 +31,9 @@ from monai_tl.errors import DataError
 from monai_tl.files import sha256_of
 
 PART = "#"
+SILENT = logging.getLogger(f"{__name__}.silent")  # nibabel says what it mends in a header, and none uses that one
+SILENT.addHandler(logging.NullHandler())
+SILENT.propagate = False
 UNREADABLE = 40  # nibabel's level of faults in a header that leave nothing to read
 
 
@@ -135,7 +138,7 @@ def _load_nifti(kind: Any, path: str) -> Any:
     geometry, (fault, notes) = geometry_of_nifti(stored), scaling_of_nifti(stored)
     geometry = replace(geometry, fault=geometry.fault or fault, notes=(*geometry.notes, *notes))
     header = stored.copy() if geometry.fault else settled(stored, geometry.affine)
-    header.check_fix(error_level=UNREADABLE)
+    header.check_fix(SILENT if geometry.fault else None, UNREADABLE)
     if fault:
         header["scl_slope"], header["scl_inter"] = 1, 0  # none will read them
     voxels = kind.ImageArrayProxy(files["image"].filename, header.copy())

@@ -115,11 +115,11 @@ def _range_fault(lowest: float, highest: float) -> str:
     told, largest = f"holds values from {lowest:.4g} to {highest:.4g}", max(abs(lowest), abs(highest))
     if not largest <= float(np.finfo(np.float32).max):
         return f"{told}, beyond what 32-bit floats hold (3.4e+38); are its voxels and its scl_slope right?"
-    if not SQUARES[0] < highest - lowest < SQUARES[1]:
-        return f"{told}, whose squares 32-bit floats do not hold, so that they have no z-score; rescale it"
     step = float(np.spacing(np.float32(largest)))
     if highest - lowest < GREYS * step:
         return f"{told}, between which 32-bit floats know steps of {step:.3g} only; subtract the constant, or mend scl_inter"
+    if not SQUARES[0] < highest - lowest < SQUARES[1]:
+        return f"{told}, whose squares 32-bit floats do not hold, so that they have no z-score; rescale it"
     return ""
 
 

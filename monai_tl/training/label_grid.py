@@ -69,8 +69,8 @@ def resample_labels(
 
 def on_grid(image: SpatialImage, spacing: Sequence[float]) -> bool:
     """Say if an image's voxels are those of the network's grid, whichever way its axes run: nothing is resampled then."""
-    axes = nib.as_closest_canonical(image).affine[:3, :3]
-    return bool(np.abs(axes - np.diag(spacing)).max() <= SAME)
+    turn = nib.orientations.inv_ornt_aff(nib.orientations.io_orientation(image.affine), image.shape[:3])
+    return bool(np.abs((image.affine @ turn)[:3, :3] - np.diag(spacing)).max() <= SAME)
 
 
 def refuse_lost_labels(found: Sequence[Resampled], split: str, count: int, spacing: Sequence[float]) -> list[str]:
@@ -103,14 +103,9 @@ def refuse_lost_labels(found: Sequence[Resampled], split: str, count: int, spaci
     if much:
         told.append(
             f"{_some(much, count, split)} change in volume by more than a factor of {CHANGED:g} on {grid}, e.g. {much[0]} "
-            f"({one_in_percent(much[0])} of the volume)"
+            f"({much[0].ratio:.0%} of the volume)"
         )
     return told
-
-
-def one_in_percent(one: Resampled) -> str:
-    """Give what is left of a volume."""
-    return f"{one.ratio:.0%}"
 
 
 def _some(found: Sequence[Resampled], count: int, split: str) -> str:

@@ -1,0 +1,71 @@
+"""Which patch of a batch made the loss NaN."""
+
+from __future__ import annotations
+
+import torch
+
+from monai_tl.training.bad_loss import describe_bad_loss
+
+
+def batch(count: int = 3):
+    torch.manual_seed(0)
+    image = torch.rand(count, 2, 4, 4, 4)
+    names = {"subject": [f"s{n}" for n in range(count)], "patch": torch.arange(7, 7 + count)}
+    return names, {"image": image, "label": torch.zeros(count, 1, 4, 4, 4), "pred": image.clone()}
+
+
+def mean(prediction, label):
+    return (prediction - label).mean()
+
+
+def test_an_image_that_is_not_finite_is_the_culprit_although_all_predictions_are():
+    """Batch normalisation spreads it over the batch."""
+    names, output = batch()
+    output["image"][1, 0, 0, 0, :3] = torch.tensor([float("nan"), float("inf"), float("-inf")])
+    output["pred"][:] = float("nan")
+    told = describe_bad_loss(names, output, mean)
+    assert told.startswith(
+        "patch 2 of 3 in the batch, number 8 of the training of subject s1 holds 3 values that are not finite."
+    )
+    assert "s0" not in told
+    assert "s2" not in told
+    assert "monai_tl check" in told
+
+
+def test_a_loss_of_its_own_is_the_culprit_where_images_are_finite():
+    names, output = batch()
+    output["image"][2] *= 1e30
+    told = describe_bad_loss(
+        names, output, lambda prediction, label: ((prediction - label) * 1e30).mean() * (prediction.max() > 1)
+    )
+    assert "all finite" in told, "none: no prediction is above 1"
+    output["pred"][2] = float("inf")
+    told = describe_bad_loss(names, output, mean)
+    assert told.startswith(
+        "patch 3 of 3 in the batch, number 9 of the training of subject s2 has such a loss, from an image of"
+    )
+    assert "e+2" in told
+
+
+def test_a_finite_prediction_with_a_loss_that_is_not():
+    names, output = batch(2)
+    output["label"][0] = 1e38
+    told = describe_bad_loss(names, output, lambda prediction, label: (label * label).sum() + prediction.mean())
+    assert "subject s0 has such a loss" in told
+    assert "s1" not in told
+
+
+def test_where_all_are_alike_all_are_named():
+    names, output = batch(10)
+    output["pred"][:] = float("nan")
+    told = describe_bad_loss(names, output, None)
+    assert all(f"subject s{n}" in told for n in range(8))
+    assert "and 2 more" in told
+    assert "lower learning_rate, or try precision float32" in told
+
+
+def test_a_batch_of_another_make_still_gives_the_place():
+    _, output = batch(2)
+    output["image"][0, 0, 0, 0, 0] = float("nan")
+    assert describe_bad_loss(None, output, None).startswith("patch 1 of 2 in the batch holds 1 values")
+    assert "lower learning_rate" in describe_bad_loss(None, {}, None)
