@@ -127,8 +127,8 @@ def kinds_of(verb: Verb) -> dict[str, Kind]:
     """Give what each flag of a verb takes, and each setting that it passes on; what is in neither is text."""
     hints = get_type_hints(verb, include_extras=True)
     parameters = inspect.signature(verb).parameters.values()
-    passes_on = any(p.kind is p.VAR_KEYWORD and hints[p.name] is Any for p in parameters)
-    own = {p.name: _kind(hints[p.name], p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
+    passes_on = any(p.kind is p.VAR_KEYWORD and hints.get(p.name) is Any for p in parameters)
+    own = {p.name: _kind(hints[p.name], p.default) for p in parameters if p.kind is p.KEYWORD_ONLY and p.name in hints}
     return {**(SETTINGS if passes_on else {}), **own}
 
 

@@ -210,7 +210,7 @@ def test_a_third_class_is_refused_by_each_verb_until_there_are_regions(
 def test_what_an_edited_config_says_is_checked_too(train, tmp_path, says):
     bundle = shutil.copytree(BRATS, tmp_path / "bundle", ignore=shutil.ignore_patterns("models"))
     path = bundle / "configs" / "train.yaml"
-    plain = path.read_text()
+    plain = path.read_text().replace("- $check_settings() ", "- $print() ")  # as in a bundle made before there was such a check
 
     def edited(name, value):
         text = re.sub(rf"(?m)^{name}: .*$", f"{name}: {value}", plain)
