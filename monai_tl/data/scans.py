@@ -144,7 +144,8 @@ def _of_folder(path: Path, modalities: Sequence[str]) -> list[Case]:
     if decathlon.is_layout(path):
         return decathlon.find_tests(path, modalities)
     if set(modalities) <= set(brats.MODALITIES):
-        if naming := brats.naming_of([path]):
+        naming = brats.naming_of([path])
+        if naming and any(naming.files(path, name) for name in modalities):  # its label's name may be a prediction's
             return files.pair_by_subject(
                 {name: {path.name: [str(file) for file in naming.files(path, name)]} for name in modalities}, "refuse"
             )

@@ -106,8 +106,12 @@ class Predictions:
             ConfigError: if another process has begun meanwhile with other settings.
         """
         self.range_ml = range_ml
-        with self._locked():
-            self._note()
+        try:
+            with self._locked():
+                self._note()
+        except BaseException:
+            self._leave()
+            raise
 
     def claimed(self, cases: Sequence[Case]) -> Iterator[Claimed | None]:
         """Give the cases that no other process has finished meanwhile, each while no other one works on it.
@@ -177,8 +181,13 @@ class Predictions:
         """Take back what `begin` noted, where nothing was predicted."""
         if not self.rows and self.folder.is_dir() and not (self.folder / TABLE).is_file():
             (self.folder / MADE_WITH).unlink(missing_ok=True)
+            self._leave()
+
+    def _leave(self) -> None:
+        """Leave no folder where nothing is noted."""
+        if not (self.folder / MADE_WITH).is_file():
             (self.folder / LOCK).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # it holds what is not ours
+            with contextlib.suppress(OSError):  # it holds what is not ours, or is not there
                 self.folder.rmdir()
 
     def add(self, case: Case, volume_ml: float, seconds: float) -> None:
