@@ -21,7 +21,7 @@ RULES = (  # layout, what its ids look like; case plays no part
     ("BIDS", r"(?P<person>sub-[A-Za-z0-9+]+)(_[A-Za-z0-9]+-[A-Za-z0-9+.]+)*(_[A-Za-z0-9]+)?"),
     ("BIDS", r"(?P<person>[A-Za-z0-9+]+)(_(ses|run|acq|ce|rec|dir|echo|part|chunk|space|res|desc|hemi|task)-[A-Za-z0-9+.]+)+"),
     ("sessions", r"(?P<person>.+?)[-_. ](ses|sess|session)[-_]?\d[A-Za-z0-9]*([-_. ].*)?"),
-    ("IXI", r"(?P<person>IXI\d+)(-[A-Za-z]+-\d+.*)?"),
+    ("IXI", r"(?P<person>IXI\d+)(-[A-Za-z]+(-\d+.*)?)?"),
     ("ADNI", r"(ADNI_)?(?P<person>\d{3}_S_\d{4,5})([-_.].*)?"),
     ("OASIS", r"(?P<person>OAS[12]_\d{4})([-_.].*)?"),
     ("OASIS", r"(?P<person>OAS\d{5})([-_.].*)?"),

@@ -25,7 +25,6 @@ LONE = 1e-4  # share of voxels besides the background's constant; fewer are no p
 CONSTANT = 0.05  # share of voxels of one value that makes it the background's
 SAMPLE = 64  # voxels a side from which median and spread are taken
 BLOCK = 1 << 20  # bytes
-PADDING = 4096  # bytes behind the voxels that mean nothing
 OPENERS: dict[str, Callable[[str], Any]] = {".gz": gzip.open, ".mgz": gzip.open, ".bz2": bz2.open}
 
 _whole: set[tuple[str, int, int]] = set()  # files that were read to their end: path, time of change, bytes
@@ -88,7 +87,7 @@ def _refuse_other_length(held: int, proxy: Any) -> None:
     """Compare the bytes that a file holds, uncompressed, with what its header says."""
     needed = int(proxy.offset) + int(np.prod(proxy.shape)) * proxy.dtype.itemsize
     plane = int(np.prod(proxy.shape[:2])) * proxy.dtype.itemsize
-    if held < needed or held - needed >= max(plane, PADDING):
+    if held < needed or held - needed >= plane:  # fewer bytes are padding
         less, grid = "less" if held < needed else "more", "×".join(map(str, proxy.shape))
         raise DataError(
             f"it holds {abs(held - needed)} bytes {less} than its header says, {grid} voxels of type {proxy.dtype.name}; copy "

@@ -68,7 +68,7 @@ SHEAR = np.eye(4) + np.diag([0.3, 0, 0], 1)[:4, :4]
 IMAGES = {
     "truncated gzip": (lambda path: path.write_bytes(path.read_bytes()[:2000]), "T2 is not readable ("),
     "zero bytes": (lambda path: path.write_bytes(b""), "T2 is not readable ("),
-    "an affine of zeros": (flatten, "T2 has no usable affine (not finite, or an axis of length 0 mm)"),
+    "an affine of zeros": (flatten, "T2 has no usable affine: its sform (code 1) gives axis i a length of 0; mend the header"),
     "axes that are not at right angles": (
         lambda path: again(path, SHEAR),
         "T2 has axes that are not at right angles (i and j at 73",

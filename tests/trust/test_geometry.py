@@ -367,7 +367,7 @@ def shorter(content: bytes) -> bytes:
 def test_files_are_read_to_their_end(verb, says, sound, tmp_path, came):
     folder, (spoil, told) = tmp_path / "data", DAMAGE[came]
     shutil.copytree(sound["folder"], folder)
-    for role in ("t1", "seg"):
+    for role in ROLES:
         path = folder / "bob" / f"bob_{role}.nii.gz"
         path.write_bytes(spoil(path.read_bytes()))
     answer = refused_by_training(verb, folder, tmp_path, "bob: T1 is not readable (", "label is not readable (", told)
