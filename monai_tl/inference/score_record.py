@@ -15,7 +15,7 @@ from torch import Tensor
 
 import monai_tl
 from monai_tl.data.datalist import SPLITS, Datalist, read_datalist
-from monai_tl.data.read import sha256_of_scan
+from monai_tl.data.fingerprints import fingerprint_cases
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.files import sha256_of, write_json
 from monai_tl.training.launch import ids_read, read_run_config
@@ -39,7 +39,7 @@ class ScoreRecord:
         datalist: path.
         datalist_sha256: of its content, as `Datalist.sha256` gives it.
         own_data: whether it is the datalist that the run was trained with.
-        cases: subject -> role -> sha256 of the scan's files.
+        cases: subject -> role -> hash of the scan's voxels and grid.
         weights: path.
         weights_sha256: of the file.
         window: voxels at most, of the windows that predicted.
@@ -47,6 +47,8 @@ class ScoreRecord:
         precision: ``float32`` or ``bfloat16``, as it was computed.
         settings: each config id that decides about the voxels, as it stands in the config.
         monai_tl: version that scored.
+        seen: what was accepted of cases that were trained on or chosen by before, of `monai_tl.training.run_cases.seen_before`;
+            None where none was.
         references: subject -> sha256 of its reference's voxels and grid.
     """
 
@@ -62,10 +64,13 @@ class ScoreRecord:
     precision: str
     settings: dict[str, Any]
     monai_tl: str = monai_tl.__version__
+    seen: dict[str, Any] | None = None
     references: dict[str, str] = field(default_factory=dict)
 
 
-def record_of(data: Datalist, split: str, weights: str | Path, inferer: Any) -> ScoreRecord:
+def record_of(
+    data: Datalist, split: str, weights: str | Path, inferer: Any, seen: Mapping[str, Any] | None = None
+) -> ScoreRecord:
     """Describe the scores that a running config is about to make; named in ``evaluate.yaml``.
 
     Args:
@@ -73,6 +78,7 @@ def record_of(data: Datalist, split: str, weights: str | Path, inferer: Any) -> 
         split: its name.
         weights: file that the network is loaded from.
         inferer: that predicts; its ``precision`` is what ``auto`` came to.
+        seen: as in `ScoreRecord`.
     """
     parser = running_parser()
     weights = find_weights(weights)
@@ -92,12 +98,13 @@ def record_of(data: Datalist, split: str, weights: str | Path, inferer: Any) -> 
         overlap=float(parser.get_parsed_content("inference_overlap")),
         precision=getattr(inferer, "precision", "float32"),
         settings=json.loads(json.dumps(settings)),
+        seen=None if seen is None else dict(seen),
     )
 
 
 def _hashed(data: Datalist, split: str, modalities: Sequence[str]) -> dict[str, dict[str, str]]:
-    roles = (*modalities, "label")
-    return {case["subject"]: {role: sha256_of_scan(case[role]) for role in roles} for case in data.split(split, modalities)}
+    found = fingerprint_cases(data.split(split, modalities), (*modalities, "label"))
+    return {subject: {role: of.voxels + of.grid for role, of in roles.items()} for subject, roles in found.of.items()}
 
 
 def _is_own(run: Path, data: Datalist, cases: Mapping[str, Any], split: str, modalities: Sequence[str]) -> bool:
@@ -112,6 +119,15 @@ def _is_own(run: Path, data: Datalist, cases: Mapping[str, Any], split: str, mod
     if own is None or not own.is_file() or own.absolute() == Path(data.path or "").absolute():
         return True
     return _hashed(read_datalist(own), split, modalities) == cases
+
+
+def seen_in_short(record: ScoreRecord | None) -> str:
+    """Say in a few words that weights had seen scored cases before; empty where they had not, or nothing is known."""
+    count = int((record.seen or {}).get("shared", 0)) if record else 0
+    were = "was" if count == 1 else "were"
+    return (
+        f"{count} of the cases {were} trained on or chosen by before (accepted), so these scores are too good" if count else ""
+    )
 
 
 def mask_sha256(mask: Tensor, affine: Any) -> str:

@@ -7,7 +7,7 @@ import io
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,8 +24,7 @@ from torch import Tensor
 
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.files import write_text
-from monai_tl.inference.score_record import ScoreRecord, mask_sha256, write_record
-from monai_tl.inference.seen import in_short, write_seen
+from monai_tl.inference.score_record import ScoreRecord, mask_sha256, seen_in_short, write_record
 
 logger = logging.getLogger(__name__)
 
@@ -292,15 +291,9 @@ class ScoreTable:
     excluded, in equal shares over a batch's cases; what loader workers do ahead is not in it.
     """
 
-    def __init__(self, path: str, record: ScoreRecord | None = None, overlap: Mapping[str, Any] | None = None) -> None:
-        """Take the CSV file to write, ``scores_<split>.csv`` in the run folder; it is not touched if the run fails.
-
-        Args:
-            path: of the table.
-            record: what its scores are of.
-            overlap: of `monai_tl.training.run_cases.seen_before`: what is kept beside the table and said with its summary.
-        """
-        self.path, self.record, self.overlap = Path(path), record, overlap
+    def __init__(self, path: str, record: ScoreRecord | None = None) -> None:
+        """Take the CSV file to write and what its scores are of; it is not touched if the run fails."""
+        self.path, self.record = Path(path), record
         self.scores: list[Score] = []
         self.references: dict[str, str] = {}
         self._began = 0.0
@@ -334,9 +327,9 @@ class ScoreTable:
 
     def _save(self) -> None:
         record = self.record and replace(self.record, references=self.references)
-        write_seen(self.path, self.overlap)  # first: scores without it would pass for clean ones
         write_scores(self.path, self.scores, record)
-        logger.info("%s: %s%s", self.path, summarise(self.scores), f"; {in_short(self.overlap)}" if self.overlap else "")
+        seen = seen_in_short(record)
+        logger.info("%s: %s%s", self.path, summarise(self.scores), f"; {seen}" if seen else "")
 
 
 def _foreground(subject: str, volume: Tensor) -> Tensor:

@@ -15,9 +15,8 @@ import yaml
 
 from monai_tl.errors import ConfigError, DataError, did_you_mean
 from monai_tl.inference.run_scores import read_run_scores, scores_of, why_not_its_own
-from monai_tl.inference.score_record import ScoreRecord
+from monai_tl.inference.score_record import ScoreRecord, seen_in_short
 from monai_tl.inference.scores import Score, read_scores
-from monai_tl.inference.seen import read_seen
 from monai_tl.report.account import Account, read_account
 from monai_tl.training.metrics import read_metrics
 
@@ -154,7 +153,7 @@ def _read(folder: Path, name: str, split: str) -> Run:
         overlays={path.stem: path for path in pictures.glob("*.png")} if pictures.is_dir() and found else {},
         record=found.record if found else None,
         refused=refused,
-        seen=read_seen(folder / f"scores_{split}.csv"),
+        seen=seen_in_short(found.record) if found else "",
     )
 
 

@@ -13,9 +13,8 @@ from scipy.stats import bootstrap
 
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.inference.run_scores import RunScores, read_run_scores
-from monai_tl.inference.score_record import ScoreRecord, other_images, other_references, windows_of
+from monai_tl.inference.score_record import ScoreRecord, other_images, other_references, seen_in_short, windows_of
 from monai_tl.inference.scores import Score, VolumeBias, summarise
-from monai_tl.inference.seen import read_seen
 from monai_tl.training.metrics import TRAIN_LONGER, best_is_last, read_metrics
 from monai_tl.transfer.source import holds_weights
 from monai_tl.transfer.tensors import some
@@ -73,12 +72,15 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All runs in the order given, one difference for each run after the first, and what weakens them beside few cases."""
+    """All runs in the order given, one difference for each run after the first, what weakens them beside few cases, and of
+    which data they are.
+    """
 
     split: str
     runs: tuple[RunResult, ...]
     differences: tuple[Difference, ...]
     notes: tuple[str, ...] = ()
+    data: str = ""
 
 
 def compare(runs: Sequence[Path | str], split: str = "test", seed: int = 0, resamples: int = 9999) -> Comparison:
@@ -107,12 +109,21 @@ def compare(runs: Sequence[Path | str], split: str = "test", seed: int = 0, resa
                 f"{first} and {name} were scored against different references: of equal volumes, but other voxels, in "
                 f"{', '.join(other)}"
             )
-    return replace(told, notes=(*ways_apart(records), *_notes(dict(zip(found, map(Path, runs), strict=True)), split)))
+    return replace(
+        told,
+        notes=(*ways_apart(records), *_notes(records, dict(zip(found, map(Path, runs), strict=True)))),
+        data=_data(reference, len(next(iter(tables.values())))),
+    )
 
 
-def _notes(folders: Mapping[str, Path], split: str) -> list[str]:
+def _data(record: ScoreRecord, count: int) -> str:
+    """Say which cases were scored."""
+    return f"{count} case{'s' * (count != 1)} of {record.datalist} (sha256 {record.datalist_sha256[:12]})"
+
+
+def _notes(records: Mapping[str, ScoreRecord], folders: Mapping[str, Path]) -> list[str]:
     """Say by run what weakens its scores."""
-    seen = {name: read_seen(folder / f"scores_{split}.csv") for name, folder in folders.items()}
+    seen = {name: seen_in_short(record) for name, record in records.items()}
     notes = [f"{name}: {line}" for name, line in seen.items() if line]
     notes += [
         f"{name} holds no weights any more: whether its scores are of its last ones is not known"
@@ -238,7 +249,7 @@ def format_comparison(comparison: Comparison) -> str:
         dice = (f"{run.mean:.3f}", interval, f"{run.median:.3f}")
         rows.append((run.name, str(run.n), str(run.undefined), *dice, str(run.bias)))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [f"Dice on the {comparison.split} split"]
+    lines = [f"Dice on the {comparison.split} split" + (f", {comparison.data}" if comparison.data else "")]
     for name, *cells in rows:
         rest = "  ".join(cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
         lines.append(f"{name.ljust(widths[0])}  {rest}")

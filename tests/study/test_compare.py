@@ -149,7 +149,7 @@ def test_the_table_is_aligned_and_complete(run):
     same_twice = {f"s{n:02}": 0.5 for n in range(10)}
     found = compare([run("scratch", same_twice), run("a_longer_name", dict.fromkeys(same_twice, 0.75))])
     assert format_comparison(found).split("\n") == [
-        "Dice on the test split",
+        f"Dice on the test split, 10 cases of /data/datalist.json (sha256 {'d' * 12})",
         "run            cases  undefined  mean Dice   95 % interval  median      volume bias",
         "scratch           10          0      0.500  [0.500, 0.500]   0.500  +0.00 ml (+0 %)",
         "a_longer_name     10          0      0.750  [0.750, 0.750]   0.750  +0.00 ml (+0 %)",
@@ -173,6 +173,18 @@ def test_too_few_cases_for_any_interval_still_read_well(run):
     none = format_comparison(compare([run("three", {"a": NAN}), run("four", {"a": 0.4})]))
     assert "four − three: no case is defined in both (1 left out as undefined)" in none
     assert "−" not in format_comparison(compare([run("alone", SCRATCH)])), "one run has nothing to differ from"
+
+
+def test_scores_of_cases_that_were_trained_on_say_so(tmp_path):
+    """Whoever accepted it: whoever reads the comparison has to know."""
+    runs = [tmp_path / "scratch", tmp_path / "transfer"]
+    cases = [Score("a", 0.5, 1.0, 2.0, 2.0, 1.0), Score("b", 0.6, 1.0, 2.0, 2.0, 1.0)]
+    for run, seen in zip(runs, (None, {"accepted": True, "shared": 2, "said": []}), strict=True):
+        run.mkdir()
+        leave_scores(run, cases, seen=seen)
+    notes = compare(runs).notes
+    said = "transfer: 2 of the cases were trained on or chosen by before (accepted), so these scores are too good"
+    assert [note for note in notes if "trained on" in note] == [said]
 
 
 def test_a_run_whose_best_validation_is_its_last_is_named(run):

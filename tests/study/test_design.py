@@ -121,9 +121,10 @@ def test_no_scan_is_read_but_the_labels_that_are_measured(request_of, monkeypatc
 
 def test_what_runs_are_scored_by_is_part_of_the_plan(request_of):
     made = design(request_of())
-    (evaluate,) = made.study.evaluation
+    evaluate, untrained = made.study.evaluation
     assert evaluate.endswith("evaluate.yaml")
-    other = replace(made.study, evaluation={evaluate: "0" * 64})
+    assert untrained.endswith("untrained.yaml")
+    other = replace(made.study, evaluation={**made.study.evaluation, evaluate: "0" * 64})
     with pytest.raises(ConfigError, match="evaluation .*evaluate.yaml was 0000"):
         refuse_changed(Path("study"), other, made.study)
 

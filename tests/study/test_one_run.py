@@ -55,7 +55,7 @@ def test_what_was_changed_after_the_plan_stops_a_run(tmp_path, content):
 
 
 def test_what_it_prints_and_why_it_failed_stands_in_its_log(tmp_path, monkeypatch, capfd):
-    def fails(*_):
+    def fails(*_, **_named):
         print("so far so good", flush=True)
         os.write(2, b"a library in C\n")
         raise ConfigError("no room")
@@ -79,7 +79,7 @@ def test_what_a_killed_process_was_writing_is_swept_away(tmp_path, monkeypatch):
     for name in ("one/.123.model.pt", "one/model.pt", ".one.17/config.yaml", ".one2.17/config.yaml"):
         (runs / name).parent.mkdir(parents=True, exist_ok=True)
         (runs / name).touch()
-    monkeypatch.setattr(one_run, "run_configs", lambda *_: 1 / 0)
+    monkeypatch.setattr(one_run, "run_configs", lambda *_, **_named: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         perform(order(tmp_path))
     assert sorted(path.relative_to(runs).as_posix() for path in runs.rglob("*") if path.is_file()) == [
@@ -93,7 +93,7 @@ def test_a_run_that_is_trained_is_only_scored(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     (folder / "metadata.json").write_text('{"validation_dice": 0.5}')
     done = []
-    monkeypatch.setattr(one_run, "run_configs", lambda configs, settings: done.append(settings))
+    monkeypatch.setattr(one_run, "run_configs", lambda configs, settings, **_: done.append(settings))
     monkeypatch.setattr(one_run, "refuse_changed_datalist", lambda *_: None)
     monkeypatch.setattr(one_run, "bundle_config", lambda bundle, name: f"{bundle}/{name}")
     perform(order(tmp_path, datalist="d", bundle_root="b"))
@@ -108,7 +108,7 @@ def test_scores_from_before_the_training_ended_are_taken_anew(tmp_path, monkeypa
     folder.mkdir(parents=True)
     (folder / "scores_test.csv").write_text("of half a training")
     done = []
-    monkeypatch.setattr(one_run, "run_configs", lambda configs, settings: done.append(settings.get("split")))
+    monkeypatch.setattr(one_run, "run_configs", lambda configs, settings, **_: done.append(settings.get("split")))
     monkeypatch.setattr(one_run, "refuse_changed_datalist", lambda *_: None)
     monkeypatch.setattr(one_run, "bundle_config", lambda bundle, name: f"{bundle}/{name}")
     perform(order(tmp_path, datalist="d", bundle_root="b"))
@@ -121,7 +121,7 @@ def test_each_split_is_scored_once(tmp_path, monkeypatch):
     (folder / "metadata.json").write_text('{"validation_dice": 0.5}')
     leave_scores(folder, CASE)
     done = []
-    monkeypatch.setattr(one_run, "run_configs", lambda configs, settings: done.append(settings["split"]))
+    monkeypatch.setattr(one_run, "run_configs", lambda configs, settings, **_: done.append(settings["split"]))
     monkeypatch.setattr(one_run, "refuse_changed_datalist", lambda *_: None)
     monkeypatch.setattr(one_run, "bundle_config", lambda bundle, name: f"{bundle}/{name}")
     perform(replace(order(tmp_path, datalist="d", bundle_root="b"), splits=("test", "train")))
@@ -145,7 +145,7 @@ def test_scores_that_are_not_of_the_weights_are_taken_anew(tmp_path, monkeypatch
         table.with_suffix(".json").unlink()
     assert not is_finished(folder)
     done = []
-    monkeypatch.setattr(one_run, "run_configs", lambda configs, settings: done.append((settings["split"], table.exists())))
+    monkeypatch.setattr(one_run, "run_configs", lambda configs, settings, **_: done.append((settings["split"], table.exists())))
     monkeypatch.setattr(one_run, "refuse_changed_datalist", lambda *_: None)
     monkeypatch.setattr(one_run, "bundle_config", lambda bundle, name: f"{bundle}/{name}")
     perform(order(tmp_path, datalist="d", bundle_root="b"))
