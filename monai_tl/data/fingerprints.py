@@ -22,6 +22,7 @@ from monai_tl.data.read import open_scan, sha256_of_scan
 from monai_tl.errors import DataError
 
 DIGITS = 32  # hexadecimal: 128 bits
+BLANK = "0" * 16  # begins the hash of voxels that are all alike
 BAR_FROM = 20  # scans that are not in the cache
 THREADS = 8  # at most; unpacking and hashing let others run meanwhile
 ROUNDED = 3  # decimals of an affine in mm
@@ -39,6 +40,11 @@ class Fingerprint(NamedTuple):
     file: str
     voxels: str
     grid: str
+
+    @property
+    def is_blank(self) -> bool:
+        """Say if all voxels hold one value: no image of anybody, which checks refuse, and so no copy either."""
+        return self.voxels.startswith(BLANK)
 
     def same_content(self, other: Fingerprint) -> bool:
         """Say if both are the same scan: the same file, or the same voxels in the same place."""
@@ -72,7 +78,10 @@ def fingerprint(path: str) -> Fingerprint:
         voxels = np.ascontiguousarray(np.asanyarray(image.dataobj), dtype=np.float32)
         voxels = voxels.reshape(voxels.shape[:3]) + np.float32(0)  # -0.0 becomes 0.0
         affine = np.round(np.asarray(image.affine, dtype=np.float64), ROUNDED) + 0.0
-        return Fingerprint(sha256_of_scan(path)[:DIGITS], _hash(repr(voxels.shape), voxels), _hash("", affine))
+        told = _hash(repr(voxels.shape), voxels)
+        if not voxels.size or voxels.min() == voxels.max():
+            told = (BLANK + told)[:DIGITS]
+        return Fingerprint(sha256_of_scan(path)[:DIGITS], told, _hash("", affine))
     except DataError:
         raise
     except Exception as error:  # a damaged file can raise anything

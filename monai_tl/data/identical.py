@@ -30,12 +30,12 @@ class Identical:
 def find_identical(prints: Prints) -> list[Identical]:
     """Find images with the same voxels, whatever their files and headers; once for the same subjects.
 
-    Labels do not count: two that are empty are equal.
+    Labels do not count, nor images of one value: two that are empty are equal.
     """
     alike: dict[str, list[tuple[str, str]]] = {}
     for subject in sorted(prints):
         for role, of in prints[subject].items():
-            if role != "label":
+            if role != "label" and not of.is_blank:
                 alike.setdefault(of.voxels, []).append((subject, role))
     groups = [Identical(tuple(images)) for images in alike.values() if len(images) > 1]
     return list({group.subjects: group for group in reversed(groups)}.values())[::-1]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_tl.data.files import list_problems, name_some
-from monai_tl.data.fingerprints import Prints
+from monai_tl.data.fingerprints import Fingerprint, Prints
 from monai_tl.data.persons import is_counted, person_of
 from monai_tl.data.run_data import RunCases, of_weights, read_run_data
 from monai_tl.errors import DataError
@@ -176,15 +176,19 @@ def refuse_overlap(overlap: Overlap) -> None:
 def _shared(cases: Prints, run: RunCases, split: str) -> list[Shared]:
     """Each case that a run has seen in a split, once: by an image, else by its id."""
     there = (run.splits or {}).get(split, {})
-    by_voxels = {of.voxels: subject for subject, roles in there.items() for role, of in roles.items() if role != "label"}
+    by_voxels = {of.voxels: subject for subject, roles in there.items() for of in _images(roles).values()}
     by_person = _by_person(there, run, list(cases))
     found = []
     for subject, roles in cases.items():
-        image = next((role for role, of in roles.items() if role != "label" and of.voxels in by_voxels), "")
+        image = next((role for role, of in _images(roles).items() if of.voxels in by_voxels), "")
         other = by_voxels[roles[image].voxels] if image else by_person.get(subject, "")
         if other:
             found.append(Shared(subject, other, split, run.path, image))
     return found
+
+
+def _images(roles: Mapping[str, Fingerprint]) -> dict[str, Fingerprint]:
+    return {role: of for role, of in roles.items() if role != "label" and not of.is_blank}
 
 
 def _by_person(there: Prints, run: RunCases, subjects: Sequence[str]) -> dict[str, str]:

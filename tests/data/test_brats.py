@@ -123,7 +123,9 @@ def labelled(folder: Path, name: str, *values: float, endings=tuple(f"_{ending}"
     voxels = np.zeros((4, 4, 4), np.float32 if any(isinstance(value, float) for value in values) else np.uint8)
     voxels.flat[: len(values)] = values
     for ending in endings:
-        nib.Nifti1Image(voxels, np.eye(4)).to_filename(folder / name / f"{name}{ending}.nii.gz")
+        noise = np.random.default_rng([*f"{name}{ending}".encode()]).integers(0, 200, voxels.shape).astype(np.uint8)
+        image = voxels if ending.endswith("seg") else noise
+        nib.Nifti1Image(image, np.eye(4)).to_filename(folder / name / f"{name}{ending}.nii.gz")
 
 
 def values_of(root, foreground=(), labels=(), track=""):

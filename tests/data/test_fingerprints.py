@@ -14,6 +14,7 @@ import pytest
 from monai_tl.data import fingerprint_cache, fingerprints
 from monai_tl.data.fingerprint_cache import cache_path, look_up, remember, stamp_of
 from monai_tl.data.fingerprints import fingerprint, fingerprint_cases
+from monai_tl.data.identical import find_identical
 from monai_tl.errors import DataError
 
 VOXELS = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
@@ -72,6 +73,15 @@ def test_voxels_in_another_place_are_the_same_image_and_not_the_same_scan(tmp_pa
 def test_minus_nothing_is_nothing(tmp_path):
     zeros = np.zeros((2, 2, 2), np.float32)
     assert fingerprint(written(tmp_path / "a.nii", zeros)).voxels == fingerprint(written(tmp_path / "b.nii", -zeros)).voxels
+
+
+def test_images_of_one_value_are_copies_of_none(tmp_path):
+    blank, other = (fingerprint(written(tmp_path / f"{n}.nii", np.full((2, 3, 4), n, np.int16))) for n in (0, 7))
+    assert blank.is_blank
+    assert other.is_blank
+    assert blank.voxels != other.voxels
+    assert not fingerprint(written(tmp_path / "one.nii")).is_blank
+    assert find_identical({"ann": {"T1": blank, "T2": blank}, "bob": {"T1": blank}}) == []
 
 
 def test_what_cannot_be_read_is_told_by_case(tmp_path):
