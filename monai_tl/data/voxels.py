@@ -144,7 +144,7 @@ def _outlier_fault(stored: Stored, lowest: float, highest: float) -> str:
     told = f"holds an extreme value, {farthest:.4g}: {ratio:.3g} times the spread ({spread:.3g}) from the median ({median:.4g})"
     if ratio > OUTLIER:
         count = _beyond(stored, median, spread, OUTLIER)
-        return f"{told}; {count} voxel{'s' * (count > 1)} lie beyond {OUTLIER:g} times: set them right, or cut them off"
+        return f"{told}; {count} voxel{'s' * (count > 1)} beyond {OUTLIER:g} times: set them right, or cut them off"
     if ratio > OUTLIER / 10 and spread < FLAT * _deviation(stored):
         return f"{told}; after z-scoring all else would be flat; set such voxels right, or cut them off"
     return ""

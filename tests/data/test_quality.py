@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
-from monai_tl.data import ixi
+from monai_tl.data import ixi, quality
 from monai_tl.data.cohort import ROBUST_Z, asymmetry, judge, robust_z
 from monai_tl.data.quality import bridged, field_of_view, measure_case
 
@@ -226,3 +226,18 @@ def test_robust_z_is_not_moved_by_the_outlier_it_looks_for():
     assert robust_z(values)[-1] > 3 * ROBUST_Z
     assert robust_z([5.0, 5, 5, 6]) == [0, 0, 0, np.inf]
     assert robust_z([5.0, 5, 5, 6], least_spread=0.5)[-1] == 2
+
+
+def test_what_cannot_be_read_when_it_is_measured_is_a_problem(cases, monkeypatch):
+    """Whatever keeps a role from being measured is said, also where the check before it found nothing."""
+    case, opened = cases[0], quality.open_scan
+
+    def fails(path):
+        if path == case["T2"]:
+            raise MemoryError("no room")
+        return opened(path)
+
+    monkeypatch.setattr(quality, "open_scan", fails)
+    measures = quality.measure_case(case, ["T1", "T2"], (17, 53))
+    assert measures.problems == [f"T2 could not be measured (MemoryError: no room): {case['T2']}"]
+    assert list(measures.ranges) == ["T1"]

@@ -148,7 +148,7 @@ def one(value: float, dtype=np.float64, count: int = 1) -> np.ndarray:
         (Stored(head(), 1.0, 1e10), "steps of 1.02e+03 only"),
         (Stored(head(), 1.0, 2e38), "steps of"),
         (Stored(one(1e7, np.float32)), "an extreme value, 1e+07"),
-        (Stored(one(1e5, np.float32, 3)), "3 voxels lie beyond 1000 times"),
+        (Stored(one(1e5, np.float32, 3)), "3 voxels beyond 1000 times"),
         (Stored(one(-1e6, np.float32)), "an extreme value, -1e+06"),
         (Stored(one(6e4, np.float32, 150)), "after z-scoring all else would be flat"),
         (Stored(np.where(np.arange(48**3).reshape(48, 48, 48) == 7, 5.0, 0)), "holds 0 in all but 1 of 110592 voxels"),

@@ -32,7 +32,7 @@ EXTREMES = [
     ("a voxel of 1e300 in 64-bit floats", "t1", with_voxel(1e300, np.float64), {}, ("T1 holds values", "1e+300", "3.4e+38")),
     ("a voxel of 3e38", "t1", with_voxel(3e38), {}, ("T1 holds values from 0 to 3e+38", "no z-score")),
     ("voxels of -3e38", "t2", with_voxel(-3e38, count=3), {}, ("T2 holds values from -3e+38", "no z-score")),
-    ("a hot voxel of 1e8", "t2", with_voxel(1e8), {}, ("T2 holds an extreme value, 1e+08", "1 voxel lie beyond 1000 times")),
+    ("a hot voxel of 1e8", "t2", with_voxel(1e8), {}, ("T2 holds an extreme value, 1e+08", "1 voxel beyond 1000 times")),
     (
         "a scl_slope of 1e38",
         "t1",
