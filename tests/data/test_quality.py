@@ -234,10 +234,10 @@ def test_what_cannot_be_read_when_it_is_measured_is_a_problem(cases, monkeypatch
 
     def fails(path):
         if path == case["T2"]:
-            raise MemoryError("no room")
+            raise TypeError("odd")
         return opened(path)
 
     monkeypatch.setattr(quality, "open_scan", fails)
     measures = quality.measure_case(case, ["T1", "T2"], (17, 53))
-    assert measures.problems == [f"T2 could not be measured (MemoryError: no room): {case['T2']}"]
+    assert measures.problems == [f"T2 could not be measured (TypeError: odd): {case['T2']}"]
     assert list(measures.ranges) == ["T1"]
