@@ -32,15 +32,19 @@ SUBJECTS = {"train": 105, "validation": 63, "test": 42}
 
 
 def write_data(folder: Path) -> list[str]:
-    """Write labels of 8³ voxels, each with another volume, and a datalist; give the test subjects."""
+    """Write cases of 8³ voxels, their labels each with another volume, and a datalist; give the test subjects."""
     rng, cases, lists = np.random.default_rng(0), [], {}
     folder.mkdir(parents=True)
     for split, count in SUBJECTS.items():
         lists[split] = [f"{split}_{n:03d}" for n in range(count)]
         for subject in lists[split]:
-            path = folder / f"{subject}.nii.gz"
-            nib.save(nib.Nifti1Image((rng.random((8, 8, 8)) < rng.random()).astype(np.uint8), np.eye(4)), path)
-            cases.append({"subject": subject, **dict.fromkeys(("T1", "T2", "label"), str(path))})
+            case = {"subject": subject}
+            for role in ("T1", "T2", "label"):
+                voxels = rng.random((8, 8, 8)).astype(np.float32)
+                voxels = (voxels < rng.random()).astype(np.uint8) if role == "label" else voxels
+                case[role] = str(folder / f"{subject}_{role}.nii.gz")
+                nib.save(nib.Nifti1Image(voxels, np.eye(4)), case[role])
+            cases.append(case)
     data = make_datalist(cases, modalities=("T1", "T2"), foreground=(1,), splits=Splits(lists))
     write_datalist(folder / "datalist.json", data)
     return lists["test"]

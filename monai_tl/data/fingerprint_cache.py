@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from monai_tl.data.read import split_path
+from monai_tl.data.read import files_of, split_path
 
 VERSION = 1  # of what is hashed, and how
 RECENT = 2.0  # seconds: the coarsest clock of a file system in use
@@ -46,7 +46,7 @@ def stamp_of(path: str) -> Stamp | None:
     """Look at the files of a scan without opening them; ``None`` where there is none."""
     whole, part = split_path(path)
     try:
-        paths = sorted(entry.path for entry in os.scandir(whole)) if os.path.isdir(whole) else [whole]
+        paths = sorted(entry.path for entry in os.scandir(whole)) if os.path.isdir(whole) else files_of(path)
         found = [(os.path.abspath(one), os.stat(one)) for one in paths]
     except OSError:
         return None

@@ -120,17 +120,20 @@ def _all(paths: Iterable[str]) -> Iterator[tuple[str, Fingerprint | str]]:
     bar = tqdm(total=len(left), desc="hashing scans", unit="scan", disable=len(left) < BAR_FROM, mininterval=calm)
     fresh: list[tuple[Stamp, Fingerprint]] = []
     with bar, ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
-        for done in as_completed(waiting := {pool.submit(_or_why, path): path for path in left}):
-            path, result = waiting[done], done.result()
-            stamp = stamps[path]
-            if stamp and isinstance(result, Fingerprint) and stamp_of(path) == stamp:
-                fresh.append((stamp, result))
-            if len(fresh) >= BAR_FROM:
-                remember(fresh)
-                fresh = []
-            yield path, result
-            bar.update()
-    remember(fresh)
+        try:
+            for done in as_completed(waiting := {pool.submit(_or_why, path): path for path in left}):
+                path, result = waiting[done], done.result()
+                stamp = stamps[path]
+                if stamp and isinstance(result, Fingerprint) and stamp_of(path) == stamp:
+                    fresh.append((stamp, result))
+                if len(fresh) >= BAR_FROM:
+                    remember(fresh)
+                    fresh = []
+                yield path, result
+                bar.update()
+        finally:
+            pool.shutdown(cancel_futures=True)  # Ctrl-C waits for no other scan
+            remember(fresh)
 
 
 def _or_why(path: str) -> Fingerprint | str:

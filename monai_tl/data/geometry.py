@@ -93,7 +93,7 @@ def geometry_of_nifti(header: Any) -> Geometry:
     notes += form.notes if form is qform else _passed_over(header, sform, qform)
     affine = np.vstack([form.affine[:3] * factor, [0, 0, 0, 1]])
     fault = affine_fault(affine, unit)
-    if not fault and min(codes.values()) > 0 and not qform.fault:
+    if not fault and min(codes.values()) > 0 and not qform.fault and len(header.get_data_shape()) > 2:
         fault = _disagreement(sform.affine, qform.affine, header.get_data_shape(), factor)
     return Geometry(affine, tuple(notes), fault, header)
 

@@ -161,8 +161,9 @@ def files_of(path: str | Path) -> list[str]:
     whole, part = split_path(path)
     if os.path.isdir(whole):
         return list(choose_series(Path(whole), part).files)
-    stem, ending = os.path.splitext(whole)
-    pair = [stem + other for other in (".hdr", ".img", ".mat")] if ending in (".hdr", ".img") else [whole]
+    stem, ending = os.path.splitext(whole.removesuffix(".gz"))
+    others = [stem + other + packed for other in (".hdr", ".img", ".mat") for packed in ("", ".gz")]
+    pair = others if ending in (".hdr", ".img") else [whole]
     return [file for file in pair if file == whole or os.path.exists(file)]
 
 

@@ -101,7 +101,9 @@ def _content(run: RunCases, key: bytes | None) -> dict[str, Any]:
     subjects = [subject for prints in run.splits.values() for subject in prints]
     names = pseudonyms(subjects, key) if key and ids == KEYED else {one: one for one in subjects}
     splits = {
-        split: {names[subject]: {role: list(of) for role, of in roles.items()} for subject, roles in sorted(prints.items())}
+        split: dict(  # sorted by what they are called here: the order of ids would tell whose pseudonym is whose
+            sorted((names[subject], {role: list(of) for role, of in roles.items()}) for subject, roles in prints.items())
+        )
         for split, prints in run.splits.items()
     }
     return {"ids": ids, "splits": splits}

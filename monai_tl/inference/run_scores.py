@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
-from monai_tl.errors import ConfigError
+from monai_tl.errors import ConfigError, DataError
 from monai_tl.files import sha256_of
 from monai_tl.inference.score_record import ScoreRecord, read_record, record_path
 from monai_tl.inference.scores import Score, read_scores
@@ -73,7 +73,10 @@ def why_not_its_own(run: Path, split: str) -> str | None:
 
 def has_own_scores(run: Path, split: str) -> bool:
     """Say if a run was scored on a split, with the weights that it holds."""
-    return scores_of(run, split).is_file() and why_not_its_own(run, split) is None
+    try:
+        return scores_of(run, split).is_file() and why_not_its_own(run, split) is None
+    except DataError:  # a damaged record is none
+        return False
 
 
 def discard_scores(run: Path, split: str) -> None:
@@ -88,6 +91,6 @@ def _weights_sha256(path: Path) -> str:
     return _hashed(path, status.st_size, status.st_mtime_ns)
 
 
-@lru_cache(maxsize=4096)
+@cache
 def _hashed(path: Path, size: int, changed: int) -> str:
     return sha256_of(path)

@@ -118,7 +118,8 @@ def _is_own(run: Path, data: Datalist, cases: Mapping[str, Any], split: str, mod
     own = Path(read_run_config(run)["datalist"]) if (run / "config.yaml").is_file() else None
     if own is None or not own.is_file() or own.absolute() == Path(data.path or "").absolute():
         return True
-    return _hashed(read_datalist(own), split, modalities) == cases
+    other = read_datalist(own)
+    return other.sha256() != data.sha256() or _hashed(other, split, modalities) == cases  # made anew since: the run's was moved
 
 
 def seen_in_short(record: ScoreRecord | None) -> str:

@@ -28,7 +28,7 @@ from monai_tl.training.check import check_config, read_overrides
 from monai_tl.training.device import choose_device
 from monai_tl.training.launch import bundle_config, refuse_idle_overrides, refuse_unknown_overrides
 from monai_tl.training.run_cases import check_run_cases, take_prints
-from monai_tl.training.run_folder import PATHS
+from monai_tl.training.run_folder import PATHS, check_label_grid
 from monai_tl.transfer.arms import UNTRAINED, Arm, read_arms
 from monai_tl.transfer.contract import read_contract, refuse_other_classes
 from monai_tl.transfer.source import find_weights, read_source
@@ -110,7 +110,9 @@ def design(request: Request, before: Study | None = None) -> Design:
     check_config(parser)
     data = _datalist(parser)
     _refuse_bad_cases(data, parser.get_parsed_content("modalities"))
-    prints = take_prints(data)
+    parser.get_parsed_content("imports")
+    check_label_grid(data, parser.get_parsed_content("contract"), parser)
+    prints = take_prints(data, refuse_unreadable=True)
     if before is not None:
         refuse_changed_scans(before.scans, prints, data)
     names = list(stages(parser.get_parsed_content("network_def")))
@@ -148,7 +150,11 @@ def design(request: Request, before: Study | None = None) -> Design:
         training_dice=request.training_dice,
         asked=_asked(request, sizes),
         evaluation={str(file.absolute()): sha256_of(file) for file in evaluation if file.is_file()},
-        scans={subject: dict(roles) for cases in prints.values() for subject, roles in cases.items()},
+        scans={
+            subject: {role: list(of) for role, of in roles.items()}
+            for cases in prints.values()
+            for subject, roles in cases.items()
+        },
         overlap=overlap or {},
     )
     return Design(study, data, sizes)

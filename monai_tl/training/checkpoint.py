@@ -25,6 +25,7 @@ from monai_tl.values import YesNo
 logger = logging.getLogger(__name__)
 
 BEST, LAST = "model.pt", "last.pt"
+LEARNED = ("network", "optimizer")  # a scheduler may hold an infinity that means something
 
 
 def is_true(resume: bool | str) -> bool:
@@ -87,7 +88,7 @@ class KeepState:
         if not self.resume or not path.is_file():
             return
         last = _read(path)
-        broken = non_finite(last)
+        broken = non_finite({name: last[name] for name in LEARNED if name in last})
         if broken:
             raise ConfigError(
                 f"'{path}' holds NaN or infinite values ({some(broken)}): this training had diverged and cannot go on; "
@@ -128,7 +129,7 @@ class KeepState:
         self._write(LAST, states | position | stopping)
 
     def _refuse_non_finite(self, states: dict[str, Any], iteration: int) -> None:
-        broken = non_finite(states)
+        broken = non_finite({name: states[name] for name in LEARNED})
         if broken:
             kept = [name for name in (BEST, LAST) if (self.run_dir / name).is_file()]
             left = f"kept as before: {', '.join(kept)}" if kept else "no weights were written"

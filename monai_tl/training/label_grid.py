@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import nibabel as nib
 import numpy as np
 from nibabel.spatialimages import SpatialImage
+from numpy.typing import NDArray
+from scipy import ndimage
 from tqdm import tqdm
 
 from monai_tl.data.checks import BAR_FROM
@@ -16,6 +18,7 @@ from monai_tl.data.read import open_scan
 from monai_tl.errors import DataError
 
 SAME = 1e-3  # mm: headers keep float32
+THICK = 3.0  # times a voxel's diagonal on the network's grid: such a label changes little
 CHANGED = 2.0  # factor between a label's volumes on its own grid and on the network's from which on it is told
 
 
@@ -49,6 +52,9 @@ def resample_labels(
 ) -> list[Resampled]:
     """Count the foreground of those labels that do not lie on the network's grid already, before and after resampling.
 
+    A label with a part that is thick for that grid is left out: a ball whose radius is half a voxel's diagonal holds a voxel's
+    centre wherever it lies, and resampling a whole volume takes seconds.
+
     Args:
         cases: checked, each with ``"label"``.
         foreground: label values that count.
@@ -59,12 +65,23 @@ def resample_labels(
     moved = [case for case in cases if not on_grid(open_scan(case["label"]), spacing)]
     for case in tqdm(moved, desc="resampling labels", unit="case", disable=len(moved) < BAR_FROM):
         label = open_scan(case["label"])
-        before = int(np.isin(np.asanyarray(label.dataobj), foreground).sum())
+        mask = np.isin(np.asanyarray(label.dataobj), foreground)
+        before, own = int(mask.sum()), tuple(float(length) for length in nib.affines.voxel_sizes(label.affine))
+        if is_thick(mask, own, THICK * float(np.linalg.norm(spacing))):
+            continue
         after = int((np.asarray(transform(dict(case))["label"]) > 0).sum())
-        own = tuple(float(length) for length in nib.affines.voxel_sizes(label.affine))
         ratio = after * float(np.prod(spacing)) / (before * float(np.prod(own))) if before else 1.0
         found.append(Resampled(case["subject"], before, after, own, ratio))
     return found
+
+
+def is_thick(mask: NDArray[np.bool_], spacing: Sequence[float], diameter: float) -> bool:
+    """Say if a ball of some diameter in mm lies inside a mask (i, j, k)."""
+    (box,) = ndimage.find_objects(mask.astype(np.uint8)) or [None]
+    if box is None:
+        return False
+    inside = ndimage.distance_transform_edt(np.pad(mask.reshape(mask.shape[:3])[box], 1), sampling=spacing)
+    return bool(2 * inside.max() >= diameter)
 
 
 def on_grid(image: SpatialImage, spacing: Sequence[float]) -> bool:

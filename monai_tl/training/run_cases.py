@@ -28,10 +28,17 @@ NO_LIST = (
 )
 
 
-def take_prints(data: Datalist) -> dict[str, Prints]:
-    """Give the fingerprints of all cases in a split, every modality and the label; what cannot be read is said."""
+def take_prints(data: Datalist, *, refuse_unreadable: bool = False) -> dict[str, Prints]:
+    """Give the fingerprints of all cases in a split, every modality and the label; what cannot be read is said.
+
+    Raises:
+        DataError: for scans that cannot be read, if these are to be refused.
+    """
     used = {subject for subjects in data.splits.values() for subject in subjects}
     found = fingerprint_cases([case for case in data.cases if case["subject"] in used], (*data.modalities, "label"))
+    if refuse_unreadable and found.unreadable:
+        lines = [f"{subject}: {role} {why}" for (subject, role), why in found.unreadable.items()]
+        raise DataError(list_problems(f"{len(lines)} scans cannot be read; mend these files:", lines))
     _tell_unreadable(found)
     return split_prints(found, data.splits)
 
@@ -129,6 +136,8 @@ def seen_before(ckpt: str, *, data: Datalist, split: str, accept_overlap: bool =
     if split == "validation" and kept is not None:
         runs = (*kept.earlier, replace(kept.own, splits={**(kept.own.splits or {}), "validation": {}}))
     overlap = find_overlap(found.of, split, runs)
+    if data.sha256() == _stored(folder / "provenance.json").get("datalist_sha256"):  # who is who was settled when it was made
+        overlap = replace(overlap, shared=tuple(one for one in overlap.shared if one.path or one.image))
     accepted = accept_overlap or bool((report.get("overlap") or {}).get("accepted"))
     told = _accepted_or_refused(overlap, accepted or split != "test")
     for line in told["said"]:

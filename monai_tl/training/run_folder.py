@@ -76,7 +76,7 @@ def check_run(
         _refuse_other_run(resumed, _portable(parser), data, transfer_report)
     for split in ("train", "validation"):
         check_split(data, split, contract.modalities, need_foreground=split == "train")
-    _check_label_grid(data, "train", contract, parser)
+    check_label_grid(data, contract, parser)
     overlap = check_run_cases(data, transfer_report, resumed)
     if transfer_report is not None:
         logger.info(account({**transfer_report, "overlap": overlap}))
@@ -158,15 +158,19 @@ def check_split(data: Datalist, split: str, modalities: Sequence[str], *, need_f
         raise DataError(f"no {split} case holds any foreground {data.foreground}, so Dice would say nothing; check the labels")
 
 
-def _check_label_grid(data: Datalist, split: str, contract: Contract, parser: ConfigParser) -> None:
-    """Count what is left of the labels on the network's grid, by the config's own transforms."""
+def check_label_grid(data: Datalist, contract: Contract, parser: ConfigParser) -> None:
+    """Count what is left of the training labels on the network's grid, by the config's own transforms.
+
+    Raises:
+        DataError: if one loses all of its foreground.
+    """
     if "label_transforms" not in parser:
         logger.warning("this config has no label_transforms: whether labels keep their foreground was not looked at")
         return
-    cases, spacing = data.split(split, contract.modalities), contract.spacing
+    cases, spacing = data.split("train", contract.modalities), contract.spacing
     transform = Compose(parser.get_parsed_content("label_transforms"))
     found = resample_labels(cases, data.foreground, spacing, transform)
-    for warning in refuse_lost_labels(found, split, len(cases), spacing):
+    for warning in refuse_lost_labels(found, "train", len(cases), spacing):
         logger.warning(warning)
 
 
@@ -237,7 +241,8 @@ def refuse_changed_datalist(run: str | Path, datalist: str) -> None:
     Raises:
         ConfigError: with what to do.
     """
-    if _stored(Path(run), "provenance.json")["datalist_sha256"] != read_datalist(Path(datalist)).sha256():
+    trained = trained_on(Path(run))
+    if trained is not None and trained != read_datalist(Path(datalist)).sha256():
         raise ConfigError(
             f"{datalist} is not what '{run}' was trained with, so its test cases may be training cases; "
             "restore it, or name another on purpose by --datalist"

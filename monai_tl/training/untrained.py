@@ -14,7 +14,7 @@ from torch import nn
 from monai_tl.data.datalist import Datalist
 from monai_tl.files import atomic_write, write_json
 from monai_tl.training.checkpoint import BEST
-from monai_tl.training.run_cases import record_run_cases
+from monai_tl.training.run_cases import check_run_cases, record_run_cases
 from monai_tl.training.run_folder import config_of_run, provenance_of, refuse_existing, write_run_folder
 from monai_tl.transfer.apply import account
 from monai_tl.transfer.contract import Contract, describe, lineage_of
@@ -49,17 +49,19 @@ def keep_untrained(
 
     Raises:
         ConfigError: if the folder holds anything.
+        DataError: for test cases that the source was trained on.
     """
     folder = Path(run_dir)
     refuse_existing(folder, resume=False)
-    logger.info(account(dict(transfer_report)))
+    untouched = replace(data, splits={name: of for name, of in data.splits.items() if name == "test"})  # nobody trained on it
+    overlap = check_run_cases(untouched, transfer_report)
+    logger.info(account({**transfer_report, "overlap": overlap}))
     told = describe(metadata, contract, lineage_of(transfer_report))
     records = {
         "metadata.json": {**told, "validation_dice": None},  # nothing was validated to choose these weights
         "provenance.json": provenance_of(data, seed, str(next(network.parameters()).device)),
     }
     with write_run_folder(folder, config_of_run(), records) as staging:
-        untouched = replace(data, splits={name: of for name, of in data.splits.items() if name == "test"})  # nobody trained
         overlap = record_run_cases(staging, folder, data=untouched, transfer_report=transfer_report, anonymous=anonymous)
         write_json(staging / "transfer_report.json", {**transfer_report, "untrained": True, "overlap": overlap})
         with atomic_write(staging / BEST) as path:

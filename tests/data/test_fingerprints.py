@@ -55,6 +55,21 @@ def test_the_same_scan_in_other_files(tmp_path):
     assert fingerprint(f"{four}#1").voxels == one.voxels != fingerprint(f"{four}#0").voxels
 
 
+@pytest.mark.parametrize("named", ["pair.img", "pair.hdr"])
+def test_of_a_pair_both_files_are_looked_at(tmp_path, named):
+    """A header that is written anew turns the same voxels round."""
+    image = nib.Nifti1Pair(VOXELS, np.eye(4))
+    nib.save(image, tmp_path / "pair.img")
+    case = {"subject": "ann", "T1": str(tmp_path / named)}
+    before = fingerprint_cases([case], ("T1",)).of["ann"]["T1"]
+    voxels = (tmp_path / "pair.img").read_bytes()
+    nib.save(nib.Nifti1Pair(VOXELS, np.diag([-1.0, 1, 1, 1])), tmp_path / "pair.img")
+    assert (tmp_path / "pair.img").read_bytes() == voxels
+    after = fingerprint_cases([case], ("T1",)).of["ann"]["T1"]
+    assert after.voxels == before.voxels
+    assert after.grid != before.grid
+
+
 @pytest.mark.parametrize(
     "voxels", [VOXELS[::-1], VOXELS + 1, VOXELS.reshape(4, 3, 5), VOXELS.reshape(5, 4, 3)], ids=["flip", "more", "436", "543"]
 )

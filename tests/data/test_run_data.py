@@ -7,6 +7,7 @@ import json
 import pytest
 
 from monai_tl.data.fingerprints import Fingerprint
+from monai_tl.data.pseudonyms import pseudonyms, read_or_make_key
 from monai_tl.data.run_data import RunCases, RunData, changed_scans, range_of, read_run_data, write_run_data
 from monai_tl.errors import DataError
 
@@ -28,6 +29,16 @@ def test_a_damaged_one_is_refused(tmp_path, content):
     (tmp_path / "data.json").write_text(content)
     with pytest.raises(DataError, match=r"data.json (is damaged|has format 9, this version reads 1)"):
         read_run_data(tmp_path)
+
+
+def test_the_order_of_pseudonyms_does_not_tell_whose_they_are(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    prints = {f"s{n:02}": {"T1": Fingerprint(f"f{n}", f"v{n}", "g")} for n in range(20)}
+    write_run_data(run, run, RunData(RunCases("", {"train": prints})), anonymous=True)
+    names = list(json.loads((run / "data.json").read_text())["splits"]["train"])
+    assert names == sorted(names)
+    assert names != list(pseudonyms(list(prints), read_or_make_key(run)).values())
 
 
 def test_pseudonyms_stand_for_the_ids_of_all_runs_and_the_key_stays_outside(tmp_path):

@@ -46,6 +46,14 @@ def kept(folder, name):
     return float(content["weight"] if name == "model.pt" else content["network"]["weight"])
 
 
+def test_an_infinity_that_a_scheduler_means_is_no_divergence(tmp_path, monkeypatch):
+    """As ``ReduceLROnPlateau`` has it: the best so far, before there is one."""
+    monkeypatch.setattr(torch.optim.lr_scheduler.StepLR, "state_dict", lambda self: {"best": math.inf, "last_epoch": 0})
+    train(tmp_path, [0.2, 0.3])
+    train(tmp_path, [0.2, 0.3, 0.4], resume=True, epochs=3)
+    assert kept(tmp_path, "model.pt") == 30
+
+
 def test_the_first_best_is_kept_and_the_last_beside_it(tmp_path):
     _, keep = train(tmp_path, [0.2, 0.7, 0.5, 0.7])
     assert keep.best == {"value": 0.7, "iteration": 20}

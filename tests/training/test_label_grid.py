@@ -48,6 +48,19 @@ def test_voxels_before_and_after(tmp_path):
     assert kept.spacing == (1, 1, 1)
 
 
+def test_thick_labels_are_not_resampled_and_thin_ones_are(tmp_path):
+    """A ball of 11 mm holds many a voxel of 2 mm wherever these lie; a sheet as large, one voxel thick, may hold none."""
+    grid = np.stack(np.meshgrid(*[np.arange(16)] * 3, indexing="ij"))
+    ball = np.sqrt(((grid - 8) ** 2).sum(0)) <= 5.5
+    sheet = grid[2] == 5
+    cases = []
+    for name, mask in {"ball": ball, "sheet": sheet}.items():
+        nib.Nifti1Image(mask.astype(np.uint8), np.diag([1.0, 1, 1, 1])).to_filename(tmp_path / f"{name}.nii")
+        cases.append({"subject": name, "label": str(tmp_path / f"{name}.nii")})
+    (found,) = resample_labels(cases, [1], SPACING, transforms())
+    assert (found.subject, found.before) == ("sheet", 256)
+
+
 def test_labels_on_the_networks_grid_are_not_even_read(tmp_path):
     cases = [case(tmp_path, "same", np.diag([-2.0, -2, 2, 1]), (5, 5, 5))]
     content = (tmp_path / "same.nii").read_bytes()

@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 
+from monai_tl.data.datalist import make_datalist, write_datalist
 from monai_tl.inference.scores import read_scores
 from tests.conftest import BRATS
 
@@ -51,6 +52,39 @@ def test_it_stands_in_compare_and_report_as_untrained(untrained, verb, tiny_flag
     page = (tmp_path / "runs" / "report.html").read_text()
     assert "Nothing was trained: the weights of" in page
     assert "the source as it is" in page
+
+
+def test_what_the_source_was_trained_on_is_refused_before_a_folder_is_made(verb, source, phantoms, tmp_path):
+    data = json.loads((phantoms / "ixi" / "datalist.json").read_text())
+    cases = {
+        case["subject"]: {**case, **{r: str(phantoms / "ixi" / case[r]) for r in ("T1", "T2", "label")}}
+        for case in data["cases"]
+    }
+    swapped = {**data["splits"], "train": data["splits"]["test"], "test": data["splits"]["train"]}
+    chosen = {
+        **{key: data[key] for key in ("modalities", "foreground", "labels")},
+        "cases": [{**case, "subject": case["subject"]} for case in cases.values()],
+        "splits": swapped,
+    }
+    path = write_datalist(tmp_path / "swapped.json", make_datalist(**chosen))
+    words = (
+        "evaluate",
+        "--source",
+        source,
+        "--target",
+        BRATS,
+        "--datalist",
+        path,
+        "--output",
+        tmp_path / "run",
+        "--device",
+        "cpu",
+    )
+    answer = verb(*words)
+    assert (answer.code, (tmp_path / "run").exists()) == (2, False)
+    assert f"{len(swapped['test'])} of {len(swapped['test'])} test cases were trained on" in answer.err
+    assert verb(*words, "--window", "[16,16,16]", "--accept_overlap", "true").code == 0
+    assert "trained on or chosen by before (accepted)" in verb("compare", tmp_path / "run").out
 
 
 def test_other_numbers_of_classes_and_a_second_call_are_refused(untrained, verb, source, tmp_path):

@@ -305,6 +305,23 @@ def test_a_case_of_the_sources_source_is_found(made, tmp_path, verb, says):
     says(TOPIC, "a test case that the source's own source chose its weights by", "transfer, study", answer, *texts)
 
 
+def test_persons_that_the_datalist_tells_apart_are_not_one_to_evaluate(tmp_path, verb):
+    """--person none says that these are different people; what was settled for training holds for scores."""
+    root = tmp_path / "one"
+    subjects = ["BraTS-GLI-00000-100", "BraTS-GLI-00001-100", "BraTS-GLI-00000-101"]
+    for number, subject in enumerate(subjects):
+        volumes = head(number)
+        for role, ending in (("T1", "t1n"), ("T2", "t2w"), ("label", "seg")):
+            write_image(root / subject / f"{subject}-{ending}.nii.gz", volumes[role])
+    lists = {name: [subject] for name, subject in zip(SPLITS, subjects, strict=True)}
+    coding = ("--foreground", "1", "--labels", "1,2,3")
+    assert listed(verb, root, lists, *coding).code == 2
+    assert listed(verb, root, lists, *coding, "--person", "none").code == 0
+    assert trained(verb, root, tmp_path / "run").code == 0
+    answer = verb("evaluate", "--run", tmp_path / "run")
+    assert answer.code == 0, answer.err
+
+
 def test_another_scan_of_a_training_cases_patient_is_refused(tmp_path, verb, says):
     """BraTS names a patient's scans …-100, …-101; a case that was prepared anew keeps its id."""
     first = [f"BraTS-GLI-0000{n}-100" for n in range(3)]
