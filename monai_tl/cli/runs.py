@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -101,7 +102,9 @@ def evaluate(
     if "run_dir" in overrides:
         raise ConfigError("the run folder is named by --run")
     if (run is None) == (source is None):
-        raise ConfigError("evaluate takes a trained run (--run RUN), or a source as it is (--source S --target BUNDLE)")
+        meant = [name for name in overrides if difflib.get_close_matches(name, ("run", "source"))]
+        hint = f"; did '--{meant[0]}' mean one of these?" if meant else ""
+        raise ConfigError(f"evaluate takes a trained run (--run RUN), or a source as it is (--source S --target BUNDLE){hint}")
     if run is None:
         run = output or f"runs/{Path(target).resolve().name}_untrained"
         _keep_untrained(source or SOURCE, target, run, overrides)

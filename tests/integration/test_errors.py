@@ -68,8 +68,10 @@ def transfer(verb, tiny_flags, tmp_path):
 
 def test_unknown_flags_ids_and_stages(transfer, verb, tmp_path):
     refused("an unknown verb", verb("transfr"), tmp_path / "run", "unknown verb 'transfr': did you mean 'transfer'?")
+    answer = verb("predict", "--bundel", "runs/a", "--output", tmp_path / "run")
+    refused("a missing flag", answer, tmp_path / "run", "missing --bundle (did '--bundel' mean it?)")
     answer = verb("evaluate", "--rnu", "runs/a")
-    refused("a missing flag", answer, tmp_path / "run", "missing --run (did '--rnu' mean it?)")
+    refused("neither a run nor a source to evaluate", answer, tmp_path / "run", "--run RUN", "did '--rnu' mean one of these?")
     answer = verb("compare", "runs/a", "--splitt", "test")
     refused("a flag misspelt", answer, tmp_path / "run", "unknown flag '--splitt': did you mean 'split'?")
     refused("an override id misspelt", *transfer(learning_rat=3), "did you mean 'learning_rate'?")
