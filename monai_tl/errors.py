@@ -25,6 +25,7 @@ class PartlyDoneError(Exception):
 
 USER_ERRORS = (DataError, TransferError, ConfigError)
 FULL = (errno.ENOSPC, errno.EDQUOT)
+NO_NAME = (errno.ENAMETOOLONG, errno.EROFS, errno.ELOOP)
 PLACES = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")  # CUDA, PyTorch's CPU allocator
 
@@ -32,8 +33,9 @@ NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")  # C
 def did_you_mean(name: str, existing: Iterable[str]) -> str:
     """Name the nearest of what exists, and all of it: ``"did you mean 'freeze'? There are: freeze, norm"``."""
     names = [str(other) for other in existing]
-    nearest = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-    hint = f"did you mean '{nearest[0]}'? " if nearest else ""
+    small = {other.casefold(): other for other in names}
+    nearest = difflib.get_close_matches(str(name).casefold(), small, n=1, cutoff=0.5)
+    hint = f"did you mean '{small[nearest[0]]}'? " if nearest else ""
     return f"{hint}There are: {', '.join(names) or 'none'}"
 
 
@@ -55,7 +57,7 @@ def user_error(error: BaseException) -> BaseException | None:
                 f"the disk is full{where}: free some space and repeat the command "
                 "(training goes on with --resume true); what was finished is kept"
             )
-        if isinstance(cause, PLACES) and cause.filename:
+        if isinstance(cause, OSError) and (isinstance(cause, PLACES) or cause.errno in NO_NAME) and cause.filename:
             return ConfigError(f"'{cause.filename}': {cause.strerror}; choose another place, or mend this one")
         if is_out_of_memory(cause):
             return ConfigError(

@@ -78,7 +78,7 @@ SETTINGS: dict[str, Kind] = {
     "inference_window": WINDOW,
     "inference_overlap": Number(least=0, below=1, unit="share of a window", example="0.25"),
     "cache_rate": Number(least=0, most=1, unit="share of the cases", example="1.0"),
-    "workers": Whole(0, unit="processes", example="4"),
+    "workers": Whole(0, 128, unit="processes", example="4"),
     # transfer
     "source": Either((Nothing(), PATH), "a bundle, a run folder, a .pt or .safetensors file, or null"),
     "freeze": Either((Whole(0), STAGE), STAGES),

@@ -97,12 +97,13 @@ def judge(cases: Sequence[Measures], known: Mapping[str, Sequence[Suspicion]] | 
     Returns:
         The cases, worst first, and notes about all of them.
     """
+    crops = _are_crops([case for case in cases if case.shape])
     suspicions: dict[str, list[Suspicion]] = {
-        case.subject: [*(known or {}).get(case.subject, ()), *_alone(case)] for case in cases
+        case.subject: [*(known or {}).get(case.subject, ()), *([] if crops else _cuts(case)), *_alone(case)] for case in cases
     }
     z: dict[str, dict[str, float]] = {case.subject: {} for case in cases}
     usable = [case for case in cases if case.shape]
-    for subject, found in (*_against_most(usable), *_against_extent(usable)):
+    for subject, found in (*_against_most(usable), *([] if crops else _against_extent(usable))):
         suspicions[subject].append(found)
     for compared in _measures_of(usable):
         for subject, score, suspicion in _against_cohort(usable, compared):
@@ -111,7 +112,17 @@ def judge(cases: Sequence[Measures], known: Mapping[str, Sequence[Suspicion]] | 
     judged = [
         Judged(case, tuple(sorted(suspicions[case.subject], key=lambda one: -one.weight)), z[case.subject]) for case in cases
     ]
-    return sorted(judged, key=lambda one: one.rank), _notes(usable)
+    told = [f"Most of the {len(usable)} cases are cut at most faces: these are crops, so cuts and lengths are not judged."]
+    return sorted(judged, key=lambda one: one.rank), [*(told if crops else []), *_notes(usable)]
+
+
+def _are_crops(cases: Sequence[Measures]) -> bool:
+    """Say if most of at least three cases are cut at most faces: then that is how they were made, and says nothing of one."""
+    cut = [
+        any(sum(share > max(CUT, case.round_cap[role]) for share in shares.values()) >= 4 for role, shares in case.cut.items())
+        for case in cases
+    ]
+    return len(cut) > 2 and sum(cut) > len(cut) / 2
 
 
 def robust_z(values: Sequence[float], least_spread: float = 0.0) -> list[float]:
@@ -138,9 +149,9 @@ def asymmetry(case: Measures) -> float | None:
     return 2 * (case.right_ml - case.left_ml) / (case.left_ml + case.right_ml)
 
 
-def _alone(case: Measures) -> list[Suspicion]:
-    """What is suspect whatever the other cases are."""
-    found = [Suspicion("label", line, 3) for line in case.empty]
+def _cuts(case: Measures) -> list[Suspicion]:
+    """Where the field of view cuts the head."""
+    found = []
     for role, shares in case.cut.items():
         limit = max(CUT, case.round_cap[role])
         for face in FACES:
@@ -149,6 +160,12 @@ def _alone(case: Measures) -> list[Suspicion]:
                 found.append(
                     Suspicion("field of view", f"{told} lies there, at most {limit:.0%} is usual", shares[face] / limit)
                 )
+    return found
+
+
+def _alone(case: Measures) -> list[Suspicion]:
+    """What else is suspect whatever the other cases are."""
+    found = [Suspicion("label", line, 3) for line in case.empty]
     for role, (axis, count) in case.constant.items():
         told = f"{count} slice{'s' * (count > 1)} missing in {role} from {AXES[axis]} (one value only)"
         found.append(Suspicion("missing slices", told, 2 + count / 5))
@@ -297,7 +314,7 @@ def _notes(cases: Sequence[Measures]) -> list[str]:
         notes.append(
             f"{len(small)} of {len(cases)} heads are not life-size (median {median:.3g} ml, adults' {LIFE_SIZE_ML[0]:g} to "
             f"{LIFE_SIZE_ML[1]:g}): their volumes are compared with the cohort's only, not with the range of adults. "
-            "Phantoms are so; in scans the spacing is wrong."
+            "Phantoms and crops are so; in whole heads the spacing is wrong."
         )
     return notes
 

@@ -315,6 +315,14 @@ def _lists_of_text(path: Path, lists: Any) -> dict[str, list[str]]:
     return lists
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a name that stands twice: of two lists the first would be dropped without a word."""
+    twice = [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
+    if twice:
+        raise ValueError(f"'{twice[0]}' stands there twice")
+    return dict(pairs)
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     if path.parent.is_file():
         raise DataError(f"'{path.parent}' is a file, and dataset_dir takes the folder it lies in ({path.parent.parent})")
@@ -322,9 +330,9 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise DataError(f"there is no file {path}; make a datalist with `monai_tl datalist`, or correct the path")
     text = read_text(path)
     try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON ({error})") from error
+        content = json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not JSON, or no lists by name ({error})") from error
     if not isinstance(content, dict):
         raise DataError(f"{path} holds a {type(content).__name__}, needed is one object with lists by name")
     return content

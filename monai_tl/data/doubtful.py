@@ -15,7 +15,7 @@ def doubts(data: Datalist) -> list[str]:
     Raises:
         DataError: if one image is in two splits, or is two modalities of one case.
     """
-    found = fingerprint_cases(data.cases, data.modalities)
+    found = fingerprint_cases(data.cases, (*data.modalities, "label"))
     told = [f"one image under several ids: {line}" for line in refuse_identical(found.of, data.splits)]
     if found.unreadable:
         names = [f"{role} of {subject}" for subject, role in found.unreadable]

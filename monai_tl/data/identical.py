@@ -41,8 +41,18 @@ def find_identical(prints: Prints) -> list[Identical]:
     return list({group.subjects: group for group in reversed(groups)}.values())[::-1]
 
 
+def images_as_labels(prints: Prints) -> list[tuple[str, str]]:
+    """Find images with the voxels of their own case's label, ``(subject, modality)``: a pattern that matched the wrong file."""
+    return [
+        (subject, role)
+        for subject, of in sorted(prints.items())
+        for role, one in of.items()
+        if role != "label" and "label" in of and not one.is_blank and one.voxels == of["label"].voxels
+    ]
+
+
 def refuse_identical(prints: Prints, splits: Mapping[str, Sequence[str]]) -> list[str]:
-    """Refuse one image in two splits, or as two modalities of one subject.
+    """Refuse one image in two splits, as two modalities of one subject, or as a subject's label.
 
     Args:
         prints: of the cases.
@@ -55,6 +65,10 @@ def refuse_identical(prints: Prints, splits: Mapping[str, Sequence[str]]) -> lis
         DataError: with a line an image, and what to do.
     """
     where = {subject: name for name, subjects in splits.items() for subject in subjects}
+    labels = [f"{role} of {subject} ({where.get(subject, 'no split')})" for subject, role in images_as_labels(prints)]
+    if labels:
+        first = "an image is its own label, voxel for voxel; correct these subjects' paths or patterns:"
+        raise DataError(list_problems(first, labels))
     groups = find_identical(prints)
     twice = [group.say(where) for group in groups if len(group.subjects) == 1]
     if twice:

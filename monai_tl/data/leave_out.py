@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -90,11 +91,12 @@ def _chosen(choice: str, folder: Path) -> dict[str, str]:
     scores = re.fullmatch(rf"(.+{TABLES}):([^:/]+)", choice)
     if scores:
         try:
-            return _low_scores(Path(scores[1]), float(scores[2]))
-        except ValueError as error:
-            if isinstance(error, DataError):
-                raise
-            raise ConfigError(f"leave_out '{choice}': '{scores[2]}' is no number; {FORMS}") from None
+            limit = float(scores[2])
+        except ValueError:
+            limit = math.nan
+        if not 0 < limit <= 1:
+            raise ConfigError(f"leave_out '{choice}': '{scores[2]}' is no Dice above 0 and up to 1; {FORMS}")
+        return _low_scores(Path(scores[1]), limit)
     if re.search(rf"{TABLES}$", choice):
         return _suspects(Path(choice))
     return dict.fromkeys(filter(None, (name.strip() for name in choice.split(","))), "left out by name")

@@ -25,8 +25,8 @@ RULES = (  # layout, what its ids look like; case plays no part
     ("ADNI", r"(ADNI_)?(?P<person>\d{3}_S_\d{4,5})([-_.].*)?"),
     ("OASIS", r"(?P<person>OAS[12]_\d{4})([-_.].*)?"),
     ("OASIS", r"(?P<person>OAS\d{5})([-_.].*)?"),
-    ("UCSF-PDGM", r"(?P<person>UCSF-PDGM-\d+)(_FU\d+[A-Za-z]*)?"),
-    ("UPENN-GBM", r"(?P<person>UPENN-GBM-\d+)(_\d+)?"),
+    ("UCSF-PDGM", r"(?P<person>UCSF-PDGM-\d+)(_.*)?"),
+    ("UPENN-GBM", r"(?P<person>UPENN-GBM-\d+)(_.*)?"),
     ("TCGA", r"(?P<person>TCGA-\w\w-\w{4})([-_.].*)?"),
 )
 _TIMES = "ses|sess|session|visit|vis|v|tp|t|time|timepoint|scan|fu|follow[-_]?up|bl|base|baseline|pre|post|m|month|mo|y|yr|year"
@@ -34,8 +34,9 @@ _TIMES += "|w|wk|week|d|day|rep|repeat|retest|test|before|after|preop|postop|pre
 _OTHERS = "run|r|l|lh|rh|left|right|hemi|aug|augmented|augmentation|flip|flipped|mirror|mirrored|rot|rotated|noise|noisy|orig"
 WORDS = rf"({_TIMES}|{_OTHERS}|original|copy|crop|patch)[-_]?\d{{0,4}}[A-Za-z]?"
 DATE = r"(19|20)\d\d[-_.]?\d\d[-_.]?\d\d"
+DAY = rf"({DATE}|\d{{1,2}}[-_.]\d{{1,2}}[-_.](19|20)\d\d)"
 WAYS = (  # how an id may be made of a person and one of several scans
-    rf"(?P<person>.+?)(?P<scan>[-_. ]?{DATE})",
+    rf"(?P<person>.+?)(?P<scan>[-_. ]?{DAY})",
     r"(?P<person>.+)(?P<scan>[-_. ][A-Za-z0-9]{1,12})",
     r"(?P<person>.*\d)(?P<scan>[A-Za-z]{1,10}\d{0,3})",
     r"(?P<person>.*[A-Za-z])(?P<scan>\d)",
@@ -191,6 +192,9 @@ def _merged(of: Mapping[str, str]) -> dict[str, str]:
 
 def _warning(subjects: Sequence[str]) -> str:
     """Say that ids look like several scans of one person."""
+    inside = _with_times_inside(subjects)
+    if inside:
+        return _told(subjects, inside)
     for groups in filter(None, (_scans(subjects, way) for way in WAYS)):
         return _told(subjects, groups)
     groups = _grouped(subjects, FIRST)
@@ -198,12 +202,22 @@ def _warning(subjects: Sequence[str]) -> str:
     return _told(subjects, several) if several else ""
 
 
+def _with_times_inside(subjects: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Person -> scan -> subject, where ids differ in a time or a date that more text follows: ``P0_pre_op``, ``P0_post_op``."""
+    groups: dict[str, dict[str, str]] = {}
+    for subject in subjects:
+        if match := re.fullmatch(rf"(?P<person>.*?\d.*?)(?P<scan>[-_. ]({DAY}|{WORDS})[-_. ].+)", subject, re.IGNORECASE):
+            groups.setdefault(match["person"], {})[match["scan"]] = subject
+    several = {person: scans for person, scans in groups.items() if len(scans) > 1}
+    return several if sum(map(len, several.values())) >= len(subjects) / 2 and len(groups) > 1 else {}
+
+
 def _scans(subjects: Sequence[str], way: str) -> dict[str, dict[str, str]]:
     """Person -> scan -> subject, of persons with several scans; empty where ids do not look like that."""
     groups = _grouped(subjects, way)
     several = {person: scans for person, scans in groups.items() if len(scans) > 1}
     scans = {scan for of in several.values() for scan in of if scan}
-    if several and all(re.fullmatch(rf"[-_. ]?({WORDS}|{DATE})", scan, re.IGNORECASE) for scan in scans):
+    if several and all(re.fullmatch(rf"[-_. ]?({WORDS}|{DAY})", scan, re.IGNORECASE) for scan in scans):
         return several if len(groups) > 1 else {}
     cases = sum(map(len, several.values()))
     few = bool(several) and (cases / len(several) <= MANY or max(map(len, scans)) <= 3)

@@ -136,6 +136,7 @@ def _load_nifti(kind: Any, path: str) -> Any:
     with files.get("header", files["image"]).get_prepare_fileobj(mode="rb") as stream:
         stored = kind.header_class.from_fileobj(stream, check=False)
     geometry, (fault, notes) = geometry_of_nifti(stored), scaling_of_nifti(stored)
+    fault = _offset_fault(stored, files) or fault
     geometry = replace(geometry, fault=geometry.fault or fault, notes=(*geometry.notes, *notes))
     header = stored.copy() if geometry.fault else settled(stored, geometry.affine)
     header.check_fix(SILENT if geometry.fault else None, UNREADABLE)
@@ -144,6 +145,20 @@ def _load_nifti(kind: Any, path: str) -> Any:
     voxels = kind.ImageArrayProxy(files["image"].filename, header.copy())
     affine = np.eye(4) if geometry.fault else geometry.affine
     return kind(voxels, affine, None if geometry.fault else header, {"geometry": geometry}, files)
+
+
+def _offset_fault(stored: Any, files: Mapping[str, Any]) -> str:
+    """Whether a single file's voxels begin behind its header and the extensions that it says to have."""
+    if "header" in files:
+        return ""
+    least, begin = int(stored.single_vox_offset), int(stored["vox_offset"])
+    if begin < least:
+        return f"has voxels that begin inside its header (vox_offset {begin}, at least {least}); convert it again"
+    with files["image"].get_prepare_fileobj(mode="rb") as stream:
+        extended = stream.read(least)[least - 4] != 0
+    if extended and begin == least:
+        return f"says that an extension follows its header, and has no room for it (vox_offset {begin}); convert it again"
+    return ""
 
 
 def _is_oriented(image: Any) -> bool:

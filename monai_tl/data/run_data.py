@@ -13,7 +13,7 @@ from monai_tl.data.files import Case
 from monai_tl.data.fingerprints import Fingerprint, Fingerprints, Prints
 from monai_tl.data.pseudonyms import key_path, pseudonyms, read_or_make_key
 from monai_tl.errors import DataError
-from monai_tl.files import write_json
+from monai_tl.files import sha256_of, write_json
 
 FILE = "data.json"
 FORMAT = 1
@@ -53,12 +53,14 @@ class RunData:
     Attributes:
         own: cases of the run.
         earlier: cases of the runs that its weights come from, the first of the lineage first.
+        weights_sha256: of ``model.pt`` as its training left it; empty before that.
         training_ml: lowest, median and highest foreground of its training cases, in ml, as ``min``, ``median``, ``max``.
     """
 
     own: RunCases
     earlier: tuple[RunCases, ...] = ()
     training_ml: Mapping[str, float] = field(default_factory=dict)
+    weights_sha256: str = ""
 
 
 def split_prints(found: Fingerprints, splits: Mapping[str, Sequence[str]]) -> dict[str, Prints]:
@@ -87,10 +89,18 @@ def write_run_data(folder: Path, home: Path, data: RunData, *, anonymous: bool) 
         "format": FORMAT,
         "fingerprint": list(Fingerprint._fields),
         "training_ml": dict(data.training_ml),
+        "weights_sha256": data.weights_sha256,
         **_content(data.own, key),
         "earlier": [{"path": run.path, **_content(run, key)} for run in data.earlier],
     }
     write_json(folder / FILE, content)
+
+
+def note_weights(folder: Path, weights: Path) -> None:
+    """Note which weights ``data.json`` speaks for, once training has ended; nothing where there is no such file."""
+    path = folder / FILE
+    if path.is_file():
+        write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "weights_sha256": sha256_of(weights)})
 
 
 def _content(run: RunCases, key: bytes | None) -> dict[str, Any]:
@@ -125,7 +135,8 @@ def read_run_data(folder: Path) -> RunData | None:
             raise DataError(f"{path} has format {content['format']}, this version reads {FORMAT}; use another version")
         own = _run("", content, key)
         earlier = tuple(_run(str(run["path"]), run, key) for run in content["earlier"])
-        return RunData(own, earlier, {str(name): float(ml) for name, ml in content["training_ml"].items()})
+        volumes = {str(name): float(ml) for name, ml in content["training_ml"].items()}
+        return RunData(own, earlier, volumes, str(content["weights_sha256"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, DataError):
             raise

@@ -20,7 +20,7 @@ from monai_tl.data.cohort import Judged, Suspicion, judge
 from monai_tl.data.files import name_some
 from monai_tl.data.fingerprints import fingerprint_cases
 from monai_tl.data.geometry import Note
-from monai_tl.data.identical import find_identical
+from monai_tl.data.identical import find_identical, images_as_labels
 from monai_tl.data.pseudonyms import pseudonyms, read_or_make_key, without_names
 from monai_tl.data.quality import Measures
 from monai_tl.errors import ConfigError, DataError
@@ -90,7 +90,10 @@ def check(candidates: Candidates, output: Path, *, anonymous: bool = False, proc
 def _identical(candidates: Candidates, names: Mapping[str, str]) -> dict[str, list[Suspicion]]:
     """Find images that several cases, or several modalities of one, have in common; subjects by the names they are shown by."""
     found: dict[str, list[Suspicion]] = {}
-    for group in find_identical(fingerprint_cases(candidates.cases, candidates.modalities).of):
+    prints = fingerprint_cases(candidates.cases, (*candidates.modalities, "label")).of
+    for subject, role in images_as_labels(prints):
+        found.setdefault(subject, []).append(Suspicion("identity", f"{role} is the label, voxel for voxel", 10))
+    for group in find_identical(prints):
         for subject, role in group.images:
             others = [f"{its} of {names[whose]}" for whose, its in group.images if (whose, its) != (subject, role)]
             told = f"{role} is the same image, voxel for voxel, as {name_some(others)}"

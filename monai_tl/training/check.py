@@ -47,7 +47,8 @@ def check_config(parser: ConfigParser) -> None:
         try:
             given[name] = parser.get_parsed_content(name) if _is_expression(config[name]) else config[name]
         except Exception as error:  # whatever a user's expression raises
-            failed[name] = f"{name}: {config[name]} cannot be evaluated ({in_words(error)})"
+            told = in_words(error)
+            failed[name] = told if user_error(error) else f"{name}: {config[name]} cannot be evaluated ({told})"
     origins = {name for name in failed if not any(f"@{other}" in str(config[name]) for other in failed)}
     wrong = settings.problems({name: value for name, value in given.items() if not _is_copy(name, config)})
     wrong += [

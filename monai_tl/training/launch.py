@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from logging.config import fileConfig
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,10 @@ def run_configs(
     if isinstance(overrides.get("device"), str):
         overrides["device"] = str(choose_device(overrides["device"]))
     parser.update(overrides)
-    check_config(parser)
     logging_file = files[-1].parent / "logging.conf"  # the bundle's: a run folder has none
+    if logging_file.is_file():
+        fileConfig(logging_file, disable_existing_loggers=False)  # as the workflow does, before anything is said
+    check_config(parser)
     logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)  # two folders of configs are meant
     try:
         workflow = ConfigWorkflow([str(file) for file in files], logging_file=str(logging_file), **overrides)

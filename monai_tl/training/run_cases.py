@@ -18,6 +18,8 @@ from monai_tl.data.identical import refuse_identical
 from monai_tl.data.run_data import RunCases, RunData, changed_scans, range_of, read_run_data, split_prints, write_run_data
 from monai_tl.data.volumes import foreground_volumes
 from monai_tl.errors import DataError
+from monai_tl.files import sha256_of
+from monai_tl.training.checkpoint import BEST
 from monai_tl.transfer.overlap import Overlap, earlier_runs, find_overlap, refuse_overlap
 
 logger = logging.getLogger(__name__)
@@ -25,6 +27,12 @@ logger = logging.getLogger(__name__)
 NO_LIST = (
     "'%s' keeps no list of its cases (data.json): that scans are those it was trained with, and that test cases are not among "
     "its training cases, cannot be checked"
+)
+
+
+REPLACED = (
+    "'%s' is not what the training in '%s' left: data.json there lists the cases of other weights, so that test cases are not "
+    "among those that these were trained on cannot be checked"
 )
 
 
@@ -133,7 +141,10 @@ def seen_before(ckpt: str, *, data: Datalist, split: str, accept_overlap: bool =
     runs = (*kept.earlier, kept.own) if kept else earlier_runs(report.get("source"))
     if split == "train" or not runs:
         return None
-    if split == "validation" and kept is not None:
+    if kept is not None and not _speaks_for(kept, Path(ckpt)):
+        logger.warning(REPLACED, ckpt, folder)
+        runs = (RunCases(str(ckpt), None),)
+    elif split == "validation" and kept is not None:
         runs = (*kept.earlier, replace(kept.own, splits={**(kept.own.splits or {}), "validation": {}}))
     overlap = find_overlap(found.of, split, runs)
     if data.sha256() == _stored(folder / "provenance.json").get("datalist_sha256"):  # who is who was settled when it was made
@@ -165,6 +176,11 @@ def _refuse_changed_run(folder: Path, prints: Mapping[str, Prints], data: Datali
     if changed:
         first = f"{_count(changed)} changed since '{folder}' began, and half a training would have seen others"
         raise DataError(list_problems(f"{first}; restore them, or begin another run in another folder:", changed))
+
+
+def _speaks_for(kept: RunData, ckpt: Path) -> bool:
+    """Say if a folder's list of cases is that of its ``model.pt``: not if other weights took its place."""
+    return not (ckpt.name == BEST and kept.weights_sha256 and kept.weights_sha256 != sha256_of(ckpt))
 
 
 def _refuse_changed_scores(folder: Path, changed: Sequence[str], data: Datalist) -> None:

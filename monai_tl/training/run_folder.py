@@ -26,6 +26,7 @@ from torch import nn
 import monai_tl
 from monai_tl.data.checks import check_cases
 from monai_tl.data.datalist import Datalist, read_datalist
+from monai_tl.data.run_data import note_weights
 from monai_tl.errors import ConfigError, DataError, did_you_mean
 from monai_tl.files import write_json
 from monai_tl.training.check import running_parser
@@ -205,6 +206,7 @@ def finish_run(run_dir: str, network: nn.Module, transfer_report: Mapping[str, A
         raise RuntimeError(f"weights that were to be held still have changed in '{folder}': do not use this run, and report it")
     last = torch.load(folder / LAST, map_location="cpu", weights_only=True)
     write_json(folder / "metadata.json", {**_stored(folder, "metadata.json"), "validation_dice": last["best"]["value"]})
+    note_weights(folder, folder / BEST)
     frozen = [name for name, row in (transfer_report or {"stages": {}})["stages"].items() if row["state"] != "trained"]
     logger.info(
         "best validation Dice %.3f at iteration %d of %d; weights in %s%s",
@@ -230,6 +232,11 @@ def refuse_existing(folder: Path, *, resume: bool) -> bool:
         return False
     if not (folder / "config.yaml").is_file():
         raise ConfigError(f"output '{folder}' exists and is no run folder; choose another")
+    if not any((folder / name).is_file() for name in (BEST, LAST)) and not resume:
+        raise ConfigError(
+            f"output '{folder}' holds a run that ended before its first validation, so that nothing is kept of it: remove the "
+            "folder, or choose another"
+        )
     if not resume:
         raise ConfigError(f"output '{folder}' already holds a run; choose another folder, or go on with it by --resume true")
     return True

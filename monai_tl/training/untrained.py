@@ -12,11 +12,13 @@ import torch
 from torch import nn
 
 from monai_tl.data.datalist import Datalist
+from monai_tl.data.run_data import note_weights
 from monai_tl.files import atomic_write, write_json
 from monai_tl.training.checkpoint import BEST
 from monai_tl.training.run_cases import check_run_cases, record_run_cases
 from monai_tl.training.run_folder import config_of_run, provenance_of, refuse_existing, write_run_folder
 from monai_tl.transfer.apply import account
+from monai_tl.transfer.arms import UNTRAINED
 from monai_tl.transfer.contract import Contract, describe, lineage_of
 
 logger = logging.getLogger(__name__)
@@ -55,6 +57,8 @@ def keep_untrained(
     refuse_existing(folder, resume=False)
     untouched = replace(data, splits={name: of for name, of in data.splits.items() if name == "test"})  # nobody trained on it
     overlap = check_run_cases(untouched, transfer_report)
+    stages = {name: {**row, "state": UNTRAINED, "trainable": 0} for name, row in transfer_report["stages"].items()}
+    transfer_report = {**transfer_report, "stages": stages}
     logger.info(account({**transfer_report, "overlap": overlap}))
     told = describe(metadata, contract, lineage_of(transfer_report))
     records = {
@@ -66,4 +70,5 @@ def keep_untrained(
         write_json(staging / "transfer_report.json", {**transfer_report, "untrained": True, "overlap": overlap})
         with atomic_write(staging / BEST) as path:
             torch.save(network.state_dict(), path)
+        note_weights(staging, staging / BEST)
     logger.info("%s: the source as it is, nothing was trained", folder)

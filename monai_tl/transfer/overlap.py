@@ -134,10 +134,22 @@ def earlier_runs(source: Mapping[str, Any] | None) -> tuple[RunCases, ...]:
     """
     if source is None:
         return ()
-    kept = read_run_data(Path(source["path"]).parent)
-    if kept is not None:
-        return of_weights(kept, str(source["path"]))
-    return tuple(RunCases(str(run["path"]), None) for run in (*source["lineage"], source))
+    kept = _list_of(source)
+    if kept:
+        return kept
+    before: list[RunCases] = []
+    for run in source["lineage"]:  # each with all before it, where its folder is still there
+        before = list(_list_of(run)) or [*before, RunCases(str(run["path"]), None)]
+    return (*before, RunCases(str(source["path"]), None))
+
+
+def _list_of(run: Mapping[str, Any]) -> tuple[RunCases, ...]:
+    """Give the runs that are listed beside some weights, if that list speaks for them."""
+    path = Path(run["path"])
+    kept = read_run_data(path.parent)
+    if kept is None or (kept.weights_sha256 and path.name == "model.pt" and kept.weights_sha256 != run["sha256"]):
+        return ()
+    return of_weights(kept, str(path))
 
 
 def find_overlap(scored: Prints, split: str, runs: Sequence[RunCases], validation: Prints | None = None) -> Overlap:

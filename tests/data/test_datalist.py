@@ -144,6 +144,7 @@ def test_what_is_no_datalist_is_refused(tmp_path):
         dl.read_datalist(path)
     for text, reason in (
         ("{", "is not JSON"),
+        ('{"test": ["a"], "test": ["b"]}', "'test' stands there twice"),
         ("[]", "holds a list, needed is one object"),
         ('{"format": 1, "cases": []}', "it lacks modalities, foreground, splits, sha256; make it anew"),
     ):

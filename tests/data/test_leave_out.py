@@ -120,7 +120,7 @@ def test_what_cannot_be_meant_is_refused(verb, root, subjects, qc, tmp_path):
         (tmp_path / "none.csv", "leave_out: there is no file"),
         (tmp_path / "odd.csv", "has no column case, state, reasons, only a, b"),
         (f"{qc}:0.8", "has no column subject, dice"),
-        (f"{qc}:high", "'high' is no number"),
+        *((f"{qc}:{limit}", f"'{limit}' is no Dice above 0 and up to 1") for limit in ("high", "nan", "80", "0", "inf")),
         (tmp_path / "anonymous.csv", "these are pseudonyms: check once more without --anonymous"),
         ("qc", "needs one qc.csv in"),
         (",".join(subjects), "leaves nobody of 6 cases"),

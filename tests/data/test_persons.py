@@ -114,3 +114,28 @@ def test_lists_may_not_divide_a_person():
         DataError, match=r"1 persons have cases in more than one split of lists.json[^\n]*\n  sub-1: sub-1_ses-1 in"
     ):
         refuse_divided({"train": ["sub-1_ses-1"], "test": ["sub-1_ses-2", "sub-2"]}, persons, Path("lists.json"))
+
+
+@pytest.mark.parametrize(
+    ("scans", "remedy"),
+    [
+        (("_pre_op", "_post_op"), "{person}_post_op,{person}_pre_op"),
+        (("_tp1_reg", "_tp2_reg"), "{person}_tp{}"),
+        (("_baseline_brain", "_month6_brain"), "{person}_baseline_brain,{person}_month6_brain"),
+        (("_week-000-1", "_week-000-2", "_week-044"), "{person}_{}"),
+        (("_2019-01-01_T1", "_2019-02-01_T1"), "{person}_2019-01-01_T1,{person}_2019-02-01_T1"),
+        (("_11-19-1991", "_12-20-1991"), "{person}_{}"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[0],
+)
+def test_times_that_more_text_follows_are_warned_about_with_a_pattern_that_fits(scans, remedy):
+    subjects = [f"P{person}{scan}" for person in range(5) for scan in scans]
+    found = persons_of(subjects)
+    assert f"{len(subjects)} of {len(subjects)} ids look like several scans of one person" in found.warning
+    assert f"--person '{remedy}'" in found.warning
+    assert persons_of(subjects, remedy).count == 5
+
+
+@pytest.mark.parametrize("form", ["case_{}_post_contrast", "hippocampus_{:03}", "center1_{:02}_T1", "study2019-01-01_{:02}_x"])
+def test_what_all_cases_have_in_common_is_no_time(form):
+    assert persons_of([form.format(n) for n in range(20)]).warning == ""

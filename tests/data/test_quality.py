@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -50,6 +52,18 @@ def save_changed(before, after, change):
     volume = change(np.asanyarray(turned.dataobj).copy())
     back = ornt_transform(axcodes2ornt("RAS"), io_orientation(image.affine))
     nib.save(nib.Nifti1Image(volume, turned.affine).as_reoriented(back), after)
+
+
+def test_crops_are_said_once_and_not_case_by_case(clean):
+    """Most cases cut at most faces: that is how they were made."""
+    shares = dict.fromkeys(("left", "right", "back", "front", "bottom", "top"), 0.9)
+    crops = [replace(one, cut=dict.fromkeys(one.cut, shares)) for one in clean]
+    found, notes = judge(crops)
+    assert not [s for one in found for s in one.suspicions if "cut at" in s.reason]
+    assert any("these are crops" in note for note in notes)
+    found, notes = judge([crops[0], *clean[1:]])
+    assert [one.measures.subject for one in found if any("cut at" in s.reason for s in one.suspicions)] == [crops[0].subject]
+    assert not any("these are crops" in note for note in notes)
 
 
 def test_clean_heads_are_not_suspected(clean):

@@ -132,10 +132,10 @@ def test_sources_that_cannot_be_used(transfer, tmp_path, source):
 
 
 def test_a_harmful_difference_stops_until_it_is_accepted(transfer):
-    answer, run = transfer(spacing="[2.0,2.0,2.0]")
-    text = "spacing: source [1.0, 1.0, 1.0], target [2.0, 2.0, 2.0]"
+    answer, run = transfer(spacing="[0.9,0.9,0.9]")
+    text = "spacing: source [1.0, 1.0, 1.0], target [0.9, 0.9, 0.9]"
     refused("a source that saw another spacing", answer, run, text, "--accept_differences")
-    answer, run = transfer("--accept_differences", spacing="[2.0,2.0,2.0]")
+    answer, run = transfer("--accept_differences", spacing="[0.9,0.9,0.9]")
     assert answer.code == 0, answer.err
     assert run.is_dir()
 

@@ -84,6 +84,17 @@ def test_runs_without_a_list_are_said(tmp_path):
     assert earlier_runs(None) == ()
 
 
+def test_a_list_speaks_for_the_weights_that_its_training_left_alone(tmp_path):
+    """Other weights put in their place are unknown; along a lineage each list that is still there counts."""
+    source = {"path": str(tmp_path / "run" / "model.pt"), "sha256": "ours", "lineage": []}
+    write_run_data(tmp_path / "run", tmp_path / "run", RunData(SEEN, (), weights_sha256="ours"), anonymous=False)
+    assert earlier_runs(source)[0].splits is not None
+    assert earlier_runs({**source, "sha256": "theirs"})[0].splits is None
+    bare = {"path": "elsewhere/model.pt", "sha256": "", "lineage": [source]}
+    assert [(run.path, run.splits is None) for run in earlier_runs(bare)] == [(source["path"], False), (bare["path"], True)]
+    assert found("new", case(T1="a"), earlier_runs(bare)).certain
+
+
 def test_pseudonyms_are_compared_with_their_key_alone(tmp_path):
     run = tmp_path / "run"
     run.mkdir()

@@ -281,6 +281,12 @@ REFUSED = [
         ("voxels of 0.002 × 0.002 × 0.002 mm (the unit of its lengths: micron)",),
     ),
     (
+        "voxels that begin inside the header",
+        ("t1",),
+        {"vox_offset": 0},
+        ("T1 has voxels that begin inside its header (vox_offset 0, at least 352)",),
+    ),
+    (
         "a scl_slope that is infinite",
         ("t1",),
         {"scl_slope": np.inf},
