@@ -115,10 +115,6 @@ def checked(verb: Verb, arguments: Sequence[str]) -> list[str]:
             raise ConfigError(f"--{name} is given twice; give it once")
         texts[name] = value if equals else _next_value(name, kinds.get(name), given)
     _refuse_missing(verb, flags, texts)
-    macros = [name for name, text in texts.items() if text.startswith("%")]
-    if macros:
-        value = texts[macros[0]]
-        raise ConfigError(f"--{macros[0]} begins with %, which names a part of another config to MONAI; got '{value}'")
     for name, text in texts.items():
         if name not in flags and text.startswith(EXPRESSION):
             kinds.pop(name, None)  # what it comes to is checked with its config

@@ -11,7 +11,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from monai_tl import settings, values
-from monai_tl.errors import in_words, user_error
+from monai_tl.errors import ConfigError, in_words, user_error
 from monai_tl.settings import EXPRESSION, FOLLOWS, REFERRED, SETTINGS
 from monai_tl.streams import print_anything
 from monai_tl.training.device import choose_device
@@ -77,6 +77,12 @@ def read_overrides(parser: ConfigParser, overrides: Mapping[str, Any]) -> dict[s
     Raises:
         ConfigError: for what is not of the kind that it has to be.
     """
+    macros = [key for key, value in overrides.items() if str(value).startswith("%")]
+    if macros:
+        raise ConfigError(
+            f"{macros[0]} begins with %, by which MONAI names a part of another config; got '{overrides[macros[0]]}'. Is it a "
+            "variable that the shell was to fill in?"
+        )
     typed = {
         key: _kind(key, parser[key])
         for key, value in overrides.items()

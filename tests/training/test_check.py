@@ -86,3 +86,8 @@ def test_checking_is_a_configs_own_first_step():
     with pytest.raises(RuntimeError) as raised:  # MONAI's, around ours
         config.get_parsed_content("initialize")
     assert isinstance(raised.value.__cause__, ConfigError)
+
+
+def test_a_variable_that_the_shell_left_is_no_part_of_another_config():
+    with pytest.raises(ConfigError, match="dataset_dir begins with %, .*; got '%DATA%'"):
+        read_overrides(ConfigParser({"dataset_dir": "data"}), {"dataset_dir": "%DATA%"})

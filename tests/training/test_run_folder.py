@@ -31,6 +31,9 @@ def test_a_folder_with_anything_in_it_is_refused(tmp_path):
         with pytest.raises(ConfigError, match="exists and is no run folder; choose another"):
             refuse_existing(tmp_path, resume=resume)
     (tmp_path / "config.yaml").touch()
+    with pytest.raises(ConfigError, match="ended before its first validation, .*: remove the folder, or choose another"):
+        refuse_existing(tmp_path, resume=False)
+    (tmp_path / "last.pt").touch()
     with pytest.raises(ConfigError, match="already holds a run; choose another folder, or go on with it by --resume true"):
         refuse_existing(tmp_path, resume=False)
     assert refuse_existing(tmp_path, resume=True) is True
