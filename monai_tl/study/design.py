@@ -217,7 +217,8 @@ def _source(weights: Path | None) -> dict[str, Any] | None:
     """Name a source and its lineage as a transfer report does."""
     if weights is None:
         return None
-    return {"path": str(weights), "lineage": (read_source(weights).metadata or {}).get("lineage", [])}
+    read = read_source(weights)
+    return {"path": str(weights), "sha256": read.sha256, "lineage": (read.metadata or {}).get("lineage", [])}
 
 
 def _asked(request: Request, sizes: Sequence[Size]) -> dict[str, str]:

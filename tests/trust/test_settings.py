@@ -12,9 +12,9 @@ import sys
 import pytest
 import yaml
 
-from monai_tl.inference.scores import Score, write_scores
+from monai_tl.inference.scores import Score
 from monai_tl.training.launch import read_run_config
-from tests.conftest import BRATS, IXI, ROOT, TINY, Answer
+from tests.conftest import BRATS, IXI, ROOT, TINY, Answer, leave_scores
 from tests.trust.conftest import head, write_image
 
 TOPIC = "Settings"
@@ -141,7 +141,7 @@ def test_yes_and_no_are_neither_true_nor_false(verb, tiny_flags, tmp_path, says)
     refused(
         verb("predict", "--bundle", "x", "--output", run, "--probabilities", "no"), run, "probabilities takes true or false"
     )
-    other = ("--spacing", "[2,2,2]", "--output", run)
+    other = ("--spacing", "[0.9,0.9,0.9]", "--output", run)
     refused(verb("transfer", *tiny_flags, *other, "--accept_differences", "FALSE"), run, "differ in what harms a transfer")
     answer = verb("transfer", *tiny_flags, "--accept_differences", *other)
     assert answer.code == 0, answer.err
@@ -391,9 +391,8 @@ def test_output_that_cannot_be_encoded_ends_no_verb(tmp_path, says):
     encoding = "cp1252"
     scores = {"α": 0.9, "β": 0.5}
     for name, dice in scores.items():
-        write_scores(
-            tmp_path / name / "scores_test.csv", [Score(f"s{n}", dice - n / 100, 1.0, 2.0, 2.0, 1.0) for n in range(6)]
-        )
+        (tmp_path / name).mkdir()
+        leave_scores(tmp_path / name, [Score(f"s{n}", dice - n / 100, 1.0, 2.0, 2.0, 1.0) for n in range(6)])
     answer = in_a_shell(encoding, tmp_path, "-m", "monai_tl", "compare", "α", "β")
     assert answer.code == 0, answer.err
     assert "\\u03b2 - \\u03b1" in answer.out
