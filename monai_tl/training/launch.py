@@ -141,16 +141,13 @@ def refuse_idle_overrides(parser: ConfigParser, overrides: Mapping[str, Any], ro
     parser.resolve_macro_and_relative_ids()
     read = ids_read(parser, roots)
     named = (*NAMED_BY_VERBS, *(("dataset_dir",) if "datalist" in overrides else ()))
-    notes = [
-        key for key in overrides if key not in SETTINGS and "#" not in key and _is_setting(key, parser[key])
-    ]  # a user's own
+    # a user's own plain ids may be notes, kept in the run's config
+    notes = [key for key in overrides if key not in SETTINGS and "#" not in key and _is_setting(key, parser[key])]
     for key in overrides:
         name = key.replace("#", "::")
-        if (
-            name not in notes
-            and name not in named
-            and not any(f"{one}::".startswith(f"{name}::") or name.startswith(f"{one}::") for one in read)
-        ):
+        if name in notes or name in named:
+            continue
+        if not any(f"{one}::".startswith(f"{name}::") or name.startswith(f"{one}::") for one in read):
             settings = [one for one in read if "::" not in one and _is_setting(one, parser[one])]
             raise ConfigError(
                 f"--{key} changes nothing here: no part of what this verb runs reads it; leave it away. "
