@@ -139,7 +139,7 @@ def test_what_runs_are_scored_by_is_part_of_the_plan(request_of):
         ({"settings": {"seedz": 3}, "also": ("seeds",)}, ConfigError, "'seedz': did you mean 'seeds'"),
         ({"settings": {"iterations": 3}}, ConfigError, r"iterations \(3\) must be a multiple of validate_every \(2\)"),
         ({"budget": "2=3"}, ConfigError, r"iterations \(3\) must be a multiple"),
-        ({"settings": {"spacing": [2.0, 2.0, 2.0]}}, TransferError, "source and target differ in what harms a transfer"),
+        ({"settings": {"spacing": [0.9, 0.9, 0.9]}}, TransferError, "source and target differ in what harms a transfer"),
         ({"settings": {"dataset_dir": "nowhere"}}, DataError, "there is no file .*nowhere.*datalist.json"),
         ({"source": "nowhere"}, TransferError, "source 'nowhere' does not exist"),
         ({"arms": ("7",)}, ConfigError, "7 stages cannot be frozen"),
