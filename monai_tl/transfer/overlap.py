@@ -147,7 +147,7 @@ def _list_of(run: Mapping[str, Any]) -> tuple[RunCases, ...]:
     """Give the runs that are listed beside some weights, if that list speaks for them."""
     path = Path(run["path"])
     kept = read_run_data(path.parent)
-    if kept is None or (path.name == "model.pt" and kept.weights_sha256 not in ("", run["sha256"])):
+    if kept is None or (kept.weights_sha256 and path.name == "model.pt" and kept.weights_sha256 != run["sha256"]):
         return ()
     return of_weights(kept, str(path))
 
