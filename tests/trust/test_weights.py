@@ -23,6 +23,16 @@ def weights(source) -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture
+def copy_of_source(source, tmp_path):
+    """The run as it was after training: other tests score the one they share."""
+
+    def copy(name):
+        return shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("scores_*", "overlays_*"))
+
+    return copy
+
+
+@pytest.fixture
 def given(source, tmp_path):
     """Leave weights as a source with the metadata of the one that they were; gives its folder."""
 
@@ -91,9 +101,9 @@ def test_a_source_that_holds_nonsense_is_refused(weights, given, transfer, says,
     says(TOPIC, came, "transfer, evaluate, predict", answer, text.replace(name, key))
 
 
-def test_weights_that_hold_nan_predict_and_score_nothing(weights, source, phantoms, verb, says, tmp_path):
+def test_weights_that_hold_nan_predict_and_score_nothing(weights, copy_of_source, phantoms, verb, says, tmp_path):
     """A run whose weights were spoiled afterwards: no empty predictions, no Dice of 0."""
-    run = shutil.copytree(source, tmp_path / "spoiled")
+    run = copy_of_source("spoiled")
     weights["conv_2.conv.bias"][:] = float("nan")
     torch.save(weights, run / "model.pt")
     text = "holds NaN or infinite values in conv_2.conv.bias (2 of 2)"
@@ -179,8 +189,10 @@ def test_weights_that_are_there_twice_are_refused(weights, given, transfer, says
     assert "the weights under 'state_dict' are taken; others are there under ema_state_dict" in answer.out
 
 
-def test_two_files_of_weights_that_differ_are_refused_by_every_verb(weights, source, phantoms, verb, transfer, says, tmp_path):
-    run = shutil.copytree(source, tmp_path / "twins")
+def test_two_files_of_weights_that_differ_are_refused_by_every_verb(
+    weights, copy_of_source, phantoms, verb, transfer, says, tmp_path
+):
+    run = copy_of_source("twins")
     older = {name: value + 1 if value.is_floating_point() else value for name, value in weights.items()}
     export(older, run / "model.safetensors")
     text = f"'{run / 'model.pt'}' and '{run / 'model.safetensors'}' hold different weights"
@@ -197,8 +209,8 @@ def test_two_files_of_weights_that_differ_are_refused_by_every_verb(weights, sou
     )
 
 
-def test_two_files_of_the_same_weights_are_one(weights, source, verb, tmp_path):
-    run = shutil.copytree(source, tmp_path / "twins")
+def test_two_files_of_the_same_weights_are_one(weights, copy_of_source, verb):
+    run = copy_of_source("twins")
     export(weights, run / "model.safetensors")
     answer = verb("evaluate", "--run", run)
     assert answer.code == 0, answer.err
@@ -224,8 +236,8 @@ def test_last_pt_alone_is_of_a_training_that_is_not_finished(source, transfer, s
     says(TOPIC, "a folder with last.pt alone", "evaluate, predict, transfer", answer, "of a training that is not finished")
 
 
-def test_a_training_that_holds_nan_does_not_go_on(source, verb, says, phantoms, tmp_path):
-    run = shutil.copytree(source, tmp_path / "diverged")
+def test_a_training_that_holds_nan_does_not_go_on(source, copy_of_source, verb, says, phantoms, tmp_path):
+    run = copy_of_source("diverged")
     last = torch.load(run / "last.pt", weights_only=True)
     last["network"]["conv_1.conv.weight"][0] = float("nan")
     torch.save(last, run / "last.pt")
