@@ -7,7 +7,7 @@ import threading
 import warnings
 
 from monai_tl.errors import PartlyDoneError, user_error
-from monai_tl.streams import print_anything
+from monai_tl.storage.streams import print_anything
 
 
 def main() -> int:
@@ -15,7 +15,8 @@ def main() -> int:
     warnings.simplefilter("ignore")  # of the libraries beneath, about things that no user of a verb can change
     threading.excepthook = _of_a_thread
     print_anything()
-    from monai_tl import arguments, cli  # torch and MONAI take seconds: not before they are needed
+    from monai_tl import cli  # torch and MONAI take seconds: not before they are needed
+    from monai_tl.cli import arguments
 
     try:
         arguments.run(cli.VERBS, sys.argv[1:])

@@ -22,10 +22,10 @@ from monai.losses import DiceCELoss
 from monai.transforms import BorderPadd, ClassesToIndicesd, Compose, RandAffined, RandCropByLabelClassesd
 from torch import nn
 
-from monai_tl.network.highres3dnet import HighRes3DNet
-from monai_tl.network.stages import stages
-from monai_tl.training.device import MixedPrecisionInferer, choose_device, place
-from monai_tl.training.windows import Windows, margin_for, room_for
+from monai_tl.device import MixedPrecisionInferer, choose_device, place
+from monai_tl.networks.highres3dnet import HighRes3DNet
+from monai_tl.networks.stages import stages
+from monai_tl.training.patches import Windows, margin_for, room_for
 from monai_tl.transfer.freeze import freeze
 
 

@@ -29,13 +29,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from monai_tl.data.alignment import head_mask
-from monai_tl.data.cohort import Judged, judge
-from monai_tl.data.grids import LPS, itk
-from monai_tl.data.phantom import FIELD_OF_VIEW, Anatomy, render_head, scan
-from monai_tl.data.quality import Measures, measure_case
-from monai_tl.data.register import matrix_of, register, resample
 from monai_tl.errors import USER_ERRORS, ConfigError
+from monai_tl.imaging.grids import LPS, itk
+from monai_tl.phantoms.heads import FIELD_OF_VIEW, Anatomy, render_head, scan
+from monai_tl.preparation.register import matrix_of, register, resample
+from monai_tl.preparation.similarity import head_mask
+from monai_tl.quality.measures import Measures, measure_case
+from monai_tl.quality.outliers import Judged, judge
 
 ANGLE, SHIFT = 15.0, 20.0  # degrees and mm, at most
 COVERED = 0.7  # of the head's height

@@ -19,9 +19,9 @@ import fire
 import nibabel as nib
 import numpy as np
 
-from monai_tl.data.datalist import read_datalist
+from monai_tl.datasets.datalist import read_datalist
 from monai_tl.errors import USER_ERRORS, ConfigError
-from monai_tl.inference.scores import score_case
+from monai_tl.evaluation.score_table import score_case
 
 
 def predict(run: str, datalist: str, folder: Path, way: str, more: list[str]) -> float:

@@ -16,16 +16,16 @@ import fire
 import nibabel as nib
 import numpy as np
 
-from monai_tl.data.datalist import Splits, make_datalist, write_datalist
-from monai_tl.files import write_json
-from monai_tl.inference.score_record import ScoreRecord
-from monai_tl.inference.scores import Score, write_scores
-from monai_tl.report.study.page import write_study_report
-from monai_tl.study.conduct import Conduct, conduct
+from monai_tl.datasets.datalist import Splits, make_datalist, write_datalist
+from monai_tl.evaluation.score_record import ScoreRecord
+from monai_tl.evaluation.score_table import Score, write_scores
+from monai_tl.report.study.study_page import write_study_report
+from monai_tl.storage.files import write_json
 from monai_tl.study.design import Request, design, write_training_sets
-from monai_tl.study.plan import Study, read_study, write_study
+from monai_tl.study.runner import Conduct, conduct
+from monai_tl.study.study_plan import Study, read_study, write_study
 from monai_tl.training.cost import Cost, write_costs
-from monai_tl.training.metrics import write_metrics
+from monai_tl.training.metrics_table import write_metrics
 
 BUNDLE = Path(__file__).parents[1] / "bundles" / "brats_tumour_core"
 SUBJECTS = {"train": 105, "validation": 63, "test": 42}

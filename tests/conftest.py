@@ -16,12 +16,12 @@ import torch
 
 from monai_tl import __main__
 from monai_tl.cli import datalist_brats, datalist_ixi
-from monai_tl.data.phantom import write_phantoms
-from monai_tl.files import sha256_of
-from monai_tl.inference.score_record import ScoreRecord
-from monai_tl.inference.scores import Score, write_scores
-from monai_tl.training.launch import bundle_config, run_configs
+from monai_tl.evaluation.score_record import ScoreRecord
+from monai_tl.evaluation.score_table import Score, write_scores
+from monai_tl.phantoms.heads import write_phantoms
+from monai_tl.storage.files import sha256_of
 from monai_tl.training.run_folder import trained_on
+from monai_tl.workflow.launch import bundle_config, run_configs
 
 ROOT = Path(__file__).parents[1]
 IXI, BRATS = ROOT / "bundles" / "ixi_hippocampus", ROOT / "bundles" / "brats_tumour_core"

@@ -7,10 +7,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from monai_tl.cli.data import check, datalist_brats, datalist_decathlon, datalist_files, datalist_ixi, phantom, prepare_ixi
-from monai_tl.cli.results import compare, report
-from monai_tl.cli.runs import evaluate, predict, stages, train, transfer
-from monai_tl.cli.study import depth, gather_tables, layers, size
+from monai_tl.cli.data_verbs import (
+    check,
+    datalist_brats,
+    datalist_decathlon,
+    datalist_files,
+    datalist_ixi,
+    phantom,
+    prepare_ixi,
+)
+from monai_tl.cli.result_verbs import compare, report
+from monai_tl.cli.run_verbs import evaluate, predict, stages, train, transfer
+from monai_tl.cli.study_verbs import depth, gather_tables, layers, size
 
 VERBS: dict[str, Any] = {
     "phantom": phantom,

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 import monai_tl
-from monai_tl.data.dicom import Series, choose_series
-from monai_tl.data.files import Case, name_some
-from monai_tl.data.read import split_path
+from monai_tl.datasets.patterns import Case
 from monai_tl.errors import ConfigError, DataError
-from monai_tl.files import atomic_write
+from monai_tl.imaging.dicom import Series, choose_series
+from monai_tl.imaging.scan_io import split_path
+from monai_tl.storage.files import atomic_write
+from monai_tl.text import name_some
 
 # class -> its category and type in SNOMED CT, by pydicom's keywords (DICOM CID 7150, 7151); others are named in words alone
 CODES = {

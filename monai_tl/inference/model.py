@@ -9,12 +9,12 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from monai_tl.device import choose_device
 from monai_tl.errors import ConfigError
-from monai_tl.files import sha256_of
-from monai_tl.training.check import check_config, read_overrides
-from monai_tl.training.device import choose_device
-from monai_tl.training.launch import bundle_config, read_run_config, refuse_idle_overrides, refuse_unknown_overrides
+from monai_tl.storage.files import sha256_of
 from monai_tl.transfer.source import find_weights
+from monai_tl.workflow.config_check import check_config, read_overrides
+from monai_tl.workflow.launch import bundle_config, read_run_config, refuse_idle_overrides, refuse_unknown_overrides
 
 # ids of a run's config that inference.yaml has too: values, and parts that may refer to them
 VALUES = ("modalities", "classes", "spacing", "orientation", "normalisation", "head_norm")

@@ -12,9 +12,9 @@ from ignite.engine import Engine
 from monai.engines import IterationEvents
 from PIL import Image, ImageDraw, ImageFont
 
-from monai_tl.data.read import open_scan
-from monai_tl.files import atomic_write
-from monai_tl.training.overlay import PREDICTION, TRUTH, draw_case
+from monai_tl.imaging.preview import PREDICTION, TRUTH, draw_case
+from monai_tl.imaging.scan_io import open_scan
+from monai_tl.storage.files import atomic_write
 
 CAPTION = 20  # pixels
 WHITE = (255, 255, 255)

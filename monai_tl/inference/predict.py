@@ -16,19 +16,20 @@ import nibabel as nib
 import torch
 from tqdm import tqdm
 
-from monai_tl.data.checks import case_problems, gather_notes
-from monai_tl.data.files import Case, list_problems, name_some
-from monai_tl.data.geometry import Note
-from monai_tl.data.own_outputs import TABLE
-from monai_tl.data.read import open_scan
-from monai_tl.data.run_data import read_run_data
-from monai_tl.data.scans import find_scans
-from monai_tl.errors import DataError, PartlyDoneError, in_words, is_full_disk
+from monai_tl.datasets.case_checks import case_problems, gather_notes
+from monai_tl.datasets.own_outputs import TABLE
+from monai_tl.datasets.patterns import Case
+from monai_tl.datasets.scans_to_predict import find_scans
+from monai_tl.errors import DataError, PartlyDoneError, in_words, is_full_disk, list_problems
+from monai_tl.identity.run_data import read_run_data
+from monai_tl.imaging.geometry import Note
+from monai_tl.imaging.scan_io import open_scan
 from monai_tl.inference.dicom_seg import Origin, check_dicom_seg, write_dicom_seg
 from monai_tl.inference.model import Model
 from monai_tl.inference.overlays import write_overlay
 from monai_tl.inference.predictions import Claimed, Predictions
-from monai_tl.training.run_folder import check_weights
+from monai_tl.text import name_some
+from monai_tl.transfer.contract import check_weights
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def predict(
 
     Args:
         model: of `monai_tl.inference.model.find_model`.
-        location: as `monai_tl.data.scans.find_scans` takes it, and so are ``patterns``, ``split`` and ``subjects``.
+        location: as `monai_tl.datasets.scans_to_predict.find_scans` takes it; so are ``patterns``, ``split``, ``subjects``.
         output: folder for ``SUBJECT_seg.nii.gz``, ``SUBJECT.png``, ``predictions.csv`` (volume in ml, seconds from files to
             files) and ``predictions.json`` (weights, settings, version, command).
         probabilities: write ``SUBJECT_probability.nii.gz`` too.

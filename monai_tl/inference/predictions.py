@@ -15,12 +15,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 import monai_tl
-from monai_tl.data.files import Case
-from monai_tl.data.own_outputs import MADE_WITH, TABLE
-from monai_tl.data.read import sha256_of_scan
+from monai_tl.datasets.own_outputs import MADE_WITH, TABLE
+from monai_tl.datasets.patterns import Case
 from monai_tl.errors import ConfigError, DataError
-from monai_tl.files import write_json, write_text
+from monai_tl.imaging.scan_io import sha256_of_scan
 from monai_tl.inference.save import prediction_path
+from monai_tl.storage.files import write_json, write_text
 
 COLUMNS = ("case", "volume_ml", "seconds", "inputs", "inputs_sha256", "remarks")  # inputs and remarks: ;-separated
 FAR = 2.0  # times the largest, or the smallest divided by it, of the training cases' foreground volumes

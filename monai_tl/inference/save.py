@@ -12,10 +12,10 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
-from monai_tl.data.grids import on_grid_of
-from monai_tl.data.read import open_scan
 from monai_tl.errors import DataError
-from monai_tl.files import atomic_write
+from monai_tl.imaging.grids import on_grid_of
+from monai_tl.imaging.scan_io import open_scan
+from monai_tl.storage.files import atomic_write
 
 
 class SavePredictiond(MapTransform):

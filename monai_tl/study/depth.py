@@ -10,8 +10,8 @@ from pathlib import Path
 
 from monai_tl.study.execute import Engine, execute, run_here
 from monai_tl.study.gather import best_of
-from monai_tl.study.plan import Study, write_study
-from monai_tl.training.metrics import read_metrics
+from monai_tl.study.study_plan import Study, write_study
+from monai_tl.training.metrics_table import read_metrics
 
 
 def settled(means: Sequence[float], gain: float) -> bool:

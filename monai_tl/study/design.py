@@ -12,26 +12,26 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from monai_tl import values
-from monai_tl.data.checks import header_problems
-from monai_tl.data.datalist import Datalist, read_datalist, write_datalist
-from monai_tl.data.files import list_problems, name_some
-from monai_tl.data.volumes import foreground_volumes
-from monai_tl.errors import ConfigError, DataError, in_words, user_error
-from monai_tl.files import sha256_of
-from monai_tl.network.stages import stages
-from monai_tl.settings import problems
-from monai_tl.study.plan import PlannedRun, Study, cross, read_budget
-from monai_tl.study.scans import refuse_changed_scans
+from monai_tl.datasets.case_checks import header_problems
+from monai_tl.datasets.datalist import Datalist, read_datalist, write_datalist
+from monai_tl.datasets.label_volumes import foreground_volumes
+from monai_tl.device import choose_device
+from monai_tl.errors import ConfigError, DataError, in_words, list_problems, user_error
+from monai_tl.networks.stages import stages
+from monai_tl.settings.table import problems
+from monai_tl.settings.values import raise_refusals
+from monai_tl.storage.files import sha256_of
+from monai_tl.study.study_plan import PlannedRun, Study, cross, read_budget
+from monai_tl.study.study_scans import refuse_changed_scans
 from monai_tl.study.subsets import STRATA, Size, drawing_order, read_sizes, training_set
-from monai_tl.training.check import check_config, read_overrides
-from monai_tl.training.device import choose_device
-from monai_tl.training.launch import bundle_config, refuse_idle_overrides, refuse_unknown_overrides
+from monai_tl.text import name_some
 from monai_tl.training.run_cases import check_run_cases, take_prints
 from monai_tl.training.run_folder import PATHS, check_label_grid
 from monai_tl.transfer.arms import UNTRAINED, Arm, read_arms
 from monai_tl.transfer.contract import read_contract, refuse_other_classes
 from monai_tl.transfer.source import find_weights, read_source
+from monai_tl.workflow.config_check import check_config, read_overrides
+from monai_tl.workflow.launch import bundle_config, refuse_idle_overrides, refuse_unknown_overrides
 
 OF_A_RUN = {
     "seed": "--seeds",
@@ -120,8 +120,8 @@ def design(request: Request, before: Study | None = None) -> Design:
     sizes = read_sizes(request.sizes, data.splits["train"], _lists(request))
     budgets = read_budget(request.budget, [arm.name for arm in arms], parser.get_parsed_content("iterations"))
     every = parser.get_parsed_content("validate_every")
-    values.refuse(wrong for told in budgets.values() for wrong in problems({"iterations": told, "validate_every": every}))
-    values.refuse(wrong for seed in request.seeds for wrong in problems({"seed": seed}))
+    raise_refusals(wrong for told in budgets.values() for wrong in problems({"iterations": told, "validate_every": every}))
+    raise_refusals(wrong for seed in request.seeds for wrong in problems({"seed": seed}))
     weights = find_weights(Path(request.source)).absolute() if any(arm.takes_source for arm in arms) else None
     source = os.path.abspath(request.source) if weights else None
     if any(arm.kind == UNTRAINED for arm in arms):

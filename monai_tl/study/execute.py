@@ -10,13 +10,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from monai_tl.data.processes import Outcome, run_each
 from monai_tl.errors import ConfigError, PartlyDoneError
-from monai_tl.files import write_text
+from monai_tl.storage.files import write_text
+from monai_tl.storage.processes import Outcome, run_each
 from monai_tl.study.design import run_settings
-from monai_tl.study.one_run import Order, perform
-from monai_tl.study.plan import PlannedRun, Study, is_finished
-from monai_tl.training.metrics import read_metrics
+from monai_tl.study.study_plan import PlannedRun, Study, is_finished
+from monai_tl.study.worker import Order, perform
+from monai_tl.training.metrics_table import read_metrics
 from monai_tl.transfer.arms import UNTRAINED
 
 FAULTS, LOGS = "faults", "logs"
@@ -29,7 +29,7 @@ def run_here(orders: dict[str, Order], parallel: int) -> Ended:
 
     Libraries that take seconds to import are imported once; a run that is killed takes no other with it.
     """
-    return run_each(perform, orders, parallel, preload=["monai_tl.study.one_run"], nesting=True, fewer="--parallel")
+    return run_each(perform, orders, parallel, preload=["monai_tl.study.worker"], nesting=True, fewer="--parallel")
 
 
 def execute(folder: Path, study: Study, runs: Sequence[PlannedRun], parallel: int = 1, engine: Engine = run_here) -> None:

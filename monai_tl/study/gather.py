@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_tl.inference.run_scores import has_own_scores, read_run_scores
-from monai_tl.inference.scores import summarise
+from monai_tl.evaluation.run_scores import has_own_scores, read_run_scores
+from monai_tl.evaluation.score_table import summarise
 from monai_tl.study.execute import state_of
-from monai_tl.study.plan import PlannedRun, read_study
-from monai_tl.study.table import CurveRow, RunRow, StudyScore, write_table
+from monai_tl.study.study_plan import PlannedRun, read_study
+from monai_tl.study.study_tables import CurveRow, RunRow, StudyScore, write_table
 from monai_tl.training.cost import read_costs
-from monai_tl.training.metrics import read_metrics
+from monai_tl.training.metrics_table import read_metrics
 
 NEAR = 0.9  # of scratch's best validation Dice
 Curve = Sequence[Mapping[str, Any]]  # rows of metrics.csv

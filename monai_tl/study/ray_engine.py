@@ -7,11 +7,11 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from monai_tl.data.processes import Outcome
 from monai_tl.errors import ConfigError, in_words
-from monai_tl.streams import print_anything
+from monai_tl.storage.processes import Outcome
+from monai_tl.storage.streams import print_anything
 from monai_tl.study.execute import Ended
-from monai_tl.study.one_run import Order, perform
+from monai_tl.study.worker import Order, perform
 
 RETRIES = 5  # of a run whose process or node is lost; it goes on from its last validation
 GPUS = "MONAI_TL_GPUS_PER_RUN"

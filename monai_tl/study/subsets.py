@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monai_tl.data.files import name_some
 from monai_tl.errors import ConfigError, DataError, did_you_mean
+from monai_tl.text import name_some
 
 STRATA = 4  # quarters of the training set by foreground volume
 

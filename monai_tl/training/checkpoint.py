@@ -16,11 +16,11 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from monai_tl import settings
 from monai_tl.errors import ConfigError
-from monai_tl.files import atomic_write
+from monai_tl.settings.table import refuse_settings
+from monai_tl.settings.values import YesNo
+from monai_tl.storage.files import atomic_write
 from monai_tl.transfer.tensors import count_non_finite, some
-from monai_tl.values import YesNo
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def is_true(resume: bool | str) -> bool:
     Raises:
         ConfigError: if it is neither true nor false.
     """
-    settings.refuse(resume=resume)
+    refuse_settings(resume=resume)
     return resume if isinstance(resume, bool) else YesNo().read(resume)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from monai_tl.errors import DataError
-from monai_tl.files import atomic_write
+from monai_tl.storage.files import atomic_write
 
 
 @dataclass(frozen=True, slots=True)

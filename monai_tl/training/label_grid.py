@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from tqdm import tqdm
 
-from monai_tl.data.checks import BAR_FROM
-from monai_tl.data.files import Case, list_problems, name_some
-from monai_tl.data.read import open_scan
-from monai_tl.errors import DataError
+from monai_tl.datasets.case_checks import BAR_FROM
+from monai_tl.datasets.patterns import Case
+from monai_tl.errors import DataError, list_problems
+from monai_tl.imaging.scan_io import open_scan
+from monai_tl.text import name_some
 
 SAME = 1e-3  # mm: headers keep float32
 THICK = 3.0  # times a voxel's diagonal on the network's grid: such a label changes little

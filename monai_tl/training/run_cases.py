@@ -11,14 +11,13 @@ from typing import Any
 
 import yaml
 
-from monai_tl.data.datalist import Datalist
-from monai_tl.data.files import list_problems
-from monai_tl.data.fingerprints import Fingerprints, Prints, fingerprint_cases
-from monai_tl.data.identical import refuse_identical
-from monai_tl.data.run_data import RunCases, RunData, changed_scans, range_of, read_run_data, split_prints, write_run_data
-from monai_tl.data.volumes import foreground_volumes
-from monai_tl.errors import DataError
-from monai_tl.files import sha256_of
+from monai_tl.datasets.datalist import Datalist
+from monai_tl.datasets.label_volumes import foreground_volumes
+from monai_tl.errors import DataError, list_problems
+from monai_tl.identity.fingerprints import Fingerprints, Prints, fingerprint_cases
+from monai_tl.identity.identical import refuse_identical
+from monai_tl.identity.run_data import RunCases, RunData, changed_scans, range_of, read_run_data, split_prints, write_run_data
+from monai_tl.storage.files import sha256_of
 from monai_tl.training.checkpoint import BEST
 from monai_tl.transfer.overlap import Overlap, earlier_runs, find_overlap, refuse_overlap
 

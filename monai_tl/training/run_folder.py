@@ -24,25 +24,23 @@ from monai.transforms import Compose
 from torch import nn
 
 import monai_tl
-from monai_tl.data.checks import check_cases
-from monai_tl.data.datalist import Datalist, read_datalist
-from monai_tl.data.run_data import note_weights
+from monai_tl.datasets.case_checks import check_split
+from monai_tl.datasets.datalist import Datalist, read_datalist
 from monai_tl.errors import ConfigError, DataError, did_you_mean
-from monai_tl.files import write_json
-from monai_tl.training.check import running_parser
+from monai_tl.identity.run_data import note_weights
+from monai_tl.storage.files import write_json
 from monai_tl.training.checkpoint import BEST, LAST, is_true
 from monai_tl.training.label_grid import refuse_lost_labels, resample_labels
-from monai_tl.training.launch import bundle_config
-from monai_tl.training.metrics import TRAIN_LONGER, best_is_last, read_metrics
+from monai_tl.training.metrics_table import TRAIN_LONGER, best_is_last, read_metrics
 from monai_tl.training.run_cases import check_run_cases, record_run_cases
 from monai_tl.transfer.apply import account
-from monai_tl.transfer.contract import Contract, describe, differences, lineage_of, read_contract
+from monai_tl.transfer.contract import Contract, describe, lineage_of
 from monai_tl.transfer.freeze import held_sha256
-from monai_tl.transfer.source import read_source
+from monai_tl.workflow.config_check import running_parser
+from monai_tl.workflow.launch import bundle_config
 
 logger = logging.getLogger(__name__)
 
-FEW = 3  # validation cases
 
 PATHS = ("bundle_root", "dataset_dir", "datalist", "run_dir", "source", "ckpt")
 
@@ -143,22 +141,6 @@ def write_run_folder(folder: Path, config: Mapping[str, Any], records: Mapping[s
         raise
 
 
-def check_split(data: Datalist, split: str, modalities: Sequence[str], *, need_foreground: bool = False) -> None:
-    """Check the cases of a split before anything is done with them; named in ``initialize`` of evaluation and inference.
-
-    Raises:
-        DataError: for cases that cannot be read as they should, or, where it is needed, hold no foreground.
-    """
-    cases = data.split(split, modalities)
-    warnings = check_cases(cases, modalities, data.foreground, need_foreground=need_foreground, known_labels=data.labels)
-    for warning in warnings:
-        logger.warning(warning)
-    if split == "validation" and len(cases) < FEW:
-        logger.warning("%d validation case(s) to choose the weights by: the choice is mostly chance", len(cases))
-    if sum("holds no foreground" in warning for warning in warnings) == len(cases):
-        raise DataError(f"no {split} case holds any foreground {data.foreground}, so Dice would say nothing; check the labels")
-
-
 def check_label_grid(data: Datalist, contract: Contract, parser: ConfigParser) -> None:
     """Count what is left of the training labels on the network's grid, by the config's own transforms.
 
@@ -173,19 +155,6 @@ def check_label_grid(data: Datalist, contract: Contract, parser: ConfigParser) -
     found = resample_labels(cases, data.foreground, spacing, transform)
     for warning in refuse_lost_labels(found, "train", len(cases), spacing):
         logger.warning(warning)
-
-
-def check_weights(ckpt: str | Path, contract: Contract) -> None:
-    """Refuse weights that were trained on other images than they are to be given; named in ``initialize`` likewise.
-
-    Raises:
-        ConfigError: with each point in which they differ.
-    """
-    told = read_contract(read_source(ckpt).metadata, str(ckpt))
-    found = [str(difference) for difference in differences(told, contract)] if told else []
-    if found:
-        wrong = "; ".join(found).replace("source ", "trained on ").replace("target ", "to be given ")
-        raise ConfigError(f"'{ckpt}' was trained on other images ({wrong}); set these ids as they were for training")
 
 
 def finish_run(run_dir: str, network: nn.Module, transfer_report: Mapping[str, Any] | None = None) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from monai_tl.data.datalist import Datalist
-from monai_tl.data.run_data import note_weights
-from monai_tl.files import atomic_write, write_json
+from monai_tl.datasets.datalist import Datalist
+from monai_tl.identity.run_data import note_weights
+from monai_tl.storage.files import atomic_write, write_json
 from monai_tl.training.checkpoint import BEST
 from monai_tl.training.run_cases import check_run_cases, record_run_cases
 from monai_tl.training.run_folder import config_of_run, provenance_of, refuse_existing, write_run_folder

@@ -12,9 +12,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from monai_tl.errors import TransferError, did_you_mean
-from monai_tl.network.stages import resolve_freeze, stages
-from monai_tl.settings import NEW_CHANNELS, NORMS
-from monai_tl.transfer.adapt import adapt_channels, describe_channels
+from monai_tl.networks.stages import resolve_freeze, stages
+from monai_tl.settings.table import NEW_CHANNELS, NORMS
+from monai_tl.transfer.channels import adapt_channels, describe_channels
 from monai_tl.transfer.contract import Contract, differences, read_contract
 from monai_tl.transfer.freeze import freeze as freeze_stages
 from monai_tl.transfer.freeze import held_sha256

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from monai_tl import values
-from monai_tl.errors import TransferError
-from monai_tl.settings import NAMES, SETTINGS
+from monai_tl.errors import ConfigError, TransferError
+from monai_tl.settings.table import NAMES, SETTINGS
+from monai_tl.settings.values import raise_refusals, refusal
+from monai_tl.transfer.source import read_source
 
 HARMFUL = ("spacing", "orientation", "normalisation")  # the same weights see another world; no adaptation mends it
 KINDS = {**{name: SETTINGS[name] for name in ("modalities", *HARMFUL)}, "classes": NAMES}  # a source may know any number
@@ -35,7 +37,7 @@ class Contract:
 
     def __post_init__(self) -> None:
         """Accept lists, as configs and JSON hold them; refuse what no transform would follow."""
-        values.refuse(values.refusal(name, kind, getattr(self, name)) for name, kind in KINDS.items())
+        raise_refusals(refusal(name, kind, getattr(self, name)) for name, kind in KINDS.items())
         object.__setattr__(self, "modalities", tuple(self.modalities))
         object.__setattr__(self, "classes", tuple(self.classes))
         object.__setattr__(self, "spacing", tuple(map(float, self.spacing)))
@@ -137,3 +139,16 @@ def _ordered(channel_def: Mapping[str, str]) -> tuple[str, ...]:
 
 def _shown(value: Any) -> str:
     return f"[{', '.join(map(str, value))}]" if isinstance(value, tuple) else str(value)
+
+
+def check_weights(ckpt: str | Path, contract: Contract) -> None:
+    """Refuse weights that were trained on other images than they are to be given; named in ``initialize`` likewise.
+
+    Raises:
+        ConfigError: with each point in which they differ.
+    """
+    told = read_contract(read_source(ckpt).metadata, str(ckpt))
+    found = [str(difference) for difference in differences(told, contract)] if told else []
+    if found:
+        wrong = "; ".join(found).replace("source ", "trained on ").replace("target ", "to be given ")
+        raise ConfigError(f"'{ckpt}' was trained on other images ({wrong}); set these ids as they were for training")

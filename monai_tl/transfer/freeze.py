@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from monai_tl.errors import TransferError, did_you_mean
-from monai_tl.network.stages import stages
-from monai_tl.settings import NORMS
+from monai_tl.networks.stages import stages
+from monai_tl.settings.table import NORMS
 
 HELD = "monai_tl_held"  # where `freeze` notes on a network what it holds still
 MASKED = "monai_tl_masked"  # marks a weight whose gradient is masked already

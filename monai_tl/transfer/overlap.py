@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_tl.data.files import list_problems, name_some
-from monai_tl.data.fingerprints import Fingerprint, Prints
-from monai_tl.data.persons import is_counted, person_of
-from monai_tl.data.run_data import RunCases, of_weights, read_run_data
-from monai_tl.errors import DataError
+from monai_tl.errors import DataError, list_problems
+from monai_tl.identity.fingerprints import Fingerprint, Prints
+from monai_tl.identity.persons import is_counted, person_of
+from monai_tl.identity.run_data import RunCases, of_weights, read_run_data
+from monai_tl.text import name_some
 
 SEEN = ("train", "validation")  # splits by which weights come to be
 SHOWN = 5  # cases

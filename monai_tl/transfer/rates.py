@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import nn
 
-from monai_tl import settings
 from monai_tl.errors import ConfigError
-from monai_tl.network.stages import stages
+from monai_tl.networks.stages import stages
+from monai_tl.settings.table import refuse_settings
 from monai_tl.transfer.freeze import partly_held
 
 
@@ -39,7 +39,7 @@ def parameter_groups(
     Raises:
         ConfigError: for a rate that is not above 0, a negative weight decay, or if nothing is trainable.
     """
-    settings.refuse(learning_rate=learning_rate, stage_rate=stage_rate, head_rate=head_rate, weight_decay=weight_decay)
+    refuse_settings(learning_rate=learning_rate, stage_rate=stage_rate, head_rate=head_rate, weight_decay=weight_decay)
     partly = partly_held(network)
     names = list(stages(network))
     groups = []

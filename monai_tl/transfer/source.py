@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from monai_tl.errors import TransferError
-from monai_tl.files import sha256_of
-from monai_tl.network.highres3dnet import own_names
+from monai_tl.networks.highres3dnet import own_names
+from monai_tl.storage.files import sha256_of
 from monai_tl.transfer.tensors import Weights, fitted, refuse_odd_tensors, some
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from monai_tl.errors import TransferError
-from monai_tl.network.highres3dnet import own_names
+from monai_tl.networks.highres3dnet import own_names
 
 Weights = Mapping[str, Tensor]
 COUNTER = ".num_batches_tracked"  # of BatchNorm; with a fixed momentum no part of what it computes

@@ -14,7 +14,7 @@ from nibabel.processing import resample_from_to
 from PIL import Image
 from scipy import ndimage
 
-from monai_tl.data.datalist import read_datalist
+from monai_tl.datasets.datalist import read_datalist
 from monai_tl.errors import ConfigError, DataError, PartlyDoneError
 from monai_tl.inference.model import find_model
 from monai_tl.inference.predict import predict

@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from monai_tl.data.datalist import read_datalist
-from monai_tl.inference.scores import read_scores
-from monai_tl.training.launch import bundle_config, run_configs
+from monai_tl.datasets.datalist import read_datalist
+from monai_tl.evaluation.score_table import read_scores
+from monai_tl.workflow.launch import bundle_config, run_configs
 from tests.conftest import BRATS, IXI, TINY
 
 
@@ -66,7 +66,7 @@ def test_monai_alone_gives_the_same_weights_from_another_directory(fine_tuned, s
 
 
 def test_killed_after_a_validation_it_goes_on_to_the_same_end(tiny_flags, tmp_path, verb, monkeypatch, fine_tuned):
-    from monai_tl.training.handlers import Record
+    from monai_tl.training.recorder import Record
 
     run = tmp_path / "run"
     flags = [*tiny_flags, "--freeze", "2", "--output", run]

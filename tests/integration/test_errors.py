@@ -312,7 +312,7 @@ def stopped(situation, answer, code=2):
 
 
 def test_out_of_memory_in_training_says_what_to_lower(transfer, monkeypatch):
-    from monai_tl.network.highres3dnet import HighRes3DNet
+    from monai_tl.networks.highres3dnet import HighRes3DNet
 
     def forward(self, images):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has a total capacity of …")
@@ -343,7 +343,7 @@ def test_a_full_disk_ends_training_with_a_line_and_keeps_what_was_finished(trans
 
 
 def test_ctrl_c_keeps_what_is_finished(transfer, monkeypatch):
-    from monai_tl.training.handlers import Record
+    from monai_tl.training.recorder import Record
 
     def interrupted(self, trainer):
         raise KeyboardInterrupt

@@ -16,8 +16,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from monai_tl.data.datalist import read_datalist
-from monai_tl.study.table import CurveRow, RunRow, StudyScore, read_table
+from monai_tl.datasets.datalist import read_datalist
+from monai_tl.study.study_tables import CurveRow, RunRow, StudyScore, read_table
 from tests.conftest import BRATS, run_script
 
 

@@ -10,9 +10,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from monai_tl.files import write_json
-from monai_tl.inference.scores import Score
-from monai_tl.training.metrics import write_metrics
+from monai_tl.evaluation.score_table import Score
+from monai_tl.storage.files import write_json
+from monai_tl.training.metrics_table import write_metrics
 from tests.conftest import leave_scores
 
 STAGES = ("conv_0", "res_1", "conv_2")

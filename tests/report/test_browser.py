@@ -8,11 +8,11 @@ from urllib.parse import unquote
 
 import pytest
 
-from monai_tl.data import ixi
-from monai_tl.data.candidates import Candidates
-from monai_tl.report.check import check
-from monai_tl.report.page import write_report
-from monai_tl.report.study.page import write_study_report
+from monai_tl.datasets import ixi
+from monai_tl.quality.candidates import Candidates
+from monai_tl.report.quality.check import check
+from monai_tl.report.runs.runs_page import write_report
+from monai_tl.report.study.study_page import write_study_report
 from tests.report.conftest import draw_overlay
 from tests.report.study.conftest import write_made_study
 
@@ -51,7 +51,7 @@ def page_file(make_run, tmp_path):
 def check_file(phantoms, tmp_path_factory):
     """Six heads, one with a hostile id, one with a very long one, one without its T2, one that cannot be read."""
     output = tmp_path_factory.mktemp("check")
-    cases = ixi.find_cases(phantoms / "ixi")
+    cases = ixi.find_ixi_cases(phantoms / "ixi")
     cases[0]["subject"], cases[1]["subject"] = EVIL.replace("/", ""), "long_" * 40
     cases[2]["T2"] = str(output / ("very_long_" * 20 + ".nii.gz"))
     cases[3]["T1"] = cases[3]["T2"] = cases[3]["label"] = str(output / "none.nii.gz")

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from monai_tl.files import write_json
-from monai_tl.inference.scores import Score
+from monai_tl.evaluation.score_table import Score
+from monai_tl.storage.files import write_json
 from monai_tl.study.design import Request
-from monai_tl.study.plan import PlannedRun, Study, cross
+from monai_tl.study.study_plan import PlannedRun, Study, cross
 from monai_tl.study.subsets import Size
 from monai_tl.training.cost import Cost, write_costs
-from monai_tl.training.metrics import write_metrics
+from monai_tl.training.metrics_table import write_metrics
 from monai_tl.transfer.arms import read_arms
 from tests.conftest import BRATS, TINY, leave_scores
 

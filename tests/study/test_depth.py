@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from monai_tl.data.processes import Outcome
 from monai_tl.errors import PartlyDoneError
+from monai_tl.storage.processes import Outcome
 from monai_tl.study.depth import search_depth, settled
-from monai_tl.study.plan import read_study
+from monai_tl.study.study_plan import read_study
 from tests.study.conftest import a_study, finish
 
 LAYER_STUDY = {"5": 0.045, "4": 0.211, "3": 0.407, "2": 0.438, "1": 0.479, "0": 0.460}  # of 2019; 0 is its scratch

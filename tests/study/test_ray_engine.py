@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from monai_tl.errors import ConfigError
-from monai_tl.inference.scores import Score
+from monai_tl.evaluation.score_table import Score
 from monai_tl.study import ray_engine
-from monai_tl.study.one_run import Order
-from monai_tl.study.plan import is_finished
+from monai_tl.study.study_plan import is_finished
+from monai_tl.study.worker import Order
 from tests.conftest import leave_scores
 
 ray = pytest.importorskip("ray")

@@ -6,8 +6,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from monai_tl.data.datalist import read_datalist
-from monai_tl.data.volumes import foreground_volumes
+from monai_tl.datasets.datalist import read_datalist
+from monai_tl.datasets.label_volumes import foreground_volumes
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.study.subsets import Size, drawing_order, read_sizes, training_set
 

@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
-from monai_tl.data.datalist import make_datalist, write_datalist
-from monai_tl.inference.scores import read_scores
+from monai_tl.datasets.datalist import make_datalist, write_datalist
+from monai_tl.evaluation.score_table import read_scores
 from tests.conftest import BRATS
 
 

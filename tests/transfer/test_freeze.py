@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from monai_tl.errors import TransferError
-from monai_tl.network.highres3dnet import HighRes3DNet
-from monai_tl.network.stages import resolve_freeze, stages
+from monai_tl.networks.highres3dnet import HighRes3DNet
+from monai_tl.networks.stages import resolve_freeze, stages
 from monai_tl.transfer.freeze import freeze, held_sha256, held_values, partly_held
 from monai_tl.transfer.rates import parameter_groups
 

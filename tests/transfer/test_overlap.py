@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from monai_tl.data.fingerprints import Fingerprint
-from monai_tl.data.run_data import RunCases, RunData, write_run_data
 from monai_tl.errors import DataError
+from monai_tl.identity.fingerprints import Fingerprint
+from monai_tl.identity.run_data import RunCases, RunData, write_run_data
 from monai_tl.transfer.overlap import earlier_runs, find_overlap, refuse_overlap
 
 

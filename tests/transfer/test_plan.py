@@ -3,7 +3,7 @@ import re
 import pytest
 
 from monai_tl.errors import TransferError
-from monai_tl.network.highres3dnet import HighRes3DNet
+from monai_tl.networks.highres3dnet import HighRes3DNet
 from monai_tl.transfer.plan import input_weight, plan_transfer, stage_of
 
 SHAPES = {

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from monai_tl.errors import ConfigError
-from monai_tl.network.highres3dnet import HighRes3DNet
+from monai_tl.networks.highres3dnet import HighRes3DNet
 from monai_tl.transfer.freeze import freeze
 from monai_tl.transfer.rates import parameter_groups
 

@@ -13,7 +13,7 @@ from monai.networks.nets import HighResNet
 from torch import nn
 
 from monai_tl.errors import TransferError
-from monai_tl.network.highres3dnet import HighRes3DNet
+from monai_tl.networks.highres3dnet import HighRes3DNet
 from monai_tl.transfer.source import find_weights, load_weights, read_source
 
 WEIGHTS = {

@@ -10,7 +10,7 @@ import torch
 from monai.networks.nets import HighResNet
 
 from monai_tl.errors import TransferError
-from monai_tl.network.highres3dnet import HighRes3DNet
+from monai_tl.networks.highres3dnet import HighRes3DNet
 from monai_tl.transfer.tensors import count_non_finite, fitted, refuse_odd_tensors, some
 
 FILE = Path("a.pt")

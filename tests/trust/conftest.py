@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from monai_tl.files import write_text
+from monai_tl.storage.files import write_text
 from tests.conftest import ROOT, Answer
 
 DOCS = ROOT / "docs" / "trust.md"

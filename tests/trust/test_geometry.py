@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from monai_tl.data.read import LoadScand
+from monai_tl.imaging.scan_io import LoadScand
 from tests.conftest import BRATS, TINY
 from tests.trust.conftest import write_brats
 

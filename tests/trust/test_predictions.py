@@ -202,7 +202,7 @@ def test_nothing_found_is_remarked_on(thresholder, tmp_path, verb, says):
 
 
 def test_a_speck_is_remarked_on(thresholder, tmp_path, verb, says, monkeypatch):
-    monkeypatch.setattr("monai_tl.data.checks.voxel_faults", lambda stored: [])  # else the scan is refused
+    monkeypatch.setattr("monai_tl.datasets.case_checks.voxel_faults", lambda stored: [])  # else the scan is refused
     folder = tmp_path / "scans"
     speck = np.zeros((32, 32, 32), "f4")
     speck[16, 16, 16] = 1
@@ -226,7 +226,7 @@ def test_an_answer_that_is_no_number_is_no_empty_mask(thresholder, tmp_path, ver
 
 def test_one_case_whose_answer_overflows_does_not_stop_the_others(thresholder, tmp_path, verb, says, monkeypatch):
     """One voxel outshines all others: its z-score times the weights is beyond what 32 bits hold."""
-    monkeypatch.setattr("monai_tl.data.checks.voxel_faults", lambda stored: [])  # else the scan is refused
+    monkeypatch.setattr("monai_tl.datasets.case_checks.voxel_faults", lambda stored: [])  # else the scan is refused
     weights = torch.load(thresholder / "model.pt", weights_only=True)
     torch.save(
         {**weights, "weight": weights["weight"] * torch.tensor([0.0, 2e36]).reshape(2, 1, 1, 1, 1)}, thresholder / "model.pt"

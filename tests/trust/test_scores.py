@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from monai_tl.inference.scores import read_scores, summarise
-from monai_tl.training.metrics import read_metrics
+from monai_tl.evaluation.score_table import read_scores, summarise
+from monai_tl.training.metrics_table import read_metrics
 from tests.conftest import BRATS
 from tests.trust.conftest import head, write_brats, write_image
 
@@ -115,7 +115,7 @@ def test_a_validation_without_any_foreground_is_refused(cohort, train, verb, say
 def scored(tmp_path_factory, request) -> Path:
     """A run on heads of its own, trained once, scored on nothing yet; data and run lie side by side."""
     from monai_tl.cli import datalist_brats
-    from monai_tl.training.launch import bundle_config, run_configs
+    from monai_tl.workflow.launch import bundle_config, run_configs
 
     base = tmp_path_factory.mktemp("scored")
     root = write_brats(base / "data", [f"s{n}" for n in range(6)], (20, 20, 20))
@@ -152,7 +152,7 @@ def test_scores_say_what_they_are_of(run, scored):
         0.25,
         True,
     )
-    from monai_tl.files import sha256_of
+    from monai_tl.storage.files import sha256_of
 
     assert told["weights_sha256"] == sha256_of(run / "model.pt")
     assert told["scores_sha256"] == sha256_of(run / "scores_test.csv")

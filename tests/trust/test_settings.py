@@ -12,8 +12,8 @@ import sys
 import pytest
 import yaml
 
-from monai_tl.inference.scores import Score
-from monai_tl.training.launch import read_run_config
+from monai_tl.evaluation.score_table import Score
+from monai_tl.workflow.launch import read_run_config
 from tests.conftest import BRATS, IXI, ROOT, TINY, Answer, leave_scores
 from tests.trust.conftest import head, write_image
 
@@ -414,7 +414,7 @@ def test_every_letter_of_the_package_can_be_printed_in_processes_too(encoding, t
     assert "−" in letters
     text = "".join(letters) + "\udcff"
     (tmp_path / "letters.py").write_text(
-        "import sys\nfrom monai_tl import __main__, cli\nfrom monai_tl.data.processes import run_each\n"
+        "import sys\nfrom monai_tl import __main__, cli\nfrom monai_tl.storage.processes import run_each\n"
         f"TEXT = {text!a}\n"
         "def stages():\n"
         "    print(TEXT)\n"

@@ -150,7 +150,7 @@ def test_a_loss_that_is_no_number_names_its_patch_and_subject(verb, says, tmp_pa
     """As if the check had let a scan pass: what is not finite is found in the batch."""
     folder = heads(tmp_path / "data")
     change(folder / "bob" / "bob_t2.nii.gz", with_voxel(np.nan, count=2))
-    monkeypatch.setattr("monai_tl.data.checks.voxel_faults", lambda stored: [])
+    monkeypatch.setattr("monai_tl.datasets.case_checks.voxel_faults", lambda stored: [])
     answer = train(verb, folder, tmp_path / "run", batch_size=2, class_ratios=[0, 1], spacing=[2.0, 2.0, 2.0])
     assert answer.code == 2, answer.err
     texts = (

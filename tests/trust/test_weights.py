@@ -271,7 +271,7 @@ def test_weights_named_for_a_prediction_are_those_that_it_notes(weights, source,
     words = ("predict", "--bundle", source, "--input", phantoms / "ixi" / "datalist.json", "--split", "test")
     words += ("--output", tmp_path / "p")
     assert verb(*words, "--ckpt", tmp_path / "zero.pt").code == 0
-    from monai_tl.files import sha256_of
+    from monai_tl.storage.files import sha256_of
 
     noted = json.loads((tmp_path / "p" / "predictions.json").read_text())["settings"]["weights_sha256"]
     assert noted == sha256_of(tmp_path / "zero.pt")

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from monai_tl.report.figures import Look
-from monai_tl.report.picture import Picture
-from monai_tl.report.study import drawings, numbers, published, words
-from monai_tl.report.study.arms import explain_arm, look_of
-from monai_tl.report.study.facts import Study
+from monai_tl.report.kit.figures import Look
+from monai_tl.report.kit.picture import Picture
+from monai_tl.report.study import published, study_figures, study_numbers, study_words
+from monai_tl.report.study.arm_display import explain_arm, look_of
+from monai_tl.report.study.html_tables import ROWS, Table
 from monai_tl.report.study.repeat import Repeat, make_repeat
-from monai_tl.report.study.subjects import Gallery, make_gallery
-from monai_tl.report.study.tables import ROWS, Table
-from monai_tl.study.cube import arm_words
-from monai_tl.study.families import is_reference
-from monai_tl.study.statistics import ArmComparison, ArmMean, arm_means, compare_arms
+from monai_tl.report.study.study_cases import Gallery, make_gallery
+from monai_tl.report.study.study_facts import Study
+from monai_tl.statistics import ArmComparison, ArmMean, arm_means, compare_arms
+from monai_tl.statistics.multiplicity import is_reference
+from monai_tl.statistics.score_array import arm_words
 
 
 @dataclass(frozen=True)
@@ -70,32 +70,32 @@ def make_content(study: Study) -> Content:
         DataError: if its runs were not scored on the same cases.
     """
     means, comparisons = _statistics(study)
-    beside = [table for table in (numbers.layers_table(study), numbers.sizes_table(study, means)) if table]
+    beside = [table for table in (study_numbers.layers_table(study), study_numbers.sizes_table(study, means)) if table]
     return Content(
-        title=words.title(study),
-        lead=words.lead(study),
-        unfinished=words.unfinished(study),
-        blind=words.blind(study),
-        seen=words.seen(study),
-        search=words.search(study),
-        headline=words.headline(study, means, comparisons),
-        may=words.may(comparisons),
-        may_not=words.may_not(study, comparisons, bool(beside)),
+        title=study_words.title(study),
+        lead=study_words.lead(study),
+        unfinished=study_words.unfinished(study),
+        blind=study_words.blind(study),
+        seen=study_words.seen(study),
+        search=study_words.search(study),
+        headline=study_words.headline(study, means, comparisons),
+        may=study_words.may(comparisons),
+        may_not=study_words.may_not(study, comparisons, bool(beside)),
         legend=[(look_of(arm), arm_words(arm), explain_arm(arm)) for arm in study.arms],
         sentences=[one.verdict for one in comparisons[:ROWS]],
         notes=list(dict.fromkeys(f"{one.note[0].upper()}{one.note[1:]}." for one in comparisons if one.note)),
-        arms=numbers.arms_table(study, means) if means else None,
-        differences=numbers.differences_table(comparisons),
-        growth=numbers.growth_table(study),
-        speed=numbers.speed_table(study),
+        arms=study_numbers.arms_table(study, means) if means else None,
+        differences=study_numbers.differences_table(comparisons),
+        growth=study_numbers.growth_table(study),
+        speed=study_numbers.speed_table(study),
         beside=beside,
         setting=published.SETTING,
-        runs=numbers.runs_table(study),
-        forests=drawings.draw_differences(comparisons),
-        sizes=drawings.draw_means(study, means),
-        boxes=drawings.draw_boxes(study),
-        curves=drawings.draw_curves(study),
-        target=drawings.draw_targets(study),
+        runs=study_numbers.runs_table(study),
+        forests=study_figures.draw_differences(comparisons),
+        sizes=study_figures.draw_means(study, means),
+        boxes=study_figures.draw_boxes(study),
+        curves=study_figures.draw_curves(study),
+        target=study_figures.draw_targets(study),
         capped=_capped(study),
         gallery=make_gallery(study),
         repeat=make_repeat(study),
@@ -115,9 +115,10 @@ def _statistics(study: Study) -> tuple[Sequence[ArmMean], Sequence[ArmComparison
 
 def _capped(study: Study) -> str:
     """Say that not every size has figures of its own."""
-    if len(study.sizes) <= drawings.SIZES_SHOWN:
+    if len(study.sizes) <= study_figures.SIZES_SHOWN:
         return ""
-    shown = ", ".join(map(str, drawings.some(study.sizes)))
+    shown = ", ".join(map(str, study_figures.some(study.sizes)))
     return (
-        f"Of {len(study.sizes)} training sizes {drawings.SIZES_SHOWN} have figures of their own ({shown}); the tables hold all."
+        f"Of {len(study.sizes)} training sizes {study_figures.SIZES_SHOWN} have figures of their own ({shown}); "
+        "the tables hold all."
     )

@@ -10,11 +10,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from monai_tl.files import sha256_of
-from monai_tl.report.runs import printable
-from monai_tl.report.study.facts import CURVES, RUNS, SCORES, Study
-from monai_tl.study.plan import FILE
-from monai_tl.study.plan import Study as Plan
+from monai_tl.report.study.study_facts import CURVES, RUNS, SCORES, Study
+from monai_tl.storage.files import sha256_of
+from monai_tl.study.study_plan import FILE
+from monai_tl.study.study_plan import Study as Plan
+from monai_tl.text import printable
 
 PROVENANCE = "provenance.json"
 

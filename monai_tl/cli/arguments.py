@@ -1,0 +1,195 @@
+"""Command-line arguments: unknown ones and values of no use are refused before a verb runs, text stays text."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import itertools
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import fire
+
+from monai_tl.errors import ConfigError, did_you_mean
+from monai_tl.settings.table import COUNT, EXPRESSION, LABELS, SEED, SETTINGS
+from monai_tl.settings.values import Kind, Listed, Number, Text, Whole, YesNo, raise_refusals, read, refusal
+
+Count = Annotated[int, COUNT]
+Seed = Annotated[int, SEED]
+Split = Annotated[str, SETTINGS["split"]]
+
+Verb = Callable[..., None]
+Verbs = Mapping[str, Any]  # name -> verb, or -> verbs
+HELP = ("-h", "--help")
+NUMBERS = Listed(Number(), "numbers joined by commas, e.g. 0.7,0.15,0.15")
+
+
+def run(verbs: Verbs, arguments: Sequence[str]) -> None:
+    """Call the verb that the arguments name.
+
+    Raises:
+        ConfigError: for an unknown verb or flag or a value of no use, before anything is done: Fire would refuse a flag only
+            after the work, and read text as Python.
+    """
+    if not arguments or any(word in HELP for word in arguments) or "help" in (arguments[0], *_words(arguments)[-1:]):
+        print(_help(verbs, [word for word in arguments if word not in (*HELP, "help")]))
+        return
+    verb, at = _find_verb(verbs, arguments)
+    fire.Fire(verb, command=checked(verb, arguments[at:]), name="monai_tl")
+
+
+def flags_of(verb: Verb) -> tuple[str, ...]:
+    """Name the flags of a verb."""
+    return tuple(p.name for p in inspect.signature(verb).parameters.values() if p.kind is p.KEYWORD_ONLY)
+
+
+def _words(arguments: Sequence[str]) -> list[str]:
+    """The words before the first flag."""
+    return list(itertools.takewhile(lambda word: not word.startswith("-"), arguments))
+
+
+def _help(verbs: Verbs, arguments: Sequence[str]) -> str:
+    """Give a line for each verb, or all about the one that is named."""
+    words = _words(arguments)
+    entry: Any = verbs
+    for at, word in enumerate(words):
+        if callable(entry):
+            break
+        if word not in entry:
+            raise ConfigError(f"unknown verb '{' '.join(words[: at + 1])}': {did_you_mean(word, entry)}")
+        entry = entry[word]
+    prefix = " ".join(["monai_tl", *words])
+    if not callable(entry):
+        return usage(entry, prefix) + ("\n\nAll flags of a verb: monai_tl VERB --help" if entry is verbs else "")
+    flags = [
+        f"    --{p.name}" + (" (needed)" if p.default is p.empty else "" if p.default in (None, "") else f" {p.default}")
+        for p in inspect.signature(entry).parameters.values()
+        if p.kind is p.KEYWORD_ONLY
+    ]
+    return "\n".join(
+        [usage({words[-1]: entry}, " ".join(["monai_tl", *words[:-1]])), "\n    flags, with their defaults:", *flags]
+    )
+
+
+def usage(verbs: Verbs, prefix: str = "monai_tl") -> str:
+    """Give a few lines for each verb."""
+    told = []
+    for name, entry in verbs.items():
+        if callable(entry):
+            told.append(
+                f"{prefix} {name}\n    " + (inspect.getdoc(entry) or "").replace("\n", "\n    ").replace("    \n", "\n")
+            )
+        else:
+            told.append(usage(entry, f"{prefix} {name}"))
+    return "\n\n".join(told)
+
+
+def checked(verb: Verb, arguments: Sequence[str]) -> list[str]:
+    """Read a verb's arguments, and give them as Fire is to see them: known ones only, each a literal of its own type.
+
+    A flag of the verb is read by its annotation (``int``, ``Annotated[int, Whole(1)]``, …), any other by the table of settings;
+    what is neither stays text, for whoever knows the config it belongs to.
+
+    Raises:
+        ConfigError: for a flag that is unknown, missing, given twice or without its value, a value without a flag, or, all at
+            once, values that are of no use.
+    """
+    parameters = inspect.signature(verb).parameters.values()
+    flags = {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
+    others = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    kinds, listed = kinds_of(verb), any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    given, passed, texts = list(arguments), list[str](), dict[str, str]()
+    while given:
+        word = given.pop(0)
+        if not word.startswith("--") or word == "--":
+            if not listed:
+                raise ConfigError(f"'{word}' stands alone: values follow a flag. Flags: {', '.join(flags)}")
+            passed.append(word)
+            continue
+        name, equals, value = word[2:].partition("=")
+        name = name.replace("-", "_")
+        if not name or not (name in flags or others):
+            raise ConfigError(f"unknown flag '--{name}': {did_you_mean(name, flags)}")
+        if name in texts:
+            raise ConfigError(f"--{name} is given twice; give it once")
+        texts[name] = value if equals else _next_value(name, kinds.get(name), given)
+    _refuse_missing(verb, flags, texts)
+    for name, text in texts.items():
+        if name not in flags and text.startswith(EXPRESSION):
+            kinds.pop(name, None)  # what it comes to is checked with its config
+    raise_refusals(refusal(name, kinds[name], text, typed=True) for name, text in texts.items() if name in kinds)
+    typed = {name: kinds[name].read(text) if name in kinds else text for name, text in texts.items()}
+    return [*map(repr, passed), *(f"--{name}={value!r}" for name, value in typed.items())]
+
+
+def kinds_of(verb: Verb) -> dict[str, Kind]:
+    """Give what each flag of a verb takes, and each setting that it passes on; what is in neither is text."""
+    hints = get_type_hints(verb, include_extras=True)
+    parameters = inspect.signature(verb).parameters.values()
+    passes_on = any(p.kind is p.VAR_KEYWORD and hints.get(p.name) is Any for p in parameters)
+    own = {p.name: _kind(hints[p.name], p.default) for p in parameters if p.kind is p.KEYWORD_ONLY and p.name in hints}
+    return {**(SETTINGS if passes_on else {}), **own}
+
+
+def _kind(hint: Any, default: Any) -> Kind:
+    """Give the kind of an annotation: the one it is annotated with, else that of its type (None aside)."""
+    if get_origin(hint) is Annotated:
+        kind: Kind = get_args(hint)[1]
+        return kind
+    (type_,) = [one for one in get_args(hint) or (hint,) if one is not type(None)]
+    if get_origin(type_) is Annotated:
+        return _kind(type_, default)
+    text = Text("any text", "(?s).*") if default == "" else Text()
+    of_types: dict[Any, Kind] = {bool: YesNo(), int: Whole(None), float: Number(), str: text}
+    return of_types[type_]
+
+
+def _next_value(name: str, kind: Kind | None, given: list[str]) -> str:
+    """Take the word after a flag; a flag that takes true or false may stand alone."""
+    if given and not given[0].startswith("--"):
+        return given.pop(0)
+    if isinstance(kind, YesNo):
+        return "true"
+    raise ConfigError(f"--{name} needs a value: --{name} VALUE{' (--' + name + '=--… where it begins so)' if given else ''}")
+
+
+def _refuse_missing(verb: Verb, flags: Mapping[str, inspect.Parameter], seen: Collection[str]) -> None:
+    missing = [name for name, p in flags.items() if p.default is p.empty and name not in seen]
+    if missing:
+        meant = [name for name in seen if name not in flags and difflib.get_close_matches(name, missing)]
+        hint = f" (did '--{meant[0]}' mean it?)" if meant else ""
+        raise ConfigError(f"missing --{', --'.join(missing)}{hint}. {(inspect.getdoc(verb) or '').splitlines()[0]}")
+
+
+def names(value: str) -> tuple[str, ...]:
+    """Read names as a shell gives them: ``T1,T2`` or ``['T1','T2']``."""
+    return tuple(name.strip(" '\"") for name in str(value).strip("[]()").split(",") if name.strip(" '\""))
+
+
+def numbers(value: str, flag: str) -> tuple[float, ...]:
+    """Read numbers as a shell gives them: ``0.7,0.15,0.15``.
+
+    Raises:
+        ConfigError: if one is none.
+    """
+    return tuple(map(float, read(flag, NUMBERS, value)))
+
+
+def label_values(value: str, flag: str) -> list[int]:
+    """Read label values as a shell gives them, ``17,53``; no text is no value.
+
+    Raises:
+        ConfigError: if one is no whole number from 1, or stands twice.
+    """
+    return list(read(flag, LABELS, value)) if value else []
+
+
+def _find_verb(verbs: Verbs, arguments: Sequence[str]) -> tuple[Verb, int]:
+    entry: Any = verbs
+    for at, word in enumerate(arguments):
+        if word not in entry:
+            raise ConfigError(f"unknown verb '{' '.join(arguments[: at + 1])}': {did_you_mean(word, entry)}")
+        entry = entry[word]
+        if callable(entry):
+            return entry, at + 1
+    raise ConfigError(f"'{' '.join(arguments)}' needs one of: {', '.join(entry)}")

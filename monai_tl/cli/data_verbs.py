@@ -1,0 +1,269 @@
+"""Verbs about data: phantoms, preparation, checks, datalists."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from monai_tl.cli.arguments import Count, Seed, label_values, names, numbers
+from monai_tl.datasets import ixi
+from monai_tl.datasets.brats_tracks import Track
+from monai_tl.datasets.datalist import Splits, make_datalist, random_splits, splits_from_file, write_datalist
+from monai_tl.datasets.exclusions import leave_out as leave_subjects_out
+from monai_tl.datasets.exclusions import refuse_selected_test, without
+from monai_tl.datasets.patterns import Cases, find_cases
+from monai_tl.errors import ConfigError, DataError, PartlyDoneError, list_problems
+from monai_tl.identity.persons import persons_of, refuse_divided
+from monai_tl.settings.values import Whole
+
+RATIOS = "0.7,0.15,0.15"  # of train, validation, test
+Processes = Annotated[int, Whole(0, what="a whole number, 1 or more (0: one a core)")]
+
+
+def phantom(*, output: str, subjects: Count, size: Annotated[int, Whole(32, unit="voxels")] = 64, seed: Seed = 0) -> None:
+    """Write heads with known anatomy, in the IXI and the BraTS layout: --output DIR --subjects 12 --size 64 --seed 0."""
+    from monai_tl.phantoms.heads import write_phantoms
+
+    write_phantoms(Path(output), subjects, size, seed)
+    print(f"{subjects} heads each in {output}/ixi and {output}/brats")
+
+
+def datalist_ixi(
+    *,
+    root: str,
+    modalities: str = "T1,T2",
+    foreground: str = "17,53",
+    labels: str = "",
+    incomplete: str = "refuse",
+    split: str = RATIOS,
+    train: str = "train",
+    absent: str = "refuse",
+    leave_out: str = "",
+    person: str = "",
+    seed: Seed = 0,
+    output: str | None = None,
+) -> None:
+    """Write the datalist of an IXI folder: --root DIR [--split 0.7,0.15,0.15 or lists.json] [--seed 0] [--output FILE].
+
+    --leave_out qc (or a qc.csv, or IXI012,IXI013) goes on without those. --person 'sub-{person}_ses-{}' says whose cases stay
+    in one split (--person none: each its own); known ids say it themselves. So it is with brats, decathlon and files.
+    """
+    values = _label_values(foreground, labels)
+    found = ixi.find_ixi_cases(Path(root), names(modalities), incomplete=incomplete)
+    cases, chosen = leave_subjects_out(found, leave_out, Path(root))
+    splits, rule = _splits(cases, split, train, absent, seed, chosen, person)
+    _write(cases, modalities, values, splits, rule, Path(output or Path(root) / "datalist.json"))
+
+
+def datalist_brats(
+    *,
+    root: str,
+    modalities: str = "T1,T2",
+    track: str = "",
+    foreground: str = "",
+    labels: str = "",
+    grade: str | None = None,
+    incomplete: str = "refuse",
+    split: str = RATIOS,
+    train: str = "train",
+    absent: str = "refuse",
+    leave_out: str = "",
+    person: str = "",
+    seed: Seed = 0,
+    target: str = "bundles/brats_tumour_core",
+    output: str | None = None,
+) -> None:
+    """Write the datalist of a BraTS folder of any year: --root DIR [--grade HGG] [--split 0.7,0.15,0.15].
+
+    The tumour core's label values follow from ids and labels, which are read; where these do not tell the track, --track does:
+    gli2017 gli2023 gli2024 peds2023 peds2024 met2023 met2025 men2023 menrt2024 ssa2023 goat2024; or --foreground and --labels.
+    --split study --train S4 takes the study's lists, from splits/study.json of the bundle --target.
+    """
+    from monai_tl.datasets import brats
+
+    asked = _label_values(foreground, labels)
+    found = brats.find_brats_cases(Path(root), names(modalities), incomplete=incomplete, grade=grade)
+    cases, chosen = leave_subjects_out(found, leave_out, Path(root))
+    splits, rule = _splits(cases, study_lists(target) if split == "study" else split, train, absent, seed, chosen, person)
+    coding = brats.coding_of(cases, asked[0], asked[1], track)
+    values = (list(coding.foreground), list(coding.labels))
+    _write(cases, modalities, values, splits, rule, Path(output or Path(root) / "datalist.json"), coding.track)
+    told = [",".join(map(str, of)) for of in values]
+    print(f"tumour core: label values {told[0]}, of {told[1] or 'any'}", *coding.notes, sep="\n")
+
+
+def datalist_decathlon(
+    *,
+    root: str,
+    foreground: str,
+    modalities: str = "",
+    incomplete: str = "refuse",
+    split: str = RATIOS,
+    train: str = "train",
+    absent: str = "refuse",
+    leave_out: str = "",
+    person: str = "",
+    seed: Seed = 0,
+    output: str | None = None,
+) -> None:
+    """Write the datalist of a Medical Segmentation Decathlon task: --root Task01_BrainTumour --foreground 2,3 (or by name).
+
+    --modalities T1=T1w,T2=T2w renames (default: all of dataset.json by their names there); [--split 0.7,0.15,0.15].
+    """
+    from monai_tl.datasets import decathlon
+
+    task = decathlon.read_task(Path(root))
+    pairs = decathlon.pairs_of(modalities, task)
+    chosen, known = task.values(names(foreground)), task.values(())
+    found = decathlon.find_decathlon_cases(task, pairs, incomplete=incomplete)
+    cases, left = leave_subjects_out(found, leave_out, Path(root))
+    splits, rule = _splits(cases, split, train, absent, seed, left, person)
+    _write(cases, ",".join(pairs), (chosen, known), splits, rule, Path(output or Path(root) / "datalist.json"))
+
+
+def datalist_files(
+    *,
+    output: str,
+    label: str,
+    foreground: str,
+    labels: str = "",
+    incomplete: str = "refuse",
+    split: str = RATIOS,
+    train: str = "train",
+    absent: str = "refuse",
+    leave_out: str = "",
+    person: str = "",
+    seed: Seed = 0,
+    **patterns: str,
+) -> None:
+    """Write the datalist of any layout, a pattern a modality: --T1 't1/{subject}_T1.nii.gz' --label 'seg/{subject}.nii.gz'.
+
+    Further: --foreground 47,48 --output FILE [--split 0.7,0.15,0.15] [--incomplete leave_out].
+    """
+    if not patterns:
+        raise ConfigError("no modality: give one pattern each, e.g. --T1 't1/{subject}_T1.nii.gz'")
+    values = _label_values(foreground, labels)
+    found = find_cases({**patterns, "label": label}, incomplete=incomplete)
+    cases, chosen = leave_subjects_out(found, leave_out, Path(output).parent)
+    splits, rule = _splits(cases, split, train, absent, seed, chosen, person)
+    _write(cases, ",".join(patterns), values, splits, rule, Path(output))
+
+
+def study_lists(target: str) -> str:
+    """Give the file of the study's splits in a bundle.
+
+    Raises:
+        ConfigError: if the bundle has none.
+    """
+    path = Path(target) / "splits" / "study.json"
+    if not path.is_file():
+        raise ConfigError(f"--split study: there is no file {path}; name the bundle that holds it by --target")
+    return str(path)
+
+
+def check(
+    *scans: str,
+    output: str,
+    modalities: str = "",
+    foreground: str = "",
+    labels: str = "",
+    track: str = "",
+    anonymous: bool = False,
+    processes: Count = 1,
+) -> None:
+    """Check scans before anything is trained: DATALIST_OR_FOLDER --output DIR [--processes 4] [--anonymous].
+
+    Prints a table; writes DIR/qc.csv, DIR/check.html (worst first) and a picture a case. Nothing is left out by itself:
+    suspects are with `monai_tl datalist … --leave_out DIR/qc.csv`. --track, --foreground, --labels as for datalist brats.
+    """
+    from monai_tl.quality.candidates import find_candidates
+    from monai_tl.quality.qc_table import format_table, summary
+    from monai_tl.report.quality.check import check as check_scans
+
+    if len(scans) != 1:
+        raise ConfigError(f"check takes one datalist or folder; got {len(scans)}")
+    values = _label_values(foreground, labels)
+    candidates = find_candidates(Path(scans[0]), names(modalities), values[0], values[1], track)
+    found = check_scans(candidates, Path(output), anonymous=anonymous, processes=processes)
+    print(format_table(found.judged, candidates.modalities))
+    for note in found.notes:
+        print(note)
+    print(f"{summary(found.judged)}; see {Path(output) / 'check.html'}, numbers in {Path(output) / 'qc.csv'}")
+    faulty = [one for one in found.judged if one.measures.problems]
+    lines = [f"{one.measures.subject}: {problem}" for one in faulty for problem in one.measures.problems]
+    if not any(one.measures.shape for one in found.judged):
+        raise DataError(list_problems(f"none of {len(found.judged)} cases could be measured:", lines))
+    if faulty:
+        others = ", the others are checked; mend these files, or go on without these cases by --leave_out:"
+        remedy = others if len(faulty) < len(found.judged) else "; mend these files:"
+        raise PartlyDoneError(list_problems(f"{len(faulty)} of {len(found.judged)} cases have problems{remedy}", lines))
+
+
+def prepare_ixi(
+    *, t1: str, t2: str, labels: str, output: str, coding: str = "", incomplete: str = "refuse", processes: Processes = 0
+) -> None:
+    """Register IXI's T2 to T1, bring labels onto T1's grid: --t1 DIR_OR_TAR --t2 DIR_OR_TAR --labels DIR_OR_TAR --output DIR.
+
+    Further: [--coding freesurfer|dlmuse] [--incomplete leave_out] [--processes 4]; finished subjects are skipped.
+    """
+    from monai_tl.preparation.prepare_ixi import prepare_ixi as prepare_ixi_scans
+
+    prepare_ixi_scans(t1, t2, labels, output, coding=coding, incomplete=incomplete, processes=processes)
+
+
+def _splits(
+    cases: Cases, split: str, train: str, absent: str, seed: int, chosen: dict[str, str], person: str
+) -> tuple[Splits, dict[str, Any]]:
+    """Give the splits, by ratios or from a file of lists (less those ``chosen`` to be left out), and the rule they follow."""
+    subjects = [case["subject"] for case in cases]
+    persons = persons_of(subjects, person)
+    rule: dict[str, Any]
+    if split.endswith(".json"):
+        listed = splits_from_file(Path(split), [*subjects, *chosen], train=train, absent=absent)
+        refuse_selected_test(chosen, listed.get("test", ()), drawn=False)
+        splits, rule = without(listed, chosen), {"file": Path(split).name, "train": train}
+        refuse_divided(splits, persons, Path(split))
+    else:
+        ratios = numbers(split, "--split")
+        splits = random_splits(subjects, ratios, seed, person_of=persons.of.__getitem__)
+        rule = {"ratios": list(ratios), "seed": seed}
+        refuse_selected_test(chosen, splits.get("test", ()), drawn=True)
+    if persons.warning:
+        print(f"monai_tl: warning: {persons.warning}", file=sys.stderr)
+    print(persons.told())
+    return splits, {**rule, "persons": persons.record()}
+
+
+def _label_values(foreground: str, labels: str) -> tuple[list[int], list[int]]:
+    """Read which label values are foreground, and which may occur at all; of neither any need be given."""
+    return label_values(foreground, "foreground"), label_values(labels, "labels")
+
+
+def _write(
+    cases: Cases,
+    modalities: str,
+    values: tuple[list[int], list[int]],
+    splits: Splits,
+    rule: dict[str, Any],
+    path: Path,
+    track: Track | None = None,
+) -> None:
+    """Write a datalist; ``values`` are the labels that are foreground, and all that occur (none: any)."""
+    foreground, labels = values
+    datalist = make_datalist(
+        cases,
+        modalities=names(modalities),
+        foreground=foreground,
+        labels=labels or None,
+        splits=splits,
+        split_rule=rule,
+        left_out=cases.left_out | splits.left_out,
+        track={"name": track.name, "coding": track.coding} if track else None,
+    )
+    from monai_tl.identity.datalist_doubts import doubts
+
+    for warning in doubts(datalist):
+        print(f"monai_tl: warning: {warning}", file=sys.stderr)
+    told = ", ".join(f"{len(subjects)} {name}" for name, subjects in splits.items())
+    print(f"{write_datalist(path, datalist)}: {len(cases)} cases ({told}), {len(datalist.left_out)} left out")

@@ -1,0 +1,184 @@
+"""Verbs about networks: stages, transfer, evaluation, prediction."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any
+
+from monai_tl.cli.arguments import Count, Split, flags_of, names
+from monai_tl.errors import ConfigError
+from monai_tl.settings.table import PATH, SETTINGS
+from monai_tl.transfer.arms import UNTRAINED, Arm
+
+SOURCE, TARGET = "bundles/ixi_hippocampus", "bundles/brats_tumour_core"
+
+
+def stages(*, in_channels: Count = 2, out_channels: Count = 2, head_norm: bool = False) -> None:
+    """Print the network's stages: parameters, what trains at each freeze, multiply-adds a voxel."""
+    from monai_tl.networks.highres3dnet import HighRes3DNet
+    from monai_tl.networks.stages import format_stage_table, stage_table
+
+    print(format_stage_table(stage_table(HighRes3DNet(in_channels, out_channels, head_norm=head_norm))))
+
+
+def train(*, bundle: str, output: str | None = None, overlay: str | None = None, **overrides: Any) -> None:
+    """Train a bundle's network by its train.yaml: --bundle bundles/ixi_hippocampus [--output RUN] [--overlay thesis].
+
+    Any id of train.yaml is a flag: --dataset_dir DIR --iterations 4000 --window "[96,96,96]" --modalities "['T1']" …
+    The run folder is the bundle's models folder unless --output names another.
+    """
+    from monai_tl.training.run_folder import refuse_existing
+    from monai_tl.workflow.launch import bundle_config, run_configs
+
+    if "run_dir" in overrides:
+        raise ConfigError("the run folder is named by --output")
+    run_dir = output or str(Path(bundle) / "models")
+    configs = [bundle_config(bundle, name) for name in ("train", *([overlay] if overlay else []))]
+    refuse_existing(Path(run_dir), resume=overrides.get("resume", False))
+    run_configs(configs, {"bundle_root": bundle, **overrides, "run_dir": run_dir}, also=flags_of(train))
+    print(f"next: monai_tl evaluate --run {run_dir} --split test")
+
+
+def transfer(
+    *,
+    source: str | None = None,
+    target: str = TARGET,
+    freeze: Annotated[int | str | None, SETTINGS["freeze"]] = None,
+    scratch: bool = False,
+    random_prefix: bool = False,
+    overlay: str | None = None,
+    output: str | None = None,
+    **overrides: Any,
+) -> None:
+    """Fine-tune a target from a source, its first stages held still: --freeze 2 [--source S] [--target BUNDLE] [--output RUN].
+
+    Any id of the target's configs is a flag: --norm track --fresh conv_2 --stage_rate 0.5 --head_rate 10 --new_channels mean
+    --accept_differences --seed 1 --iterations 400 --dataset_dir DIR … --scratch is the same run without a source,
+    --random_prefix the control with frozen random stages; --overlay thesis merges one more of the target's configs.
+    """
+    from monai_tl.training.run_folder import refuse_existing
+    from monai_tl.workflow.launch import bundle_config, default_of, run_configs
+
+    if "run_dir" in overrides:
+        raise ConfigError("the run folder is named by --output")
+    if scratch and (random_prefix or freeze not in (None, 0)):
+        raise ConfigError(
+            "--scratch trains every stage: leave --freeze and --random_prefix away (or use --random_prefix alone)"
+        )
+    if source and (scratch or random_prefix):
+        raise ConfigError("--scratch and --random_prefix take no source: leave --source away")
+    configs = [bundle_config(target, name) for name in ("train", "transfer", *([overlay] if overlay else []))]
+    frozen = 0 if scratch else default_of(configs, "freeze") if freeze is None else freeze
+    arm = Arm("scratch" if scratch else "random" if random_prefix else "transfer", frozen)
+    name = "scratch" if scratch else f"{'random' if random_prefix else 'freeze'}_{frozen}"
+    run_dir = output or f"runs/{Path(target).resolve().name}_{name}"
+    settings = {**arm.settings(source or SOURCE), "bundle_root": target}
+    refuse_existing(Path(run_dir), resume=overrides.get("resume", False))
+    run_configs(configs, {**settings, **overrides, "run_dir": run_dir}, also=flags_of(transfer))
+    print(f"next: monai_tl evaluate --run {run_dir} --split test")
+
+
+def evaluate(
+    *,
+    run: str | None = None,
+    source: str | None = None,
+    target: str = TARGET,
+    split: Split = "test",
+    output: str | None = None,
+    **overrides: Any,
+) -> None:
+    """Score a run's best weights on one split, each case on its own grid: --run RUN --split test writes RUN/scores_test.csv.
+
+    Scores of other data (--dataset_dir DIR or --datalist FILE), weights (--ckpt FILE) or settings go to another file, named
+    by --scores FILE; their pictures lie beside it unless --overlays DIR names another folder.
+
+    --source S --target BUNDLE --datalist FILE scores a source as it is, nothing trained, on the target's cases: the baseline
+    `untrained`, kept as a run in --output (runs/BUNDLE_untrained).
+    """
+    from monai_tl.training.run_folder import refuse_changed_datalist
+    from monai_tl.workflow.launch import bundle_config, read_run_config, run_configs
+
+    if "run_dir" in overrides:
+        raise ConfigError("the run folder is named by --run")
+    if (run is None) == (source is None):
+        meant = [name for name in overrides if difflib.get_close_matches(name, ("run", "source"))]
+        hint = f"; did '--{meant[0]}' mean one of these?" if meant else ""
+        raise ConfigError(f"evaluate takes a trained run (--run RUN), or a source as it is (--source S --target BUNDLE){hint}")
+    if run is None:
+        run = output or f"runs/{Path(target).resolve().name}_untrained"
+        _keep_untrained(source or SOURCE, target, run, overrides)
+        overrides = {}  # they stand in the run's config now
+    elif output is not None:
+        raise ConfigError("--output names the run of a source as it is (--source S); scores are named by --scores FILE")
+    config = read_run_config(run)
+    study = Path(run).absolute().parent.parent
+    beyond = ", ".join(f"--{name}" for name in overrides if name not in ("device", "bundle_root"))
+    if beyond and "scores" not in overrides and (study / "study.json").is_file():
+        raise ConfigError(
+            f"{beyond}: '{run}' belongs to the study in '{study}', whose runs are scored alike; name another file "
+            "by --scores FILE"
+        )
+    if "dataset_dir" in overrides:
+        overrides.setdefault("datalist", str(Path(str(overrides["dataset_dir"])) / "datalist.json"))
+    if "datalist" not in overrides:
+        refuse_changed_datalist(run, config["datalist"])
+    configs = [Path(run) / "config.yaml", bundle_config(overrides.get("bundle_root", config["bundle_root"]), "evaluate")]
+    run_configs(configs, {"run_dir": run, "split": split, **overrides}, also=flags_of(evaluate))
+
+
+def _keep_untrained(source: str, target: str, output: str, overrides: dict[str, Any]) -> None:
+    """Make the run of a source as it is."""
+    from monai_tl.training.run_folder import refuse_existing
+    from monai_tl.transfer.contract import read_contract, refuse_other_classes
+    from monai_tl.transfer.source import read_source
+    from monai_tl.workflow.launch import RUN_BY, bundle_config, default_of, run_configs
+
+    configs = [bundle_config(target, name) for name in ("train", "transfer", "untrained")]
+    refuse_existing(Path(output), resume=False)
+    classes = overrides.get("classes", default_of(configs, "classes"))
+    refuse_other_classes(read_contract(read_source(source).metadata, source), classes, source)
+    settings = {"bundle_root": target, **Arm(UNTRAINED).settings(source), **overrides, "run_dir": output}
+    run_configs(configs, settings, also=flags_of(evaluate), read=(*RUN_BY, "validate"))
+
+
+def predict(
+    *,
+    bundle: str,
+    output: Annotated[str, PATH],
+    input: str | None = None,
+    probabilities: bool = False,
+    dicom_seg: bool = False,
+    split: Split | None = None,
+    subjects: str = "",
+    bundle_root: str | None = None,
+    **overrides: Any,
+) -> None:
+    """Segment scans, each on its own grid: --bundle BUNDLE_OR_RUN --input DATALIST_FOLDER_OR_SCAN --output DIR.
+
+    For any other layout a pattern a modality, relative to --input: --T1 't1/{subject}.nii.gz' --T2 't2/{subject}.nii.gz'.
+    Also --probabilities, --dicom_seg (a DICOM Segmentation too, of DICOM series), --subjects A,B, --split test of a datalist,
+    and ids of inference.yaml: --device cuda --inference_window "[96,96,96]" --inference_overlap 0.25.
+    """
+    from monai_tl.inference.model import find_model
+    from monai_tl.inference.predict import predict as predict_scans
+
+    if "output_dir" in overrides:
+        raise ConfigError("the folder of the predictions is named by --output")
+    model = find_model(bundle, bundle_root)
+    patterns = {name: str(overrides.pop(name)) for name in model.part("modalities") if name in overrides}
+    beyond = [name for name, value in overrides.items() if "{subject}" in str(value)]
+    if beyond:
+        taken = ", ".join(model.part("modalities"))
+        raise ConfigError(f"--{beyond[0]} gives a pattern, and this network takes {taken} only: leave it away")
+    model.set(overrides, also=(*model.part("modalities"), *flags_of(predict)))
+    predict_scans(
+        model,
+        input,
+        output,
+        patterns=patterns,
+        split=split,
+        subjects=names(subjects),
+        probabilities=probabilities,
+        dicom_seg=dicom_seg,
+    )

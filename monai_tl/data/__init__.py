@@ -1,1 +1,0 @@
-"""What a case is: phantoms, datalists of known layouts, checks."""

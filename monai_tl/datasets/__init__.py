@@ -1,0 +1,1 @@
+"""Cases: found in folders of known layouts, listed and split."""

@@ -1,0 +1,176 @@
+"""Scans to predict: no label, no split needed; from a datalist, a folder in a known layout, patterns, or a file."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from monai_tl.datasets import brats, decathlon, ixi, patterns
+from monai_tl.datasets.datalist import read_datalist
+from monai_tl.datasets.ids import normal
+from monai_tl.datasets.own_outputs import MADE_WITH, is_called_so, own_predictions, refuse_doubtful
+from monai_tl.datasets.patterns import Case, Cases, find_cases, refuse_odd_names
+from monai_tl.errors import DataError, did_you_mean
+from monai_tl.imaging.dicom import holds_series
+from monai_tl.imaging.scan_io import scan_exists, split_path
+from monai_tl.text import name_some
+
+ENDINGS = (".nii.gz", ".nii")
+
+
+def find_scans(
+    location: str | None,
+    modalities: Sequence[str],
+    patterns: Mapping[str, str] | None = None,
+    split: str | None = None,
+    subjects: Sequence[str] = (),
+) -> Cases:
+    """Find the cases to predict.
+
+    Args:
+        location: a datalist (``.json``), a folder in the layout of IXI, BraTS or the Decathlon (whose test cases are taken),
+            the folder of one BraTS case, or, for a single modality, an image, a DICOM series or a folder of images; with
+            ``patterns`` the folder they are relative to.
+        modalities: those that the network takes.
+        patterns: modality -> path with ``{subject}``, for any other layout.
+        split: of a datalist; ``None`` takes all its cases.
+        subjects: those to predict; none takes all.
+
+    Returns:
+        Each with ``"subject"`` and an absolute path per modality, in order of subject id; those that lack a modality stand
+        in ``left_out``, predictions that lie among the scans in ``passed_over``.
+
+    Raises:
+        DataError: if there is nothing of that kind, or every case lacks a modality; what is there is listed. If images are
+            called as predictions are, and nothing settles what they are.
+    """
+    found = _find(location, modalities, patterns, split)
+    cases = found if _is_datalist(location) else _without_predictions(found, location, patterns or {})
+    refuse_odd_names(cases)
+    names = [case["subject"] for case in cases]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{name_some(twice)} stands for several scans, and predictions are named after it; rename one")
+    left_out = cases.left_out if isinstance(cases, Cases) else {}
+    subjects = [normal(name) for name in subjects]
+    absent = [name for name in subjects if name not in (*names, *left_out)]
+    if absent:
+        raise DataError(f"there is no subject '{absent[0]}': {did_you_mean(absent[0], names)}")
+    chosen = Cases()
+    chosen.extend(case for case in cases if not subjects or case["subject"] in subjects)
+    chosen.left_out = {name: why for name, why in left_out.items() if not subjects or name in subjects}
+    chosen.passed_over = cases.passed_over if isinstance(cases, Cases) else []
+    if not _is_datalist(location):
+        refuse_doubtful(_images(chosen, patterns or {}))
+    return chosen
+
+
+def _without_predictions(found: Sequence[Case], location: str | None, patterns: Mapping[str, str]) -> Cases:
+    """Take out what ``predict`` wrote, a folder of its own among subjects' folders too.
+
+    Raises:
+        DataError: if nothing else is there.
+    """
+    images, folder = _images(found, patterns), Path(location or ".").expanduser().absolute()
+    left_out = found.left_out if isinstance(found, Cases) else {}
+    for name in left_out:
+        plain = [pattern.replace("{subject}", name) for pattern in patterns.values() if not is_called_so(pattern)]
+        images[name] = [path for pattern in plain for path in glob.glob(str(folder / Path(pattern).expanduser()))]
+    ours = [*own_predictions(images), *(name for name in left_out if (folder / name / MADE_WITH).is_file())]
+    kept = Cases()
+    kept.extend(case for case in found if case["subject"] not in ours)
+    kept.left_out = {name: why for name, why in left_out.items() if name not in ours}
+    kept.passed_over = sorted(set(ours))
+    if ours and not kept and not kept.left_out:
+        raise DataError(f"'{location}' holds nothing but predictions ({name_some(kept.passed_over)}); give the scans' folder")
+    return kept
+
+
+def _images(cases: Sequence[Case], patterns: Mapping[str, str]) -> dict[str, list[str]]:
+    """Subject -> its images, without those that a pattern names as predictions on purpose."""
+    asked = {"subject", *(role for role, pattern in patterns.items() if is_called_so(pattern))}
+    return {case["subject"]: [path for role, path in case.items() if role not in asked] for case in cases}
+
+
+def _is_datalist(location: str | None) -> bool:
+    return location is not None and location.endswith(".json")
+
+
+def _find(location: str | None, modalities: Sequence[str], patterns: Mapping[str, str] | None, split: str | None) -> list[Case]:
+    path = Path(location).expanduser().absolute() if location else None
+    if path is not None and not scan_exists(path):
+        raise DataError(f"input '{location}' does not exist; give a datalist, a folder of scans or a scan")
+    if path is not None and path.suffix == ".json":
+        return _of_datalist(path, modalities, split)
+    if split is not None:
+        raise DataError(f"a split is one of a datalist's, and '{location}' is none; leave --split away or give the .json")
+    if patterns:
+        return _of_patterns(path, modalities, patterns)
+    if path is None:
+        raise DataError("no input: give a datalist, a folder of scans or a scan by --input, or a pattern for each modality")
+    return _of_folder(path, modalities) if path.is_dir() else _of_file(path, modalities)
+
+
+def _of_datalist(path: Path, modalities: Sequence[str], split: str | None) -> list[Case]:
+    data = read_datalist(path)
+    for name in modalities:
+        if name not in data.modalities:
+            raise DataError(f"no modality '{name}' in {path}: {did_you_mean(name, data.modalities)}")
+    cases = data.cases if split is None else data.split(split, modalities)
+    return [{key: case[key] for key in ("subject", *modalities)} for case in cases]
+
+
+def _of_patterns(folder: Path | None, modalities: Sequence[str], patterns: Mapping[str, str]) -> list[Case]:
+    missing = [name for name in modalities if name not in patterns]
+    if missing:
+        raise DataError(f"no pattern for {', '.join(missing)}: the network takes {', '.join(modalities)}")
+    paths = {name: str((folder or Path()) / Path(patterns[name]).expanduser()) for name in modalities}
+    return find_cases(paths, incomplete="leave_out")
+
+
+def _of_file(path: Path, modalities: Sequence[str]) -> list[Case]:
+    if len(modalities) > 1:
+        raise DataError(
+            f"'{path}' is one image, the network takes {', '.join(modalities)}: give their folder, or a pattern for each, "
+            f"e.g. --{modalities[0]} 'DIR/{{subject}}_{modalities[0]}.nii.gz'"
+        )
+    return [{"subject": _stem(path), modalities[0]: str(path)}]
+
+
+def _of_folder(path: Path, modalities: Sequence[str]) -> list[Case]:
+    if ixi.is_ixi_layout(path, modalities):
+        return ixi.find_ixi_cases(path, modalities, labelled=False, incomplete="leave_out")
+    if decathlon.is_decathlon_layout(path):
+        return decathlon.find_tests(path, modalities)
+    if set(modalities) <= set(brats.MODALITIES):
+        naming = brats.naming_of([path])
+        if naming and any(naming.files(path, name) for name in modalities):  # its label's name may be a prediction's
+            return patterns.pair_by_subject(
+                {name: {path.name: [str(file) for file in naming.files(path, name)]} for name in modalities}, "refuse"
+            )
+        if brats.is_brats_layout(path):
+            return brats.find_brats_cases(path, modalities, labelled=False, incomplete="leave_out")
+    if len(modalities) == 1 and not _other_images(path) and holds_series(path):
+        return [{"subject": normal(path.name), modalities[0]: str(path)}]
+    images = sorted(child for child in path.iterdir() if child.name.endswith(ENDINGS) and not child.name.startswith("."))
+    if images and len(modalities) == 1:
+        return [{"subject": _stem(image), modalities[0]: str(image)} for image in images]
+    content = name_some(sorted(child.name for child in path.iterdir() if not child.name.startswith("."))) or "nothing"
+    asked = " ".join(f"--{name} '{{subject}}_{name}.nii.gz'" for name in modalities)
+    raise DataError(
+        f"'{path}' is in no layout known here (it holds {content}): give a pattern for each modality, e.g. {asked}, "
+        f"or '{{subject}}/{modalities[0]}.nii.gz' where each subject has a folder"
+    )
+
+
+def _other_images(folder: Path) -> list[Path]:
+    """The images in the folder of a series, but for what ``predict`` wrote of it."""
+    images = {child.name: [str(child)] for child in folder.iterdir() if child.name.endswith(ENDINGS)}
+    ours = own_predictions({folder.name: [], **images})
+    return [folder / name for name in images if name not in ours and not name.startswith(".")]
+
+
+def _stem(path: Path) -> str:
+    return normal(re.sub(r"\.nii(\.gz)?$", "", Path(split_path(path)[0]).name))

@@ -1,0 +1,1 @@
+"""Scores of single cases, and runs compared by them."""

@@ -1,0 +1,278 @@
+"""Do two runs differ on the same cases? Means, paired differences and how far they can be trusted."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import bootstrap
+
+from monai_tl.errors import ConfigError, DataError
+from monai_tl.evaluation.run_scores import RunScores, read_run_scores
+from monai_tl.evaluation.score_record import ScoreRecord, other_images, other_references, seen_in_short, windows_of
+from monai_tl.evaluation.score_table import Score, VolumeBias, summarise
+from monai_tl.text import signed
+from monai_tl.training.metrics_table import TRAIN_LONGER, best_is_last, read_metrics
+from monai_tl.transfer.source import holds_weights
+from monai_tl.transfer.tensors import some
+
+Table = Mapping[str, Score]  # subject -> its score
+FEWEST = 5  # cases; from fewer an interval would be little more than their range
+FEW = 10  # cases; bootstrap intervals from fewer are visibly too narrow
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A bootstrap 95 % interval; ``method`` is ``"BCa"``, ``"percentile"``, or ``"none"`` (both ends NaN)."""
+
+    low: float
+    high: float
+    method: str
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One run's Dice; mean, median and interval are over its ``n - undefined`` defined cases, the volume bias over all."""
+
+    name: str
+    n: int
+    undefined: int
+    mean: float
+    median: float
+    interval: Interval
+    bias: VolumeBias
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Dice of the run ``name`` minus that of ``first`` on the same ``n`` cases.
+
+    ``left_out`` counts the cases undefined in either of the two.
+    """
+
+    name: str
+    first: str
+    n: int
+    left_out: int
+    mean: float
+    interval: Interval
+
+    @property
+    def verdict(self) -> str:
+        """``"higher"`` or ``"lower"`` if the interval excludes 0, ``"not told apart"``, or ``"too few cases"`` for one."""
+        if self.interval.method == "none":
+            return "too few cases"
+        if self.interval.low <= 0 <= self.interval.high:
+            return "not told apart"
+        return "higher" if self.interval.low > 0 else "lower"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All runs in the order given, one difference for each run after the first, what weakens them beside few cases, and of
+    which data they are.
+    """
+
+    split: str
+    runs: tuple[RunResult, ...]
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...] = ()
+    data: str = ""
+
+
+def compare(runs: Sequence[Path | str], split: str = "test", seed: int = 0, resamples: int = 9999) -> Comparison:
+    """Compare runs by their score files: each run's Dice, and each later run's paired difference to the first.
+
+    Args:
+        runs: run folders, each holding ``scores_<split>.csv``. Called by folder name, or by path if names coincide.
+        split: the split that was scored.
+        seed: of the bootstrap; each interval draws anew from it, so it does not depend on the other runs.
+        resamples: bootstrap samples per interval.
+
+    Raises:
+        ConfigError: if no run is given, a run is given twice, it has no scores of this split, or they are not of the weights
+            that it holds now.
+        DataError: if the runs were not scored on the same subjects, or not against the same references.
+    """
+    found = _read(runs, split)
+    tables = {name: {score.subject: score for score in one.scores} for name, one in found.items()}
+    records = {name: one.record for name, one in found.items()}
+    told = compare_tables(tables, split, seed, resamples)
+    (first, reference), *others = records.items()
+    for name, record in others:
+        other = other_references(reference.references, record.references)
+        if other:
+            raise DataError(
+                f"{first} and {name} were scored against different references: of equal volumes, but other voxels, in "
+                f"{', '.join(other)}"
+            )
+    return replace(
+        told,
+        notes=(*ways_apart(records), *_notes(records, dict(zip(found, map(Path, runs), strict=True)))),
+        data=_data(reference, len(next(iter(tables.values())))),
+    )
+
+
+def _data(record: ScoreRecord, count: int) -> str:
+    """Say which cases were scored."""
+    return f"{count} case{'s' * (count != 1)} of {record.datalist} (sha256 {record.datalist_sha256[:12]})"
+
+
+def _notes(records: Mapping[str, ScoreRecord], folders: Mapping[str, Path]) -> list[str]:
+    """Say by run what weakens its scores."""
+    seen = {name: seen_in_short(record) for name, record in records.items()}
+    notes = [f"{name}: {line}" for name, line in seen.items() if line]
+    notes += [
+        f"{name} holds no weights any more: whether its scores are of its last ones is not known"
+        for name, folder in folders.items()
+        if not holds_weights(folder)
+    ]
+    rising = [name for name, folder in folders.items() if best_is_last(read_metrics(folder / "metrics.csv"))]
+    return notes + ([f"{', '.join(rising)}: {TRAIN_LONGER}"] if rising else [])
+
+
+def compare_tables(tables: Mapping[str, Table], split: str = "test", seed: int = 0, resamples: int = 9999) -> Comparison:
+    """Compare runs by their scores, each with the first, see `compare`.
+
+    Args:
+        tables: for each run's name its scores by subject; at least one run.
+        split: the split that was scored.
+        seed: of the bootstrap.
+        resamples: bootstrap samples per interval.
+
+    Raises:
+        DataError: if the runs were not scored on the same subjects, or not against the same references.
+    """
+    (first, reference), *later = tables.items()
+    for name, table in later:
+        unlike = why_not_comparable(first, reference, name, table)
+        if unlike:
+            raise DataError(unlike)
+    results = tuple(_result(name, list(table.values()), seed, resamples) for name, table in tables.items())
+    differences = tuple(_difference(name, table, first, reference, seed, resamples) for name, table in later)
+    return Comparison(split, results, differences)
+
+
+def ways_apart(records: Mapping[str, ScoreRecord]) -> list[str]:
+    """Say where runs were predicted in different ways, by windows or number formats of their own: part of a difference."""
+    told = []
+    for what, way in (("windows", windows_of), ("number formats", lambda record: record.precision)):
+        ways = {name: way(record) for name, record in records.items()}
+        if len(set(ways.values())) > 1:
+            listed = "; ".join(f"{name} {one}" for name, one in ways.items())
+            told.append(f"predicted in different {what} ({listed}): part of a difference may be theirs")
+    first = next(iter(records), "")
+    for name, record in records.items():
+        images = other_images(records[first], record)
+        if images:
+            told.append(f"{first} and {name} were predicted from different images ({some(images)})")
+    return told
+
+
+def _read(runs: Sequence[Path | str], split: str) -> dict[str, RunScores]:
+    folders = [Path(run).resolve() for run in runs]
+    if not folders:
+        raise ConfigError("no run to compare: give at least one run folder")
+    twice = [str(run) for run, folder in zip(runs, folders, strict=True) if folders.count(folder) > 1]
+    if twice:
+        raise ConfigError(f"a run is given more than once: {', '.join(twice)}")
+    names = [folder.name for folder in folders]
+    if len(set(names)) < len(names):
+        names = [str(run) for run in runs]
+    return {name: read_run_scores(Path(run), split) for name, run in zip(names, runs, strict=True)}
+
+
+def why_not_comparable(first: str, reference: Table, name: str, table: Table) -> str | None:
+    """Say in which cases or references two runs differ, None where they share them all."""
+    lacks = [
+        f"{run} lacks {', '.join(sorted(missing))}"
+        for run, missing in ((name, reference.keys() - table.keys()), (first, table.keys() - reference.keys()))
+        if missing
+    ]
+    if lacks:
+        return f"{first} and {name} were scored on different subjects: {'; '.join(lacks)}"
+    other = [
+        subject
+        for subject, score in reference.items()
+        if not math.isclose(score.reference_ml, table[subject].reference_ml, rel_tol=1e-6)
+    ]
+    if other:
+        return (
+            f"{first} and {name} were scored against different references: "
+            f"the reference volume differs in {', '.join(sorted(other))}"
+        )
+    return None
+
+
+def _result(name: str, scores: Sequence[Score], seed: int, resamples: int) -> RunResult:
+    total = summarise(scores)
+    dice = np.array([score.dice for score in scores])
+    interval = mean_interval(dice[~np.isnan(dice)], seed, resamples)
+    return RunResult(name, total.n, total.undefined, total.mean, total.median, interval, total.bias)
+
+
+def _difference(name: str, table: Table, first: str, reference: Table, seed: int, resamples: int) -> Difference:
+    pairs = np.array([table[subject].dice - score.dice for subject, score in reference.items()])  # NaN stays NaN
+    defined = pairs[~np.isnan(pairs)]
+    mean = float(np.mean(defined)) if defined.size else math.nan
+    left_out = len(pairs) - len(defined)
+    return Difference(name, first, len(defined), left_out, mean, mean_interval(defined, seed, resamples))
+
+
+def mean_interval(values: np.ndarray, seed: int = 0, resamples: int = 9999) -> Interval:
+    """Bootstrap a 95 % interval of the mean of independent ``values``, shape (n,), without NaN.
+
+    BCa (Efron 1987) where it is defined, else the plain percentile interval, as for identical values; NaN for n < 5.
+    """
+    if len(values) < FEWEST:
+        return Interval(math.nan, math.nan, "none")
+    for method in ("BCa", "percentile"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # degenerate data: seen below by its NaN
+            rng = np.random.default_rng(seed)
+            found = bootstrap((values,), np.mean, n_resamples=resamples, method=method, random_state=rng)
+        low, high = (float(end) for end in found.confidence_interval)
+        if math.isfinite(low) and math.isfinite(high):
+            break
+    return Interval(low, high, method)
+
+
+def format_comparison(comparison: Comparison) -> str:
+    """Lay out a comparison for the terminal: a table of the runs, then a sentence for each difference."""
+    rows = [("run", "cases", "undefined", "mean Dice", "95 % interval", "median", "volume bias")]
+    for run in comparison.runs:
+        ends = run.interval
+        interval = "none" if ends.method == "none" else f"[{ends.low:.3f}, {ends.high:.3f}]"
+        dice = (f"{run.mean:.3f}", interval, f"{run.median:.3f}")
+        rows.append((run.name, str(run.n), str(run.undefined), *dice, str(run.bias)))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [f"Dice on the {comparison.split} split" + (f", {comparison.data}" if comparison.data else "")]
+    for name, *cells in rows:
+        rest = "  ".join(cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
+        lines.append(f"{name.ljust(widths[0])}  {rest}")
+    if comparison.differences:
+        lines += ["", *(_sentence(difference) for difference in comparison.differences)]
+    lines += ["", *comparison.notes] if comparison.notes else []
+    if min(run.n - run.undefined for run in comparison.runs) < FEW:
+        lines += ["", f"Fewer than {FEW} cases: intervals from so few are too narrow, so read them with care."]
+    return "\n".join(lines)
+
+
+def _sentence(difference: Difference) -> str:
+    pair = f"{difference.name} − {difference.first}"
+    left_out = f" ({difference.left_out} left out as undefined)" if difference.left_out else ""
+    if not difference.n:
+        return f"{pair}: no case is defined in both{left_out}"
+    cases = f"over {difference.n} case{'s' if difference.n > 1 else ''}{left_out}"
+    low, high = difference.interval.low, difference.interval.high
+    if difference.verdict == "too few cases":
+        return f"{pair}: {signed(difference.mean)} {cases}: too few for an interval"
+    if difference.verdict == "not told apart":
+        verdict = "the interval holds 0, so these cases do not tell them apart"
+    else:
+        verdict = f"the interval excludes 0: {difference.name} scores {difference.verdict} on these cases"
+    return f"{pair}: {signed(difference.mean)} [{signed(low)}, {signed(high)}] {cases}: {verdict}"

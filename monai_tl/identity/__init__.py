@@ -1,0 +1,1 @@
+"""Which scans and persons: fingerprints, pseudonyms and the cases behind trained weights."""

@@ -1,0 +1,1 @@
+"""Scans: read, their geometry and voxels, and pictures of them."""

@@ -1,1 +1,0 @@
-"""What is trained: the network and its named stages."""

@@ -1,0 +1,1 @@
+"""Heads with known anatomy in the layouts of real datasets."""

@@ -1,0 +1,1 @@
+"""Raw IXI onto one grid."""

@@ -1,0 +1,272 @@
+"""T2 onto T1: a rigid registration of two contrasts of one head, with ITK.
+
+Mattes mutual information of the grey values inside T1's head, maximised over three angles and three shifts from coarse to
+fine. The start is searched: T2 may cover a part of the head only, so that centres of mass mislead, and headers may lie.
+
+**Convention.** A transform is ITK's: it maps points of T1 (fixed) to points of T2 (moving), both in mm on LPS axes; the
+resampled T2 at a T1 point is T2 at the mapped point. ``.tfm`` files hold this, and other ITK programs read them so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nibabel.affines import apply_affine
+from nibabel.spatialimages import SpatialImage
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from monai_tl.errors import DataError
+from monai_tl.imaging.grids import LPS, from_itk, itk, to_itk, voxels_of
+from monai_tl.preparation.similarity import Alignment, assess, cut, head_mask
+from monai_tl.storage.files import atomic_write
+
+BINS = 48
+SEED = 1  # of the sample points; 0 is ITK's clock
+SEARCH = 8.0  # mm a voxel where the start is looked for
+LEVELS = (4.0, 2.0, 1.0)  # mm a voxel, coarse to fine
+STEPS = 60  # at each level, at most
+FEW_POINTS = 60_000  # are enough where a shift of a mm is looked for
+POINTS = 1_500_000  # drawn from T1's grid at each level, at most; fewer leave an error of some tenths of a mm
+STARTS = 3  # optimised at the coarsest level; the best goes on
+ANGLES = np.radians([-12.0, 0.0, 12.0])
+SHIFTS = (-20.0, 0.0, 20.0)  # mm along the body, where a T2 that covers a part of the head misleads its centre
+LEAST_SEEN = 0.4  # share of the most that T2 covers of the head at any start: a sliver can fit by chance
+NEAR = 3  # voxels of about 2 mm: the same where only a small move is looked for
+MARGIN = 6.0  # mm of air around the head that belong to the mask: its outline counts
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A T2 on T1's grid.
+
+    Attributes:
+        voxels: T2 (i, j, k) on T1's grid, 32-bit floats; 0 where it was not measured.
+        transform: ``itk.Euler3DTransform``, T1's points to T2's, LPS, mm.
+        alignment: how well the two lie on each other now.
+    """
+
+    voxels: NDArray[np.float32]
+    transform: Any
+    alignment: Alignment
+
+
+def register(t1: SpatialImage, t2: SpatialImage) -> Registration:
+    """Register T2 to T1 rigidly and resample it once, with cubic B-splines, onto T1's grid.
+
+    The outcome depends on the two scans alone: one thread, a fixed seed.
+
+    Raises:
+        DataError: if a scan is empty or has skewed axes, or the two share no part of a head.
+    """
+    still, moved = voxels_of(t1), voxels_of(t2)
+    for name, voxels in (("T1", still), ("T2", moved)):
+        if voxels.min() == voxels.max():
+            raise DataError(f"{name} holds nothing but the value {voxels.min():g}; it cannot be registered")
+    fixed, moving = to_itk(cut(still), t1.affine), to_itk(cut(moved), t2.affine)
+    voxel = np.linalg.norm(t1.affine[:3, :3], axis=0)
+    head = head_mask(still, voxel)
+    other = head_mask(moved, np.linalg.norm(t2.affine[:3, :3], axis=0))
+    near = ndimage.distance_transform_edt(~head, sampling=voxel) <= MARGIN
+    mask = to_itk(near.astype(np.uint8), t1.affine)
+    centre = _centre(head, t1.affine)
+    aims = (
+        np.zeros(3),  # as the headers say
+        _centre(other, t2.affine) - centre,
+        _centre(np.ones_like(other), t2.affine) - _centre(np.ones_like(head), t1.affine),
+    )
+    transform = _best_start(fixed, moving, mask, centre, aims)
+    for edge in LEVELS[1:]:
+        transform, _ = _optimise(fixed, moving, mask, transform, edge)
+    resampled, seen = resample(t2, t1, transform)
+    return Registration(resampled, transform, assess(still, resampled, seen, voxel))
+
+
+def better_place(
+    still: NDArray[np.float32], moved: NDArray[np.float32], head: NDArray[np.bool_], voxel: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
+    """Find where ``moved`` would fit better: registered to ``still`` from where it lies, at two and at one voxel.
+
+    Args:
+        still: (i, j, k) to the right, anterior, superior.
+        moved: on the same grid; its lowest value inside the head is not sampled: it was not measured there.
+        head: in ``still``, where ``moved`` was scanned.
+        voxel: (3,) edges in mm.
+
+    Returns:
+        (n, 3) the ways in mm to the right, anterior, superior that ``moved`` would go at points throughout the head; None
+        if the two share too little for it to be said.
+    """
+    affine = np.diag([*voxel, 1.0])
+    near = ndimage.binary_dilation(head, iterations=NEAR) & ~(head & (moved == moved.min()))
+    fixed, moving = to_itk(cut(still), affine), to_itk(cut(moved), affine)
+    mask = to_itk(near.astype(np.uint8), affine)
+    points = apply_affine(LPS @ affine, np.argwhere(head)[::20])
+    if not len(points) or cut(moved).min() == cut(moved).max():
+        return None
+    place = _rigid(points.mean(0), (0, 0, 0), (0, 0, 0))
+    try:
+        for times in (2, 1):
+            place, _ = _optimise(fixed, moving, mask, place, times * float(voxel.prod()) ** (1 / 3), FEW_POINTS)
+    except RuntimeError:  # ITK's word for: too few sample points are inside
+        return None
+    return (points - apply_affine(matrix_of(place), points)) * (-1, -1, 1)
+
+
+def resample(t2: SpatialImage, t1: SpatialImage, transform: Any) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Resample T2 onto T1's grid with cubic B-splines, cut off at T2's own range, as splines overshoot at edges.
+
+    Returns:
+        T2 (i, j, k) on T1's grid, 0 outside its field of view; and where that field of view is.
+    """
+    voxels = voxels_of(t2)
+    like = to_itk(np.zeros(t1.shape[:3], np.uint8), t1.affine)
+    picture = to_itk(voxels, t2.affine)
+    spline = itk().BSplineInterpolateImageFunction[type(picture), itk().D, itk().F].New()
+    spline.SetSplineOrder(3)
+    everywhere = to_itk(np.ones_like(voxels), t2.affine)
+    nearest = itk().NearestNeighborInterpolateImageFunction[type(picture), itk().D].New()
+    moved, seen = (
+        itk().resample_image_filter(
+            image, interpolator=how, transform=transform, reference_image=like, use_reference_image=True, default_pixel_value=0
+        )
+        for image, how in ((picture, spline), (everywhere, nearest))
+    )
+    inside = from_itk(seen)[0] > 0.5
+    return np.where(inside, np.clip(from_itk(moved)[0], voxels.min(), voxels.max()), 0).astype(np.float32), inside
+
+
+def write_transform(path: Path | str, transform: Any) -> None:
+    """Write a transform as ITK's text (``.tfm``), and read it back: ITK does not say so where the disk is full."""
+    with atomic_write(path) as temporary:
+        itk().transformwrite([transform], str(temporary))
+        again = read_transform(temporary)
+        if list(again.GetParameters()) != list(transform.GetParameters()):
+            raise DataError(f"{path} could not be written whole; is the disk full?")
+
+
+def read_transform(path: Path | str) -> Any:
+    """Read the one transform of a ``.tfm``.
+
+    Raises:
+        DataError: if the file holds none.
+    """
+    try:
+        return itk().transformread(str(path))[0]
+    except (RuntimeError, IndexError) as error:
+        raise DataError(f"{path} holds no transform that ITK reads ({str(error).splitlines()[-1:]})") from error
+
+
+def matrix_of(transform: Any) -> NDArray[np.float64]:
+    """Give a rigid transform as a matrix (4, 4): T1's points to T2's, LPS, mm."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = itk().GetArrayFromMatrix(transform.GetMatrix())
+    matrix[:3, 3] = transform.GetOffset()
+    return matrix
+
+
+def _centre(mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Centre of a mask (i, j, k) in LPS mm."""
+    if not mask.any():
+        raise DataError("a scan shows no head")
+    return apply_affine(LPS @ affine, ndimage.center_of_mass(mask))
+
+
+def _rigid(centre: NDArray[np.float64], angles: Any, shift: Any) -> Any:
+    transform = itk().Euler3DTransform[itk().D].New()
+    transform.SetCenter(centre.tolist())
+    transform.SetRotation(*map(float, angles))
+    transform.SetTranslation([float(value) for value in shift])
+    return transform
+
+
+def _best_start(fixed: Any, moving: Any, mask: Any, centre: NDArray[np.float64], aims: Sequence[NDArray[np.float64]]) -> Any:
+    """Look for the start: the head's centre moved to each aim, and from there turned and shifted."""
+    metric = _metric(_coarser(fixed, SEARCH), _coarser(moving, SEARCH), mask)
+    metric.SetNumberOfHistogramBins(BINS // 2)  # there are fewer voxels to fill them
+    tried: list[tuple[float, int, Any]] = []  # minus the mutual information, points that T2 covers, transform
+    for aim, angles, up in product(aims, product(ANGLES, repeat=3), SHIFTS):
+        transform = _rigid(centre, angles, (*aim[:2], aim[2] + up))
+        tried.append((*_value(metric, transform), transform))
+    most = max(seen for _, seen, _ in tried)
+    if most == 0:
+        raise DataError("T1 and T2 share no part of a head, wherever one is laid on the other; are they of one person?")
+    best = sorted((start for start in tried if start[1] >= LEAST_SEEN * most), key=lambda start: start[0])[:STARTS]
+    ends = [_optimise(fixed, moving, mask, start, LEVELS[0]) for *_, start in best]
+    return min(ends, key=lambda end: end[1])[0]
+
+
+def _value(metric: Any, transform: Any) -> tuple[float, int]:
+    """Minus the mutual information, and how many sample points the moving image covers."""
+    metric.SetMovingTransform(transform)
+    metric.Initialize()
+    try:
+        value = float(metric.GetValue())
+    except RuntimeError:  # ITK's word for: no sample point is inside
+        return 0.0, 0
+    return value, int(metric.GetNumberOfValidPoints())
+
+
+def _metric(fixed: Any, moving: Any, mask: Any) -> Any:
+    kind = type(fixed)
+    metric = itk().MattesMutualInformationImageToImageMetricv4[kind, type(moving)].New()
+    metric.SetNumberOfHistogramBins(BINS)
+    metric.SetFixedImage(fixed)
+    metric.SetMovingImage(moving)
+    inside = itk().ImageMaskSpatialObject[3].New()
+    inside.SetImage(mask)
+    inside.Update()
+    metric.SetFixedImageMask(inside)
+    metric.SetUseMovingImageGradientFilter(False)
+    metric.SetUseFixedImageGradientFilter(False)
+    return metric
+
+
+def _optimise(fixed: Any, moving: Any, mask: Any, start: Any, edge: float, points: int = POINTS) -> tuple[Any, float]:
+    """Go uphill from a start at one level; gives the transform and minus its mutual information."""
+    still, moved = (_coarser(image, edge) for image in (fixed, moving))
+    metric = _metric(still, moved, mask)
+    scales = itk().RegistrationParameterScalesFromPhysicalShift[type(metric)].New(Metric=metric)
+    optimiser = itk().RegularStepGradientDescentOptimizerv4[itk().D].New()
+    optimiser.SetScalesEstimator(scales)
+    optimiser.SetDoEstimateLearningRateOnce(True)
+    optimiser.SetDoEstimateLearningRateAtEachIteration(False)
+    optimiser.SetNumberOfIterations(STEPS)
+    optimiser.SetMaximumStepSizeInPhysicalUnits(edge / 2)
+    optimiser.SetMinimumStepLength(1e-3)
+    optimiser.SetRelaxationFactor(0.6)
+    optimiser.SetReturnBestParametersAndValue(True)
+    method = itk().ImageRegistrationMethodv4[type(still), type(moved)].New()
+    method.SetFixedImage(still)
+    method.SetMovingImage(moved)
+    method.SetMetric(metric)
+    method.SetOptimizer(optimiser)
+    method.SetInitialTransform(start)
+    method.InPlaceOff()
+    method.SetNumberOfLevels(1)
+    method.SetShrinkFactorsPerLevel([1])
+    method.SetSmoothingSigmasPerLevel([0])
+    share = points / itk().GetArrayViewFromImage(still).size
+    if share < 1:
+        method.SetMetricSamplingStrategy(itk().ImageRegistrationMethodv4Enums.MetricSamplingStrategy_RANDOM)
+        method.SetMetricSamplingPercentage(share)
+        method.MetricSamplingReinitializeSeed(SEED)
+    method.Update()
+    end = _rigid(np.zeros(3), (0, 0, 0), (0, 0, 0))
+    found = method.GetTransform()
+    end.SetFixedParameters(found.GetFixedParameters())
+    end.SetParameters(found.GetParameters())
+    return end, float(optimiser.GetValue())
+
+
+def _coarser(image: Any, edge: float) -> Any:
+    """Average blocks of voxels, so that their edges come near ``edge`` mm; a block lies at its middle."""
+    factors = [max(1, round(edge / length)) for length in image.GetSpacing()]
+    if max(factors) == 1:
+        return image
+    return itk().bin_shrink_image_filter(image, shrink_factors=factors)

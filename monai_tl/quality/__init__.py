@@ -1,0 +1,1 @@
+"""What `monai_tl check` measures."""

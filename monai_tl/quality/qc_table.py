@@ -1,0 +1,101 @@
+"""The table of a check: every number of every case in ``qc.csv``, and what a person reads in the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_tl.quality.measures import Measures
+from monai_tl.quality.outliers import Judged, asymmetry
+from monai_tl.storage.files import write_text
+from monai_tl.text import printable
+
+TABLE = "qc.csv"
+SHOWN = 20  # cases printed
+REASONS = 4  # printed of a case
+
+
+def write_table(path: Path, judged: Sequence[Judged], modalities: Sequence[str]) -> None:
+    """Write a row a case in order of name; columns ``case, state, reasons, notes`` first."""
+    rows = [_row(one, modalities) for one in sorted(judged, key=lambda one: one.measures.subject)]
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns, lineterminator="\n", restval="")
+    table.writeheader()
+    table.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def format_table(judged: Sequence[Judged], modalities: Sequence[str]) -> str:
+    """Give the worst cases as aligned columns, each with its reasons below it."""
+    heads = ["case", "", "shape", "mm", "axes", *(f"{name} from to" for name in modalities), "label ml"]
+    rows = [_short_row(one, modalities) for one in judged[:SHOWN]]
+    widths = [max(len(row[n]) for row in [heads, *rows]) for n in range(len(heads))]
+    told = ["  ".join(text.ljust(width) for text, width in zip(heads, widths, strict=True)).rstrip()]
+    for row, one in zip(rows, judged, strict=False):
+        told.append("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+        told += [f"    {printable(reason)}" for reason in one.reasons[:REASONS]]
+        if len(one.reasons) > REASONS:
+            told.append(f"    and {len(one.reasons) - REASONS} more")
+    if len(judged) > SHOWN:
+        rest = sum(one.state != "fine" for one in judged[SHOWN:])
+        told.append(f"and {len(judged) - SHOWN} more cases ({rest} of them not fine), all in {TABLE}")
+    return "\n".join(told)
+
+
+def note_lines(case: Measures) -> list[str]:
+    """Give what was passed over or converted in a case's headers, a line for each kind: ``"T1, T2: … (…)"``."""
+    roles: dict[str, list[str]] = {}
+    for role, said in case.notes.items():
+        for what, numbers in said:
+            roles.setdefault(f"{what} ({numbers})", []).append(role)
+    return [f"{', '.join(names)}: {line}" for line, names in roles.items()]
+
+
+def summary(judged: Sequence[Judged]) -> str:
+    """Count the states: ``"26 cases: 1 with problems, 2 suspect, 23 fine"``."""
+    count = {state: sum(one.state == state for one in judged) for state in ("problem", "suspect", "fine")}
+    cases = f"{len(judged)} case{'s' * (len(judged) != 1)}"
+    return f"{cases}: {count['problem']} with problems, {count['suspect']} suspect, {count['fine']} fine"
+
+
+def _short_row(one: Judged, modalities: Sequence[str]) -> list[str]:
+    case = one.measures
+    ranges = [" to ".join(f"{value:.5g}" for value in case.ranges.get(name, [])) or "–" for name in modalities]
+    label = "–" if case.foreground_ml is None else f"{case.foreground_ml:.2f}"
+    return [
+        printable(case.subject),
+        one.state,
+        _times(case.shape),
+        _times(case.spacing),
+        case.orientation or "–",
+        *ranges,
+        label,
+    ]
+
+
+def _times(numbers: Sequence[float]) -> str:
+    return "×".join(f"{number:.4g}" for number in numbers) or "–"
+
+
+def _row(one: Judged, modalities: Sequence[str]) -> dict[str, Any]:
+    case = one.measures
+    row: dict[str, Any] = {"case": case.subject, "state": one.state, "reasons": "; ".join(one.reasons)}
+    row["notes"] = "; ".join(note_lines(case))
+    row |= {"shape": _times(case.shape), "spacing": _times(case.spacing), "orientation": case.orientation}
+    for name in modalities:
+        row |= dict(zip((f"{name}_lowest", f"{name}_highest"), case.ranges.get(name, ["", ""]), strict=True))
+    between = asymmetry(case)
+    row |= {"foreground_ml": case.foreground_ml, "head_ml": case.head_ml, "left_ml": case.left_ml, "right_ml": case.right_ml}
+    row["asymmetry"] = None if between is None else round(between, 4)
+    for name in modalities:
+        row |= {f"{name}_cut_{face}": share for face, share in case.cut.get(name, {}).items()}
+        row[f"{name}_missing_slices"] = case.constant.get(name, [None, 0])[1] if case.shape else None
+    for name in modalities[1:]:
+        for measure in ("overlap", "covered", "information"):
+            row[f"{name}_{measure}"] = getattr(case, measure).get(name)
+        row[f"{name}_off_mm"] = next(iter(case.off.get(name, ())), None)
+    return row | {f"z of {measure}": value for measure, value in one.z.items()}

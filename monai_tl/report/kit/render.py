@@ -1,0 +1,26 @@
+"""Pages from templates: escaped, and an undefined name is an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+import monai_tl
+from monai_tl.report.runs import words
+from monai_tl.text import difference, duration, number, printable, tight
+
+TEMPLATE = Path(__file__).parent / "template"
+FILTERS = (
+    number, words.interval, words.signed_interval, difference, duration, tight, printable,
+)  # fmt: skip
+
+
+def render(template: str, software: str, **values: object) -> str:
+    """Fill a template in; ``software`` made the page."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {function.__name__: function for function in FILTERS}
+    html = environment.get_template(template).render(generator=f"{software} {monai_tl.__version__}", **values)
+    return html.encode("utf-8", "replace").decode("utf-8").lstrip()  # half a surrogate pair is no text

@@ -1,0 +1,145 @@
+"""Check cases: measure and draw each, judge them against each other, and leave a table and a page."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from monai_tl.datasets.case_checks import gather_notes
+from monai_tl.errors import ConfigError, DataError
+from monai_tl.identity.anonymise import pseudonyms, read_or_make_key, without_names
+from monai_tl.identity.fingerprints import fingerprint_cases
+from monai_tl.identity.identical import find_identical, images_as_labels
+from monai_tl.imaging.geometry import Note
+from monai_tl.quality.candidates import Candidates
+from monai_tl.quality.measures import Measures
+from monai_tl.quality.outliers import Judged, Suspicion, judge
+from monai_tl.quality.qc_table import TABLE, write_table
+from monai_tl.report.quality.check_case import Job, check_case
+from monai_tl.report.quality.wall import PAGE, write_page
+from monai_tl.storage.files import write_json
+from monai_tl.storage.streams import print_anything
+from monai_tl.text import name_some
+
+FILES, MADE_WITH = "check_files", "check.json"
+CASES_A_PROCESS = 50  # then a fresh one: what a library leaks goes with it
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check found: cases worst first, notes about all of them, and where it was written."""
+
+    judged: list[Judged]
+    notes: list[str]
+    folder: Path
+
+
+def check(candidates: Candidates, output: Path, *, anonymous: bool = False, processes: int = 1) -> Checked:
+    """Check cases, each on its own; one that fails does not stop the others, one whose files are unchanged is not read again.
+
+    Args:
+        candidates: what to check.
+        output: folder for ``qc.csv``, ``check.html`` and ``check_files/NAME.png``.
+        anonymous: write pseudonyms in place of subject ids, and no path; their key is kept beside the folder.
+        processes: cases at a time.
+
+    Raises:
+        ConfigError: if the folder holds something else, or another kind of check.
+    """
+    if type(processes) is not int or processes < 1:
+        raise ConfigError(f"processes takes a whole number from 1 on; got {processes}")
+    settings = {"anonymous": anonymous, "modalities": list(candidates.modalities), "foreground": list(candidates.foreground)}
+    _refuse_other(output, settings)
+    output.mkdir(parents=True, exist_ok=True)
+    write_json(output / MADE_WITH, settings)
+    key = read_or_make_key(output) if anonymous else None
+    subjects = [*(case["subject"] for case in candidates.cases), *candidates.incomplete]
+    names = pseudonyms(subjects, key) if key else {subject: subject for subject in subjects}
+    jobs = [
+        Job(case, names[case["subject"]], candidates.modalities, candidates.foreground, candidates.labels, output / FILES, key)
+        for case in candidates.cases
+    ]
+    calm = 0.5 if sys.stderr.isatty() else 10.0  # seconds between updates: a log file needs no more
+    with tqdm(total=len(jobs), desc="checking", unit="case", mininterval=calm, dynamic_ncols=True) as bar:
+        measured = []
+        for measures in _all(jobs, processes):
+            measured.append(measures)
+            bar.update()
+    for subject, lack in candidates.incomplete.items():
+        told = without_names(lack, {"subject": subject}) if anonymous else lack
+        measured.append(Measures(names[subject], problems=[told]))
+    judged, notes = judge(sorted(measured, key=lambda one: one.subject), _identical(candidates, names))
+    noted = {one.subject: {role: tuple(Note(*note) for note in said) for role, said in one.notes.items()} for one in measured}
+    notes = [*candidates.notes, *notes, *(f"{line}." for line in gather_notes(noted))]
+    if anonymous:
+        notes.append("Subject ids are replaced; pictures of heads whose face was not removed can still be recognised.")
+    write_table(output / TABLE, judged, candidates.modalities)
+    write_page(output / PAGE, judged, notes, candidates, pictures=FILES)
+    return Checked(judged, notes, output)
+
+
+def _identical(candidates: Candidates, names: Mapping[str, str]) -> dict[str, list[Suspicion]]:
+    """Find images that several cases, or several modalities of one, have in common; subjects by the names they are shown by."""
+    found: dict[str, list[Suspicion]] = {}
+    prints = fingerprint_cases(candidates.cases, (*candidates.modalities, "label")).of
+    for subject, role in images_as_labels(prints):
+        found.setdefault(subject, []).append(Suspicion("identity", f"{role} is the label, voxel for voxel", 10))
+    for group in find_identical(prints):
+        for subject, role in group.images:
+            others = [f"{its} of {names[whose]}" for whose, its in group.images if (whose, its) != (subject, role)]
+            told = f"{role} is the same image, voxel for voxel, as {name_some(others)}"
+            found.setdefault(subject, []).append(Suspicion("identity", told, 5))
+    return {names[subject]: suspicions for subject, suspicions in found.items()}
+
+
+def _all(jobs: Sequence[Job], processes: int) -> Iterator[Measures]:
+    """Check all cases; where a process dies (too little memory), those it leaves behind are checked each in one of its own."""
+    if processes == 1:
+        yield from map(check_case, jobs)
+        return
+    left = {job.name: job for job in jobs}
+    for measures in _in_pool(list(left.values()), processes):
+        del left[measures.subject]
+        yield measures
+    for job in list(left.values()):
+        found = list(_in_pool([job], 1))
+        yield (
+            found[0] if found else Measures(job.name, problems=["could not be checked (its process died: too little memory?)"])
+        )
+
+
+def _in_pool(jobs: Sequence[Job], processes: int) -> Iterator[Measures]:
+    """Check cases in processes; ends early where one of these dies."""
+    context = get_context("spawn")
+    with ProcessPoolExecutor(processes, context, initializer=print_anything, max_tasks_per_child=CASES_A_PROCESS) as pool:
+        try:
+            for done in as_completed([pool.submit(check_case, job) for job in jobs]):
+                yield done.result()
+        except BrokenProcessPool:
+            return
+
+
+def _refuse_other(output: Path, settings: Mapping[str, Any]) -> None:
+    """Refuse a folder that holds something else: ids and pseudonyms never stand in one folder."""
+    if output.exists() and not output.is_dir():
+        raise ConfigError(f"output '{output}' is a file; name a folder")
+    if not output.is_dir() or not any(output.iterdir()):
+        return
+    if not (output / MADE_WITH).is_file():
+        raise ConfigError(f"output '{output}' holds something else; choose an empty folder, or one of an earlier check")
+    try:
+        before = json.loads((output / MADE_WITH).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{output / MADE_WITH} is not JSON ({error}); choose another output") from None
+    changed = [key for key in settings if before.get(key) != settings[key]]
+    if changed:
+        raise ConfigError(f"output '{output}' holds a check with other {', '.join(changed)}; choose another folder")

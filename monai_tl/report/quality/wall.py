@@ -1,0 +1,103 @@
+"""The page of a check: a wall of thumbnails, worst first, that stands alone."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+from PIL import Image
+
+from monai_tl.quality.candidates import Candidates
+from monai_tl.quality.outliers import Judged, thresholds
+from monai_tl.quality.qc_table import note_lines, summary
+from monai_tl.report.kit.render import render
+from monai_tl.storage.files import write_text
+
+PAGE = "check.html"
+SOFTWARE = "monai_tl check"
+WIDTH = 520  # pixels of a thumbnail: lines still have their colour
+HEADINGS = {"problem": "With problems", "suspect": "Suspect", "fine": "Fine"}
+
+
+class Card(NamedTuple):
+    """One case on the wall; ``thumbnail`` is a data URI or empty."""
+
+    name: str
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...]
+    numbers: str
+    thumbnail: str
+    width: int
+    height: int
+    href: str
+
+
+def write_page(page: Path, judged: Sequence[Judged], notes: Sequence[str], candidates: Candidates, *, pictures: str) -> None:
+    """Write the page; ``pictures`` is the folder beside it that holds ``NAME.png``."""
+    cards = {
+        state: [_card(one, page.parent, pictures, candidates.modalities) for one in judged if one.state == state]
+        for state in HEADINGS
+    }
+    first, *others = candidates.modalities
+    labelled = any(one.measures.foreground_ml is not None for one in judged)
+    label = f"label {', '.join(map(str, candidates.foreground))}" if labelled else "no label"
+    html = render(
+        "check.html",
+        SOFTWARE,
+        title="Scans checked",
+        summary=f"{summary(judged)}.",
+        looked_at=f"Looked at: {', '.join(candidates.modalities)}, {label}.",
+        notes=notes,
+        labelled=labelled,
+        first=first,
+        others=others[:1],
+        limits=thresholds(),
+        walls=[(state, f"{HEADINGS[state]} ({len(some)})", some) for state, some in cards.items() if some],
+        made=datetime.date.today(),
+    )
+    write_text(page, html)
+
+
+def _card(one: Judged, folder: Path, pictures: str, modalities: Sequence[str]) -> Card:
+    name = one.measures.subject
+    thumbnail, width, height = _thumbnail(folder / pictures / f"{name}.png") if one.measures.shape else ("", 0, 0)
+    numbers = _numbers(one, modalities[0])
+    return Card(
+        name, one.reasons, tuple(note_lines(one.measures)), numbers, thumbnail, width, height, f"{pictures}/{quote(name)}.png"
+    )
+
+
+def _thumbnail(path: Path) -> tuple[str, int, int]:
+    try:
+        with Image.open(path) as picture:
+            shown = picture.convert("RGB")
+    except (OSError, ValueError, SyntaxError):
+        return "", 0, 0
+    shown.thumbnail((WIDTH, WIDTH))
+    file = io.BytesIO()
+    shown.save(file, "JPEG", quality=80, subsampling=0)  # thin coloured lines
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}", *shown.size
+
+
+def _numbers(one: Judged, first: str) -> str:
+    case = one.measures
+    if not case.shape:
+        return ""
+    told = ["×".join(map(str, case.shape)), "×".join(f"{mm:.3g}" for mm in case.spacing) + " mm", case.orientation]
+    if case.left_ml is not None and case.right_ml is not None:
+        told.append(f"left {case.left_ml:.2f} ml, right {case.right_ml:.2f} ml")
+    elif case.foreground_ml is not None:
+        told.append(f"label {case.foreground_ml:.2f} ml")
+    if case.head_ml is not None:
+        told.append(f"head {case.head_ml:.0f} ml")
+    for role in case.information:
+        off = f", off by {case.off[role][0]:.1f} mm" if case.off.get(role) else ""
+        told.append(f"{role}: overlap {case.overlap[role]:.2f}, information {case.information[role]:.2f} bits{off}")
+    if first not in case.ranges:
+        told.append(f"the picture shows {next(iter(case.ranges))}")
+    return " · ".join(told)

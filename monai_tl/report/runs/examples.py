@@ -1,0 +1,57 @@
+"""Which cases are shown as pictures: the best, the median and the worst of a run, and of which runs."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from monai_tl.evaluation.score_table import Score
+from monai_tl.report.kit.figures import FEW_RUNS, mark
+from monai_tl.report.runs.groups import Group
+from monai_tl.report.runs.read_runs import Run
+
+WIDEST = 800  # pixels of an overlay in the page
+RUNS_SHOWN = 16  # on the whole page
+
+
+def choose_cases(scores: Sequence[Score]) -> list[tuple[str, Score]]:
+    """Choose the best, the median (the lower of two) and the worst of the cases that have a Dice; fewer if there are fewer."""
+    ranked = sorted((score for score in scores if not math.isnan(score.dice)), key=lambda score: (-score.dice, score.subject))
+    if len(ranked) < 3:
+        return list(zip(("best", "worst") if len(ranked) == 2 else ("only",), ranked, strict=False))
+    return [("best", ranked[0]), ("median", ranked[len(ranked) // 2]), ("worst", ranked[-1])]
+
+
+def choose_runs(groups: Sequence[Group]) -> list[tuple[Run, ...]]:
+    """Choose for each group the runs whose cases are shown.
+
+    All of a small group; of a large one the reference and those of highest, median and lowest mean Dice. `RUNS_SHOWN` in all.
+    """
+    chosen, left = [], RUNS_SHOWN
+    for group in groups:
+        runs = group.scored
+        if len(runs) > FEW_RUNS and group.comparison:
+            mean = {result.name: result.mean for result in group.comparison.runs}
+            ranked = sorted((run for run in runs if not math.isnan(mean[run.name])), key=lambda run: -mean[run.name])
+            picked = [runs[0], *(ranked[at] for at in (0, len(ranked) // 2, -1) if ranked)]
+            runs = tuple(run for run in runs if run in picked)
+        chosen.append(runs[:left])
+        left -= len(chosen[-1])
+    return chosen
+
+
+def read_overlay(path: Path) -> bytes | None:
+    """Read a picture as PNG, made smaller where it is wide; None where it is not readable."""
+    try:
+        with Image.open(path) as picture:
+            shown = picture.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    shown.thumbnail((WIDEST, WIDEST))
+    file = io.BytesIO()
+    shown.save(file, "PNG", optimize=True, pnginfo=mark())
+    return file.getvalue()

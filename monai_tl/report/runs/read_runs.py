@@ -1,0 +1,185 @@
+"""What finished runs left behind: found below a folder and read, nothing else than a few small files of each."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from monai_tl.errors import ConfigError, DataError, did_you_mean
+from monai_tl.evaluation.run_scores import read_run_scores, scores_of, why_not_its_own
+from monai_tl.evaluation.score_record import ScoreRecord, seen_in_short
+from monai_tl.evaluation.score_table import Score, read_scores
+from monai_tl.report.runs.transfer_summary import Account, read_account
+from monai_tl.text import printable
+from monai_tl.training.metrics_table import read_metrics
+
+DEPTH = 4  # folders below the one that is named
+YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, faster; not every build has it
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder.
+
+    ``scores`` is None before the run is evaluated, and where ``refused`` says why its table is not of what it holds now;
+    ``record`` says what they are of; ``curve`` holds the rows of ``metrics.csv``; ``seen`` says that scored cases were trained
+    on before, where somebody accepted it.
+    """
+
+    name: str
+    folder: Path
+    task: str
+    modalities: tuple[str, ...]
+    classes: tuple[str, ...]
+    scores: tuple[Score, ...] | None
+    curve: tuple[dict[str, Any], ...]
+    account: Account
+    provenance: dict[str, Any]
+    overlays: dict[str, Path] = field(default_factory=dict)
+    record: ScoreRecord | None = None
+    refused: str = ""
+    seen: str = ""
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """The first row with the highest validation Dice, as the checkpoint is chosen."""
+        rows = [row for row in self.curve if not math.isnan(row["val_dice"])]
+        return max(rows, key=lambda row: row["val_dice"], default=None)
+
+    @property
+    def table(self) -> dict[str, Score]:
+        """The scores by subject, none before the run is evaluated."""
+        return {score.subject: score for score in self.scores or ()}
+
+    @property
+    def seed(self) -> Any:
+        """The seed that the run noted, None where it noted none."""
+        return self.provenance.get("seed")
+
+
+def read_runs(top: Path, split: str) -> list[Run]:
+    """Read all runs in and below a folder, in the order of their names (2 before 10).
+
+    Args:
+        top: a folder of runs, or a run.
+        split: whose scores are read.
+
+    Raises:
+        ConfigError: if the folder does not exist, holds no run, or none of its runs was scored on the split though one was
+            on another.
+        DataError: if a file that is read is damaged.
+    """
+    if not top.is_dir():
+        parent = next((folder for folder in top.absolute().parents if folder.is_dir()), Path("/"))
+        existing = sorted(path.name for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
+        raise ConfigError(f"no folder '{top}' to look for runs in; in '{parent}': {did_you_mean(top.name, existing[:50])}")
+    folders = sorted(_find(top, DEPTH, set()), key=lambda folder: _natural(str(folder.relative_to(top))))
+    if not folders:
+        raise ConfigError(
+            f"no run in '{top}' or up to {DEPTH} folders below: a run folder holds config.yaml. "
+            "Name the folder that --output of `monai_tl transfer` was given, or one above"
+        )
+    scored = Counter(path.stem.removeprefix("scores_") for folder in folders for path in folder.glob("scores_*.csv"))
+    if scored and split not in scored:
+        exist = ", ".join(f"scores_{name}.csv ({count} run{'s' * (count > 1)})" for name, count in sorted(scored.items()))
+        raise ConfigError(
+            f"no run in '{top}' has scores_{split}.csv. There are: {exist}. "
+            f"Give --split {scored.most_common(1)[0][0]}, or run `monai_tl evaluate --run {folders[0]} --split {split}` first"
+        )
+    try:
+        return [_read(folder, name, split) for folder, name in zip(folders, _names(folders, top), strict=True)]
+    except OSError as error:
+        raise ConfigError(f"cannot read '{error.filename}' ({error.strerror}): mend its permissions") from None
+
+
+def _find(folder: Path, depth: int, seen: set[Path]) -> Iterator[Path]:
+    if folder.resolve() in seen:  # a link back up
+        return
+    seen.add(folder.resolve())
+    if (folder / "config.yaml").is_file():
+        yield folder
+    if depth:
+        try:
+            below = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        except PermissionError:
+            raise ConfigError(f"may not look into '{folder}': mend its permissions, or name another folder") from None
+        for path in below:
+            yield from _find(path, depth - 1, seen)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _names(folders: list[Path], top: Path) -> list[str]:
+    """Name each run by its path below ``top``; names that look the same are numbered."""
+    names: list[str] = []
+    for folder in folders:
+        name = printable(folder.resolve().name if folder == top else folder.relative_to(top).as_posix())
+        twins = sum(other == name or other.startswith(f"{name} (") for other in names)
+        names.append(f"{name} ({twins + 1})" if twins else name)
+    return names
+
+
+def _read(folder: Path, name: str, split: str) -> Run:
+    config = _read_config(folder / "config.yaml")
+    provenance = _read_json(folder / "provenance.json") or {}
+    table, pictures = scores_of(folder, split), folder / f"overlays_{split}"
+    scores = read_scores(table) if table.is_file() else None  # a damaged one is an error, whatever it is of
+    refused = (why_not_its_own(folder, split) or "") if scores else ""
+    found = read_run_scores(folder, split) if scores and not refused else None
+    return Run(
+        name=name,
+        folder=folder,
+        task=printable(Path(str(config.get("bundle_root", ""))).name),
+        modalities=_words(config.get("modalities")),
+        classes=_words(config.get("classes")),
+        scores=found.scores if found else None,
+        curve=tuple(read_metrics(folder / "metrics.csv")),
+        account=read_account(folder / "transfer_report.json", _read_json(folder / "transfer_report.json")),
+        provenance=provenance,
+        overlays={path.stem: path for path in pictures.glob("*.png")} if pictures.is_dir() and found else {},
+        record=found.record if found else None,
+        refused=refused,
+        seen=seen_in_short(found.record) if found else "",
+    )
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    return tuple(printable(str(word)) for word in value) if isinstance(value, list) else ()
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = yaml.load(path.read_text(encoding="utf-8"), YAML_LOADER)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise DataError(f"{path}{line} is no YAML: restore the run's config, or take the run out of the folder") from None
+    if not isinstance(config, dict):
+        raise DataError(f"{path} holds no settings: restore the run's config, or take the run out of the folder")
+    return config
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    """Read an object, None where there is no file."""
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is no text: restore it, or take the run out of the folder") from None
+    except json.JSONDecodeError as error:
+        where = f"{path}, line {error.lineno}"
+        raise DataError(f"{where} is no JSON ({error.msg}): restore it, or take the run out of the folder") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{path} holds no object: restore it, or take the run out of the folder")
+    return content

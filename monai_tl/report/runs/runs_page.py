@@ -1,0 +1,75 @@
+"""One HTML page of all runs below a folder, pictures inside, and the pictures beside it as PNG."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+
+from monai_tl.report.kit.figures import SOFTWARE
+from monai_tl.report.kit.output_guard import is_our_figure, refuse_place, unwritable
+from monai_tl.report.kit.render import render
+from monai_tl.report.runs import words
+from monai_tl.report.runs.groups import group_runs
+from monai_tl.report.runs.read_runs import read_runs
+from monai_tl.report.runs.sections import Section, make_sections
+from monai_tl.storage.files import atomic_write, write_text
+
+
+@dataclass(frozen=True)
+class Written:
+    """Where a report was written, and of how many runs; ``evaluated`` have scores."""
+
+    page: Path
+    figures: Path
+    runs: int
+    evaluated: int
+
+
+def write_report(top: Path, *, split: str = "test", output: Path | None = None, made: datetime.date | None = None) -> Written:
+    """Write ``report.html`` and ``report_files/`` from what the runs in and below a folder left behind.
+
+    Args:
+        top: a folder of runs, or a run.
+        split: whose scores are shown.
+        output: the page; None: ``report.html`` in ``top``. The figures' folder is named after it.
+        made: the date in the page; None: today.
+
+    Raises:
+        ConfigError: if there is no run, no score of this split, or the output cannot be written or is not ours to replace.
+        DataError: if what a run left behind is damaged.
+    """
+    page = output or top / "report.html"
+    figures = page.with_name(f"{page.stem}_files")
+    runs = read_runs(top, split)
+    refuse_place(page, figures, is_our_figure)
+    groups = group_runs(runs, split)
+    sections = make_sections(groups, split)
+    html = render(
+        "page.html",
+        SOFTWARE,
+        sections=sections,
+        title=words.title(groups, split),
+        lead=words.lead(groups, split),
+        split=split,
+        made=made or datetime.date.today(),
+        figures=f"{figures.name}/",
+    )
+    try:
+        _write(page, figures, sections, html)
+    except OSError as error:
+        raise unwritable(page, error.strerror or str(error)) from None
+    return Written(page, figures, len(runs), sum(len(group.scored) for group in groups))
+
+
+def _write(page: Path, figures: Path, sections: list[Section], html: str) -> None:
+    """Write the figures, then the page, then remove what an earlier report drew and this one did not."""
+    names = set()
+    for picture in (picture for section in sections for picture in section.pictures):
+        with atomic_write(figures / picture.file) as temporary:
+            temporary.write_bytes(picture.png)
+        names.add(picture.file)
+    write_text(page, html)
+    for path in figures.glob("*.png"):
+        if path.name not in names and is_our_figure(path):
+            path.unlink()

@@ -1,0 +1,142 @@
+"""A table once, shown three ways: in the page, as CSV at full precision, as LaTeX (booktabs)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from monai_tl.report.kit.figures import SOFTWARE, Look
+from monai_tl.statistics.score_array import arm_words
+from monai_tl.text import NONE, difference, duration, number, printable
+
+WORDS = ("arm", "text")  # kinds that begin at the left
+ROWS = 200  # of a table in the page; its CSV holds all
+TEX_ROWS = 50  # of a table in LaTeX, where it does not break across pages
+TEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
+    '"': r"\textquotedbl{}", "−": "$-$", "–": "--", "·": r"\textperiodcentered{}", "\u00a0": "~", "≥": r"$\geq$", "₂": "$_2$",
+}  # fmt: skip
+
+
+class Column(NamedTuple):
+    """A column: its title, its name in the CSV, and how its values are written (a key of `FORMATS`)."""
+
+    title: str
+    name: str
+    kind: str
+
+    @property
+    def is_words(self) -> bool:
+        """It begins at the left."""
+        return self.kind in WORDS
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of plain values by columns; the first column heads its row, ``looks`` are drawn before it where given.
+
+    A value of None or NaN is a dash in the page, an empty cell in the CSV; an interval is a pair.
+    """
+
+    name: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: Sequence[Sequence[Any]]
+    looks: Sequence[Look | None] = ()
+    note: str = ""
+
+    @property
+    def shown(self) -> list[tuple[Look | None, list[str]]]:
+        """The first `ROWS` rows as text, each with its look."""
+        looks = list(self.looks) or [None] * len(self.rows)
+        return [(own, self._texts(row)) for own, row in list(zip(looks, self.rows, strict=True))[:ROWS]]
+
+    @property
+    def left_out(self) -> int:
+        """How many rows are not shown."""
+        return max(0, len(self.rows) - ROWS)
+
+    def _texts(self, row: Sequence[Any]) -> list[str]:
+        return [shown(value, column.kind) for value, column in zip(row, self.columns, strict=True)]
+
+    def csv(self) -> str:
+        """Write all rows, numbers at full precision, an interval as two columns."""
+        file = io.StringIO()
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow([name for column in self.columns for name in _csv_names(column)])
+        for row in self.rows:
+            pairs = zip(row, self.columns, strict=True)
+            table.writerow([cell for value, column in pairs for cell in _csv_cells(value, column)])
+        return file.getvalue()
+
+    def tex(self) -> str:
+        """Write a LaTeX table of the first `TEX_ROWS` rows."""
+        sides = "".join("l" if column.is_words else "r" for column in self.columns)
+        lines = [
+            rf"% {SOFTWARE}: needs \usepackage{{booktabs}}, and [T1]{{fontenc}}, [utf8]{{inputenc}} before LaTeX of 2018",
+            r"\begin{table}[htbp]", r"\centering", rf"\caption{{{tex(self.caption)}}}", rf"\label{{tab:{self.name}}}",
+            rf"\begin{{tabular}}{{{sides}}}", r"\toprule", _tex_row([column.title for column in self.columns]), r"\midrule",
+            *(_tex_row(texts) for _, texts in self.shown[:TEX_ROWS]), r"\bottomrule", r"\end{tabular}", r"\end{table}",
+        ]  # fmt: skip
+        if len(self.rows) > TEX_ROWS:
+            lines.insert(1, f"% {len(self.rows) - TEX_ROWS} more rows stand in {self.name}.csv")
+        return "\n".join(lines) + "\n"
+
+
+def shown(value: Any, kind: str) -> str:
+    """Write a value as the page shows it, a dash where there is none."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return NONE
+    return FORMATS[kind](value)
+
+
+def tex(text: str) -> str:
+    """Escape what LaTeX would take for a command; what has no glyph is made visible."""
+    return "".join(TEX.get(letter, letter) for letter in printable(text))
+
+
+def chance(value: float) -> str:
+    """Write a p value."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _ends(write: Callable[[float], str]) -> Callable[[Sequence[float]], str]:
+    def between(ends: Sequence[float]) -> str:
+        return NONE if any(map(math.isnan, ends)) else f"[{write(ends[0])}, {write(ends[1])}]"
+
+    return between
+
+
+FORMATS: dict[str, Callable[[Any], str]] = {
+    "arm": arm_words,
+    "text": str,
+    "count": lambda value: f"{value:.0f}",
+    "dice": number,
+    "length": lambda value: f"{value:.1f}",
+    "effect": lambda value: f"{value:+.2f}".replace("-", "−"),
+    "signed": difference,
+    "chance": chance,
+    "duration": duration,
+    "interval": _ends(number),
+    "signed interval": _ends(difference),
+}
+
+
+def _csv_names(column: Column) -> list[str]:
+    return [f"{column.name}_low", f"{column.name}_high"] if column.kind.endswith("interval") else [column.name]
+
+
+def _csv_cells(value: Any, column: Column) -> list[Any]:
+    values = (value or (None, None)) if column.kind.endswith("interval") else (value,)
+    return ["" if one is None or (isinstance(one, float) and math.isnan(one)) else one for one in values]
+
+
+def _tex_row(cells: Sequence[str]) -> str:
+    r"""Join escaped cells; ``\\[`` and ``\\*`` would be commands, so a row never begins with these."""
+    row = " & ".join(map(tex, cells))
+    return f"{'{}' if row.startswith(('[', '*')) else ''}{row} \\\\"

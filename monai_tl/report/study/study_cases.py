@@ -1,0 +1,105 @@
+"""Truth and prediction of chosen test subjects across the arms, from the pictures that evaluation left behind."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from monai_tl.evaluation.score_table import Score
+from monai_tl.report.kit.figures import Look
+from monai_tl.report.kit.picture import Picture
+from monai_tl.report.runs.examples import choose_cases, read_overlay
+from monai_tl.report.study.arm_display import look_of, plain
+from monai_tl.report.study.study_facts import Study
+from monai_tl.statistics.score_array import SCRATCH, arm_words
+from monai_tl.study.study_tables import RunRow
+from monai_tl.text import number, printable
+
+ARMS_PICTURED = 8  # arms whose pictures are in the page
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One arm's picture of a subject; ``picture`` is None where evaluation left none, ``dice`` is that run's."""
+
+    arm: str
+    look: Look
+    dice: float
+    folder: str
+    picture: Picture | None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A chosen subject: ``rank`` among the control's cases, its mean Dice there, and its pictures."""
+
+    rank: str
+    subject: str
+    mean: float
+    shown: tuple[Shown, ...]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The chosen subjects, by which arm, size and seed they were chosen and drawn, and what is missing."""
+
+    arm: str
+    n: int
+    seed: int
+    subjects: tuple[Subject, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def rule(self) -> str:
+        """Which test cases these are."""
+        few = {1: "the only test case", 2: "the better and the worse of the two test cases"}
+        told = few.get(len(self.subjects), "the best, the median and the worst test case")
+        tie = len(self.subjects) > 1 and self.subjects[0].mean == self.subjects[-1].mean
+        return f"{told} (all alike there, so by name)" if tie else told
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """All pictures there are."""
+        return [one.picture for subject in self.subjects for one in subject.shown if one.picture]
+
+    @property
+    def missing(self) -> list[str]:
+        """Folders of runs that lack a picture."""
+        return list(dict.fromkeys(one.folder for subject in self.subjects for one in subject.shown if one.picture is None))
+
+
+def make_gallery(study: Study) -> Gallery | None:
+    """Choose subjects by the control at the largest size, and gather their pictures from one run of each arm there.
+
+    The rule: of scratch's cases (or the first arm's, without scratch) the best, the median and the worst by mean over the
+    seeds; of each arm the run of the lowest seed with which scratch was scored. None where nothing was scored.
+    """
+    scored = {(score.arm, score.n, score.seed) for score in study.scores}
+    if not scored:
+        return None
+    control = (
+        SCRATCH if any(arm == SCRATCH for arm, _, _ in scored) else next(a for a in study.arms if a in {s[0] for s in scored})
+    )
+    n = max(size for arm, size, _ in scored if arm == control)
+    seed = min(at for arm, size, at in scored if (arm, size) == (control, n))
+    cases = [Score(subject, dice, *[math.nan] * 4) for subject, dice in study.cases[control, n].items()]
+    arms = [arm for arm in study.arms if (arm, n, seed) in scored]
+    folders = {run.arm: run for run in study.runs if (run.n, run.seed) == (n, seed)}
+    dice = {(s.arm, s.subject): s.dice for s in study.scores if (s.n, s.seed) == (n, seed)}
+    subjects = tuple(
+        Subject(rank, case.subject, case.dice, tuple(
+            _shown(study.folder, folders.get(arm), arm, rank, case.subject, dice.get((arm, case.subject), math.nan))
+            for arm in arms[:ARMS_PICTURED]
+        ))
+        for rank, case in choose_cases(cases)
+    )  # fmt: skip
+    return Gallery(control, n, seed, subjects, tuple(arm for arm in study.arms if arm not in arms[:ARMS_PICTURED]))
+
+
+def _shown(top: Path, run: RunRow | None, arm: str, rank: str, subject: str, dice: float) -> Shown:
+    folder = run.folder if run else arm
+    png = read_overlay(top / folder / "overlays_test" / f"{subject}.png")
+    told = f"{arm_words(arm)}, case {subject}: the outlines of truth and prediction, Dice {number(dice)}"
+    picture = Picture(f"subject_{rank}_{plain(arm)}.png", png, printable(told)) if png else None
+    return Shown(arm_words(arm), look_of(arm), dice, printable(folder), picture)

@@ -1,0 +1,207 @@
+"""What a study folder holds, read from its three tables and its plan; and what follows from them by counting alone."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from monai_tl.errors import ConfigError
+from monai_tl.evaluation.run_scores import has_own_scores, scores_of
+from monai_tl.evaluation.score_table import VolumeBias, volume_bias
+from monai_tl.statistics.score_array import SCRATCH, arm_order
+from monai_tl.study.study_plan import FILE, is_finished
+from monai_tl.study.study_plan import Study as Plan
+from monai_tl.study.study_plan import read_study as read_plan
+from monai_tl.study.study_tables import CurveRow, RunRow, StudyScore, read_table
+
+SCORES, RUNS, CURVES = "scores.csv", "runs.csv", "curves.csv"
+Cell = tuple[str, int]  # arm, training subjects
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study as it stands: its plan, and its tables as they were gathered last."""
+
+    folder: Path
+    plan: Plan
+    scores: tuple[StudyScore, ...]
+    runs: tuple[RunRow, ...]
+    curves: tuple[CurveRow, ...]
+
+    @cached_property
+    def arms(self) -> tuple[str, ...]:
+        """All arms, planned ones too: scratch first, then by frozen stages."""
+        return tuple(sorted({run.arm for run in self.runs} | {score.arm for score in self.scores}, key=arm_order))
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Numbers of training subjects, ascending."""
+        return tuple(sorted({run.n for run in self.runs} | {score.n for score in self.scores}))
+
+    @cached_property
+    def seeds(self) -> tuple[int, ...]:
+        """All seeds, planned ones too."""
+        return tuple(sorted({run.seed for run in self.runs} | {score.seed for score in self.scores}))
+
+    @cached_property
+    def scored_seeds(self) -> tuple[int, ...]:
+        """Seeds of the runs that were scored."""
+        return tuple(sorted({score.seed for score in self.scores}))
+
+    @cached_property
+    def whole_seeds(self) -> tuple[int, ...]:
+        """Seeds that were scored with every arm and size that any seed was scored with."""
+        runs = {(score.arm, score.n, score.seed) for score in self.scores}
+        return tuple(seed for seed in self.scored_seeds if all((*cell, seed) in runs for cell in self.cases))
+
+    @cached_property
+    def subjects(self) -> tuple[str, ...]:
+        """The test cases, in the order of the table."""
+        return tuple(dict.fromkeys(score.subject for score in self.scores))
+
+    @cached_property
+    def reference(self) -> str | None:
+        """The arm that others are held against: scratch, else the depth that a search chose, else the first with scores."""
+        scored = sorted({arm for arm, _ in self.cases}, key=arm_order)
+        wanted = (SCRATCH, str(self.plan.decision.get("chosen")), *scored)
+        return next((arm for arm in wanted if arm in scored), None)
+
+    @cached_property
+    def newer(self) -> int:
+        """How many runs have finished since the tables were gathered."""
+        old = {run.folder for run in self.runs if run.state == "finished"}
+        new = (run.folder for run in self.plan.runs if run.folder not in old)
+        return sum(is_finished(self.folder / folder) for folder in new)
+
+    @cached_property
+    def outdated(self) -> tuple[str, ...]:
+        """Folders of runs whose scores in the tables are of weights that the run holds no more."""
+        scored = [run.folder for run in self.runs if scores_of(self.folder / run.folder, "test").is_file()]
+        return tuple(folder for folder in scored if not has_own_scores(self.folder / folder, "test"))
+
+    def count(self, state: str) -> int:
+        """Count the runs in a state: ``"finished"``, ``"failed"``, ``"waiting"``."""
+        return sum(run.state == state for run in self.runs)
+
+    @cached_property
+    def cases(self) -> dict[Cell, dict[str, float]]:
+        """For each arm and size the Dice of each case, mean over its seeds; NaN where one of these is undefined."""
+        found: dict[Cell, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        for score in self.scores:
+            found[score.arm, score.n][score.subject].append(score.dice)
+        return {
+            cell: {subject: math.fsum(values) / len(values) for subject, values in table.items()}
+            for cell, table in found.items()
+        }
+
+    @cached_property
+    def distances(self) -> dict[Cell, list[float]]:
+        """For each arm and size the HD95 of each case and seed, in mm; NaN where one segmentation is empty and one is not."""
+        found: dict[Cell, list[float]] = defaultdict(list)
+        for score in self.scores:
+            if not math.isnan(score.dice):
+                found[score.arm, score.n].append(score.hd95_mm)
+        return dict(found)
+
+    @cached_property
+    def biases(self) -> dict[Cell, VolumeBias]:
+        """For each arm and size the volume bias over all cases and seeds."""
+        found: dict[Cell, list[StudyScore]] = defaultdict(list)
+        for score in self.scores:
+            found[score.arm, score.n].append(score)
+        return {cell: volume_bias(scores) for cell, scores in found.items()}
+
+    @cached_property
+    def by_cell(self) -> dict[Cell, list[RunRow]]:
+        """The runs of each arm and size."""
+        found: dict[Cell, list[RunRow]] = defaultdict(list)
+        for run in self.runs:
+            found[run.arm, run.n].append(run)
+        return dict(found)
+
+    @cached_property
+    def has_target(self) -> frozenset[tuple[int, int]]:
+        """Sizes and seeds whose scratch run has finished and found something, so that there is a target to reach."""
+        scratch = [run for run in self.runs if run.arm == SCRATCH and run.state == "finished"]
+        return frozenset((run.n, run.seed) for run in scratch if run.best_dice > 0)
+
+
+@dataclass(frozen=True)
+class Band:
+    """Mean, lowest and highest over the seeds of an arm's runs, at ascending iterations."""
+
+    iterations: tuple[int, ...]
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    seeds: int
+
+
+def read_study(folder: Path) -> Study:
+    """Read a study's tables and plan; no image is opened.
+
+    Raises:
+        ConfigError: if the folder does not exist, or is none of a study.
+        DataError: if a table is missing or damaged.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"no folder '{folder}': name the folder that `monai_tl study` wrote")
+    if not (folder / FILE).is_file():
+        raise ConfigError(
+            f"'{folder}' is no study: it has no {FILE}. Name the folder that `monai_tl study` wrote; "
+            f"for runs of your own: monai_tl report --runs {folder}"
+        )
+    return Study(
+        folder=folder,
+        plan=read_plan(folder),
+        scores=tuple(read_table(folder / SCORES, StudyScore)),
+        runs=tuple(read_table(folder / RUNS, RunRow)),
+        curves=tuple(read_table(folder / CURVES, CurveRow)),
+    )
+
+
+def mean(values: Sequence[float]) -> float:
+    """Give the mean of the defined values, NaN where there is none."""
+    defined = [value for value in values if not math.isnan(value)]
+    return math.fsum(defined) / len(defined) if defined else math.nan
+
+
+def late_median(values: Sequence[float]) -> float:
+    """Give the median, NaN counted as later than any; NaN where that falls on one of these."""
+    if not values:
+        return math.nan
+    middle = float(np.median([math.inf if math.isnan(value) else value for value in values]))
+    return middle if math.isfinite(middle) else math.nan
+
+
+def bands(curves: Sequence[CurveRow], column: str) -> dict[Cell, Band]:
+    """Lay the curves of an arm's seeds over each other, where at least half of its runs still train and the value is known.
+
+    Args:
+        curves: validations, of any arms and sizes.
+        column: ``"loss"`` or ``"val_dice"``.
+    """
+    found: dict[Cell, dict[int, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    for row in curves:
+        value = getattr(row, column)
+        if not math.isnan(value):
+            found[row.arm, row.n][row.iteration][row.seed] = value
+    return {cell: _band(table) for cell, table in found.items()}
+
+
+def _band(table: dict[int, dict[int, float]]) -> Band:
+    seeds = len({seed for values in table.values() for seed in values})
+    kept = [(at, np.array(list(table[at].values()))) for at in sorted(table) if 2 * len(table[at]) >= seeds]
+    return Band(
+        iterations=tuple(at for at, _ in kept),
+        mean=tuple(float(values.mean()) for _, values in kept),
+        low=tuple(float(values.min()) for _, values in kept),
+        high=tuple(float(values.max()) for _, values in kept),
+        seeds=seeds,
+    )

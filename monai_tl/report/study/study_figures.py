@@ -1,0 +1,180 @@
+"""What is drawn of a study, with the words for those who do not see it; capped where there is too much, and said so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from monai_tl.report.kit.picture import Picture
+from monai_tl.report.study.arm_display import hatch_of, look_of, plain, way
+from monai_tl.report.study.plots import (
+    Box,
+    Drawing,
+    Line,
+    Span,
+    Times,
+    draw_bands,
+    draw_cases,
+    draw_forest,
+    draw_sizes,
+    draw_times,
+)
+from monai_tl.report.study.study_facts import Band, Cell, Study, bands, late_median
+from monai_tl.statistics import ArmComparison, ArmMean
+from monai_tl.statistics.score_array import arm_words
+from monai_tl.statistics.verdicts import tells_apart
+from monai_tl.text import difference, number, plural, printable
+
+SIZES_SHOWN = 4  # that have a box plot and curves of their own
+ARMS_SHOWN = 14  # in a figure
+TOLD = 12  # differences named in words for those who do not see the figure
+ROWS_SHOWN = 64  # of the forest plot and of the times to the target
+COLUMNS = (("loss", "Training loss", "training"), ("val_dice", "Validation Dice", "validation"))
+
+
+def some(values: Sequence[int], most: int = SIZES_SHOWN) -> list[int]:
+    """Choose at most so many, evenly, the first and the last among them."""
+    if len(values) <= most:
+        return list(values)
+    return [values[round(at)] for at in np.linspace(0, len(values) - 1, most)]
+
+
+def subjects(n: int) -> str:
+    """Write ``"26 training subjects"``."""
+    return plural(n, "training subject")
+
+
+def draw_differences(comparisons: Sequence[ArmComparison]) -> list[Picture]:
+    """Draw the differences to each reference as a forest plot, size by size."""
+    known = [found for found in comparisons if not math.isnan(found.mean)]
+    return [
+        _forest([one for one in known if one.against == against]) for against in dict.fromkeys(one.against for one in known)
+    ]
+
+
+def _forest(known: Sequence[ArmComparison]) -> Picture:
+    arms = len({found.arm for found in known})
+    sizes = some(sorted({found.n for found in known}), max(1, ROWS_SHOWN // arms))
+    drawn = [found for n in sizes for found in known if found.n == n]
+    spans = [
+        Span(subjects(one.n), arm_words(one.arm), look_of(one.arm), one.mean, one.low, one.high, tells_apart(one))
+        for one in drawn
+    ]
+    against = arm_words(known[0].against)
+    told = "; ".join(f"{arm_words(one.arm)} with {one.n}: {difference(one.mean)}, {way(one)}" for one in drawn[:TOLD])
+    drawing = draw_forest(spans, f"mean difference in test Dice to {against}")
+    known_ends = sum(not math.isnan(one.low) for one in drawn)
+    interval = "with its 95 % interval" if known_ends == len(drawn) else "with its 95 % interval where there are 5 cases"
+    caption = (
+        f"Each arm minus {against} on the same cases and seeds, {interval if known_ends else 'too few for an interval'}. Right "
+        "of the line the arm scores higher. Filled: told apart after correction; hollow: not."
+    )
+    caption += f" Drawn are {len(drawn)} of {len(known)} differences." if len(drawn) < len(known) else ""
+    alt = f"Forest plot. {told}{' and more' if len(drawn) > TOLD else ''}."
+    return _picture(f"differences_to_{known[0].against}", drawing, alt, caption)
+
+
+def draw_boxes(study: Study) -> list[Picture]:
+    """Draw the Dice of every case, a figure a size."""
+    pictures = []
+    for n in some([n for n in study.sizes if any((arm, n) in study.cases for arm in study.arms)]):
+        arms = [arm for arm in study.arms if (arm, n) in study.cases][:ARMS_SHOWN]
+        boxes = [
+            Box(
+                arm_words(arm), look_of(arm), hatch_of(arm), list(study.cases[arm, n].values())
+            )  # NaN is left out by the figure
+            for arm in arms
+        ]
+        undefined = sum(math.isnan(value) for box in boxes for value in box.values)
+        medians = ", ".join(f"{box.name} {number(_median(box.values))}" for box in boxes)
+        caption = f"{subjects(n).capitalize()}: test Dice of every case, mean over the seeds."
+        caption += f" {plural(undefined, 'undefined value')} not drawn." if undefined else ""
+        drawing = draw_cases(boxes, "test Dice (a mark a case)")
+        pictures.append(_picture(f"cases_{n}", drawing, f"Every case with {subjects(n)}. Medians: {medians}.", caption))
+    return pictures
+
+
+def draw_curves(study: Study) -> list[Picture]:
+    """Draw training loss and validation Dice over the iterations, for each size, a panel an arm."""
+    laid = {column: bands(study.curves, column) for column, _, _ in COLUMNS}
+    sizes = [n for n in study.sizes if any((arm, n) in cells for arm in study.arms for cells in laid.values())]
+    pictures = []
+    for n in some(sizes):
+        for column, label, file in COLUMNS:
+            lines = _lines(study, n, laid[column])
+            if lines:
+                ends = ", ".join(f"{line.name} {number(line.values[-1])}" for line in lines)
+                drawing = draw_bands(lines, label, dice=column == "val_dice")
+                alt = f"{label} over the iterations with {subjects(n)}; at the end {ends}."
+                pictures.append(_picture(f"{file}_{n}", drawing, alt, f"{label} with {subjects(n)}."))
+    return pictures
+
+
+def draw_means(study: Study, means: Sequence[ArmMean]) -> Picture | None:
+    """Draw mean test Dice against the number of training subjects; None for fewer than two sizes."""
+    by_arm = {arm: sorted((one for one in means if one.arm == arm), key=lambda one: one.n) for arm in study.arms}
+    lines = [
+        Line(arm_words(arm), look_of(arm), *zip(*((one.n, one.mean, one.low, one.high) for one in own), strict=True))
+        for arm, own in by_arm.items()
+        if own
+    ][:ARMS_SHOWN]
+    if len({at for line in lines for at in line.at}) < 2:
+        return None
+    told = "; ".join(f"{line.name} from {number(line.values[0])} to {number(line.values[-1])}" for line in lines)
+    caption = "Mean test Dice with its 95 % interval. Arms are set a little apart so that none hides another."
+    return _picture("sizes", draw_sizes(lines), f"Mean Dice against training subjects: {told}.", caption)
+
+
+def draw_targets(study: Study) -> Picture | None:
+    """Draw after how many iterations each run reached 90 % of scratch's best validation Dice."""
+    rows = []
+    for n in study.sizes:
+        for arm in study.arms:
+            reached = targets(study, arm, n)
+            if reached:
+                rows.append(Times(subjects(n), arm_words(arm), look_of(arm), reached, late_median(reached)))
+    if not rows:
+        return None
+    groups = list(dict.fromkeys(row.group for row in rows))
+    kept = some(range(len(groups)), max(1, ROWS_SHOWN // max(1, len(study.arms))))
+    drawn = [row for row in rows if row.group in {groups[at] for at in kept}]
+    longest = max((run.iterations for run in study.runs), default=0)
+    runs = [at for row in rows for at in row.iterations]
+    never = sum(map(math.isnan, runs))
+    caption = (
+        f"Iterations to 90 % of scratch’s best validation Dice (same subjects, same seed). {never} of {len(runs)} runs never "
+        "reached it: hollow, in the grey column. The stroke is the median of several, those counted as later than any; where "
+        "half never reached it there is none."
+    )
+    caption += f" {len(drawn)} of {len(rows)} rows are drawn." if len(drawn) < len(rows) else ""
+    alt = f"Iterations to the target by arm and size; {never} of {len(runs)} runs never reached it."
+    return _picture("target", draw_times(drawn, max(longest, 1)), alt, caption)
+
+
+def targets(study: Study, arm: str, n: int) -> list[float]:
+    """Give the iterations to the target of an arm's finished runs, NaN for never; runs without a scratch run have no target."""
+    return [
+        run.target_iteration
+        for run in study.by_cell.get((arm, n), [])
+        if run.state == "finished" and (run.n, run.seed) in study.has_target
+    ]
+
+
+def _lines(study: Study, n: int, laid: Mapping[Cell, Band]) -> list[Line]:
+    lines = []
+    for arm in study.arms:
+        band = laid.get((arm, n))
+        if band and band.iterations:
+            lines.append(Line(arm_words(arm), look_of(arm), band.iterations, band.mean, band.low, band.high))
+    return lines[:ARMS_SHOWN]
+
+
+def _median(values: Sequence[float]) -> float:
+    defined = [value for value in values if not math.isnan(value)]
+    return float(np.median(defined)) if defined else math.nan
+
+
+def _picture(name: str, drawing: Drawing, alt: str, caption: str) -> Picture:
+    return Picture(f"{plain(name)}.png", drawing.png, printable(alt), caption, drawing.svg)

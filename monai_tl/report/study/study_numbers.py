@@ -1,0 +1,217 @@
+"""The tables of a study's report: plain values by columns, from its scores and runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from monai_tl.report.kit.figures import Look
+from monai_tl.report.study import published
+from monai_tl.report.study.arm_display import look_of, way
+from monai_tl.report.study.html_tables import Column, Table
+from monai_tl.report.study.study_facts import Study, late_median, mean
+from monai_tl.report.study.study_figures import targets
+from monai_tl.statistics import ArmComparison, ArmMean, fit_curves
+from monai_tl.study.study_tables import RunRow
+from monai_tl.text import printable
+from monai_tl.transfer.arms import UNTRAINED
+
+NAN = math.nan
+ARM, SUBJECTS = Column("Arm", "arm", "arm"), Column("Training subjects", "n", "count")
+CASES, SEEDS = Column("Cases", "cases", "count"), Column("Seeds", "seeds", "count")
+STATES = ("failed", "waiting", "finished")  # what needs attention first
+
+
+def arms_table(study: Study, means: Sequence[ArmMean]) -> Table:
+    """Give Dice and HD95 of each arm at each size, the published Dice beside them where there is one."""
+    ranked = sorted(means, key=lambda one: one.n)  # stable: arms stay in their order
+    beside = [published.published(r.arm, r.n) for r in ranked]
+    there = any(value is not None for value in beside)
+    columns = (
+        ARM, SUBJECTS, Column("Mean Dice", "mean_dice", "dice"), Column("95 % interval", "mean_dice", "interval"),
+        Column("Median Dice", "median_dice", "dice"), Column("Median HD95, mm", "median_hd95_mm", "length"),
+        Column("Volume bias, ml", "volume_bias_ml", "effect"),
+        *([Column("Published 2019, another setting", "published_2019", "dice")] if there else []), CASES, SEEDS,
+    )  # fmt: skip
+    rows = [
+        [
+            r.arm, r.n, r.mean, (r.low, r.high), r.median, late_median(study.distances.get((r.arm, r.n), [])),
+            study.biases[r.arm, r.n].ml, *([value] if there else []), r.cases, r.seeds,
+        ]
+        for r, value in zip(ranked, beside, strict=True)
+    ]  # fmt: skip
+    single = any(one.seeds == 1 for one in ranked)
+    note = "Over the test cases whose Dice is defined with every seed; the interval takes in other cases"
+    note += ", and other seeds where there is more than one." if single else " and other seeds."
+    note += " HD95 (95 % Hausdorff distance) is over cases and seeds; an empty segmentation counts as farther than any. "
+    note += "Volume bias: mean of predicted minus reference volume, over all cases and seeds."
+    return Table("arms", "Test Dice by arm and training subjects.", columns, rows, [look_of(r.arm) for r in ranked], note)
+
+
+def differences_table(comparisons: Sequence[ArmComparison]) -> Table | None:
+    """Give the paired differences, reference by reference."""
+    if not comparisons:
+        return None
+    columns = (
+        ARM, Column("Minus", "against", "arm"), SUBJECTS, Column("Mean difference in Dice", "mean_difference", "signed"),
+        Column("95 % interval", "difference", "signed interval"), Column("On these cases", "verdict", "text"),
+        Column("p, cases", "p_holm", "chance"), Column("p, cases and seeds", "p_seeds_holm", "chance"),
+        Column("Rank-biserial", "rank_biserial", "effect"), Column("d_z", "d_z", "effect"), CASES, SEEDS,
+        Column("Left out", "left_out", "count"),
+    )  # fmt: skip
+    references = list(dict.fromkeys(one.against for one in comparisons))
+    ranked = sorted(comparisons, key=lambda one: references.index(one.against))  # stable: by size within
+    rows = [
+        [
+            r.arm, r.against, r.n, r.mean, (r.low, r.high), way(r), r.p_holm, r.p_seeds_holm, r.rank_biserial, r.d_z,
+            r.cases, r.seeds, r.left_out,
+        ]
+        for r in ranked
+    ]  # fmt: skip
+    note = (
+        "Case by case and seed by seed. Left out: cases undefined in either. Both p are corrected (Holm) for all rows: "
+        "the first (Wilcoxon) is over the cases, for these seeds; the second over cases and seeds. Told apart: both at most "
+        "0.05, and the interval excludes 0. Rank-biserial and d_z: sizes of the effect."
+    )
+    return Table("differences", "Paired differences in test Dice.", columns, rows, [look_of(r.arm) for r in ranked], note)
+
+
+def growth_table(study: Study) -> Table | None:
+    """Give the model of Dice against training subjects; None for one size."""
+    # of whole seeds, else interval and estimate do not fit; what is not trained does not learn from more subjects
+    scores = [score for score in study.scores if score.seed in study.whole_seeds and score.arm != UNTRAINED]
+    if len({score.n for score in scores}) < 2:
+        return None
+    model = fit_curves(scores)
+    if not model.terms:
+        return None
+    columns = (
+        Column("Term", "term", "text"), Column("Estimate", "estimate", "signed"),
+        Column("95 % interval", "estimate", "signed interval"),
+        Column("p, not corrected", "p", "chance"), Column("Mixed model’s interval", "model", "signed interval"),
+    )  # fmt: skip
+    rows = [[r.term, r.estimate, (r.low, r.high), r.p, (r.model_low, r.model_high)] for r in model.terms]
+    parts = ", ".join(f"{name} {value:.3f}" for name, value in model.deviations.items())
+    over = " and seeds" if len(study.whole_seeds) > 1 else ", not seeds"
+    note = (
+        f"{model.formula}; means and differences at {model.middle:.3g} training subjects (geometric mean), slopes in Dice "
+        f"for twice as many. The first interval is over other cases{over}; the mixed model’s is too narrow where cases gain "
+        "unequally."
+    )
+    if study.whole_seeds != study.scored_seeds:
+        names = ", ".join(map(str, study.whole_seeds))
+        note += f" Over seed{'s' * (len(study.whole_seeds) > 1)} {names} alone, scored with all arms and sizes."
+    note += f" Standard deviations: {parts}." if parts else ""
+    note += f" {model.note[:1].upper()}{model.note[1:]}." if model.note else ""
+    return Table("growth", "Dice against the number of training subjects.", columns, rows, (), note)
+
+
+def speed_table(study: Study) -> Table | None:
+    """Give how fast each arm learned: the target, the area under the validation curve, the cost of a step."""
+    columns = (
+        ARM, SUBJECTS, Column("Finished runs", "finished", "count"), Column("Reached the target", "reached", "text"),
+        Column("Median iterations to it", "target_iterations", "count"),
+        Column("Median time to it", "target_seconds", "duration"),
+        Column("Mean Dice under the curve", "area", "dice"), Column("Best validation Dice", "best_dice", "dice"),
+        Column("Median step, s", "step_seconds", "dice"), Column("Most memory, MiB", "memory_mib", "count"),
+    )  # fmt: skip
+    rows, looks = list[list[object]](), list[Look | None]()
+    for n in study.sizes:
+        for arm in study.arms:
+            runs = [run for run in study.by_cell.get((arm, n), []) if run.state == "finished" and run.iterations]
+            if runs:
+                rows.append(_speed(study, arm, n, runs))
+                looks.append(look_of(arm))
+    note = (
+        "Target: 90 % of the best validation Dice of scratch with the same subjects and seed. Medians count a run that never "
+        "reached it as later than any, so there is none where half never did; without a target scratch did not finish or found "
+        "nothing. Under the curve: mean validation Dice over the planned iterations, mean over seeds. Read from runs.csv."
+    )
+    return Table("speed", "How fast each arm learned, and what it cost.", columns, rows, looks, note) if rows else None
+
+
+def _speed(study: Study, arm: str, n: int, runs: Sequence[RunRow]) -> list[object]:
+    asked = targets(study, arm, n)
+    reached = sum(not math.isnan(value) for value in asked)
+    seconds = [run.target_seconds for run in runs if (run.n, run.seed) in study.has_target]
+    memory = [run.memory_mib for run in runs if not math.isnan(run.memory_mib)]
+    steps = [run.step_seconds for run in runs if not math.isnan(run.step_seconds)]
+    return [
+        arm, n, len(runs), f"{reached} of {len(asked)}" if asked else "no target",
+        late_median(asked), late_median(seconds), mean([run.area for run in runs]), mean([run.best_dice for run in runs]),
+        float(np.median(steps)) if steps else NAN, max(memory, default=NAN),
+    ]  # fmt: skip
+
+
+def layers_table(study: Study) -> Table | None:
+    """Give table 6.2 with ours beside it: validation Dice by frozen stages, at the largest size; None without such arms."""
+    n = max((n for arm, n in study.by_cell if arm in published.ARMS), default=None)
+    if n is None:
+        return None
+    arms = [arm for arm in study.arms if arm in published.ARMS]
+    training, best = ({arm: _known(study, arm, n, column) for arm in arms} for column in ("training_dice", "best_dice"))
+    measured = any(training.values())
+    columns = (
+        ARM, Column("Training Dice, published", "training_published", "dice"),
+        *([Column(f"Training Dice here, {n} subjects", "training_here", "dice")] if measured else []),
+        Column("Validation Dice, published", "validation_published", "dice"),
+        Column(f"Best validation Dice here, {n} subjects", "validation_here", "dice"),
+        Column("lowest and highest seed", "validation_here", "interval"), SEEDS,
+    )  # fmt: skip
+    rows = [
+        [
+            arm, published.TRAINING[arm], *([mean(training[arm])] if measured else []), published.VALIDATION[arm],
+            mean(best[arm]), (min(best[arm], default=NAN), max(best[arm], default=NAN)), len(best[arm]),
+        ]
+        for arm in arms
+    ]  # fmt: skip
+    note = "Training Dice: whole training scans, with the weights that validation chose."
+    note = note if measured else "Training Dice was not measured here: the study's --training_dice does."
+    return Table("published_layers", "Table 6.2 of 2019, and ours.", columns, rows, [look_of(arm) for arm in arms], note)
+
+
+def _known(study: Study, arm: str, n: int, column: str) -> list[float]:
+    values = [getattr(run, column) for run in study.by_cell.get((arm, n), [])]
+    return [value for value in values if not math.isnan(value)]
+
+
+def sizes_table(study: Study, means: Sequence[ArmMean]) -> Table | None:
+    """Give tables 6.3 to 6.6 with ours beside them, where arm and size are the same; None where no size is."""
+    here = {(one.arm, one.n): one for one in means}
+    columns = (
+        ARM, Column("Table", "table", "text"), Column("Training set", "set", "text"), SUBJECTS,
+        Column("Iterations, published", "iterations_published", "count"), Column("Test Dice, published", "published", "dice"),
+        Column("Mean test Dice here", "here", "dice"), Column("95 % interval", "here", "interval"),
+    )  # fmt: skip
+    rows, looks = [], []
+    for n, table in published.TEST.items():
+        for (arm, value), iterations in zip(table.items(), published.ITERATIONS[n], strict=True):
+            own = here.get((arm, n))
+            ours = (own.mean, (own.low, own.high)) if own else (NAN, (NAN, NAN))
+            rows.append([arm, published.TABLES[n], published.NAMES[n], n, iterations, value, *ours])
+            looks.append(look_of(arm))
+    if not set(published.ARMS) & set(study.arms) or not set(study.sizes) & set(published.TEST):
+        return None
+    note = "Ours stands beside theirs where the number of training subjects is exactly the same."
+    return Table("published_sizes", "Tables 6.3 to 6.6 of 2019, and ours.", columns, rows, looks, note)
+
+
+def runs_table(study: Study) -> Table:
+    """Give every run, failed and waiting ones first."""
+    columns = (
+        ARM, SUBJECTS, Column("Seed", "seed", "count"), Column("State", "state", "text"),
+        Column("Iterations", "iterations", "count"),
+        Column("Best validation Dice", "best_dice", "dice"), Column("at iteration", "best_iteration", "count"),
+        Column("Wall time", "seconds", "duration"), Column("Folder", "folder", "text"), Column("Fault", "fault", "text"),
+    )  # fmt: skip
+    ranked = sorted(study.runs, key=lambda run: STATES.index(run.state) if run.state in STATES else 0)
+    rows = [
+        [
+            r.arm, r.n, r.seed, r.state, r.iterations, r.best_dice, r.best_iteration, r.seconds,
+            printable(r.folder), printable(r.fault),
+        ]
+        for r in ranked
+    ]  # fmt: skip
+    return Table("runs", "Every run.", columns, rows, [look_of(r.arm) for r in ranked], "Failed and waiting runs stand first.")

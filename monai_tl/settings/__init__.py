@@ -1,0 +1,1 @@
+"""Every setting: its type, its range, and how text becomes a value."""

@@ -1,0 +1,111 @@
+"""A study's Dice as one array: arms × sizes × seeds × test cases. What is missing is NaN, what does not fit is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monai_tl.errors import DataError
+from monai_tl.study.study_tables import AGAIN, StudyScore
+from monai_tl.transfer.arms import UNTRAINED
+
+SCRATCH, CONTROL = "scratch", "random"  # the arm without transfer; how names of arms with a random frozen prefix begin
+NAMED = 5  # subjects or arms that an error lists
+
+Run = tuple[str, int, int]  # arm, n, seed
+
+
+@dataclass(frozen=True)
+class ScoreCube:
+    """Dice of every run on every case, in an order that does not depend on that of the rows.
+
+    Attributes:
+        arms: untrained, scratch, then numbers of frozen stages, then the rest by name.
+        sizes: numbers of training subjects, ascending.
+        seeds: ascending.
+        subjects: test cases, by name.
+        dice: shape (arms, sizes, seeds, subjects); NaN where a Dice is undefined, or the run does not exist.
+        exists: shape (arms, sizes, seeds): there is such a run.
+    """
+
+    arms: tuple[str, ...]
+    sizes: tuple[int, ...]
+    seeds: tuple[int, ...]
+    subjects: tuple[str, ...]
+    dice: NDArray[np.float64]
+    exists: NDArray[np.bool_]
+
+    def run_seeds(self, arm: str, n: int) -> NDArray[np.bool_]:
+        """Say which of the seeds were run with an arm at a size, shape (seeds,)."""
+        return np.asarray(self.exists[self.arms.index(arm), self.sizes.index(n)])
+
+    def of(self, arm: str, n: int) -> NDArray[np.float64]:
+        """Give the Dice of an arm at a size, shape (seeds, subjects)."""
+        return np.asarray(self.dice[self.arms.index(arm), self.sizes.index(n)])
+
+
+def arrange(scores: Sequence[StudyScore]) -> ScoreCube:
+    """Put a study's rows, in any order, into one array.
+
+    Raises:
+        DataError: if there is no row, a case was scored twice in one run, the runs were not scored on the same cases, or a
+            Dice is none.
+    """
+    if not scores:
+        raise DataError("there is no score: at least one finished run is needed; `monai_tl study` makes them")
+    arms = tuple(sorted({score.arm for score in scores}, key=arm_order))
+    sizes, seeds = (tuple(sorted({getattr(score, key) for score in scores})) for key in ("n", "seed"))
+    subjects = tuple(sorted({score.subject for score in scores}))
+    places = [{value: place for place, value in enumerate(values)} for values in (arms, sizes, seeds, subjects)]
+    where = np.array([[places[0][s.arm], places[1][s.n], places[2][s.seed], places[3][s.subject]] for s in scores])
+    shape = (len(arms), len(sizes), len(seeds), len(subjects))
+    flat = np.ravel_multi_index(tuple(where.T), shape)
+    count = np.bincount(flat, minlength=int(np.prod(shape))).reshape(shape)
+    _refuse_misfits(count, (arms, sizes, seeds), subjects)
+    dice = np.full(shape, np.nan)
+    dice.flat[flat] = [score.dice for score in scores]
+    odd = next((score for score in scores if not (0 <= score.dice <= 1 or np.isnan(score.dice))), None)
+    if odd:
+        run = f"{arm_words(odd.arm)}, n {odd.n}, seed {odd.seed}"
+        raise DataError(f"{odd.subject} has Dice {odd.dice:g} in the run {run}, and Dice lies between 0 and 1; {AGAIN}")
+    return ScoreCube(arms, sizes, seeds, subjects, dice, np.asarray((count > 0).any(axis=3)))
+
+
+def _refuse_misfits(
+    count: NDArray[np.int64], levels: tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...]], subjects: tuple[str, ...]
+) -> None:
+    def names(place: Sequence[int]) -> str:
+        arm, n, seed = (level[at] for level, at in zip(levels, place, strict=True))
+        return f"{arm_words(str(arm))}, n {n}, seed {seed}"
+
+    twice = np.argwhere(count > 1)
+    if len(twice):
+        raise DataError(f"{subjects[twice[0][3]]} was scored more than once in the run {names(twice[0][:3])}; once is needed")
+    exists = (count > 0).any(axis=3)
+    lacking = np.argwhere(exists & ~count.all(axis=3))
+    if len(lacking):
+        run = lacking[0]
+        missing = [subject for subject, there in zip(subjects, count[tuple(run)], strict=True) if not there]
+        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        raise DataError(
+            f"the runs were scored on different subjects: {names(run)} lacks {', '.join(missing[:NAMED])}{more}; "
+            f"{len(lacking)} of {int(exists.sum())} runs lack some. Score all of them on one test split"
+        )
+
+
+def arm_order(arm: str) -> tuple[int, int, str]:
+    """Sort key: untrained, scratch, 0 … 5, random controls and others by name."""
+    if arm in (UNTRAINED, SCRATCH):
+        return 0, int(arm == SCRATCH), arm
+    return (1, int(arm), arm) if arm.isdecimal() else (2, 0, arm)
+
+
+def arm_words(arm: str) -> str:
+    """Name an arm in a sentence: ``"freeze 1"``, ``"random freeze 2"``, ``"scratch"``."""
+    if arm.isdecimal():
+        return f"freeze {arm}"
+    frozen = arm.removeprefix(CONTROL)
+    return f"{CONTROL} freeze {frozen}" if arm.startswith(CONTROL) and frozen.isdecimal() else arm

@@ -1,0 +1,1 @@
+"""Files, tables, processes: whatever is written to disk or run beside."""

@@ -1,0 +1,97 @@
+"""A study from what was asked for to its tables: plan, write down, run, gather."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from monai_tl.errors import ConfigError, PartlyDoneError, did_you_mean
+from monai_tl.study.depth import search_depth
+from monai_tl.study.design import Design, Request, design, write_training_sets
+from monai_tl.study.estimate import estimate, format_plan
+from monai_tl.study.execute import Engine, execute, held, run_here
+from monai_tl.study.gather import gather
+from monai_tl.study.ray_engine import run_on_ray
+from monai_tl.study.study_plan import FILE, Study, read_study, refuse_changed, write_study
+
+ENGINES = ("here", "ray")
+
+
+@dataclass(frozen=True)
+class Conduct:
+    """How a study is to be done; its results do not depend on it.
+
+    Attributes:
+        folder: the study's.
+        parallel: runs at a time.
+        engine: ``here`` or ``ray``.
+        plan_only: show the plan and stop.
+    """
+
+    folder: Path
+    parallel: int = 1
+    engine: str = "here"
+    plan_only: bool = False
+
+
+def conduct(request: Request, how: Conduct) -> None:
+    """Plan a study, or show its plan; write it down, do its runs, gather its tables. Called again, it goes on.
+
+    Raises:
+        ConfigError, DataError, TransferError: before anything is written, for what cannot be done or is another study.
+        PartlyDoneError: if some runs failed; the tables hold the others.
+    """
+    if how.engine not in ENGINES:
+        raise ConfigError(f"unknown engine '{how.engine}': {did_you_mean(how.engine, ENGINES)}")
+    before = _plan_in(how.folder)
+    if before is None and how.folder.is_dir() and any(one for one in how.folder.iterdir() if one.name != ".lock"):
+        raise ConfigError(f"output '{how.folder}' exists and is no study; choose another")
+    begun = before is not None and (how.folder / "runs").is_dir()
+    made = design(request, before if begun else None)
+    if before is not None and begun:
+        refuse_changed(how.folder, before, made.study)
+    for line in made.study.overlap.get("said", ()):
+        print(line, flush=True)
+    if how.plan_only:
+        print(format_plan(made, how.folder, estimate(made), how.parallel))
+        return
+    engine = run_on_ray if how.engine == "ray" else run_here
+    with held(how.folder):
+        if _plan_in(how.folder) != before:
+            raise ConfigError(f"another process changed the study in '{how.folder}' meanwhile; repeat the command")
+        _begin(how.folder, made, before, begun)
+        try:
+            _run(how.folder, made.study, how.parallel, engine)
+        except (PartlyDoneError, KeyboardInterrupt):
+            _gather(how.folder)
+            raise
+        _gather(how.folder)
+
+
+def _plan_in(folder: Path) -> Study | None:
+    return read_study(folder) if (folder / FILE).is_file() else None
+
+
+def _begin(folder: Path, made: Design, before: Study | None, begun: bool) -> None:
+    """Write down the plan and who trains on what, then nothing else is decided; a plan that nothing came of is replaced."""
+    if before is not None and not begun:
+        for name in {run.datalist for run in before.runs}:
+            (folder / name).unlink(missing_ok=True)
+    if before != made.study:
+        write_study(folder, made.study)
+    write_training_sets(folder, made)
+    study = made.study
+    grid = f"{len(study.arms)} arms × {len(study.sizes)} sizes × {len(study.seeds)} seeds"
+    print(f"{folder}: {len(study.runs)} runs ({grid}), planned in {FILE}", flush=True)
+
+
+def _run(folder: Path, study: Study, parallel: int, engine: Engine) -> None:
+    if study.rule:
+        print(search_depth(folder, study, parallel, engine))
+    else:
+        execute(folder, study, study.runs, parallel, engine)
+
+
+def _gather(folder: Path) -> None:
+    found = gather(folder)
+    print(f"{found.finished} of {found.runs} runs finished: {folder / 'scores.csv'}, runs.csv, curves.csv", flush=True)

@@ -1,0 +1,142 @@
+"""The three tables of a study, which its statistics and its report read, and nothing else: scores, runs, curves."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, TypeVar
+
+from monai_tl.errors import DataError
+from monai_tl.storage.files import atomic_write
+
+
+@dataclass(frozen=True, slots=True)
+class StudyScore:
+    """A row of ``scores.csv``: one test case, scored once with the weights that validation chose in one run.
+
+    Attributes:
+        arm: ``"scratch"``, the number of frozen stages (``"0"`` … ``"5"``), ``"random2"``, or ``"untrained"``.
+        n: training subjects.
+        seed: of weights, windows and the choice of training subjects.
+        subject: id of the test case.
+        dice: NaN where reference and prediction are both empty.
+        hd95_mm: NaN where either is empty.
+        reference_ml: volume of the reference.
+        prediction_ml: volume of the prediction.
+    """
+
+    arm: str
+    n: int
+    seed: int
+    subject: str
+    dice: float
+    hd95_mm: float
+    reference_ml: float
+    prediction_ml: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A row of ``runs.csv``: what one run cost and how fast it learned; NaN where it is not known.
+
+    Attributes:
+        arm: as in `StudyScore`, and so are ``n`` and ``seed``.
+        n: training subjects.
+        seed: the run's.
+        folder: below the study's.
+        state: ``"finished"``, ``"failed"`` or ``"waiting"``.
+        iterations: steps done.
+        seconds: of training, over all its attempts, and validation.
+        best_dice: highest validation Dice.
+        best_iteration: where that was reached.
+        best_seconds: when.
+        target_iteration: where 90 % of scratch's best (same ``n`` and ``seed``) was reached.
+        target_seconds: when.
+        area: mean validation Dice over the planned iterations (the area under its curve); after early stopping the
+            best goes on.
+        step_seconds: median of a training step.
+        memory_mib: peak, of the device on a GPU, else of the process.
+        training_dice: mean over its own training cases with the weights that validation chose, where that was asked for.
+        fault: why it failed, one line.
+    """
+
+    arm: str
+    n: int
+    seed: int
+    folder: str
+    state: str
+    iterations: int
+    seconds: float
+    best_dice: float
+    best_iteration: float
+    best_seconds: float
+    target_iteration: float
+    target_seconds: float
+    area: float
+    step_seconds: float
+    memory_mib: float
+    training_dice: float
+    fault: str
+
+
+@dataclass(frozen=True, slots=True)
+class CurveRow:
+    """A row of ``curves.csv``: one validation of one run."""
+
+    arm: str
+    n: int
+    seed: int
+    iteration: int
+    seconds: float
+    loss: float
+    val_dice: float
+
+
+Row = TypeVar("Row", StudyScore, RunRow, CurveRow)
+AGAIN = "`monai_tl study gather --output STUDY` writes it anew"
+READ: dict[Any, Callable[[str], Any]] = {"str": str, "int": int, "float": float}
+
+
+def write_table(path: Path | str, kind: type[Row], rows: Sequence[Row]) -> None:
+    """Write rows, atomically; numbers at full precision, unknown ones as ``nan``."""
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        columns = [field.name for field in fields(kind)]
+        table.writerow(columns)
+        table.writerows(map(attrgetter(*columns), rows))
+
+
+def read_table(path: Path | str, kind: type[Row]) -> list[Row]:
+    """Read what `write_table` wrote.
+
+    Raises:
+        DataError: if there is no such file, or it is damaged, with the line.
+    """
+    columns = [field.name for field in fields(kind)]
+    types = [READ[str(field.type)] for field in fields(kind)]
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"there is no {path}; {AGAIN}")
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            table = csv.reader(file)
+            header = next(table, [])
+            if header != columns:
+                raise DataError(
+                    f"{path} has the columns {', '.join(header) or 'none'}; needed are {', '.join(columns)}; {AGAIN}"
+                )
+            return [_row(kind, types, cells, f"{path}, line {table.line_num}") for cells in table]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is no table of text ({error}); {AGAIN}") from None
+
+
+def _row(kind: type[Row], types: list[Callable[[str], Any]], cells: list[str], where: str) -> Row:
+    if len(cells) != len(types):
+        raise DataError(f"{where} has {len(cells)} cells, needed are {len(types)}; {AGAIN}")
+    try:
+        return kind(*(read(cell) for read, cell in zip(types, cells, strict=True)))
+    except ValueError as error:
+        raise DataError(f"{where}: {error}; {AGAIN}") from None

@@ -1,0 +1,1 @@
+"""Bundle configs: merged, checked and run."""

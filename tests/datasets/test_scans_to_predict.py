@@ -1,0 +1,106 @@
+"""Scans to predict are found in every layout, by name."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from monai_tl.datasets.scans_to_predict import find_scans
+from monai_tl.errors import ConfigError, DataError
+
+BOTH = ("T1", "T2")
+
+
+def subjects(cases):
+    return [case["subject"] for case in cases]
+
+
+def test_layouts_need_no_labels(phantoms, tmp_path):
+    for layout in ("ixi", "brats"):
+        folder = shutil.copytree(phantoms / layout, tmp_path / layout)
+        for label in folder.rglob("*seg.nii.gz"):
+            label.unlink()
+        cases = find_scans(str(folder), BOTH)
+        assert len(cases) == 6
+        assert all(set(case) == {"subject", *BOTH} for case in cases)
+        assert all(case["subject"] in case["T1"] and case["subject"] in case["T2"] for case in cases)
+
+
+def test_one_brats_case_by_its_folder(phantoms):
+    folder = next(path for path in sorted((phantoms / "brats").rglob("*")) if path.name.startswith("Brats") and path.is_dir())
+    assert subjects(find_scans(str(folder), BOTH)) == [folder.name]
+
+
+def test_names_of_2023(tmp_path):
+    for name in ("BraTS-GLI-00000-000", "BraTS-GLI-00002-000"):
+        (tmp_path / name).mkdir()
+        for ending in ("t1n", "t2w"):
+            (tmp_path / name / f"{name}-{ending}.nii.gz").touch()
+    cases = find_scans(str(tmp_path), BOTH)
+    assert subjects(cases) == ["BraTS-GLI-00000-000", "BraTS-GLI-00002-000"]
+    assert find_scans(str(tmp_path / "BraTS-GLI-00002-000"), BOTH) == cases[1:]
+    with pytest.raises(DataError, match=r"BraTS-GLI-00002-000 lacks FLAIR"):
+        find_scans(str(tmp_path / "BraTS-GLI-00002-000"), ("T1", "FLAIR"))
+
+
+def test_a_datalist_whole_or_one_split_of_it(phantoms):
+    path = str(phantoms / "ixi" / "datalist.json")
+    assert len(find_scans(path, BOTH)) == 6
+    assert len(find_scans(path, ["T2"], split="test")) == 2
+    with pytest.raises(DataError, match="no modality 'FLAIR' in .*: There are: T1, T2"):
+        find_scans(path, ["FLAIR"])
+    with pytest.raises(DataError, match="no split 'tset' in .*: did you mean 'test'"):
+        find_scans(path, BOTH, split="tset")
+
+
+@pytest.fixture
+def own(tmp_path):
+    for name in ("t1/ann-x.nii.gz", "t1/bob-x.nii.gz", "t2/ann.nii", "t2/bob.nii"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    return tmp_path
+
+
+def test_patterns_are_relative_to_the_input(own, monkeypatch):
+    patterns = {"T1": "t1/{subject}-x.nii.gz", "T2": "t2/{subject}.nii"}
+    cases = find_scans(str(own), BOTH, patterns)
+    assert subjects(cases) == ["ann", "bob"]
+    assert cases[1] == {"subject": "bob", "T1": str(own / "t1/bob-x.nii.gz"), "T2": str(own / "t2/bob.nii")}
+    monkeypatch.chdir(own)
+    assert find_scans(None, BOTH, patterns) == cases
+    assert find_scans(None, BOTH, patterns, subjects=["bob"]) == cases[1:]
+    with pytest.raises(DataError, match="there is no subject 'bib': did you mean 'bob'"):
+        find_scans(None, BOTH, patterns, subjects=["ann", "bib"])
+    with pytest.raises(ConfigError, match=r"the pattern for T1 needs \{subject\} where the subject id stands"):
+        find_scans(None, BOTH, {"T1": "t1/bob-x.nii.gz", "T2": "t2/bob.nii"})
+    with pytest.raises(DataError, match="no pattern for T2: the network takes T1, T2"):
+        find_scans(None, BOTH, {"T1": patterns["T1"]})
+    (own / "t2/bob.nii").unlink()
+    assert find_scans(None, BOTH, patterns) == cases[:1]
+    assert find_scans(None, BOTH, patterns).left_out == {"bob": "lacks T2"}
+    assert find_scans(None, BOTH, patterns, subjects=["ann"]).left_out == {}
+    (own / "t1/ann-x.nii.gz").unlink()
+    with pytest.raises(DataError, match=r"2 of 2 subjects are incomplete[\s\S]*bob lacks T2"):
+        find_scans(None, BOTH, patterns)
+
+
+def test_one_modality_takes_images_as_they_are(own):
+    assert subjects(find_scans(str(own / "t1"), ["T1"])) == ["ann-x", "bob-x"]
+    assert find_scans(str(own / "t2" / "bob.nii"), ["T1"]) == [{"subject": "bob", "T1": str(own / "t2" / "bob.nii")}]
+    with pytest.raises(DataError, match="is one image, the network takes T1, T2: give their folder, or a pattern for each"):
+        find_scans(str(own / "t2" / "bob.nii"), BOTH)
+    (own / "t2" / "bob.nii.gz").write_bytes(b"")
+    with pytest.raises(DataError, match="bob stands for several scans"):
+        find_scans(str(own / "t2"), ["T1"])
+
+
+def test_what_is_not_there_or_not_known(own):
+    with pytest.raises(DataError, match="does not exist; give a datalist, a folder of scans or a scan"):
+        find_scans(str(own / "nowhere"), BOTH)
+    with pytest.raises(DataError, match="no input: give a datalist"):
+        find_scans(None, BOTH)
+    with pytest.raises(DataError, match=r"in no layout known here \(it holds t1, t2\): give a pattern for each modality"):
+        find_scans(str(own), BOTH)
+    with pytest.raises(DataError, match="a split is one of a datalist's"):
+        find_scans(str(own), BOTH, split="test")

@@ -1,0 +1,205 @@
+import math
+
+import numpy as np
+import pytest
+
+from monai_tl.errors import ConfigError, DataError
+from monai_tl.evaluation.compare import compare, format_comparison, mean_interval
+from monai_tl.evaluation.score_table import Score
+from monai_tl.training.metrics_table import write_metrics
+from tests.conftest import leave_scores
+
+NAN = math.nan
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Make a run folder with these Dice values, by subject."""
+
+    def make(name, dice, reference_ml=2.0, split="test", **parts):
+        cases = [Score(subject, value, 1.0, reference_ml, 2.0, 1.0) for subject, value in dice.items()]
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / name / "model.pt").write_bytes(b"weights")
+        leave_scores(tmp_path / name, cases, split, **parts)
+        return tmp_path / name
+
+    return make
+
+
+SCRATCH = {"a": 0.50, "b": 0.60, "c": 0.70, "d": 0.80, "e": 0.40, "f": 0.90}
+
+
+def shifted(by):
+    return {subject: SCRATCH[subject] + change for subject, change in zip(SCRATCH, by, strict=True)}
+
+
+def test_hand_worked_means_and_the_paired_difference(run):
+    """Pairs are by subject: the second table has its rows in another order."""
+    transfer = dict(reversed(shifted([0.1, 0.0, 0.05, -0.02, 0.2, 0.03]).items()))
+    found = compare([run("scratch", SCRATCH), run("transfer", transfer)])
+    first, second = found.runs
+    assert (first.name, first.n, first.undefined) == ("scratch", 6, 0)
+    assert first.mean == pytest.approx(3.9 / 6)
+    assert first.median == pytest.approx(0.65)
+    assert second.mean == pytest.approx((3.9 + 0.36) / 6)
+    (difference,) = found.differences
+    assert (difference.name, difference.first, difference.n, difference.left_out) == ("transfer", "scratch", 6, 0)
+    assert difference.mean == pytest.approx(0.06)
+    by = np.array([0.03, 0.2, -0.02, 0.05, 0.0, 0.1])
+    assert difference.interval.low == pytest.approx(mean_interval(by).low, abs=0.004), "that of per-case differences"
+    assert difference.interval.high - difference.interval.low < first.interval.high - first.interval.low
+
+
+def test_the_interval_agrees_with_a_bootstrap_in_numpy():
+    """For symmetric values BCa and the percentile interval coincide."""
+    values = np.concatenate([0.7 + np.linspace(0.01, 0.2, 12), 0.7 - np.linspace(0.01, 0.2, 12)])
+    draws = np.random.default_rng(5).choice(values, size=(20000, len(values))).mean(axis=1)
+    found = mean_interval(values, seed=1)
+    assert found.method == "BCa"
+    assert [found.low, found.high] == pytest.approx(np.percentile(draws, [2.5, 97.5]), abs=0.003)
+
+
+def test_skewed_values_shift_the_interval_as_bca_does():
+    """One failure among good cases: BCa reaches further down than percentiles do (Efron 1987)."""
+    values = np.array([0.9] * 11 + [0.88, 0.91, 0.87, 0.1])
+    draws = np.random.default_rng(5).choice(values, size=(20000, len(values))).mean(axis=1)
+    found = mean_interval(values)
+    assert found.method == "BCa"
+    assert found.low < np.percentile(draws, 2.5) - 0.02
+
+
+def test_where_bca_is_undefined_percentiles_stand_in():
+    found = mean_interval(np.full(5, 0.8))
+    assert (found.low, found.high, found.method) == (0.8, 0.8, "percentile")
+
+
+@pytest.mark.parametrize("values", [[], [0.8]])
+def test_one_case_has_no_interval(values):
+    found = mean_interval(np.array(values))
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+    assert found.method == "none"
+
+
+def test_the_seed_decides_the_draw_and_other_runs_do_not(run):
+    runs = [run("one", SCRATCH), run("two", shifted(np.linspace(-0.1, 0.2, 6))), run("three", shifted([0.01] * 6))]
+    again = compare(runs, seed=3)
+    assert again == compare(runs, seed=3)
+    assert again.differences[1] == compare([runs[0], runs[2]], seed=3).differences[0]
+    few = [compare(runs, seed=seed, resamples=200).runs[0].interval for seed in (3, 4)]
+    assert few[0] != few[1]
+
+
+def test_undefined_cases_are_left_out_of_the_pair_and_counted(run):
+    nothing_there = {**SCRATCH, "a": NAN, "b": NAN}
+    false_alarm = {**shifted([0.1] * 6), "a": 0.0, "c": NAN}
+    found = compare([run("one", nothing_there), run("two", false_alarm)])
+    assert [(r.n, r.undefined) for r in found.runs] == [(6, 2), (6, 1)]
+    assert found.runs[0].mean == pytest.approx((0.7 + 0.8 + 0.4 + 0.9) / 4)
+    assert found.runs[0].interval == mean_interval(np.array([0.7, 0.8, 0.4, 0.9]))
+    assert (found.differences[0].n, found.differences[0].left_out) == (3, 3)
+    assert found.differences[0].mean == pytest.approx(0.1)
+    assert "over 3 cases (3 left out as undefined)" in format_comparison(found)
+
+
+def test_different_subjects_are_named(run):
+    one, two = run("one", {"a": 0.5, "b": 0.5, "c": 0.5}), run("two", {"b": 0.5, "z": 0.5})
+    with pytest.raises(DataError, match="one and two were scored on different subjects: two lacks a, c; one lacks z"):
+        compare([one, two])
+
+
+def test_different_references_are_refused(run):
+    with pytest.raises(DataError, match="against different references: the reference volume differs in a, b"):
+        compare([run("one", {"a": 0.5, "b": 0.5}), run("two", {"b": 0.5, "a": 0.5}, reference_ml=2.1)])
+
+
+def test_runs_that_cannot_be_compared(run, tmp_path):
+    one = run("one", SCRATCH)
+    with pytest.raises(ConfigError, match="no run to compare"):
+        compare([])
+    with pytest.raises(ConfigError, match=r"a run is given more than once: .*one, .*one"):
+        compare([one, tmp_path / "x" / ".." / "one"])
+    with pytest.raises(ConfigError, match=r"no scores at .*two.scores_test\.csv: run `monai_tl evaluate --run .*two --sp"):
+        compare([one, tmp_path / "two"])
+    with pytest.raises(ConfigError, match=r"scores_validation\.csv: run `monai_tl evaluate .* --split validation`"):
+        compare([one], split="validation")
+
+
+def test_runs_of_one_name_go_by_their_paths(run):
+    runs = [run("x/seed0", SCRATCH), run("y/seed0", SCRATCH)]
+    assert [result.name for result in compare(runs).runs] == [str(path) for path in runs]
+
+
+@pytest.mark.parametrize(
+    ("by", "words"),
+    [
+        ([-0.1, 0.1, -0.05, 0.05, 0.02, -0.02], "so these cases do not tell them apart"),
+        ([0.1, 0.12, 0.15, 0.11, 0.1, 0.13], "the interval excludes 0: transfer scores higher on these cases"),
+        ([-0.1, -0.12, -0.15, -0.11, -0.1, -0.13], "the interval excludes 0: transfer scores lower on these cases"),
+        ([0.0] * 6, "transfer − scratch: +0.000 [+0.000, +0.000] over 6 cases: the interval holds 0, so these"),
+    ],
+)
+def test_the_sentence_says_what_the_interval_says(run, by, words):
+    text = format_comparison(compare([run("scratch", SCRATCH), run("transfer", shifted(by))]))
+    assert words in text
+    assert "Fewer than 10 cases: intervals from so few are too narrow" in text
+
+
+def test_the_table_is_aligned_and_complete(run):
+    same_twice = {f"s{n:02}": 0.5 for n in range(10)}
+    found = compare([run("scratch", same_twice), run("a_longer_name", dict.fromkeys(same_twice, 0.75))])
+    assert format_comparison(found).split("\n") == [
+        f"Dice on the test split, 10 cases of /data/datalist.json (sha256 {'d' * 12})",
+        "run            cases  undefined  mean Dice   95 % interval  median      volume bias",
+        "scratch           10          0      0.500  [0.500, 0.500]   0.500  +0.00 ml (+0 %)",
+        "a_longer_name     10          0      0.750  [0.750, 0.750]   0.750  +0.00 ml (+0 %)",
+        "",
+        "a_longer_name − scratch: +0.250 [+0.250, +0.250] over 10 cases: "
+        "the interval excludes 0: a_longer_name scores higher on these cases",
+    ]
+
+
+@pytest.mark.parametrize(("last", "few"), [(0.7, False), (NAN, True)])
+def test_few_means_few_that_are_defined(run, last, few):
+    ten = {**{f"s{n}": 0.1 * n for n in range(9)}, "last": last}
+    assert ("Fewer than 10 cases" in format_comparison(compare([run("one", ten)]))) == few
+
+
+def test_too_few_cases_for_any_interval_still_read_well(run):
+    one_case = format_comparison(compare([run("one", {"a": 0.5}), run("two", {"a": 0.4})]))
+    assert "two − one: −0.100 over 1 case: too few for an interval" in one_case
+    assert "none" in one_case
+    assert "nan" not in one_case
+    none = format_comparison(compare([run("three", {"a": NAN}), run("four", {"a": 0.4})]))
+    assert "four − three: no case is defined in both (1 left out as undefined)" in none
+    assert "−" not in format_comparison(compare([run("alone", SCRATCH)])), "one run has nothing to differ from"
+
+
+def test_scores_of_cases_that_were_trained_on_say_so(tmp_path):
+    """Whoever accepted it: whoever reads the comparison has to know."""
+    runs = [tmp_path / "scratch", tmp_path / "transfer"]
+    cases = [Score("a", 0.5, 1.0, 2.0, 2.0, 1.0), Score("b", 0.6, 1.0, 2.0, 2.0, 1.0)]
+    for run, seen in zip(runs, (None, {"accepted": True, "shared": 2, "said": []}), strict=True):
+        run.mkdir()
+        leave_scores(run, cases, seen=seen)
+    notes = compare(runs).notes
+    said = "transfer: 2 of the cases were trained on or chosen by before (accepted), so these scores are too good"
+    assert [note for note in notes if "trained on" in note] == [said]
+
+
+def test_a_run_whose_best_validation_is_its_last_is_named(run):
+    """Its Dice may still have been rising: the difference to it says less."""
+    rising, settled = run("rising", SCRATCH), run("settled", SCRATCH)
+    for folder, dice in ((rising, (0.1, 0.2, 0.4)), (settled, (0.1, 0.4, 0.2))):
+        rows = [
+            {"iteration": 50 * n, "loss": 1.0, "val_dice": d, "learning_rate": 1e-3, "seconds": 1.0} for n, d in enumerate(dice)
+        ]
+        write_metrics(folder / "metrics.csv", rows)
+    (remark,) = compare([settled, rising, run("uncurved", SCRATCH)]).notes
+    assert remark.startswith("rising: the best validation is the last one")
+    assert remark in format_comparison(compare([settled, rising]))
+
+
+def test_fewer_than_five_cases_give_no_interval():
+    assert mean_interval(np.array([0.1, 0.2, 0.3, 0.4])).method == "none"
+    assert mean_interval(np.array([0.1, 0.2, 0.3, 0.4, 0.6])).method == "BCa"

@@ -1,0 +1,75 @@
+"""The picture of a case shows what lies where."""
+
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from monai_tl.imaging.preview import GAP, PREDICTION, TRUTH, Drawn, draw_case, draw_planes, three_planes
+
+
+def pixels_of(picture, colour):
+    return np.argwhere((picture == colour).all(axis=-1))
+
+
+def test_outlines_lie_where_the_masks_are_in_radiological_view():
+    image = np.random.default_rng(0).normal(size=(40, 40, 40))
+    truth, prediction = np.zeros((2, 40, 40, 40), dtype=bool)
+    truth[28:36, 16:24, 16:24] = True  # high i: the patient's left, on axes that point right, would be low i
+    picture = three_planes(image, prediction, truth, height=80)
+    assert picture.shape == (80, 3 * 80 + 2 * GAP, 3)
+    assert picture.dtype == np.uint8
+    axial = pixels_of(picture[:, :80], TRUTH)
+    assert axial[:, 1].max() < 40, "the patient's right is on the viewer's left"
+    assert len(pixels_of(picture, PREDICTION)) == 0
+    up = np.zeros_like(truth)
+    up[16:24, 16:24, 30:38] = True
+    coronal = pixels_of(three_planes(image, up, None, height=80)[:, 80 + GAP : 160 + GAP], PREDICTION)
+    assert coronal[:, 0].max() < 40, "up is up"
+
+
+def test_nothing_found_and_a_constant_image_still_give_a_picture():
+    empty = np.zeros((8, 9, 10), dtype=bool)
+    assert three_planes(np.zeros((8, 9, 10)), empty, empty, height=30).shape[0] == 30
+
+
+def test_planes_meet_in_the_largest_part_and_not_between_two():
+    image, two = np.ones((60, 40, 40)), np.zeros((60, 40, 40), dtype=bool)
+    two[5:10, 15:25, 15:25] = two[50:56, 15:25, 15:25] = True
+    sagittal = three_planes(image, two, height=80)[:, -80:]
+    assert len(pixels_of(sagittal, PREDICTION)) > 0, "the middle of both is in neither"
+
+
+def test_the_air_around_a_head_is_left_out():
+    image = np.zeros((60, 60, 60))
+    image[20:40, 20:40, 20:40] = np.linspace(1, 2, 20)
+    picture = three_planes(image, image > 1.5, height=78)
+    assert picture.shape[1] == 3 * 78 + 2 * GAP
+    assert (picture[:, :78].max(axis=-1) > 0).mean() > 0.5, "26 of 60 voxels across"
+
+
+def test_a_scan_is_drawn_upright_in_millimetres_however_it_is_stored():
+    head = np.zeros((20, 30, 40), np.float32)
+    head[2:18, 2:28, 2:38] = np.random.default_rng(0).uniform(1, 2, (16, 26, 36))
+    mask = head > 1.9
+    image = nib.Nifti1Image(head, np.diag([2.0, 1, 1, 1]))
+    upright = draw_case(image, mask, height=90)
+    for axes in ([[1, -1], [2, 1], [0, 1]], [[2, 1], [0, -1], [1, -1]]):
+        scan, found = (i.as_reoriented(np.array(axes)) for i in (image, nib.Nifti1Image(mask.astype(np.uint8), image.affine)))
+        assert np.array_equal(draw_case(scan, np.asanyarray(found.dataobj) > 0, height=90), upright)
+    axial = np.argmax((upright == 0).all(axis=(0, 2))[30:]) + 30  # where the gap begins; the box is the whole image here
+    assert axial == pytest.approx(90 * 2 * 20 / 30, abs=12)  # 2 mm wide voxels, with black columns of air at the edge
+
+
+def test_edges_of_another_image_lie_where_it_changes():
+    image = np.full((40, 40, 40), 1.0)
+    image[1:, 1:, 1:] = 2
+    other = np.zeros_like(image)
+    other[10:30, 10:30, 10:30] = 100
+    picture = draw_planes(image, [Drawn(other, TRUTH, edges=True)], spacing=(1, 1, 1), height=160)[:, :160]
+    edges = pixels_of(picture, TRUTH)
+    assert len(edges) > 200
+    away = np.abs(np.abs(edges - 79.5).max(axis=1) - 40)  # from the square's border, 10 of 40 voxels from the middle
+    assert away.max() <= 4
+    assert len(pixels_of(draw_planes(image, [Drawn(image * 0, TRUTH, edges=True)], spacing=(1, 1, 1), height=160), TRUTH)) == 0

@@ -1,0 +1,69 @@
+"""Prediction windows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from monai_tl.inference.postprocess import foreground_probability, not_background
+from monai_tl.inference.sliding_window import FittedSlidingWindow
+
+
+def test_a_window_is_no_larger_than_the_image():
+    seen = []
+
+    def network(window):
+        seen.append(tuple(window.shape[2:]))
+        return window.clone()  # MONAI weighs what it gets in place
+
+    image = torch.rand(1, 1, 10, 20, 12)
+    assert torch.allclose(FittedSlidingWindow([16] * 3, overlap=0.25)(image, network), image, atol=1e-6)
+    assert set(seen) == {(10, 16, 12)}
+    assert len(seen) == 2
+
+
+def test_foreground_is_the_softmax_of_the_last_class():
+    logits = torch.tensor([0.0, torch.log(torch.tensor(3.0))]).reshape(2, 1, 1, 1)
+    assert torch.allclose(foreground_probability(logits), torch.tensor(0.75))
+    assert foreground_probability(torch.zeros(2, 3, 4, 5)).shape == (1, 3, 4, 5)
+
+
+def test_what_lies_above_the_background_is_kept_whatever_its_value():
+    image = torch.full((2, 4, 4, 4), -0.5)
+    image[1, 1, 2, 3] = -0.4
+    kept = not_background(image)
+    assert kept.sum() == 1
+    assert bool(kept[1, 1, 2, 3])
+
+
+def out_of_memory_above(edge):
+    def network(window):
+        if max(window.shape[2:]) > edge:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return window.clone()
+
+    return network
+
+
+def test_out_of_memory_a_smaller_plan_is_tried_and_said(caplog):
+    image = torch.rand(1, 1, 100, 100, 60)
+    answer = FittedSlidingWindow([96, 96, 96])(image, out_of_memory_above(50))
+    assert torch.allclose(answer, image, atol=1e-6)
+    assert caplog.messages == ["out of memory in windows of 96×96×60: trying 48×48×32"]
+
+
+def test_when_no_plan_fits_the_error_comes_out():
+    with pytest.raises(RuntimeError, match="out of memory"):
+        FittedSlidingWindow([64, 64, 64])(torch.rand(1, 1, 64, 64, 64), out_of_memory_above(10))
+
+
+def test_another_error_is_not_taken_for_it():
+    calls = []
+
+    def network(window):
+        calls.append(window.shape)
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        FittedSlidingWindow([64, 64, 64])(torch.rand(1, 1, 64, 64, 64), network)
+    assert len(calls) == 1, "no smaller plan is tried"

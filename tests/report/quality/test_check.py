@@ -1,0 +1,221 @@
+"""``monai_tl check``: a table, a page and pictures of all cases; a failing case stops no other; ids can be hidden."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from monai_tl.imaging.preview import PREDICTION
+from monai_tl.quality.candidates import Candidates, find_candidates
+from monai_tl.quality.measures import Measures
+from monai_tl.quality.outliers import Judged
+from monai_tl.quality.qc_table import SHOWN, format_table
+from monai_tl.report.quality import check as check_module
+from monai_tl.report.quality.check import check
+
+EVIL = "<img src=x onerror=alert(1)>&\"'"
+
+
+@pytest.fixture
+def folder(phantoms, tmp_path):
+    """Six small heads in the layout of IXI that a test may spoil."""
+    shutil.copytree(phantoms / "ixi", tmp_path / "private_place")
+    return tmp_path / "private_place"
+
+
+def rows_of(output):
+    with (output / "qc.csv").open(newline="", encoding="utf-8") as file:
+        return {row["case"]: row for row in csv.DictReader(file)}
+
+
+def spoil_first(folder):
+    path = sorted((folder / "IXI-T2").iterdir())[0]
+    path.write_bytes(path.read_bytes()[:500])
+    return path.name.split("-")[0], path
+
+
+def test_each_case_has_a_row_a_picture_and_a_place_on_the_page(verb, folder, tmp_path):
+    output = tmp_path / "out"
+    answer = verb("check", folder / "datalist.json", "--output", output)
+    assert answer.code == 0, answer.err
+    rows = rows_of(output)
+    assert len(rows) == 6
+    page = (output / "check.html").read_text()
+    for subject, row in rows.items():
+        assert (row["shape"], row["spacing"], row["orientation"], row["state"]) == ("32×32×32", "1×1×1", "PSR", row["state"])
+        assert float(row["foreground_ml"]) == pytest.approx(float(row["left_ml"]) + float(row["right_ml"]), abs=1e-3)
+        assert 0 < float(row["T1_lowest"]) < float(row["T1_highest"])
+        assert 0 <= float(row["T2_off_mm"]) < 0.75
+        assert f"off by {float(row['T2_off_mm']):.1f} mm" in page
+        picture = np.asarray(Image.open(output / "check_files" / f"{subject}.png"))
+        assert picture.shape[0] == 320
+        assert (picture == PREDICTION).all(axis=-1).sum() > 50, "the label's outline"
+        assert f'href="check_files/{subject}.png"' in page
+        assert subject in answer.out
+    assert "6 usable cases are too few to be compared" in answer.out
+    assert page.count("data:image/jpeg;base64,") == 6
+    assert not re.findall(r'(?:src|href)="(?!data:|check_files/)', page), "the page stands alone"
+    assert "default-src 'none'" in page
+
+
+def test_a_folder_can_be_checked_before_there_is_a_datalist(verb, folder, phantoms, tmp_path):
+    (folder / "datalist.json").unlink()
+    lacking = sorted((folder / "aseg").iterdir())[1]
+    lacking.unlink()
+    answer = verb("check", folder, "--output", tmp_path / "out")
+    assert answer.code == 1
+    row = rows_of(tmp_path / "out")[lacking.name.split("-")[0]]
+    assert (row["state"], row["reasons"]) == ("problem", "lacks label")
+    shutil.rmtree(folder / "aseg")
+    answer = verb("check", folder, "--output", tmp_path / "unlabelled")
+    assert answer.code == 0, answer.err
+    assert "There are no labels here" in answer.out
+    assert {row["foreground_ml"] for row in rows_of(tmp_path / "unlabelled").values()} == {""}
+    answer = verb("check", phantoms / "brats", "--output", tmp_path / "brats")
+    assert answer.code == 0, answer.err
+    assert all(float(row["foreground_ml"]) > 0 and not row["left_ml"] for row in rows_of(tmp_path / "brats").values())
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_one_unreadable_case_stops_no_other(verb, folder, tmp_path, processes):
+    subject, _ = spoil_first(folder)
+    answer = verb("check", folder, "--output", tmp_path / "out", "--processes", processes)
+    assert answer.code == 1
+    assert "1 of 6 cases have problems, the others are checked" in answer.err
+    assert f"{subject}: T2 is not readable" in answer.err
+    rows = rows_of(tmp_path / "out")
+    assert [row["case"] for row in rows.values() if row["state"] == "problem"] == [subject]
+    assert (tmp_path / "out" / "check.html").read_text().index(subject) < min(
+        (tmp_path / "out" / "check.html").read_text().index(other) for other in rows if other != subject
+    ), "worst first"
+
+
+def test_where_nothing_can_be_measured_the_code_is_2(verb, folder, tmp_path):
+    for role in ("IXI-T1", "IXI-T2", "aseg"):
+        for path in (folder / role).iterdir():
+            path.write_bytes(b"")
+    answer = verb("check", folder, "--output", tmp_path / "out")
+    assert answer.code == 2
+    assert "none of 6 cases could be measured" in answer.err
+
+
+def test_only_what_has_changed_is_read_again(folder, tmp_path, monkeypatch):
+    candidates = find_candidates(folder)
+    before = check(candidates, tmp_path / "out")
+    read = []
+    measure = check_module.check_case.__globals__["measure_case"]
+    monkeypatch.setitem(
+        check_module.check_case.__globals__,
+        "measure_case",
+        lambda case, *rest: (read.append(case["subject"]), measure(case, *rest))[1],
+    )
+    again = check(candidates, tmp_path / "out")
+    assert read == []
+    assert again.judged == before.judged
+    subject, _ = spoil_first(folder)
+    assert check(candidates, tmp_path / "out").judged[0].state == "problem"
+    assert read == [subject]
+    (tmp_path / "out" / "check_files" / f"{candidates.cases[2]['subject']}.png").unlink()
+    check(candidates, tmp_path / "out")
+    assert read == [subject, candidates.cases[2]["subject"]]
+
+
+def test_nothing_that_is_passed_on_tells_who_it_was(verb, folder, tmp_path):
+    _, path = spoil_first(folder)
+    sorted((folder / "aseg").iterdir())[2].unlink()
+    words = ("check", folder, "--output", tmp_path / "out", "--anonymous")
+    answer = verb(*words)
+    assert answer.code == 1
+    told = {
+        file.relative_to(tmp_path / "out").as_posix(): file.read_bytes()
+        for file in (tmp_path / "out").rglob("*")
+        if file.is_file()
+    }
+    secret = [path.name.split("-")[0] for path in (folder / "IXI-T1").iterdir()] + ["private_place", "Guys", path.name[:-7]]
+    assert len(told) == 3 + 2 * 5
+    for name, content in told.items():
+        for word in secret:
+            assert word not in name
+            assert word.encode() not in content, f"{word} in {name}"
+    for word in secret:
+        assert word not in answer.out.replace(str(tmp_path), "") + answer.err.replace(str(tmp_path), "")
+    assert "T2 is not readable" in answer.err, "the reason stays"
+    names = set(rows_of(tmp_path / "out"))
+    assert all(re.fullmatch("case_[0-9a-f]{10}", name) for name in names)
+    key = tmp_path / "out.key"
+    assert key.stat().st_mode & 0o077 == 0
+    verb(*words)
+    assert set(rows_of(tmp_path / "out")) == names, "the same folder gives the same names"
+    key.rename(tmp_path / "other.key")
+    verb("check", folder, "--output", tmp_path / "other", "--anonymous")
+    assert set(rows_of(tmp_path / "other")) == names, "by its key"
+    answer = verb("check", folder, "--output", tmp_path / "out")
+    assert (answer.code, "holds a check with other anonymous" in answer.err) == (2, True), "ids never join pseudonyms"
+
+
+def test_hostile_names_are_text_on_the_page(folder, tmp_path):
+    case = {**find_candidates(folder).cases[0], "subject": EVIL.replace("/", "")}
+    check(Candidates((case,), ("T1", "T2"), (17, 53)), tmp_path / "out")
+    page = (tmp_path / "out" / "check.html").read_text()
+    assert "<img src=x" not in page
+    assert "&lt;img src=x onerror" in page
+
+
+def test_a_dead_process_costs_only_its_own_case(monkeypatch, tmp_path):
+    jobs = [check_module.Job({"subject": name}, name, ("T1",), (1,), None, tmp_path, None) for name in "abc"]
+
+    def in_pool(given, processes):
+        for job in given:
+            if job.name == "b":
+                return  # its process died, and the pool with it
+            yield Measures(job.name)
+
+    monkeypatch.setattr(check_module, "_in_pool", in_pool)
+    found = {one.subject: one.problems for one in check_module._all(jobs, 2)}
+    assert found == {"a": [], "b": ["could not be checked (its process died: too little memory?)"], "c": []}
+
+
+def test_what_is_refused_before_anything_is_read(verb, folder, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter.txt").write_text("dear")
+    for words, text in [
+        ((folder, "--output", tmp_path / "full"), "holds something else"),
+        ((folder, "--output", tmp_path / "full" / "letter.txt"), "is a file; name a folder"),
+        ((folder, "--output", tmp_path / "o", "--processes", 0), "processes takes a whole number from 1; got 0"),
+        ((tmp_path / "nowhere", "--output", tmp_path / "o"), "does not exist; give a datalist (.json) or a folder of scans"),
+        ((tmp_path / "full", "--output", tmp_path / "o"), "is in no layout known here (it holds letter.txt)"),
+        ((folder / "datalist.json", "--output", tmp_path / "o", "--modalities", "PD"), "no modality 'PD'"),
+        ((folder, folder, "--output", tmp_path / "o"), "check takes one datalist or folder; got 2"),
+    ]:
+        answer = verb("check", *words)
+        assert answer.code == 2
+        assert text in answer.err, answer.err
+    assert not (tmp_path / "o").exists()
+    assert (tmp_path / "full" / "letter.txt").read_text() == "dear"
+
+
+def test_the_printed_table_is_aligned_and_short():
+    many = [
+        Judged(Measures(f"case{n:03d}", shape=[9, 10, 11], spacing=[1, 1, 1.2], orientation="RAS"), (), {}) for n in range(580)
+    ]
+    lines = format_table(many, ("T1",)).splitlines()
+    assert len(lines) == SHOWN + 2
+    assert lines[-1] == "and 560 more cases (0 of them not fine), all in qc.csv"
+    assert {line.index("9×10×11") for line in lines[1:-1]} == {lines[0].index("shape")}
+
+
+def test_kept_measures_hold_no_hash_that_public_scans_could_be_found_by(folder, tmp_path):
+    candidates = find_candidates(folder)
+    check(candidates, tmp_path / "named")
+    check(candidates, tmp_path / "hidden", anonymous=True)
+    hashes = [
+        {json.loads(path.read_text())["inputs"] for path in (tmp_path / name / "check_files").glob("*.json")}
+        for name in ("named", "hidden")
+    ]
+    assert hashes[0].isdisjoint(hashes[1])

@@ -1,0 +1,49 @@
+"""Number format and memory layout change the speed, not what is computed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from monai.data import MetaTensor
+from monai.inferers import SimpleInferer
+
+from monai_tl.device import MixedPrecisionInferer, choose_device, has_bfloat16, place
+from monai_tl.errors import ConfigError
+from monai_tl.networks.highres3dnet import HighRes3DNet
+
+CPU = torch.device("cpu")
+
+
+def test_devices_are_named_or_refused():
+    assert choose_device("cpu") == CPU
+    with pytest.raises(ConfigError, match="unknown device 'gpu': use auto, cpu, cuda"):
+        choose_device("gpu")
+    if not torch.cuda.is_available():
+        assert choose_device() == CPU
+        with pytest.raises(ConfigError, match="device 'cuda' was asked for, but 0 GPUs are visible; use auto or cpu"):
+            choose_device("cuda")
+
+
+def test_bfloat16_is_autocast_and_logits_stay_float32():
+    torch.manual_seed(0)
+    network = place(HighRes3DNet(2, 2).eval(), CPU)
+    image = MetaTensor(torch.rand(1, 2, 9, 10, 11))
+    with torch.no_grad():
+        exact = MixedPrecisionInferer(SimpleInferer(), CPU, "float32")(image, network)
+        rounded = MixedPrecisionInferer(SimpleInferer(), CPU, "bfloat16")(image, network)
+        assert torch.equal(exact, network(image.as_tensor()))
+    assert exact.dtype == rounded.dtype == torch.float32
+    assert not torch.equal(exact, rounded)
+    assert (exact - rounded).norm() / exact.norm() < 0.03  # bfloat16 keeps 8 bits
+
+
+def test_autocast_training_moves_float32_weights():
+    network = place(HighRes3DNet(1, 2), CPU)
+    MixedPrecisionInferer(SimpleInferer(), CPU, "bfloat16")(torch.rand(1, 1, 8, 8, 8), network).sum().backward()
+    assert {p.dtype for p in network.parameters()} == {p.grad.dtype for p in network.parameters()} == {torch.float32}
+
+
+def test_auto_takes_what_the_processor_has():
+    assert MixedPrecisionInferer(SimpleInferer(), CPU).bfloat16 == has_bfloat16(CPU) == torch.cpu._is_avx512_bf16_supported()
+    with pytest.raises(ConfigError, match="unknown precision 'half': There are: auto, bfloat16, float32"):
+        MixedPrecisionInferer(SimpleInferer(), CPU, "half")
