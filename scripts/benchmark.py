@@ -25,7 +25,7 @@ from torch import nn
 from monai_tl.device import MixedPrecisionInferer, choose_device, place
 from monai_tl.networks.highres3dnet import HighRes3DNet
 from monai_tl.networks.stages import stages
-from monai_tl.training.patches import Windows, margin_for, room_for
+from monai_tl.training.patches import Patches, margin_for, room_for
 from monai_tl.transfer.freeze import freeze
 
 
@@ -90,7 +90,7 @@ def window_draws(size: int = 96) -> tuple[Callable[[], Any], Callable[[], Any]]:
     )
 
     def drawing(transforms: list[Any]) -> Callable[[], Any]:
-        windows, numbers = Windows(cases, Compose(transforms), seed=0), iter(range(10**9))
+        windows, numbers = Patches(cases, Compose(transforms), seed=0), iter(range(10**9))
         return lambda: windows[next(numbers)]
 
     return drawing(cut), drawing([*cut, turn])

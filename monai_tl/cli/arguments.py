@@ -11,8 +11,9 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import fire
 
 from monai_tl.errors import ConfigError, did_you_mean
+from monai_tl.settings.refusals import raise_refusals, read_value, refusal
 from monai_tl.settings.table import COUNT, EXPRESSION, LABELS, SEED, SETTINGS
-from monai_tl.settings.values import Kind, Listed, Number, Text, Whole, YesNo, raise_refusals, read, refusal
+from monai_tl.settings.values import Kind, Listed, Number, Text, Whole, YesNo
 
 Count = Annotated[int, COUNT]
 Seed = Annotated[int, SEED]
@@ -172,7 +173,7 @@ def numbers(value: str, flag: str) -> tuple[float, ...]:
     Raises:
         ConfigError: if one is none.
     """
-    return tuple(map(float, read(flag, NUMBERS, value)))
+    return tuple(map(float, read_value(flag, NUMBERS, value)))
 
 
 def label_values(value: str, flag: str) -> list[int]:
@@ -181,7 +182,7 @@ def label_values(value: str, flag: str) -> list[int]:
     Raises:
         ConfigError: if one is no whole number from 1, or stands twice.
     """
-    return list(read(flag, LABELS, value)) if value else []
+    return list(read_value(flag, LABELS, value)) if value else []
 
 
 def _find_verb(verbs: Verbs, arguments: Sequence[str]) -> tuple[Verb, int]:

@@ -23,7 +23,7 @@ Processes = Annotated[int, Whole(0, what="a whole number, 1 or more (0: one a co
 
 def phantom(*, output: str, subjects: Count, size: Annotated[int, Whole(32, unit="voxels")] = 64, seed: Seed = 0) -> None:
     """Write heads with known anatomy, in the IXI and the BraTS layout: --output DIR --subjects 12 --size 64 --seed 0."""
-    from monai_tl.phantoms.heads import write_phantoms
+    from monai_tl.phantoms.phantom_files import write_phantoms
 
     write_phantoms(Path(output), subjects, size, seed)
     print(f"{subjects} heads each in {output}/ixi and {output}/brats")
@@ -86,7 +86,7 @@ def datalist_brats(
     found = brats.find_brats_cases(Path(root), names(modalities), incomplete=incomplete, grade=grade)
     cases, chosen = leave_subjects_out(found, leave_out, Path(root))
     splits, rule = _splits(cases, study_lists(target) if split == "study" else split, train, absent, seed, chosen, person)
-    coding = brats.coding_of(cases, asked[0], asked[1], track)
+    coding = brats.find_brats_coding(cases, asked[0], asked[1], track)
     values = (list(coding.foreground), list(coding.labels))
     _write(cases, modalities, values, splits, rule, Path(output or Path(root) / "datalist.json"), coding.track)
     told = [",".join(map(str, of)) for of in values]
@@ -179,7 +179,7 @@ def check(
     """
     from monai_tl.quality.candidates import find_candidates
     from monai_tl.quality.qc_table import format_table, summary
-    from monai_tl.report.quality.check import check as check_scans
+    from monai_tl.report.quality.check import check_scans as check_scans
 
     if len(scans) != 1:
         raise ConfigError(f"check takes one datalist or folder; got {len(scans)}")
@@ -207,7 +207,7 @@ def prepare_ixi(
 
     Further: [--coding freesurfer|dlmuse] [--incomplete leave_out] [--processes 4]; finished subjects are skipped.
     """
-    from monai_tl.preparation.prepare_ixi import prepare_ixi as prepare_ixi_scans
+    from monai_tl.preparation.prepare_ixi import prepare_ixi_folder as prepare_ixi_scans
 
     prepare_ixi_scans(t1, t2, labels, output, coding=coding, incomplete=incomplete, processes=processes)
 

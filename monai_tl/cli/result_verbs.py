@@ -10,7 +10,7 @@ from monai_tl.errors import ConfigError
 
 def compare(*runs: str, split: str = "test", seed: Seed = 0) -> None:
     """Compare scored runs on the same cases, each with the first: RUN RUN … [--split test]."""
-    from monai_tl.evaluation.compare import compare as compare_runs
+    from monai_tl.evaluation.compare import compare_runs as compare_runs
     from monai_tl.evaluation.compare import format_comparison
 
     print(format_comparison(compare_runs([Path(run) for run in runs], split=split, seed=seed)))

@@ -161,7 +161,7 @@ def predict(
     and ids of inference.yaml: --device cuda --inference_window "[96,96,96]" --inference_overlap 0.25.
     """
     from monai_tl.inference.model import find_model
-    from monai_tl.inference.predict import predict as predict_scans
+    from monai_tl.inference.predict import predict_cases as predict_scans
 
     if "output_dir" in overrides:
         raise ConfigError("the folder of the predictions is named by --output")

@@ -13,7 +13,7 @@ from monai_tl.settings.values import Number, Whole, Words
 LAYERS = "scratch,0,1,2,3,4,5,random2"
 SIZES = "0.25,0.5,0.75,1.0"
 Parallel = Annotated[int, Whole(1, unit="runs at a time")]
-Engine = Annotated[str, Words(("here", "ray"))]
+EngineName = Annotated[str, Words(("here", "ray"))]
 Gain = Annotated[float, Number(least=0, below=1, unit="a difference in Dice", example="0.01")]
 
 
@@ -30,7 +30,7 @@ def layers(
     lists: str | None = None,
     training_dice: bool = False,
     parallel: Parallel = 1,
-    engine: Engine = "here",
+    engine: EngineName = "here",
     plan: bool = False,
     **overrides: Any,
 ) -> None:
@@ -60,7 +60,7 @@ def size(
     lists: str | None = None,
     training_dice: bool = False,
     parallel: Parallel = 1,
-    engine: Engine = "here",
+    engine: EngineName = "here",
     plan: bool = False,
     **overrides: Any,
 ) -> None:
@@ -84,7 +84,7 @@ def depth(
     output: str = "studies/depth",
     overlay: str | None = None,
     parallel: Parallel = 1,
-    engine: Engine = "here",
+    engine: EngineName = "here",
     plan: bool = False,
     **overrides: Any,
 ) -> None:

@@ -153,7 +153,7 @@ def naming_of(folders: Sequence[Path]) -> Naming | None:
     return named[0][0] if named else None
 
 
-def coding_of(
+def find_brats_coding(
     cases: Sequence[Case], foreground: Sequence[int], labels: Sequence[int], track: str = "", *, most: bool = False
 ) -> Coding:
     """Read the labels and say what their values mean; ids and values have to agree.

@@ -166,7 +166,7 @@ TRACKS = (
         "synapse syn64153130",
     ),
 )
-NAMES = tuple(track.name for track in TRACKS)
+TRACK_NAMES = tuple(track.name for track in TRACKS)
 REMEDY = "name the track by --track, or say what the values mean by --foreground and --labels"
 
 
@@ -179,7 +179,7 @@ def named_track(name: str) -> Track:
     for track in TRACKS:
         if track.name == name:
             return track
-    raise ConfigError(f"unknown track '{name}': {did_you_mean(name, NAMES)}")
+    raise ConfigError(f"unknown track '{name}': {did_you_mean(name, TRACK_NAMES)}")
 
 
 def family_of(subject: str) -> str | None:

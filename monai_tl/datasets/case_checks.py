@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 TOLERANCE = 1e-3  # mm; headers keep float32, and quaternions lose a little more
 NEARLY = 1e-4  # of an integer: a label that was computed with, not resampled
 FEW_VALIDATION_CASES = 3
-BAR_FROM = 11  # cases; fewer are checked before a bar could be read
+CHECK_BAR_FROM = 11  # cases; fewer are checked before a bar could be read
 
 
 class Findings(NamedTuple):
@@ -71,7 +71,7 @@ def check_cases(
     warnings: list[str] = []
     notes: dict[str, dict[str, tuple[Note, ...]]] = {}
     seen: set[int] = set()
-    for case in tqdm(cases, desc="checking cases", unit="case", disable=len(cases) < BAR_FROM):
+    for case in tqdm(cases, desc="checking cases", unit="case", disable=len(cases) < CHECK_BAR_FROM):
         found = case_problems(case, modalities, foreground, known_labels=known_labels, seen=seen)
         problems[case["subject"]], notes[case["subject"]] = found.problems, found.notes
         if need_foreground:

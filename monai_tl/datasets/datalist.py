@@ -17,8 +17,8 @@ import numpy as np
 from monai_tl.datasets.ids import normal, visible
 from monai_tl.datasets.patterns import Case, check_policy, refuse_odd_names
 from monai_tl.errors import ConfigError, DataError, did_you_mean, list_problems
+from monai_tl.settings.refusals import raise_refusals, refusal
 from monai_tl.settings.table import LABELS, SPLITS
-from monai_tl.settings.values import raise_refusals, refusal
 from monai_tl.storage.files import read_text, write_text
 from monai_tl.text import name_some
 

@@ -12,7 +12,7 @@ from monai_tl.datasets.datalist import Splits
 from monai_tl.datasets.ids import normal, visible
 from monai_tl.datasets.patterns import Cases
 from monai_tl.errors import ConfigError, DataError, did_you_mean
-from monai_tl.storage.files import Table, read_table
+from monai_tl.storage.files import TextTable, read_text_table
 from monai_tl.text import name_some
 
 TABLES = r"\.(?i:csv|tsv|txt)"  # names of tables; Excel's "Unicode Text" ends in .txt
@@ -136,7 +136,7 @@ def _low_scores(path: Path, limit: float) -> dict[str, str]:
     return {subject: f"Dice {dice:.3f} below {limit:g} in {path.name} ({OUTCOME})" for subject, dice in low.items()}
 
 
-def _dice(path: Path, table: Table, cell: str) -> float:
+def _dice(path: Path, table: TextTable, cell: str) -> float:
     try:
         dice = table.number(cell)
     except ValueError:
@@ -146,10 +146,10 @@ def _dice(path: Path, table: Table, cell: str) -> float:
     return dice
 
 
-def _read(path: Path, columns: tuple[str, ...]) -> Table:
+def _read(path: Path, columns: tuple[str, ...]) -> TextTable:
     if not path.is_file():
         raise DataError(f"leave_out: there is no file {path}; {FORMS}")
     try:
-        return read_table(path, columns)
+        return read_text_table(path, columns)
     except DataError as error:
         raise DataError(f"leave_out: {error}; {FORMS}") from error

@@ -18,9 +18,9 @@ from monai_tl.evaluation.score_table import Score, VolumeBias, summarise
 from monai_tl.text import signed
 from monai_tl.training.metrics_table import TRAIN_LONGER, best_is_last, read_metrics
 from monai_tl.transfer.source import holds_weights
-from monai_tl.transfer.tensors import some
+from monai_tl.transfer.tensors import name_first
 
-Table = Mapping[str, Score]  # subject -> its score
+ScoresBySubject = Mapping[str, Score]  # subject -> its score
 FEWEST = 5  # cases; from fewer an interval would be little more than their range
 FEW = 10  # cases; bootstrap intervals from fewer are visibly too narrow
 
@@ -48,7 +48,7 @@ class RunResult:
 
 
 @dataclass(frozen=True)
-class Difference:
+class DiceDifference:
     """Dice of the run ``name`` minus that of ``first`` on the same ``n`` cases.
 
     ``left_out`` counts the cases undefined in either of the two.
@@ -79,12 +79,12 @@ class Comparison:
 
     split: str
     runs: tuple[RunResult, ...]
-    differences: tuple[Difference, ...]
+    differences: tuple[DiceDifference, ...]
     notes: tuple[str, ...] = ()
     data: str = ""
 
 
-def compare(runs: Sequence[Path | str], split: str = "test", seed: int = 0, resamples: int = 9999) -> Comparison:
+def compare_runs(runs: Sequence[Path | str], split: str = "test", seed: int = 0, resamples: int = 9999) -> Comparison:
     """Compare runs by their score files: each run's Dice, and each later run's paired difference to the first.
 
     Args:
@@ -135,8 +135,10 @@ def _notes(records: Mapping[str, ScoreRecord], folders: Mapping[str, Path]) -> l
     return notes + ([f"{', '.join(rising)}: {TRAIN_LONGER}"] if rising else [])
 
 
-def compare_tables(tables: Mapping[str, Table], split: str = "test", seed: int = 0, resamples: int = 9999) -> Comparison:
-    """Compare runs by their scores, each with the first, see `compare`.
+def compare_tables(
+    tables: Mapping[str, ScoresBySubject], split: str = "test", seed: int = 0, resamples: int = 9999
+) -> Comparison:
+    """Compare runs by their scores, each with the first, see `compare_runs`.
 
     Args:
         tables: for each run's name its scores by subject; at least one run.
@@ -169,7 +171,7 @@ def ways_apart(records: Mapping[str, ScoreRecord]) -> list[str]:
     for name, record in records.items():
         images = other_images(records[first], record)
         if images:
-            told.append(f"{first} and {name} were predicted from different images ({some(images)})")
+            told.append(f"{first} and {name} were predicted from different images ({name_first(images)})")
     return told
 
 
@@ -186,7 +188,7 @@ def _read(runs: Sequence[Path | str], split: str) -> dict[str, RunScores]:
     return {name: read_run_scores(Path(run), split) for name, run in zip(names, runs, strict=True)}
 
 
-def why_not_comparable(first: str, reference: Table, name: str, table: Table) -> str | None:
+def why_not_comparable(first: str, reference: ScoresBySubject, name: str, table: ScoresBySubject) -> str | None:
     """Say in which cases or references two runs differ, None where they share them all."""
     lacks = [
         f"{run} lacks {', '.join(sorted(missing))}"
@@ -215,12 +217,14 @@ def _result(name: str, scores: Sequence[Score], seed: int, resamples: int) -> Ru
     return RunResult(name, total.n, total.undefined, total.mean, total.median, interval, total.bias)
 
 
-def _difference(name: str, table: Table, first: str, reference: Table, seed: int, resamples: int) -> Difference:
+def _difference(
+    name: str, table: ScoresBySubject, first: str, reference: ScoresBySubject, seed: int, resamples: int
+) -> DiceDifference:
     pairs = np.array([table[subject].dice - score.dice for subject, score in reference.items()])  # NaN stays NaN
     defined = pairs[~np.isnan(pairs)]
     mean = float(np.mean(defined)) if defined.size else math.nan
     left_out = len(pairs) - len(defined)
-    return Difference(name, first, len(defined), left_out, mean, mean_interval(defined, seed, resamples))
+    return DiceDifference(name, first, len(defined), left_out, mean, mean_interval(defined, seed, resamples))
 
 
 def mean_interval(values: np.ndarray, seed: int = 0, resamples: int = 9999) -> Interval:
@@ -245,9 +249,7 @@ def format_comparison(comparison: Comparison) -> str:
     """Lay out a comparison for the terminal: a table of the runs, then a sentence for each difference."""
     rows = [("run", "cases", "undefined", "mean Dice", "95 % interval", "median", "volume bias")]
     for run in comparison.runs:
-        ends = run.interval
-        interval = "none" if ends.method == "none" else f"[{ends.low:.3f}, {ends.high:.3f}]"
-        dice = (f"{run.mean:.3f}", interval, f"{run.median:.3f}")
+        dice = (f"{run.mean:.3f}", interval_text(run.interval), f"{run.median:.3f}")
         rows.append((run.name, str(run.n), str(run.undefined), *dice, str(run.bias)))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [f"Dice on the {comparison.split} split" + (f", {comparison.data}" if comparison.data else "")]
@@ -262,7 +264,7 @@ def format_comparison(comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
-def _sentence(difference: Difference) -> str:
+def _sentence(difference: DiceDifference) -> str:
     pair = f"{difference.name} − {difference.first}"
     left_out = f" ({difference.left_out} left out as undefined)" if difference.left_out else ""
     if not difference.n:
@@ -276,3 +278,13 @@ def _sentence(difference: Difference) -> str:
     else:
         verdict = f"the interval excludes 0: {difference.name} scores {difference.verdict} on these cases"
     return f"{pair}: {signed(difference.mean)} [{signed(low)}, {signed(high)}] {cases}: {verdict}"
+
+
+def interval_text(ends: Interval) -> str:
+    """Write an interval as `monai_tl compare` does."""
+    return "none" if ends.method == "none" else f"[{ends.low:.3f}, {ends.high:.3f}]"
+
+
+def signed_interval_text(ends: Interval) -> str:
+    """Write an interval of a difference as `monai_tl compare` does."""
+    return "none" if ends.method == "none" else f"[{signed(ends.low)}, {signed(ends.high)}]"

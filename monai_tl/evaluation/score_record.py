@@ -20,7 +20,7 @@ from monai_tl.identity.fingerprints import fingerprint_cases
 from monai_tl.storage.files import sha256_of, write_json
 from monai_tl.training.run_folder import running_parser, trained_on
 from monai_tl.transfer.source import find_weights
-from monai_tl.transfer.tensors import some
+from monai_tl.transfer.tensors import name_first
 from monai_tl.workflow.launch import ids_read, read_run_config
 
 logger = logging.getLogger(__name__)
@@ -234,7 +234,7 @@ def other_than(before: ScoreRecord, record: ScoreRecord) -> list[str]:
     if before.cases != record.cases:
         subjects = {**before.cases, **record.cases}
         other = [subject for subject in subjects if before.cases.get(subject) != record.cases.get(subject)]
-        told.append(f"of other data, {before.datalist}: {some(other)}")
+        told.append(f"of other data, {before.datalist}: {name_first(other)}")
     if before.precision != record.precision:
         told.append(f"precision was {before.precision}, is {record.precision}")
     if (before.window, before.overlap) != (record.window, record.overlap):

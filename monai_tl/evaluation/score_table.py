@@ -87,7 +87,7 @@ class Summary:
         )
 
 
-class Volumes(Protocol):
+class ScoredVolumes(Protocol):
     """A scored case of a run or of a study, as far as its volumes go."""
 
     @property
@@ -99,14 +99,14 @@ class Volumes(Protocol):
         """Volume of the prediction."""
 
 
-Volume = np.ndarray | Tensor
+MaskArray = np.ndarray | Tensor
 COLUMNS = tuple(field.name for field in fields(Score))
 
 
 def score_case(
     subject: str,
-    prediction: Volume,
-    reference: Volume,
+    prediction: MaskArray,
+    reference: MaskArray,
     spacing: Sequence[float],
     seconds: float,
     *,
@@ -149,7 +149,7 @@ def score_case(
     return Score(subject, dice, hd95, there * voxel_ml, found * voxel_ml, float(seconds))
 
 
-def _mask(subject: str, volume: Volume, name: str) -> Tensor:
+def _mask(subject: str, volume: MaskArray, name: str) -> Tensor:
     mask: Tensor = convert_to_tensor(volume, track_meta=False)
     if mask.ndim != 3:
         raise DataError(f"{subject}: the {name} has shape {tuple(mask.shape)}, needed are three axes (i, j, k)")
@@ -167,7 +167,7 @@ def summarise(scores: Sequence[Score]) -> Summary:
     return Summary(len(dice), len(dice) - len(defined), misses, mean, median, volume_bias(scores))
 
 
-def volume_bias(scores: Sequence[Volumes]) -> VolumeBias:
+def volume_bias(scores: Sequence[ScoredVolumes]) -> VolumeBias:
     """Average predicted minus reference volume over all cases, those without a defined Dice among them."""
     if not scores:
         return VolumeBias(math.nan, math.nan)

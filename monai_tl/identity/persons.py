@@ -15,7 +15,7 @@ from typing import Any
 from monai_tl.errors import ConfigError, DataError, list_problems
 from monai_tl.text import name_some
 
-NONE = "none"
+NO_PERSON = "none"
 RULES = (  # layout, what its ids look like; case plays no part
     ("BraTS", r"(?P<person>BraTS[-_][A-Za-z]+([-_]RT)?[-_]\d{4,})[-_]\d{1,3}"),  # …-00005-101; GoAT's end in the person
     ("BIDS", r"(?P<person>sub-[A-Za-z0-9+]+)(_[A-Za-z0-9]+-[A-Za-z0-9+.]+)*(_[A-Za-z0-9]+)?"),
@@ -91,7 +91,7 @@ def persons_of(subjects: Sequence[str], pattern: str = "") -> Persons:
         ConfigError: if the pattern is none.
         DataError: if an id does not fit, or fits in more than one way.
     """
-    if pattern == NONE:
+    if pattern == NO_PERSON:
         return Persons({subject: subject for subject in subjects}, "as --person none says")
     if pattern:
         return Persons(_merged(_by_pattern(subjects, pattern)), f"by --person {pattern}")

@@ -132,7 +132,7 @@ def affine_fault(affine: Affine, unit: str = "mm") -> str:
     return f"has axes that are not at right angles ({pair} at {angle:.1f}°); resample it to a grid that is straight"
 
 
-def settled(header: Any, affine: Affine) -> Any:
+def with_consistent_geometry(header: Any, affine: Affine) -> Any:
     """Give a copy of a NIfTI header in which all that tells of the geometry says the same: this affine, in mm."""
     header = header.copy()
     header["xyzt_units"] = 2 | (int(header["xyzt_units"]) & ~7)

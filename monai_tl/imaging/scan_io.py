@@ -27,7 +27,15 @@ from nibabel.spatialimages import SpatialImage
 
 from monai_tl.errors import DataError
 from monai_tl.imaging.dicom import choose_series, open_series
-from monai_tl.imaging.geometry import UNKNOWN, Geometry, Note, affine_fault, geometry_of_nifti, scaling_of_nifti, settled
+from monai_tl.imaging.geometry import (
+    UNKNOWN,
+    Geometry,
+    Note,
+    affine_fault,
+    geometry_of_nifti,
+    scaling_of_nifti,
+    with_consistent_geometry,
+)
 from monai_tl.storage.files import sha256_of
 
 PART = "#"
@@ -138,7 +146,7 @@ def _load_nifti(kind: Any, path: str) -> Any:
     geometry, (fault, notes) = geometry_of_nifti(stored), scaling_of_nifti(stored)
     fault = _offset_fault(stored, files) or fault
     geometry = replace(geometry, fault=geometry.fault or fault, notes=(*geometry.notes, *notes))
-    header = stored.copy() if geometry.fault else settled(stored, geometry.affine)
+    header = stored.copy() if geometry.fault else with_consistent_geometry(stored, geometry.affine)
     header.check_fix(SILENT if geometry.fault else None, UNREADABLE)
     if fault:
         header["scl_slope"], header["scl_inter"] = 1, 0  # none will read them

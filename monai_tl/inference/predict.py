@@ -37,7 +37,7 @@ BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} cases{postfix} [{el
 Ready = Future[tuple[dict[str, Any], float]]
 
 
-def predict(
+def predict_cases(
     model: Model,
     location: str | None,
     output: str | Path,

@@ -13,27 +13,20 @@ Phantoms show that a chain works and how well it learns known shapes. They say n
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import nibabel as nib
 import numpy as np
-from nibabel.orientations import axcodes2ornt, ornt_transform
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import zoom
 from scipy.spatial.transform import Rotation
-from tqdm import tqdm
 
-from monai_tl.errors import ConfigError
-
-Volume = NDArray[np.floating[Any]]  # (i, j, k) on a RAS grid
+PhantomImage = NDArray[np.floating[Any]]  # (i, j, k) on a RAS grid
 
 FIELD_OF_VIEW = 192.0  # life-size mm, each axis
 CENTRE = (0.0, -16.0, 0.0)  # life-size mm, RAS: what lies in the middle of the grid
-MODALITIES = ("T1", "T1ce", "T2", "FLAIR")
+DRAWN_MODALITIES = ("T1", "T1ce", "T2", "FLAIR")
 
 # Mean intensity of each tissue in T1, T1ce, T2, FLAIR, before gain, bias field and noise.
 INTENSITY: dict[str, tuple[float, ...]] = {
@@ -131,15 +124,15 @@ class Layer(NamedTuple):
     tissue: str
     left: int
     right: int
-    cover: Volume  # (i, j, k), 0 to 1: share of the voxel, which gives the partial volume
+    cover: PhantomImage  # (i, j, k), 0 to 1: share of the voxel, which gives the partial volume
 
 
-def _smooth(lattice: NDArray[np.float64], size: int) -> Volume:
+def _smooth(lattice: NDArray[np.float64], size: int) -> PhantomImage:
     """Spread a coarse cubic lattice smoothly over ``size``³ voxels."""
     return zoom(lattice.astype(np.float32), size / lattice.shape[0], order=3, mode="nearest", grid_mode=True)
 
 
-def _template_points(anatomy: Anatomy, size: int) -> list[Volume]:
+def _template_points(anatomy: Anatomy, size: int) -> list[PhantomImage]:
     """Where each voxel of a RAS grid lies in the template: x, y, z in life-size mm, each (i, j, k)."""
     axis = (np.arange(size) - (size - 1) / 2) * FIELD_OF_VIEW / size
     grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1) - anatomy.shift
@@ -147,12 +140,12 @@ def _template_points(anatomy: Anatomy, size: int) -> list[Volume]:
     return [points[..., n].astype(np.float32) + _smooth(anatomy.warp[n], size) for n in range(3)]
 
 
-def _length(*parts: Volume) -> Volume:
+def _length(*parts: PhantomImage) -> PhantomImage:
     """Length of the vectors whose components are ``parts``."""
     return np.sqrt(np.add.reduce([part * part for part in parts]))
 
 
-def _ellipsoid(p: list[Volume], centre: tuple[float, ...], axes: tuple[float, ...]) -> Volume:
+def _ellipsoid(p: list[PhantomImage], centre: tuple[float, ...], axes: tuple[float, ...]) -> PhantomImage:
     """Signed distance (mm, negative inside; first order near the surface) to an ellipsoid."""
     scaled = [(q - c) / a for q, c, a in zip(p, centre, axes, strict=True)]
     radius = _length(*scaled)
@@ -160,7 +153,9 @@ def _ellipsoid(p: list[Volume], centre: tuple[float, ...], axes: tuple[float, ..
     return radius * (radius - 1) / slope
 
 
-def _tube(p: list[Volume], line: NDArray[np.float64], factor: Volume | float = 1.0, samples: int = 24) -> Volume:
+def _tube(
+    p: list[PhantomImage], line: NDArray[np.float64], factor: PhantomImage | float = 1.0, samples: int = 24
+) -> PhantomImage:
     """Signed distance (mm) to a bent tube through ``line``, rows x, y, z, radius."""
     curve = CubicSpline(np.arange(len(line)), line)(np.linspace(0, len(line) - 1, samples)).astype(np.float32)
     distance = np.full(p[0].shape, np.inf, np.float32)
@@ -170,7 +165,7 @@ def _tube(p: list[Volume], line: NDArray[np.float64], factor: Volume | float = 1
     return distance
 
 
-def _either(*distances: Volume) -> Volume:
+def _either(*distances: PhantomImage) -> PhantomImage:
     """Smooth union of shapes: a minimum that rounds the corner by about 4 mm."""
     joined = distances[0]
     for other in distances[1:]:
@@ -179,7 +174,7 @@ def _either(*distances: Volume) -> Volume:
     return joined
 
 
-def _sulci(anatomy: Anatomy, p: list[Volume], cerebrum: Volume, hippocampus: Volume) -> Volume:
+def _sulci(anatomy: Anatomy, p: list[PhantomImage], cerebrum: PhantomImage, hippocampus: PhantomImage) -> PhantomImage:
     """Distance (mm) to the nearest sulcus: folds, the fissure between the hemispheres and the Sylvian fissures."""
     x, y, z = np.abs(p[0]), p[1], p[2]
     size = cerebrum.shape[0]
@@ -221,7 +216,7 @@ def render_head(anatomy: Anatomy, size: int) -> tuple[list[Layer], NDArray[np.bo
     # The ambient cistern, where the temporal lobes meet the brain stem.
     cistern = np.maximum.reduce([stem - 3.5, z + 6, -np.minimum(stem, 0) - 3])
     folia = 6.5 + 5 * np.cos(0.55 * (z + 0.4 * y) + 0.04 * sides[0])
-    painted: list[tuple[str, int, int, Volume]] = [
+    painted: list[tuple[str, int, int, PhantomImage]] = [
         ("fat", 0, 0, head),
         ("muscle", 0, 0, head + 5),
         ("bone", 0, 0, hull - 9),
@@ -249,7 +244,7 @@ def render_head(anatomy: Anatomy, size: int) -> tuple[list[Layer], NDArray[np.bo
     return [Layer(tissue, a, b, _cover(distance, voxel)) for tissue, a, b, distance in painted], left
 
 
-def _cover(distance: Volume, voxel: float) -> Volume:
+def _cover(distance: PhantomImage, voxel: float) -> PhantomImage:
     """Share of a voxel that lies inside a shape, from the distance (mm) of its centre to the surface."""
     return np.clip(0.5 - distance / voxel, 0, 1).astype(np.float32)
 
@@ -285,107 +280,26 @@ def render_tumour(tumour: Tumour, white: NDArray[np.bool_]) -> list[Layer]:
     # Oedema runs along the white matter and spares most of the cortex.
     oedema = core - tumour.oedema * (1 + 0.6 * fringed) + np.where(white, 0, 0.8 * tumour.oedema)
     necrosis = core + tumour.rim * (1 + 0.5 * fringed)
-    painted: dict[str, tuple[int, Volume]] = {"oedema": (2, oedema), "enhancing": (4, core), "necrosis": (1, necrosis)}
+    painted: dict[str, tuple[int, PhantomImage]] = {"oedema": (2, oedema), "enhancing": (4, core), "necrosis": (1, necrosis)}
     return [Layer(tissue, label, label, _cover(distance, voxel)) for tissue, (label, distance) in painted.items()]
 
 
-def scan(layers: list[Layer], modality: str, rng: np.random.Generator) -> Volume:
+def scan(layers: list[Layer], modality: str, rng: np.random.Generator) -> PhantomImage:
     """Picture a painted head: tissue means, partial volume, a smooth bias field, gain and Rician noise.
 
     Args:
         layers: what :func:`render_head` and :func:`render_tumour` return, in painting order.
-        modality: one of :data:`MODALITIES`.
+        modality: one of :data:`DRAWN_MODALITIES`.
         rng: draws this scan's contrast, bias field and noise.
 
     Returns:
         intensities above 0 in arbitrary units, (i, j, k); about 50 to 2000.
     """
-    means = {tissue: values[MODALITIES.index(modality)] * rng.normal(1, 0.02) for tissue, values in INTENSITY.items()}
-    image: Volume = np.full(layers[0].cover.shape, 10, np.float32)
+    means = {tissue: values[DRAWN_MODALITIES.index(modality)] * rng.normal(1, 0.02) for tissue, values in INTENSITY.items()}
+    image: PhantomImage = np.full(layers[0].cover.shape, 10, np.float32)
     for layer in layers:
         image += layer.cover * (means[layer.tissue] - image)
     bias = _smooth(rng.normal(0, 0.08, (3, 3, 3)), image.shape[0])
     noise = rng.normal(0, rng.uniform(12, 22), (2, *image.shape))
     image = np.hypot(image * np.exp(bias) + noise[0], noise[1])
     return np.maximum(image * rng.uniform(0.7, 1.4), 1).astype(np.float32)
-
-
-def _save(volume: NDArray[np.generic], affine: NDArray[np.float64], axes: str, path: Path) -> None:
-    """Write a RAS volume with its voxel axes turned to ``axes``, e.g. ``PSR``; both forms set, unit mm."""
-    image = nib.Nifti1Image(np.rint(volume).astype(np.int16), affine)
-    turned = image.as_reoriented(ornt_transform(axcodes2ornt("RAS"), axcodes2ornt(axes)))
-    turned.set_sform(turned.affine, code=1)
-    turned.set_qform(turned.affine, code=1)
-    turned.header.set_xyzt_units("mm")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(turned, path)
-
-
-def _write_ixi(folder: Path, index: int, size: int, seed: int) -> None:
-    """Write one person of the IXI side: T1, T2 and aseg, voxel axes posterior, superior, right as in IXI's T1."""
-    rng = np.random.default_rng([seed, 0, index])
-    # Ids with gaps, as in IXI: whoever pairs by position instead of by id shall fail.
-    number = 12 + 3 * index + rng.integers(3)
-    subject = f"IXI{number:03d}-{rng.choice(['Guys', 'HH', 'IOP'], p=[0.55, 0.3, 0.15])}-{rng.integers(700, 2900):04d}"
-    layers, left = render_head(Anatomy.draw(rng), size)
-    affine = np.eye(4)
-    shrink = size / FIELD_OF_VIEW
-    affine[:3, 3] = -(size - 1) / 2 + (np.array(CENTRE) + rng.uniform(-5, 5, 3)) * shrink
-    for modality in ("T1", "T2"):
-        path = folder / f"IXI-{modality}" / f"{subject}-{modality}.nii.gz"
-        _save(scan(layers, modality, rng), affine, "PSR", path)
-    _save(label_map(layers, left), affine, "PSR", folder / "aseg" / f"{subject}-aseg.nii.gz")
-
-
-def _write_brats(folder: Path, index: int, size: int, seed: int) -> None:
-    """Write one patient of the BraTS side: four skull-stripped modalities and the tumour, on axes as there."""
-    rng = np.random.default_rng([seed, 1, index])
-    subject = f"Brats18_PHA{12 + 3 * index + rng.integers(3):03d}_1"
-    layers, left = render_head(Anatomy.draw(rng), size)
-    anatomy = label_map(layers, left)
-    tumour = render_tumour(Tumour.draw(rng), np.isin(anatomy, (2, 41)))
-    brain = anatomy > 0
-    affine = np.eye(4)
-    affine[0, 3] = -(size - 1)  # BraTS: x runs from 0 to the right of the image, y from size - 1 down
-    for modality in MODALITIES:
-        path = folder / "HGG" / subject / f"{subject}_{modality.lower()}.nii.gz"
-        _save(scan(layers + tumour, modality, rng) * brain, affine, "LPS", path)
-    seg = label_map(tumour, left) * brain
-    _save(seg, affine, "LPS", folder / "HGG" / subject / f"{subject}_seg.nii.gz")
-
-
-def _refuse(output: Path, **least: tuple[int, int]) -> None:
-    """Stop before any work if a number is below its least value, or ``output`` holds something already."""
-    for name, (value, smallest) in least.items():
-        if type(value) is not int or value < smallest:
-            raise ConfigError(f"{name} is {value!r}; it has to be a whole number, {smallest} or more")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ConfigError(f"{output} already exists and is not an empty folder; remove it or choose another output")
-
-
-def write_phantoms(output: Path, subjects: int, size: int = 64, seed: int = 0, brats_subjects: int | None = None) -> None:
-    """Write phantom heads in the layouts of IXI (``output/ixi``) and BraTS 2018 (``output/brats``).
-
-    The same ``seed``, ``size`` and position in the list give the same files, however many subjects are asked for.
-    Nothing appears at ``output`` before everything is written.
-
-    Args:
-        output: folder to make; it must not exist, or be empty.
-        subjects: heads on the IXI side, and patients on the BraTS side (other people).
-        size: voxels along each axis, of 1 mm each; 192 gives life-size heads, 64 heads of a third of that.
-        seed: whole number, 0 or more.
-        brats_subjects: patients on the BraTS side, where they are to be more or fewer.
-
-    Raises:
-        ConfigError: if ``output`` holds something already or a number is too small.
-    """
-    patients = subjects if brats_subjects is None else brats_subjects
-    _refuse(output, subjects=(subjects, 1), brats_subjects=(patients, 1), size=(size, 32), seed=(seed, 0))
-    output = output.resolve()
-    output.parent.mkdir(parents=True, exist_ok=True)
-    people = [(_write_ixi, "ixi", n) for n in range(subjects)] + [(_write_brats, "brats", n) for n in range(patients)]
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as scratch:
-        unfinished = Path(scratch) / output.name
-        for write, side, index in tqdm(people, desc="phantoms", unit="head"):
-            write(unfinished / side, index, size, seed)
-        unfinished.replace(output)

@@ -15,13 +15,17 @@ from monai_tl.errors import DataError
 from monai_tl.storage.files import CHUNK, atomic_write
 from monai_tl.text import name_some
 
-LABELS = ("aseg.mgz", "aparc+aseg.mgz", "aparc.DKTatlas+aseg.deep.mgz")  # of a subject's mri folder; the first that is there
+LABEL_NAMES = (
+    "aseg.mgz",
+    "aparc+aseg.mgz",
+    "aparc.DKTatlas+aseg.deep.mgz",
+)  # of a subject's mri folder; the first that is there
 SCAN = r"(?P<subject>IXI\d+)-(?P<rest>[A-Za-z]+-\d+)[-_]{}\.nii\.gz"
 IMAGES = (".nii.gz", ".nii", ".mgz")
 
 
 @dataclass(frozen=True)
-class Source:
+class ScanSource:
     """A file, or a member of an archive by where its bytes lie.
 
     Attributes:
@@ -85,7 +89,7 @@ class Person:
 
     subject: str
     stem: str
-    sources: dict[str, Source]
+    sources: dict[str, ScanSource]
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ def find_people(t1: str, t2: str, labels: str, *, incomplete: str = "refuse") ->
         DataError: if a place does not exist, cannot be read or holds nothing of that kind, or a subject is refused.
     """
     found: dict[str, dict[str, list[str]]] = {}
-    by_name: dict[str, Source] = {}
+    by_name: dict[str, ScanSource] = {}
     rests: dict[str, str] = {}
     strange = []
     for role, place in (("T1", t1), ("T2", t2), ("label", labels)):
@@ -140,7 +144,7 @@ def find_people(t1: str, t2: str, labels: str, *, incomplete: str = "refuse") ->
     return People(complete, dict(sorted(cases.left_out.items())), strange)
 
 
-def _person(case: dict[str, str], by_name: dict[str, Source], rests: dict[str, str]) -> Person:
+def _person(case: dict[str, str], by_name: dict[str, ScanSource], rests: dict[str, str]) -> Person:
     sources = {role: by_name[name] for role, name in case.items() if role != "subject"}
     return Person(case["subject"], f"{case['subject']}-{rests[case['T1']]}", sources)
 
@@ -156,23 +160,23 @@ def _needed(role: str) -> str:
     return "IXI…/mri/aseg.mgz or IXI….nii.gz" if role == "label" else f"IXI012-HH-1211-{role}.nii.gz"
 
 
-def _label_sources(sources: list[Source]) -> list[Source]:
-    """Keep flat images, and of each subject folder the first of :data:`LABELS`."""
-    kept: dict[str, Source] = {}
+def _label_sources(sources: list[ScanSource]) -> list[ScanSource]:
+    """Keep flat images, and of each subject folder the first of :data:`LABEL_NAMES`."""
+    kept: dict[str, ScanSource] = {}
     for source in sources:
         path = PurePosixPath(source.name)
         in_folder = path.parts[-2:-1] == ("mri",)
-        if in_folder and path.name in LABELS:
+        if in_folder and path.name in LABEL_NAMES:
             folder = str(path.parent)
             before = kept.get(folder)
-            if before is None or LABELS.index(path.name) < LABELS.index(PurePosixPath(before.name).name):
+            if before is None or LABEL_NAMES.index(path.name) < LABEL_NAMES.index(PurePosixPath(before.name).name):
                 kept[folder] = source
         elif not in_folder and path.name.endswith(IMAGES):
             kept[source.name] = source
     return list(kept.values())
 
 
-def _list(place: str, role: str) -> list[Source]:
+def _list(place: str, role: str) -> list[ScanSource]:
     """Give all files of an archive, or of a folder and its subjects' ``mri`` folders; hidden ones stay hidden."""
     path = Path(place).expanduser().absolute()
     if not path.exists():
@@ -188,17 +192,17 @@ def _list(place: str, role: str) -> list[Source]:
     return [source for source in sources if not PurePosixPath(source.name).name.startswith(".")]
 
 
-def _members(path: Path) -> list[Source]:
+def _members(path: Path) -> list[ScanSource]:
     with tarfile.open(path, "r:") as archive:  # not compressed: members are read where they lie
-        return [Source(str(path), member.name, member.offset_data, member.size) for member in archive if member.isfile()]
+        return [ScanSource(str(path), member.name, member.offset_data, member.size) for member in archive if member.isfile()]
 
 
-def _files(folder: Path) -> list[Source]:
+def _files(folder: Path) -> list[ScanSource]:
     sources = []
     for child in sorted(folder.iterdir()):
         if child.is_file():
-            sources.append(Source(str(child), child.name))
+            sources.append(ScanSource(str(child), child.name))
         elif child.is_dir():
-            labels = [child / "mri" / name for name in LABELS]
-            sources += [Source(str(label), f"{child.name}/mri/{label.name}") for label in labels if label.is_file()]
+            labels = [child / "mri" / name for name in LABEL_NAMES]
+            sources += [ScanSource(str(label), f"{child.name}/mri/{label.name}") for label in labels if label.is_file()]
     return sources

@@ -24,7 +24,7 @@ from monai_tl.imaging.geometry import Note
 from monai_tl.imaging.scan_io import open_scan
 from monai_tl.preparation import register
 from monai_tl.preparation.ixi_sources import People, Person, find_people
-from monai_tl.preparation.prepare_subject import UNFINISHED, Job, outputs, prepare_subject
+from monai_tl.preparation.prepare_subject import UNFINISHED, SubjectJob, outputs, prepare_subject
 from monai_tl.storage.files import sweep_temporary, write_json
 from monai_tl.storage.processes import run_each
 from monai_tl.text import name_some
@@ -105,7 +105,7 @@ def read_prepared(folder: Path) -> dict[str, Any] | None:
     return _read(folder / MADE_WITH) if (folder / MADE_WITH).is_file() else None
 
 
-def prepare_ixi(
+def prepare_ixi_folder(
     t1: str, t2: str, labels: str, output: str, *, coding: str = "", incomplete: str = "refuse", processes: int = 0
 ) -> None:
     """Register T2 to T1 and bring labels onto T1's grid, for every subject that is not finished.
@@ -143,7 +143,7 @@ def prepare_ixi(
 
 def _prepare_all(waiting: list[Person], prepared: Prepared, coding: str, processes: int) -> dict[str, str]:
     """Prepare; gives the reasons of those that failed."""
-    jobs = {person.subject: Job(person, str(prepared.folder), coding) for person in waiting}
+    jobs = {person.subject: SubjectJob(person, str(prepared.folder), coding) for person in waiting}
     failures: dict[str, str] = prepared.told["failed"]
     calm = 0.5 if sys.stderr.isatty() else 10.0
     try:
@@ -230,7 +230,7 @@ def _settings(coding: str) -> dict[str, Any]:
             "levels_mm": list(register.LEVELS),
             "steps": register.STEPS,
             "points": register.POINTS,
-            "seed": register.SEED,
+            "seed": register.SAMPLING_SEED,
         },
         "T2": "cubic B-spline, once, cut off at its own range, 0 outside its field of view",
         "labels": "nearest neighbour",

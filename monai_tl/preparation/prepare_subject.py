@@ -29,7 +29,7 @@ UNFINISHED = ".unfinished-"
 
 
 @dataclass(frozen=True)
-class Job:
+class SubjectJob:
     """A subject to prepare.
 
     Attributes:
@@ -53,7 +53,7 @@ def outputs(folder: Path, stem: str) -> dict[str, Path]:
     }
 
 
-def prepare_subject(job: Job) -> dict[str, Any]:
+def prepare_subject(job: SubjectJob) -> dict[str, Any]:
     """Register T2 to T1, bring the labels onto T1's grid and write the four files; all of them or none.
 
     Returns:
@@ -89,7 +89,7 @@ def prepare_subject(job: Job) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _fetch(job: Job, role: str, work: Path) -> Path:
+def _fetch(job: SubjectJob, role: str, work: Path) -> Path:
     """Give a path to a source: its own, or of a copy of the archive's member."""
     source = job.person.sources[role]
     if source.size < 0:
@@ -99,7 +99,7 @@ def _fetch(job: Job, role: str, work: Path) -> Path:
     return path
 
 
-def _as_it_came(message: str, job: Job, paths: dict[str, Path]) -> str:
+def _as_it_came(message: str, job: SubjectJob, paths: dict[str, Path]) -> str:
     for role, path in paths.items():
         message = message.replace(str(path), str(job.person.sources[role]))
     return message

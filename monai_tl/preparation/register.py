@@ -27,7 +27,7 @@ from monai_tl.preparation.similarity import Alignment, assess, cut, head_mask
 from monai_tl.storage.files import atomic_write
 
 BINS = 48
-SEED = 1  # of the sample points; 0 is ITK's clock
+SAMPLING_SEED = 1  # of the sample points; 0 is ITK's clock
 SEARCH = 8.0  # mm a voxel where the start is looked for
 LEVELS = (4.0, 2.0, 1.0)  # mm a voxel, coarse to fine
 STEPS = 60  # at each level, at most
@@ -255,7 +255,7 @@ def _optimise(fixed: Any, moving: Any, mask: Any, start: Any, edge: float, point
     if share < 1:
         method.SetMetricSamplingStrategy(itk().ImageRegistrationMethodv4Enums.MetricSamplingStrategy_RANDOM)
         method.SetMetricSamplingPercentage(share)
-        method.MetricSamplingReinitializeSeed(SEED)
+        method.MetricSamplingReinitializeSeed(SAMPLING_SEED)
     method.Update()
     end = _rigid(np.zeros(3), (0, 0, 0), (0, 0, 0))
     found = method.GetTransform()

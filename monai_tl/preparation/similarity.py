@@ -40,10 +40,10 @@ def assess(first: NDArray[Any], second: NDArray[Any], seen: Mask, voxel: NDArray
         seen: where the second scan was measured, not filled up with zeros.
         voxel: (3,) its edges in mm.
     """
-    return compare(first, second, head_mask(first, voxel), head_mask(np.where(seen, second, 0), voxel), seen)
+    return compare_images(first, second, head_mask(first, voxel), head_mask(np.where(seen, second, 0), voxel), seen)
 
 
-def compare(first: NDArray[Any], second: NDArray[Any], head: Mask, other: Mask, seen: Mask) -> Alignment:
+def compare_images(first: NDArray[Any], second: NDArray[Any], head: Mask, other: Mask, seen: Mask) -> Alignment:
     """Measure how two scans lie on each other, whose head masks are known: ``head`` in the first, ``other`` in the second."""
     both = head & seen
     covered = float(both.sum() / head.sum()) if head.any() else 0.0

@@ -108,7 +108,7 @@ def _of_folder(path: Path, modalities: Sequence[str], asked: tuple[Sequence[int]
                 brats.find_brats_cases(path, names, incomplete="leave_out", labelled=False), names, (), (), [UNLABELLED]
             )
         cases = brats.find_brats_cases(path, names, incomplete="leave_out")
-        coding = brats.coding_of(cases, *asked, most=True)
+        coding = brats.find_brats_coding(cases, *asked, most=True)
         return _found(cases, names, coding.foreground, coding.labels, coding.notes)
     content = name_some(sorted(child.name for child in path.iterdir() if not child.name.startswith("."))) or "nothing"
     raise ConfigError(

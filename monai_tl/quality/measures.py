@@ -20,14 +20,13 @@ from monai_tl.datasets.patterns import Case
 from monai_tl.errors import in_words
 from monai_tl.imaging.scan_io import open_scan
 from monai_tl.preparation.register import better_place
-from monai_tl.preparation.similarity import compare, head_mask
+from monai_tl.preparation.similarity import Mask, compare_images, head_mask
 
-Volume = NDArray[np.float32]  # (i, j, k) to the right, anterior, superior
-Mask = NDArray[np.bool_]
-Box = tuple[slice, ...]
+Image3D = NDArray[np.float32]  # (i, j, k) to the right, anterior, superior
+VoxelBox = tuple[slice, ...]
 
 FACES = ("left", "right", "back", "front", "bottom", "top")  # of a volume on axes right, anterior, superior
-AXES = ("left to right", "back to front", "bottom to top")
+BODY_AXES = ("left to right", "back to front", "bottom to top")
 FINE = 100  # voxels a side: measured on every n-th voxel of a finer grid, which is about 2 mm in a head at 1 mm
 TURNED = 0.5  # of the mean way that a voxel of the head would move: below this share the head as a whole stays
 
@@ -111,7 +110,7 @@ def measure_case(
     told |= _grid(first)
     told["ranges"] = {name: [float(volume.min()), float(volume.max())] for name, volume in volumes.items()}
     volumes = {name: volume for name, volume in volumes.items() if told["ranges"][name][0] < told["ranges"][name][1]}
-    boxes: dict[str, Box] = {}
+    boxes: dict[str, VoxelBox] = {}
     told["constant"] = {}
     for name, volume in volumes.items():
         boxes[name], missing = field_of_view(volume)
@@ -126,13 +125,13 @@ def measure_case(
     return Measures(**told)
 
 
-def read_volumes(case: Case, roles: Sequence[str]) -> tuple[dict[str, Volume], SpatialImage | None, dict[str, str]]:
+def read_volumes(case: Case, roles: Sequence[str]) -> tuple[dict[str, Image3D], SpatialImage | None, dict[str, str]]:
     """Read those roles that lie on the first readable one's grid, without raising.
 
     Returns:
         The volumes, the first one's image, and why another role is not among them.
     """
-    volumes: dict[str, Volume] = {}
+    volumes: dict[str, Image3D] = {}
     failed: dict[str, str] = {}
     first: Any = None
     for role in (role for role in roles if role in case):
@@ -175,7 +174,7 @@ def _grid(image: Any) -> dict[str, Any]:
     }
 
 
-def field_of_view(volume: Volume) -> tuple[Box, list[NDArray[np.intp]]]:
+def field_of_view(volume: Image3D) -> tuple[VoxelBox, list[NDArray[np.intp]]]:
     """Find what was scanned, and slices that are missing in it.
 
     A slice that holds one value only was not scanned: what was resampled from a smaller field of view is filled up so.
@@ -194,7 +193,7 @@ def field_of_view(volume: Volume) -> tuple[Box, list[NDArray[np.intp]]]:
     return tuple(box), missing
 
 
-def bridged(volume: Volume, missing: Sequence[NDArray[np.intp]]) -> Volume:
+def bridged(volume: Image3D, missing: Sequence[NDArray[np.intp]]) -> Image3D:
     """Put the slice before it in each missing slice's place, so that one head stays one part."""
     volume = volume.copy() if any(len(slices) for slices in missing) else volume
     for axis, slices in enumerate(missing):
@@ -203,7 +202,7 @@ def bridged(volume: Volume, missing: Sequence[NDArray[np.intp]]) -> Volume:
     return volume
 
 
-def _heads(volumes: Mapping[str, Volume], boxes: Mapping[str, Box], spacing: NDArray[Any], first: str) -> dict[str, Any]:
+def _heads(volumes: Mapping[str, Image3D], boxes: Mapping[str, VoxelBox], spacing: NDArray[Any], first: str) -> dict[str, Any]:
     """Measure heads and how they fit the first modality's, on a grid of about `FINE` voxels a side."""
     told: dict[str, Any] = {"cut": {}, "round_cap": {}, "overlap": {}, "covered": {}, "information": {}, "off": {}}
     if not volumes:
@@ -223,14 +222,14 @@ def _heads(volumes: Mapping[str, Volume], boxes: Mapping[str, Box], spacing: NDA
     for name in list(heads)[1:]:
         seen = np.zeros_like(heads[name])
         seen[views[name]] = True
-        fit = compare(coarse[first], coarse[name], heads[first], heads[name], seen)
+        fit = compare_images(coarse[first], coarse[name], heads[first], heads[name], seen)
         told["covered"][name], told["overlap"][name] = round(fit.covered, 4), round(fit.overlap, 4)
         told["information"][name] = round(fit.mutual_information, 4)
         told["off"][name] = _off(coarse[first], coarse[name], heads[first] & seen, voxel)
     return told
 
 
-def _off(one: Volume, other: Volume, head: Mask, voxel: NDArray[Any]) -> list[Any]:
+def _off(one: Image3D, other: Image3D, head: Mask, voxel: NDArray[Any]) -> list[Any]:
     """Give how far ``other`` would have to move to fit best, and which way; empty where that cannot be found."""
     ways = better_place(one, other, head, voxel)
     if ways is None:
@@ -241,14 +240,14 @@ def _off(one: Volume, other: Volume, head: Mask, voxel: NDArray[Any]) -> list[An
     return [round(far, 2), "turned" if turned else FACES[2 * axis + int(middle[axis] > 0)]]
 
 
-def _coarse_box(box: Box, steps: Sequence[int]) -> Box:
+def _coarse_box(box: VoxelBox, steps: Sequence[int]) -> VoxelBox:
     return tuple(
         slice(min(-(-side.start // n), (side.stop - 1) // n), (side.stop - 1) // n + 1)
         for side, n in zip(box, steps, strict=True)
     )
 
 
-def _cut(head: Mask, view: Box) -> tuple[dict[str, float], float]:
+def _cut(head: Mask, view: VoxelBox) -> tuple[dict[str, float], float]:
     """Give the head's area on each face of its field of view as a share of its largest section along that axis.
 
     A ball of radius r voxels has a share of at most 2/r in its outermost slice, so one of two voxels' depth has 4/r.
@@ -263,7 +262,7 @@ def _cut(head: Mask, view: Box) -> tuple[dict[str, float], float]:
     return shares, round(4 / min(radii), 4)
 
 
-def _foreground(label: Volume, boxes: Mapping[str, Box], foreground: Sequence[int], voxel_ml: float) -> dict[str, Any]:
+def _foreground(label: Image3D, boxes: Mapping[str, VoxelBox], foreground: Sequence[int], voxel_ml: float) -> dict[str, Any]:
     """Measure volumes of the label, sides where its values have them, and whether it lies inside what was scanned."""
     mask = np.isin(label, foreground)
     count = int(mask.sum())

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from monai_tl.quality.measures import AXES, FACES, Measures
+from monai_tl.quality.measures import BODY_AXES, FACES, Measures
 
 # Adult hippocampus in ml a side. Healthy adults lie at about 3 to 5 ml (Nobis et al. 2019, NeuroImage: Clinical 23:101904,
 # 19 793 people; by hand 3.4 ± 0.3 ml in 43 people over 50, PMC3773349). Disease and other software reach lower: the limits are
@@ -167,7 +167,7 @@ def _alone(case: Measures) -> list[Suspicion]:
     """What else is suspect whatever the other cases are."""
     found = [Suspicion("label", line, 3) for line in case.empty]
     for role, (axis, count) in case.constant.items():
-        told = f"{count} slice{'s' * (count > 1)} missing in {role} from {AXES[axis]} (one value only)"
+        told = f"{count} slice{'s' * (count > 1)} missing in {role} from {BODY_AXES[axis]} (one value only)"
         found.append(Suspicion("missing slices", told, 2 + count / 5))
     for role, value in case.overlap.items():
         if value < OVERLAP:
@@ -291,7 +291,7 @@ def _against_extent(cases: Sequence[Measures]) -> list[tuple[str, Suspicion]]:
             ),
         )
         for case in cases
-        for own, usual, axis in zip(case.extent, median, AXES, strict=True)
+        for own, usual, axis in zip(case.extent, median, BODY_AXES, strict=True)
         if own < EXTENT * usual
     ]
 

@@ -18,7 +18,7 @@ SHOWN = 20  # cases printed
 REASONS = 4  # printed of a case
 
 
-def write_table(path: Path, judged: Sequence[Judged], modalities: Sequence[str]) -> None:
+def write_qc_table(path: Path, judged: Sequence[Judged], modalities: Sequence[str]) -> None:
     """Write a row a case in order of name; columns ``case, state, reasons, notes`` first."""
     rows = [_row(one, modalities) for one in sorted(judged, key=lambda one: one.measures.subject)]
     columns = list(dict.fromkeys(column for row in rows for column in row))

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from monai_tl.settings.values import Either, Kind, Listed, Nothing, Number, Text, Whole, Words, YesNo, raise_refusals, refusal
+from monai_tl.settings.refusals import raise_refusals, refusal
+from monai_tl.settings.values import Either, Kind, Listed, Nothing, Number, Text, Whole, Words, YesNo
 
 LARGEST_SEED = 2**32 - 1  # MONAI takes seeds modulo 2**32: a larger one would be another run's
 

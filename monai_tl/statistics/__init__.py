@@ -1,7 +1,8 @@
 """The statistics of a study: what its report and its verbs call. How and how well they work: docs/statistics.md."""
 
+from monai_tl.statistics.arm_comparison import ArmComparison
 from monai_tl.statistics.learning_curve import ArmMean, arm_means
 from monai_tl.statistics.mixed_model import CurveModel, CurveTerm, fit_curves
-from monai_tl.statistics.pairwise import ArmComparison, compare_arms
+from monai_tl.statistics.pairwise import compare_arms
 
 __all__ = ["ArmComparison", "ArmMean", "CurveModel", "CurveTerm", "arm_means", "compare_arms", "fit_curves"]

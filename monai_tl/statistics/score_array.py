@@ -15,7 +15,7 @@ from monai_tl.transfer.arms import UNTRAINED
 SCRATCH, CONTROL = "scratch", "random"  # the arm without transfer; how names of arms with a random frozen prefix begin
 NAMED = 5  # subjects or arms that an error lists
 
-Run = tuple[str, int, int]  # arm, n, seed
+RunKey = tuple[str, int, int]  # arm, n, seed
 
 
 @dataclass(frozen=True)

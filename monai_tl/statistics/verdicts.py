@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
+from monai_tl.statistics.arm_comparison import ArmComparison
 from monai_tl.statistics.crossed_bootstrap import FEWEST_CASES
 from monai_tl.statistics.score_array import arm_words
-
-if TYPE_CHECKING:
-    from monai_tl.statistics.pairwise import ArmComparison
+from monai_tl.text import plural, signed
 
 ALPHA = 0.05
 FEWEST_SEEDS = 3  # from fewer, what a seed does cannot be told from chance
@@ -30,18 +28,18 @@ def verdict_of(found: ArmComparison) -> str:
     start = f"n = {found.n}: "
     if not found.cases:
         return f"{start}{arm} and {against} cannot be compared: {found.note}."
-    basis = f"over {_count(found.cases, 'case')} and {_count(found.seeds, 'seed')}"
+    basis = f"over {plural(found.cases, 'case')} and {plural(found.seeds, 'seed')}"
     if math.isnan(found.low) and found.cases < FEWEST_CASES:
-        return f"{start}{arm} − {against} is {_signed(found.mean)} {basis}: too few cases to say more."
+        return f"{start}{arm} − {against} is {signed(found.mean)} {basis}: too few cases to say more."
     if math.isnan(found.low):
         if found.mean == 0:
             return f"{start}{arm} and {against} score the same {basis}."
-        return f"{start}{arm} − {against} is {_signed(found.mean)} each time {basis}."
-    interval = f"[{_signed(found.low)}, {_signed(found.high)}]"
+        return f"{start}{arm} − {against} is {signed(found.mean)} each time {basis}."
+    interval = f"[{signed(found.low)}, {signed(found.high)}]"
     if not tells_apart(found):
         far = max(abs(found.low), abs(found.high))
         return (
-            f"{start}these data do not tell {arm} from {against} ({_signed(found.mean)} {interval} {basis}; {_p(found)})"
+            f"{start}these data do not tell {arm} from {against} ({signed(found.mean)} {interval} {basis}; {_p(found)})"
             f"{_why_not(found)}; a difference of up to ±{far:.3f} is compatible with them."
         )
     way = "higher" if found.mean > 0 else "lower"
@@ -63,11 +61,3 @@ def _p(found: ArmComparison) -> str:
     """The larger of both corrected p: the one that decides."""
     p = max(found.p_holm, found.p_seeds_holm)
     return "Holm p < 0.001" if p < 0.001 else f"Holm p {p:.2g}" if p < 0.1 else f"Holm p {p:.2f}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")

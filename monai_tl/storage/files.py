@@ -85,7 +85,7 @@ def sha256_of(path: Path | str) -> str:
 
 
 @dataclass(frozen=True)
-class Table:
+class TextTable:
     """A table that may have been through a spreadsheet.
 
     Attributes:
@@ -125,7 +125,7 @@ def read_text(path: Path | str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read_table(path: Path | str, columns: Sequence[str]) -> Table:
+def read_text_table(path: Path | str, columns: Sequence[str]) -> TextTable:
     """Read a table with a header, divided by commas, semicolons or tabs, as spreadsheets write them in different countries.
 
     Args:
@@ -150,7 +150,7 @@ def read_table(path: Path | str, columns: Sequence[str]) -> Table:
     twice = [column for column in columns if header.count(column) > 1]
     if twice:
         raise DataError(f"{path} has the column {twice[0]} twice; keep one")
-    return Table(list(_rows(path, lines[start + 1 :], header, delimiter, start + 2)), delimiter)
+    return TextTable(list(_rows(path, lines[start + 1 :], header, delimiter, start + 2)), delimiter)
 
 
 def _rows(

@@ -14,7 +14,7 @@ from monai_tl.study.study_plan import Study, write_study
 from monai_tl.training.metrics_table import read_metrics
 
 
-def settled(means: Sequence[float], gain: float) -> bool:
+def search_is_over(means: Sequence[float], gain: float) -> bool:
     """Say if the last round was not better than the best before it by more than ``gain``; NaN is never better.
 
     Before a round has found more than ``gain`` itself, there is nothing to improve on.
@@ -44,7 +44,7 @@ def search_depth(folder: Path, study: Study, parallel: int = 1, engine: Engine =
         execute(folder, study, runs, parallel, engine)
         curves = [read_metrics(folder / run.folder / "metrics.csv") for run in runs]
         rounds.append((arm, statistics.fmean(best_of(curve).get("val_dice", math.nan) for curve in curves)))
-        over = settled([mean for _, mean in rounds], study.rule["gain"]) or arm == study.arms[-1]
+        over = search_is_over([mean for _, mean in rounds], study.rule["gain"]) or arm == study.arms[-1]
         found = {"rounds": [{"freeze": arm, "mean_best_dice": _number(mean)} for arm, mean in rounds]}
         if over:
             done = sum(run.arm in dict(rounds) for run in study.runs)
@@ -61,7 +61,7 @@ def _chosen(rounds: Sequence[tuple[str, float]], gain: float) -> str | None:
     if not any(mean > gain for mean in means):
         return None
     last = len(rounds) - 1
-    return rounds[last - 1 if settled(means, gain) else last][0]
+    return rounds[last - 1 if search_is_over(means, gain) else last][0]
 
 
 def _told(study: Study, rounds: Sequence[tuple[str, float]]) -> str:

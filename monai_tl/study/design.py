@@ -18,8 +18,8 @@ from monai_tl.datasets.label_volumes import foreground_volumes
 from monai_tl.device import choose_device
 from monai_tl.errors import ConfigError, DataError, in_words, list_problems, user_error
 from monai_tl.networks.stages import stages
+from monai_tl.settings.refusals import raise_refusals
 from monai_tl.settings.table import problems
-from monai_tl.settings.values import raise_refusals
 from monai_tl.storage.files import sha256_of
 from monai_tl.study.study_plan import PlannedRun, Study, cross, read_budget
 from monai_tl.study.study_scans import refuse_changed_scans

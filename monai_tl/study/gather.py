@@ -13,12 +13,12 @@ from monai_tl.evaluation.run_scores import has_own_scores, read_run_scores
 from monai_tl.evaluation.score_table import summarise
 from monai_tl.study.execute import state_of
 from monai_tl.study.study_plan import PlannedRun, read_study
-from monai_tl.study.study_tables import CurveRow, RunRow, StudyScore, write_table
+from monai_tl.study.study_tables import CurveRow, RunRow, StudyScore, write_study_table
 from monai_tl.training.cost import read_costs
 from monai_tl.training.metrics_table import read_metrics
 
 NEAR = 0.9  # of scratch's best validation Dice
-Curve = Sequence[Mapping[str, Any]]  # rows of metrics.csv
+MetricRows = Sequence[Mapping[str, Any]]  # rows of metrics.csv
 
 
 @dataclass(frozen=True)
@@ -64,19 +64,19 @@ def gather(folder: Path) -> Gathered:
                 CurveRow(run.arm, run.n, run.seed, row["iteration"], row["seconds"], row["loss"], row["val_dice"])
                 for row in curve
             ]
-    write_table(folder / "scores.csv", StudyScore, scores)
-    write_table(folder / "curves.csv", CurveRow, points)
-    write_table(folder / "runs.csv", RunRow, rows)
+    write_study_table(folder / "scores.csv", StudyScore, scores)
+    write_study_table(folder / "curves.csv", CurveRow, points)
+    write_study_table(folder / "runs.csv", RunRow, rows)
     count = [state for state, _ in states.values()]
     return Gathered(len(planned), count.count("finished"), count.count("failed"), len(scores))
 
 
-def best_of(curve: Curve) -> Mapping[str, Any]:
+def best_of(curve: MetricRows) -> Mapping[str, Any]:
     """Give the row of the highest validation Dice, the first of equals; an empty one where there is none."""
     return max((row for row in curve if not math.isnan(row["val_dice"])), key=lambda row: float(row["val_dice"]), default={})
 
 
-def area_under(curve: Curve, planned: int) -> float:
+def area_under(curve: MetricRows, planned: int) -> float:
     """Give the mean validation Dice over the planned iterations, by trapezia, from Dice 0 at iteration 0.
 
     After early stopping the best goes on: it is what is kept. NaN where there is no validation.
@@ -92,7 +92,7 @@ def area_under(curve: Curve, planned: int) -> float:
     return (area + max(planned - at, 0) * best) / max(planned, at)
 
 
-def _run_row(folder: Path, run: PlannedRun, state: tuple[str, str], curve: Curve, aim: tuple[float, int]) -> RunRow:
+def _run_row(folder: Path, run: PlannedRun, state: tuple[str, str], curve: MetricRows, aim: tuple[float, int]) -> RunRow:
     target, planned = aim
     best = best_of(curve)
     reached: Mapping[str, Any] = next((row for row in curve if row["val_dice"] >= target), {})

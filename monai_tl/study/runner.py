@@ -12,7 +12,7 @@ from monai_tl.study.estimate import estimate, format_plan
 from monai_tl.study.execute import Engine, execute, held, run_here
 from monai_tl.study.gather import gather
 from monai_tl.study.ray_engine import run_on_ray
-from monai_tl.study.study_plan import FILE, Study, read_study, refuse_changed, write_study
+from monai_tl.study.study_plan import STUDY_FILE, Study, read_study, refuse_changed, write_study
 
 ENGINES = ("here", "ray")
 
@@ -69,7 +69,7 @@ def conduct(request: Request, how: Conduct) -> None:
 
 
 def _plan_in(folder: Path) -> Study | None:
-    return read_study(folder) if (folder / FILE).is_file() else None
+    return read_study(folder) if (folder / STUDY_FILE).is_file() else None
 
 
 def _begin(folder: Path, made: Design, before: Study | None, begun: bool) -> None:
@@ -82,7 +82,7 @@ def _begin(folder: Path, made: Design, before: Study | None, begun: bool) -> Non
     write_training_sets(folder, made)
     study = made.study
     grid = f"{len(study.arms)} arms × {len(study.sizes)} sizes × {len(study.seeds)} seeds"
-    print(f"{folder}: {len(study.runs)} runs ({grid}), planned in {FILE}", flush=True)
+    print(f"{folder}: {len(study.runs)} runs ({grid}), planned in {STUDY_FILE}", flush=True)
 
 
 def _run(folder: Path, study: Study, parallel: int, engine: Engine) -> None:

@@ -14,7 +14,7 @@ from monai_tl.storage.files import write_json
 from monai_tl.study.subsets import Size
 from monai_tl.transfer.arms import UNTRAINED, Arm
 
-FILE = "study.json"
+STUDY_FILE = "study.json"
 FORMAT = 1
 AXES = ("arms", "sizes", "seeds")  # along which a study may grow
 # compared apart, or no part of what is asked
@@ -155,7 +155,7 @@ def read_seeds(text: str) -> tuple[int, ...]:
 
 def write_study(folder: Path, study: Study) -> None:
     """Write ``study.json``, atomically."""
-    write_json(folder / FILE, {"format": FORMAT, **asdict(study)})
+    write_json(folder / STUDY_FILE, {"format": FORMAT, **asdict(study)})
 
 
 def read_study(folder: Path) -> Study:
@@ -164,9 +164,9 @@ def read_study(folder: Path) -> Study:
     Raises:
         DataError: if the folder holds none, or it is damaged.
     """
-    path = folder / FILE
+    path = folder / STUDY_FILE
     if not path.is_file():
-        raise DataError(f"'{folder}' is no study: it has no {FILE}; `monai_tl study layers` and `study size` write one")
+        raise DataError(f"'{folder}' is no study: it has no {STUDY_FILE}; `monai_tl study layers` and `study size` write one")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:

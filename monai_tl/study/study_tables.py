@@ -95,12 +95,12 @@ class CurveRow:
     val_dice: float
 
 
-Row = TypeVar("Row", StudyScore, RunRow, CurveRow)
+TableRow = TypeVar("TableRow", StudyScore, RunRow, CurveRow)
 AGAIN = "`monai_tl study gather --output STUDY` writes it anew"
 READ: dict[Any, Callable[[str], Any]] = {"str": str, "int": int, "float": float}
 
 
-def write_table(path: Path | str, kind: type[Row], rows: Sequence[Row]) -> None:
+def write_study_table(path: Path | str, kind: type[TableRow], rows: Sequence[TableRow]) -> None:
     """Write rows, atomically; numbers at full precision, unknown ones as ``nan``."""
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
@@ -109,8 +109,8 @@ def write_table(path: Path | str, kind: type[Row], rows: Sequence[Row]) -> None:
         table.writerows(map(attrgetter(*columns), rows))
 
 
-def read_table(path: Path | str, kind: type[Row]) -> list[Row]:
-    """Read what `write_table` wrote.
+def read_study_table(path: Path | str, kind: type[TableRow]) -> list[TableRow]:
+    """Read what `write_study_table` wrote.
 
     Raises:
         DataError: if there is no such file, or it is damaged, with the line.
@@ -133,7 +133,7 @@ def read_table(path: Path | str, kind: type[Row]) -> list[Row]:
         raise DataError(f"{path} is no table of text ({error}); {AGAIN}") from None
 
 
-def _row(kind: type[Row], types: list[Callable[[str], Any]], cells: list[str], where: str) -> Row:
+def _row(kind: type[TableRow], types: list[Callable[[str], Any]], cells: list[str], where: str) -> TableRow:
     if len(cells) != len(types):
         raise DataError(f"{where} has {len(cells)} cells, needed are {len(types)}; {AGAIN}")
     try:

@@ -20,7 +20,7 @@ from monai_tl.errors import ConfigError
 from monai_tl.settings.table import refuse_settings
 from monai_tl.settings.values import YesNo
 from monai_tl.storage.files import atomic_write
-from monai_tl.transfer.tensors import count_non_finite, some
+from monai_tl.transfer.tensors import count_non_finite, name_first
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class KeepState:
         broken = non_finite({name: last[name] for name in LEARNED if name in last})
         if broken:
             raise ConfigError(
-                f"'{path}' holds NaN or infinite values ({some(broken)}): this training had diverged and cannot go on; "
+                f"'{path}' holds NaN or infinite values ({name_first(broken)}): this training had diverged and cannot go on; "
                 "train again into another folder with a lower learning_rate, or precision float32"
             )
         for name, part in self.parts.items():
@@ -134,7 +134,8 @@ class KeepState:
             kept = [name for name in (BEST, LAST) if (self.run_dir / name).is_file()]
             left = f"kept as before: {', '.join(kept)}" if kept else "no weights were written"
             raise ConfigError(
-                f"training diverged: at iteration {iteration} {some(broken)} {'hold' if len(broken) > 1 else 'holds'} NaN or "
+                f"training diverged: at iteration {iteration} "
+                f"{name_first(broken)} {'hold' if len(broken) > 1 else 'holds'} NaN or "
                 f"infinite values, though the loss is finite; {left}: lower learning_rate, or try precision float32"
             )
 

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, Sampler
 from monai_tl.settings.table import refuse_settings
 
 
-class Windows(Dataset[Any]):
+class Patches(Dataset[Any]):
     """Endless windows from a set of cases: window n is of the n-th case of a reshuffled round, cut by its own random state.
 
     Args:
@@ -43,7 +43,7 @@ class Windows(Dataset[Any]):
         return window
 
 
-class WindowNumbers(Sampler[int]):
+class PatchNumbers(Sampler[int]):
     """Numbers of the windows of one epoch, on from where the epoch before it ended.
 
     Args:

@@ -22,13 +22,13 @@ from monai_tl.imaging.scan_io import open_scan
 from monai_tl.training.bad_loss import describe_bad_loss
 from monai_tl.training.cost import Cost, peak_memory_mib, read_costs, write_costs
 from monai_tl.training.metrics_table import read_metrics, write_metrics
-from monai_tl.training.patches import WindowNumbers
+from monai_tl.training.patches import PatchNumbers
 
 
-class NumberWindows:
+class NumberPatches:
     """Handler for the trainer: each epoch draws the windows that follow on the last one's, resumed or not."""
 
-    def __init__(self, numbers: WindowNumbers) -> None:
+    def __init__(self, numbers: PatchNumbers) -> None:
         """Keep the sampler."""
         self.numbers = numbers
 

@@ -33,7 +33,7 @@ from monai_tl.training.checkpoint import BEST, LAST, is_true
 from monai_tl.training.label_grid import refuse_lost_labels, resample_labels
 from monai_tl.training.metrics_table import TRAIN_LONGER, best_is_last, read_metrics
 from monai_tl.training.run_cases import check_run_cases, record_run_cases
-from monai_tl.transfer.apply import account
+from monai_tl.transfer.apply import transfer_summary
 from monai_tl.transfer.contract import Contract, describe, lineage_of
 from monai_tl.transfer.freeze import held_sha256
 from monai_tl.workflow.config_check import running_parser
@@ -78,7 +78,7 @@ def check_run(
     check_label_grid(data, contract, parser)
     overlap = check_run_cases(data, transfer_report, resumed)
     if transfer_report is not None:
-        logger.info(account({**transfer_report, "overlap": overlap}))
+        logger.info(transfer_summary({**transfer_report, "overlap": overlap}))
 
 
 def open_run(

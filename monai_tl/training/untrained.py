@@ -17,7 +17,7 @@ from monai_tl.storage.files import atomic_write, write_json
 from monai_tl.training.checkpoint import BEST
 from monai_tl.training.run_cases import check_run_cases, record_run_cases
 from monai_tl.training.run_folder import config_of_run, provenance_of, refuse_existing, write_run_folder
-from monai_tl.transfer.apply import account
+from monai_tl.transfer.apply import transfer_summary
 from monai_tl.transfer.arms import UNTRAINED
 from monai_tl.transfer.contract import Contract, describe, lineage_of
 
@@ -46,7 +46,7 @@ def keep_untrained(
         metadata: the bundle's metadata.
         contract: what the target's images are.
         seed: noted with the run; nothing is random here.
-        transfer_report: what was transferred, of `monai_tl.transfer.apply.transfer`.
+        transfer_report: what was transferred, of `monai_tl.transfer.apply.apply_transfer`.
         anonymous: keep pseudonyms in place of subject ids in ``data.json``.
 
     Raises:
@@ -59,7 +59,7 @@ def keep_untrained(
     overlap = check_run_cases(untouched, transfer_report)
     stages = {name: {**row, "state": UNTRAINED, "trainable": 0} for name, row in transfer_report["stages"].items()}
     transfer_report = {**transfer_report, "stages": stages}
-    logger.info(account({**transfer_report, "overlap": overlap}))
+    logger.info(transfer_summary({**transfer_report, "overlap": overlap}))
     told = describe(metadata, contract, lineage_of(transfer_report))
     records = {
         "metadata.json": {**told, "validation_dice": None},  # nothing was validated to choose these weights

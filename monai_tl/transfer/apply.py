@@ -1,4 +1,4 @@
-"""Transfer as a whole: read, agree, plan, load, freeze, and give an account. `transfer.yaml` names `transfer`."""
+"""Transfer as a whole: read, agree, plan, load, freeze, and give an account. `transfer.yaml` names `apply_transfer`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Transfer:
     report: dict[str, Any]
 
 
-def transfer(
+def apply_transfer(
     network: nn.Module,
     *,
     source: str | Path | None,
@@ -97,7 +97,7 @@ def transfer(
     return Transfer(network, {**report, "accept_overlap": accept_overlap})
 
 
-def account(report: dict[str, Any]) -> str:
+def transfer_summary(report: dict[str, Any]) -> str:
     """Say a report in a few lines for people: source, contract, each stage's fate, each weight that was not simply copied."""
     source = report["source"]
     lines = [

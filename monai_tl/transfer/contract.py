@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from monai_tl.errors import ConfigError, TransferError
+from monai_tl.settings.refusals import raise_refusals, refusal
 from monai_tl.settings.table import NAMES, SETTINGS
-from monai_tl.settings.values import raise_refusals, refusal
 from monai_tl.transfer.source import read_source
 
 HARMFUL = ("spacing", "orientation", "normalisation")  # the same weights see another world; no adaptation mends it
@@ -44,7 +44,7 @@ class Contract:
 
 
 @dataclass(frozen=True)
-class Difference:
+class Disagreement:
     """One point in which source and target disagree; harmful ones stop a transfer."""
 
     field: str
@@ -98,11 +98,11 @@ def read_contract(metadata: Mapping[str, Any] | None, name: str) -> Contract | N
         ) from error
 
 
-def differences(source: Contract, target: Contract) -> list[Difference]:
+def differences(source: Contract, target: Contract) -> list[Disagreement]:
     """List every field in which the two disagree, harmful ones first."""
     fields = (*HARMFUL, "modalities", "classes")
     pairs = [(field, getattr(source, field), getattr(target, field)) for field in fields]
-    return [Difference(field, ours, theirs, field in HARMFUL) for field, ours, theirs in pairs if ours != theirs]
+    return [Disagreement(field, ours, theirs, field in HARMFUL) for field, ours, theirs in pairs if ours != theirs]
 
 
 def lineage_of(transfer_report: Mapping[str, Any] | None) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from monai_tl.errors import TransferError, did_you_mean
-from monai_tl.transfer.tensors import some
+from monai_tl.transfer.tensors import name_first
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -92,18 +92,18 @@ def _refuse_other_architecture(source: Shapes, target: Shapes, wanted: Sequence[
     if len(missing) == len(wanted):
         raise TransferError(
             f"the source is another architecture: none of the target's {len(wanted)} weights is in it. "
-            f"The target needs {some(wanted)}; the source has {some(list(source))}"
+            f"The target needs {name_first(wanted)}; the source has {name_first(list(source))}"
         )
     if missing:
         raise TransferError(
-            f"{len(missing)} of {len(wanted)} weights have no counterpart in the source: {some(missing)}. "
+            f"{len(missing)} of {len(wanted)} weights have no counterpart in the source: {name_first(missing)}. "
             f"Start their stages anew ({_anew(missing, fresh)}) or use another source"
         )
     if surplus:
         in_target = {stage_of(name) for name in surplus} <= {stage_of(name) for name in target}
         remedy = f", or start their stages anew ({_anew(surplus, fresh)})" if in_target else ""
         raise TransferError(
-            f"the source has {len(surplus)} weights that the target has no place for: {some(surplus)}; it was trained as "
+            f"the source has {len(surplus)} weights that the target has no place for: {name_first(surplus)}; it was trained as "
             f"another network. Build the target alike{remedy}"
         )
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from monai_tl.errors import TransferError
 from monai_tl.networks.highres3dnet import own_names
 from monai_tl.storage.files import sha256_of
-from monai_tl.transfer.tensors import Weights, fitted, refuse_odd_tensors, some
+from monai_tl.transfer.tensors import Weights, fitted, name_first, refuse_odd_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -128,8 +128,8 @@ def _refuse_twin(first: Path, other: Path, *_: tuple[int, int]) -> None:
     ]
     if apart:
         raise TransferError(
-            f"'{first}' and '{other}' hold different weights ({some(apart)}), and either may be meant: remove or rename one "
-            "(an exported file is older than a training that went on), or name the file itself"
+            f"'{first}' and '{other}' hold different weights ({name_first(apart)}), and either may be meant: remove or "
+            "rename one (an exported file is older than a training that went on), or name the file itself"
         )
     logger.warning("%s and %s hold the same weights; %s is taken", first, other, first)
 
@@ -181,7 +181,7 @@ def _unwrapped(content: Any, path: Path) -> tuple[dict[str, Tensor], list[str]]:
 def _what_instead(content: Mapping[Any, Any]) -> str:
     others = [f"{name} ({type(value).__name__})" for name, value in content.items() if not isinstance(value, Tensor)]
     if len(others) < len(content):
-        told = f"{len(others)} of its {len(content)} entries are no tensors: {some(others)}"
+        told = f"{len(others)} of its {len(content)} entries are no tensors: {name_first(others)}"
         return f"{told}; save the network's state_dict alone"
     found = ", ".join(map(str, list(content)[:8])) or "nothing"
     return f"expected a state dict, or one under {', '.join(WRAPPERS)}; found {found}"

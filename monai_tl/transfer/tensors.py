@@ -34,18 +34,20 @@ def refuse_odd_tensors(weights: Weights, path: Path) -> None:
         odd = [name for name, value in weights.items() if is_odd(value)]
         if odd:
             raise TransferError(
-                f"source '{path}' holds weights that {told}: {some(odd)}; save them as plain floating-point tensors"
+                f"source '{path}' holds weights that {told}: {name_first(odd)}; save them as plain floating-point tensors"
             )
     broken = {name: count_non_finite(value) for name, value in weights.items()}
     lines = [f"{name} ({count} of {weights[name].numel()})" for name, count in broken.items() if count]
     if lines:
         raise TransferError(
-            f"source '{path}' holds NaN or infinite values in {some(lines)}: the training that saved it had diverged, or the "
-            "file is damaged; use an earlier checkpoint or another source"
+            f"source '{path}' holds NaN or infinite values in {name_first(lines)}: the training that saved it had diverged, or "
+            "the file is damaged; use an earlier checkpoint or another source"
         )
     negative = [name for name, value in weights.items() if name.endswith("running_var") and bool((value < 0).any())]
     if negative:
-        raise TransferError(f"source '{path}' holds variances below 0, which would make NaN of every image: {some(negative)}")
+        raise TransferError(
+            f"source '{path}' holds variances below 0, which would make NaN of every image: {name_first(negative)}"
+        )
 
 
 def count_non_finite(value: Tensor) -> int:
@@ -130,7 +132,7 @@ def _converted(weights: Weights, network: Weights, path: Path) -> tuple[dict[str
         how[f"from {_kind(value.dtype)} to {_kind(wanted)}"] += 1
     if wrong:
         raise TransferError(
-            f"source '{path}' holds weights of another kind than the network's: {some(sorted(wrong))}; save them as "
+            f"source '{path}' holds weights of another kind than the network's: {name_first(sorted(wrong))}; save them as "
             "floating-point numbers"
         )
     return made, [f"{count} weights converted {told}" for told, count in how.items()]
@@ -140,7 +142,7 @@ def _kind(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def some(names: Sequence[str], most: int = 3) -> str:
+def name_first(names: Sequence[str], most: int = 3) -> str:
     """List the first of some names, and say how many there are."""
     more = f", … ({len(names)} in all)" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -12,9 +12,10 @@ from monai.bundle import ConfigParser
 
 from monai_tl.device import choose_device
 from monai_tl.errors import ConfigError, in_words, user_error
+from monai_tl.settings.refusals import raise_refusals, refusal
 from monai_tl.settings.table import EXPRESSION, FOLLOWS, REFERRED, SETTINGS, problems
 from monai_tl.settings.untyped import Untyped
-from monai_tl.settings.values import Kind, Text, YesNo, raise_refusals, refusal
+from monai_tl.settings.values import Kind, Text, YesNo
 from monai_tl.storage.streams import print_anything
 
 

@@ -131,7 +131,7 @@ def labelled(folder: Path, name: str, *values: float, endings=tuple(f"_{ending}"
 
 def values_of(root, foreground=(), labels=(), track=""):
     """The foreground and all values that are found; names come from folders."""
-    coding = brats.coding_of(brats.find_brats_cases(root), foreground, labels, track)
+    coding = brats.find_brats_coding(brats.find_brats_cases(root), foreground, labels, track)
     return list(coding.foreground), list(coding.labels)
 
 

@@ -75,7 +75,7 @@ def test_a_core_holds_no_oedema_and_no_cavity():
     for track in brats_tracks.TRACKS:
         told = {value for value, meaning in track.labels.items() if not re.search("oedema|FLAIR|cavity", meaning)}
         assert told == set(track.core), track.name
-    assert len(set(brats_tracks.NAMES)) == len(brats_tracks.TRACKS)
+    assert len(set(brats_tracks.TRACK_NAMES)) == len(brats_tracks.TRACKS)
     with pytest.raises(ConfigError, match="unknown track 'ped2024': did you mean 'peds2024'"):
         brats_tracks.named_track("ped2024")
 

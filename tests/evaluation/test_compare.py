@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from monai_tl.errors import ConfigError, DataError
-from monai_tl.evaluation.compare import compare, format_comparison, mean_interval
+from monai_tl.evaluation.compare import compare_runs, format_comparison, mean_interval
 from monai_tl.evaluation.score_table import Score
 from monai_tl.training.metrics_table import write_metrics
 from tests.conftest import leave_scores
@@ -36,7 +36,7 @@ def shifted(by):
 def test_hand_worked_means_and_the_paired_difference(run):
     """Pairs are by subject: the second table has its rows in another order."""
     transfer = dict(reversed(shifted([0.1, 0.0, 0.05, -0.02, 0.2, 0.03]).items()))
-    found = compare([run("scratch", SCRATCH), run("transfer", transfer)])
+    found = compare_runs([run("scratch", SCRATCH), run("transfer", transfer)])
     first, second = found.runs
     assert (first.name, first.n, first.undefined) == ("scratch", 6, 0)
     assert first.mean == pytest.approx(3.9 / 6)
@@ -83,17 +83,17 @@ def test_one_case_has_no_interval(values):
 
 def test_the_seed_decides_the_draw_and_other_runs_do_not(run):
     runs = [run("one", SCRATCH), run("two", shifted(np.linspace(-0.1, 0.2, 6))), run("three", shifted([0.01] * 6))]
-    again = compare(runs, seed=3)
-    assert again == compare(runs, seed=3)
-    assert again.differences[1] == compare([runs[0], runs[2]], seed=3).differences[0]
-    few = [compare(runs, seed=seed, resamples=200).runs[0].interval for seed in (3, 4)]
+    again = compare_runs(runs, seed=3)
+    assert again == compare_runs(runs, seed=3)
+    assert again.differences[1] == compare_runs([runs[0], runs[2]], seed=3).differences[0]
+    few = [compare_runs(runs, seed=seed, resamples=200).runs[0].interval for seed in (3, 4)]
     assert few[0] != few[1]
 
 
 def test_undefined_cases_are_left_out_of_the_pair_and_counted(run):
     nothing_there = {**SCRATCH, "a": NAN, "b": NAN}
     false_alarm = {**shifted([0.1] * 6), "a": 0.0, "c": NAN}
-    found = compare([run("one", nothing_there), run("two", false_alarm)])
+    found = compare_runs([run("one", nothing_there), run("two", false_alarm)])
     assert [(r.n, r.undefined) for r in found.runs] == [(6, 2), (6, 1)]
     assert found.runs[0].mean == pytest.approx((0.7 + 0.8 + 0.4 + 0.9) / 4)
     assert found.runs[0].interval == mean_interval(np.array([0.7, 0.8, 0.4, 0.9]))
@@ -105,29 +105,29 @@ def test_undefined_cases_are_left_out_of_the_pair_and_counted(run):
 def test_different_subjects_are_named(run):
     one, two = run("one", {"a": 0.5, "b": 0.5, "c": 0.5}), run("two", {"b": 0.5, "z": 0.5})
     with pytest.raises(DataError, match="one and two were scored on different subjects: two lacks a, c; one lacks z"):
-        compare([one, two])
+        compare_runs([one, two])
 
 
 def test_different_references_are_refused(run):
     with pytest.raises(DataError, match="against different references: the reference volume differs in a, b"):
-        compare([run("one", {"a": 0.5, "b": 0.5}), run("two", {"b": 0.5, "a": 0.5}, reference_ml=2.1)])
+        compare_runs([run("one", {"a": 0.5, "b": 0.5}), run("two", {"b": 0.5, "a": 0.5}, reference_ml=2.1)])
 
 
 def test_runs_that_cannot_be_compared(run, tmp_path):
     one = run("one", SCRATCH)
     with pytest.raises(ConfigError, match="no run to compare"):
-        compare([])
+        compare_runs([])
     with pytest.raises(ConfigError, match=r"a run is given more than once: .*one, .*one"):
-        compare([one, tmp_path / "x" / ".." / "one"])
+        compare_runs([one, tmp_path / "x" / ".." / "one"])
     with pytest.raises(ConfigError, match=r"no scores at .*two.scores_test\.csv: run `monai_tl evaluate --run .*two --sp"):
-        compare([one, tmp_path / "two"])
+        compare_runs([one, tmp_path / "two"])
     with pytest.raises(ConfigError, match=r"scores_validation\.csv: run `monai_tl evaluate .* --split validation`"):
-        compare([one], split="validation")
+        compare_runs([one], split="validation")
 
 
 def test_runs_of_one_name_go_by_their_paths(run):
     runs = [run("x/seed0", SCRATCH), run("y/seed0", SCRATCH)]
-    assert [result.name for result in compare(runs).runs] == [str(path) for path in runs]
+    assert [result.name for result in compare_runs(runs).runs] == [str(path) for path in runs]
 
 
 @pytest.mark.parametrize(
@@ -140,14 +140,14 @@ def test_runs_of_one_name_go_by_their_paths(run):
     ],
 )
 def test_the_sentence_says_what_the_interval_says(run, by, words):
-    text = format_comparison(compare([run("scratch", SCRATCH), run("transfer", shifted(by))]))
+    text = format_comparison(compare_runs([run("scratch", SCRATCH), run("transfer", shifted(by))]))
     assert words in text
     assert "Fewer than 10 cases: intervals from so few are too narrow" in text
 
 
 def test_the_table_is_aligned_and_complete(run):
     same_twice = {f"s{n:02}": 0.5 for n in range(10)}
-    found = compare([run("scratch", same_twice), run("a_longer_name", dict.fromkeys(same_twice, 0.75))])
+    found = compare_runs([run("scratch", same_twice), run("a_longer_name", dict.fromkeys(same_twice, 0.75))])
     assert format_comparison(found).split("\n") == [
         f"Dice on the test split, 10 cases of /data/datalist.json (sha256 {'d' * 12})",
         "run            cases  undefined  mean Dice   95 % interval  median      volume bias",
@@ -162,17 +162,17 @@ def test_the_table_is_aligned_and_complete(run):
 @pytest.mark.parametrize(("last", "few"), [(0.7, False), (NAN, True)])
 def test_few_means_few_that_are_defined(run, last, few):
     ten = {**{f"s{n}": 0.1 * n for n in range(9)}, "last": last}
-    assert ("Fewer than 10 cases" in format_comparison(compare([run("one", ten)]))) == few
+    assert ("Fewer than 10 cases" in format_comparison(compare_runs([run("one", ten)]))) == few
 
 
 def test_too_few_cases_for_any_interval_still_read_well(run):
-    one_case = format_comparison(compare([run("one", {"a": 0.5}), run("two", {"a": 0.4})]))
+    one_case = format_comparison(compare_runs([run("one", {"a": 0.5}), run("two", {"a": 0.4})]))
     assert "two − one: −0.100 over 1 case: too few for an interval" in one_case
     assert "none" in one_case
     assert "nan" not in one_case
-    none = format_comparison(compare([run("three", {"a": NAN}), run("four", {"a": 0.4})]))
+    none = format_comparison(compare_runs([run("three", {"a": NAN}), run("four", {"a": 0.4})]))
     assert "four − three: no case is defined in both (1 left out as undefined)" in none
-    assert "−" not in format_comparison(compare([run("alone", SCRATCH)])), "one run has nothing to differ from"
+    assert "−" not in format_comparison(compare_runs([run("alone", SCRATCH)])), "one run has nothing to differ from"
 
 
 def test_scores_of_cases_that_were_trained_on_say_so(tmp_path):
@@ -182,7 +182,7 @@ def test_scores_of_cases_that_were_trained_on_say_so(tmp_path):
     for run, seen in zip(runs, (None, {"accepted": True, "shared": 2, "said": []}), strict=True):
         run.mkdir()
         leave_scores(run, cases, seen=seen)
-    notes = compare(runs).notes
+    notes = compare_runs(runs).notes
     said = "transfer: 2 of the cases were trained on or chosen by before (accepted), so these scores are too good"
     assert [note for note in notes if "trained on" in note] == [said]
 
@@ -195,9 +195,9 @@ def test_a_run_whose_best_validation_is_its_last_is_named(run):
             {"iteration": 50 * n, "loss": 1.0, "val_dice": d, "learning_rate": 1e-3, "seconds": 1.0} for n, d in enumerate(dice)
         ]
         write_metrics(folder / "metrics.csv", rows)
-    (remark,) = compare([settled, rising, run("uncurved", SCRATCH)]).notes
+    (remark,) = compare_runs([settled, rising, run("uncurved", SCRATCH)]).notes
     assert remark.startswith("rising: the best validation is the last one")
-    assert remark in format_comparison(compare([settled, rising]))
+    assert remark in format_comparison(compare_runs([settled, rising]))
 
 
 def test_fewer_than_five_cases_give_no_interval():

@@ -19,7 +19,7 @@ from monai_tl.errors import DataError, PartlyDoneError
 from monai_tl.imaging.scan_io import files_of
 from monai_tl.inference.dicom_seg import Origin, write_dicom_seg
 from monai_tl.inference.model import find_model
-from monai_tl.inference.predict import predict
+from monai_tl.inference.predict import predict_cases
 from tests.dicom import write_series
 
 SHAPE = (6, 7, 8)
@@ -228,9 +228,9 @@ def test_predict_writes_what_the_nifti_holds_and_adds_what_is_missing(scans, smo
 
 def test_a_segmentation_of_a_scan_that_has_changed_since_is_not_left(scans, smoother, tmp_path):
     out = tmp_path / "out"
-    predict(find_model(str(smoother)), str(scans), out, patterns=PATTERNS, dicom_seg=True, probabilities=True)
+    predict_cases(find_model(str(smoother)), str(scans), out, patterns=PATTERNS, dicom_seg=True, probabilities=True)
     change(scans / "ann" / "T1", SeriesDescription="mended")
-    predict(find_model(str(smoother)), str(scans), out, patterns=PATTERNS, probabilities=True)
+    predict_cases(find_model(str(smoother)), str(scans), out, patterns=PATTERNS, probabilities=True)
     assert sorted(path.name for path in out.glob("*_*")) == [
         *("ann_probability.nii.gz", "ann_seg.nii.gz"),
         *("bob_probability.nii.gz", "bob_seg.dcm", "bob_seg.nii.gz"),
@@ -265,7 +265,7 @@ def test_one_that_fails_does_not_stop_the_others(scans, smoother, tmp_path, verb
     with pytest.raises(
         PartlyDoneError, match="1 of 2 cases could not be predicted:\n  ann: the series has no FrameOfReferenceUID"
     ):
-        predict(find_model(str(smoother)), str(scans), tmp_path / "out", patterns=PATTERNS, dicom_seg=True)
+        predict_cases(find_model(str(smoother)), str(scans), tmp_path / "out", patterns=PATTERNS, dicom_seg=True)
     assert sorted(path.name for path in (tmp_path / "out").glob("*.dcm")) == ["bob_seg.dcm"]
     assert (tmp_path / "out" / "predictions.csv").read_text().count("\n") == 2
 

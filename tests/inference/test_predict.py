@@ -17,7 +17,7 @@ from scipy import ndimage
 from monai_tl.datasets.datalist import read_datalist
 from monai_tl.errors import ConfigError, DataError, PartlyDoneError
 from monai_tl.inference.model import find_model
-from monai_tl.inference.predict import predict
+from monai_tl.inference.predict import predict_cases
 from tests.conftest import IXI
 from tests.dicom import write_series
 
@@ -52,7 +52,7 @@ def test_every_axis_permutation_and_flip_gives_the_same_voxels(heads, smoother, 
                 turn = np.array([[axis, sign] for axis, sign in zip(axes, signs, strict=True)])
                 told = "".join(("-" if sign < 0 else "+") + str(axis) for axis, sign in turn)
                 nib.save(image.as_reoriented(turn), heads / f"turned{told}_{name}.nii.gz")
-    predict(find_model(str(smoother)), str(heads), tmp_path / "out", patterns=PATTERNS)
+    predict_cases(find_model(str(smoother)), str(heads), tmp_path / "out", patterns=PATTERNS)
     turned = sorted((tmp_path / "out").glob("turned*_seg.nii.gz"))
     assert len(turned) == 48
     original = np.asanyarray(nib.as_closest_canonical(nib.load(tmp_path / "out" / "original_seg.nii.gz")).dataobj)
@@ -97,7 +97,7 @@ def test_resampled_copies_give_the_same_segmentation_in_the_world(heads, smoothe
         nib.save(smooth, heads / f"original_{name}.nii.gz")
         for told, copy in copies(smooth):
             nib.save(copy, heads / f"{told}_{name}.nii.gz")
-    predict(find_model(str(smoother)), str(heads), tmp_path / "out", patterns=PATTERNS, probabilities=True)
+    predict_cases(find_model(str(smoother)), str(heads), tmp_path / "out", patterns=PATTERNS, probabilities=True)
     original = nib.load(tmp_path / "out" / "original_seg.nii.gz")
     truth = np.asanyarray(original.dataobj) > 0
     for told in ("oblique", "finer", "thick"):
@@ -107,7 +107,7 @@ def test_resampled_copies_give_the_same_segmentation_in_the_world(heads, smoothe
 
 
 def test_monai_alone_gives_the_same_voxels(source, phantoms, tmp_path):
-    predict(find_model(str(source)), str(phantoms / "ixi" / "datalist.json"), tmp_path / "ours", split="test")
+    predict_cases(find_model(str(source)), str(phantoms / "ixi" / "datalist.json"), tmp_path / "ours", split="test")
     flags = {
         "config_file": IXI / "configs" / "inference.yaml",
         "bundle_root": IXI,
@@ -145,7 +145,7 @@ def test_volumes_of_a_4d_image_and_dicom_series_give_the_voxels_of_their_twins(h
     }
     masks = {}
     for layout, patterns in layouts.items():
-        predict(find_model(str(smoother)), str(tmp_path), tmp_path / layout, patterns=patterns)
+        predict_cases(find_model(str(smoother)), str(tmp_path), tmp_path / layout, patterns=patterns)
         (path,) = (tmp_path / layout).glob("*_seg.nii.gz")
         masks[layout] = nib.load(path)
         assert len(list((tmp_path / layout).glob("*.png"))) == 1
@@ -153,7 +153,7 @@ def test_volumes_of_a_4d_image_and_dicom_series_give_the_voxels_of_their_twins(h
     for layout in ("four", "series"):
         assert np.array_equal(np.asanyarray(masks[layout].dataobj), np.asanyarray(masks["three"].dataobj)), layout
         assert np.allclose(masks[layout].affine, masks["three"].affine, atol=1e-4)
-    predict(find_model(str(smoother)), str(tmp_path), tmp_path / "four", patterns=layouts["four"])
+    predict_cases(find_model(str(smoother)), str(tmp_path), tmp_path / "four", patterns=layouts["four"])
 
 
 def table(folder):
@@ -169,7 +169,7 @@ def test_volume_picture_and_probability(heads, smoother, tmp_path):
         nib.save(
             nib.Nifti1Image(np.asanyarray(scan.dataobj), np.diag([2.0, 2, 2, 1]) @ scan.affine), heads / f"big_{name}.nii.gz"
         )
-    predict(find_model(str(smoother)), str(heads), out, patterns=PATTERNS, probabilities=True)
+    predict_cases(find_model(str(smoother)), str(heads), out, patterns=PATTERNS, probabilities=True)
     for case, voxel in (("original", 1.0), ("big", 8.0)):
         mask, probability = voxels(out / f"{case}_seg.nii.gz"), voxels(out / f"{case}_probability.nii.gz")
         assert mask.shape == probability.shape == image.shape
@@ -191,29 +191,29 @@ def test_finished_cases_are_skipped_and_changed_ones_done_again(heads, smoother,
     def times():
         return {path.name: path.stat().st_mtime_ns for path in out.glob("*_seg.nii.gz")}
 
-    predict(find_model(str(smoother)), str(heads), out, patterns=PATTERNS)
+    predict_cases(find_model(str(smoother)), str(heads), out, patterns=PATTERNS)
     first = times()
-    predict(find_model(str(smoother)), str(heads), out, patterns=PATTERNS)
+    predict_cases(find_model(str(smoother)), str(heads), out, patterns=PATTERNS)
     assert times() == first
     assert "2 of 2 cases are finished already" in capsys.readouterr().out
     scan = nib.load(heads / "other_T1.nii.gz")
     nib.save(nib.Nifti1Image(np.flip(np.asanyarray(scan.dataobj), 0).copy(), scan.affine), heads / "other_T1.nii.gz")
     (out / "original.png").unlink()
-    predict(find_model(str(smoother)), str(heads), out, patterns=PATTERNS)
+    predict_cases(find_model(str(smoother)), str(heads), out, patterns=PATTERNS)
     assert all(times()[name] > first[name] for name in first)
-    predict(find_model(str(smoother)), str(heads), out, patterns=PATTERNS, probabilities=True)
+    predict_cases(find_model(str(smoother)), str(heads), out, patterns=PATTERNS, probabilities=True)
     assert (out / "other_probability.nii.gz").is_file()
 
 
 def test_predictions_made_otherwise_are_not_mixed(heads, smoother, source, tmp_path):
     out = tmp_path / "out"
-    predict(find_model(str(smoother)), str(heads), out, patterns=PATTERNS)
+    predict_cases(find_model(str(smoother)), str(heads), out, patterns=PATTERNS)
     model = find_model(str(smoother))
     model.set({"inference_overlap": 0.5})
     with pytest.raises(ConfigError, match="holds predictions made with other inference_overlap; choose another folder"):
-        predict(model, str(heads), out, patterns=PATTERNS)
+        predict_cases(model, str(heads), out, patterns=PATTERNS)
     with pytest.raises(ConfigError, match="made with other weights, normalisation, inference_window, precision"):
-        predict(find_model(str(source)), str(heads), out, patterns=PATTERNS)
+        predict_cases(find_model(str(source)), str(heads), out, patterns=PATTERNS)
 
 
 def test_another_persons_scan_under_the_same_name_is_refused(heads, smoother, tmp_path):
@@ -224,9 +224,9 @@ def test_another_persons_scan_under_the_same_name_is_refused(heads, smoother, tm
         nib.save(
             nib.Nifti1Image(np.flip(np.asanyarray(scan.dataobj), 0).copy(), scan.affine), other / f"original_{name}.nii.gz"
         )
-    predict(find_model(str(smoother)), str(heads), tmp_path / "out", patterns=PATTERNS)
+    predict_cases(find_model(str(smoother)), str(heads), tmp_path / "out", patterns=PATTERNS)
     with pytest.raises(ConfigError, match="holds a prediction of 'original' from other files .*; choose another folder"):
-        predict(find_model(str(smoother)), str(other), tmp_path / "out", patterns=PATTERNS)
+        predict_cases(find_model(str(smoother)), str(other), tmp_path / "out", patterns=PATTERNS)
 
 
 def test_that_nothing_was_found_is_told(heads, smoother, tmp_path, capsys):
@@ -234,7 +234,7 @@ def test_that_nothing_was_found_is_told(heads, smoother, tmp_path, capsys):
         scan = nib.load(heads / f"original_{name}.nii.gz")
         board = (np.indices(scan.shape).sum(axis=0) % 2 + 1).astype(np.int16)  # its means over 125 voxels are all alike
         nib.save(nib.Nifti1Image(board, scan.affine), heads / f"nobody_{name}.nii.gz")
-    predict(find_model(str(smoother)), str(heads), tmp_path / "out", patterns=PATTERNS)
+    predict_cases(find_model(str(smoother)), str(heads), tmp_path / "out", patterns=PATTERNS)
     assert "nothing was found in 1 of them: nobody" in capsys.readouterr().out
 
 
@@ -243,11 +243,11 @@ def test_what_lies_in_the_way_is_not_overwritten(heads, smoother, tmp_path):
     out.mkdir()
     (out / "original_seg.nii.gz").write_text("drawn by hand")
     with pytest.raises(ConfigError, match=r"original_seg.nii.gz' exists and would be overwritten; choose another"):
-        predict(find_model(str(smoother)), str(heads), out, patterns=PATTERNS)
+        predict_cases(find_model(str(smoother)), str(heads), out, patterns=PATTERNS)
     assert [path.name for path in out.iterdir()] == ["original_seg.nii.gz"]
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"file' exists and would be overwritten"):
-        predict(find_model(str(smoother)), str(heads), tmp_path / "file", patterns=PATTERNS)
+        predict_cases(find_model(str(smoother)), str(heads), tmp_path / "file", patterns=PATTERNS)
 
 
 def test_one_failing_case_does_not_stop_the_others(heads, smoother, tmp_path, verb):
@@ -255,7 +255,7 @@ def test_one_failing_case_does_not_stop_the_others(heads, smoother, tmp_path, ve
         whole = (heads / f"original_{name}.nii.gz").read_bytes()
         (heads / f"broken_{name}.nii.gz").write_bytes(whole[: len(whole) // 2] if name == "T2" else whole)
     with pytest.raises(PartlyDoneError, match=r"1 of 2 cases could not be predicted:\s+broken: .*T2 is not readable"):
-        predict(find_model(str(smoother)), str(heads), tmp_path / "out", patterns=PATTERNS)
+        predict_cases(find_model(str(smoother)), str(heads), tmp_path / "out", patterns=PATTERNS)
     assert set(table(tmp_path / "out")) == {"original"}
     words = [f"--{name}={pattern}" for name, pattern in PATTERNS.items()]
     answer = verb("predict", "--bundle", smoother, "--input", heads, "--output", tmp_path / "out", *words)
@@ -263,16 +263,16 @@ def test_one_failing_case_does_not_stop_the_others(heads, smoother, tmp_path, ve
     assert "1 of 2 cases are finished already" in answer.out
     (heads / "original_T1.nii.gz").write_bytes(b"")
     with pytest.raises(DataError, match="none of 2 cases could be predicted"):
-        predict(find_model(str(smoother)), str(heads), tmp_path / "second", patterns=PATTERNS)
+        predict_cases(find_model(str(smoother)), str(heads), tmp_path / "second", patterns=PATTERNS)
 
 
 def test_a_subject_that_lacks_a_modality_does_not_stop_the_others(heads, smoother, tmp_path):
     (heads / "half_T1.nii.gz").write_bytes((heads / "original_T1.nii.gz").read_bytes())
     with pytest.raises(PartlyDoneError, match=r"1 of 2 cases could not be predicted:\s+half: lacks T2"):
-        predict(find_model(str(smoother)), str(heads), tmp_path / "out", patterns=PATTERNS)
+        predict_cases(find_model(str(smoother)), str(heads), tmp_path / "out", patterns=PATTERNS)
     assert set(table(tmp_path / "out")) == {"original"}
     with pytest.raises(DataError, match=r"none of 1 cases could be predicted:\s+half: lacks T2"):
-        predict(find_model(str(smoother)), str(heads), tmp_path / "new", patterns=PATTERNS, subjects=["half"])
+        predict_cases(find_model(str(smoother)), str(heads), tmp_path / "new", patterns=PATTERNS, subjects=["half"])
     assert not (tmp_path / "new").exists()
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from monai_tl.datasets.datalist import read_datalist
-from monai_tl.study.study_tables import CurveRow, RunRow, StudyScore, read_table
+from monai_tl.study.study_tables import CurveRow, RunRow, StudyScore, read_study_table
 from tests.conftest import BRATS, run_script
 
 
@@ -50,7 +50,7 @@ def _command(words):
 
 def _without_seconds(folder, kind, name):
     kept = [field for field in kind.__slots__ if "seconds" not in field and field != "memory_mib"]
-    return [[repr(getattr(row, field)) for field in kept] for row in read_table(folder / name, kind)]
+    return [[repr(getattr(row, field)) for field in kept] for row in read_study_table(folder / name, kind)]
 
 
 @pytest.mark.slow
@@ -59,17 +59,17 @@ def test_a_study_leaves_its_tables(whole, phantoms):
     assert "2 runs (2 arms × 1 sizes × 1 seeds), planned in study.json" in told
     assert "[2/2] 2_n3_seed0: validation Dice" in told
     data = read_datalist(phantoms / "brats" / "datalist.json")
-    scores = read_table(folder / "scores.csv", StudyScore)
+    scores = read_study_table(folder / "scores.csv", StudyScore)
     assert [(row.arm, row.subject) for row in scores] == [
         (arm, name) for arm in ("scratch", "2") for name in data.splits["test"]
     ]
-    runs = read_table(folder / "runs.csv", RunRow)
+    runs = read_study_table(folder / "runs.csv", RunRow)
     assert [(run.arm, run.n, run.state, run.iterations) for run in runs] == [
         ("scratch", 3, "finished", 4),
         ("2", 3, "finished", 4),
     ]
     assert all(0 < run.step_seconds < run.seconds and run.memory_mib > 100 for run in runs)
-    assert [row.iteration for row in read_table(folder / "curves.csv", CurveRow)] == [2, 4, 2, 4]
+    assert [row.iteration for row in read_study_table(folder / "curves.csv", CurveRow)] == [2, 4, 2, 4]
     assert "Dice mean" in (folder / "logs" / "2_n3_seed0.txt").read_text()
 
 
@@ -93,7 +93,7 @@ def test_the_source_as_it_is_is_an_arm_like_the_others(tiny_flags, source, tmp_p
     assert any(line.split()[:3] == ["untrained", "none", "–"] for line in answer.out.splitlines()), answer.out
     assert verb(*study_flags(tiny_flags, folder, arms="untrained")).code == 0
     assert verb(*study_flags(tiny_flags, folder, arms="untrained,2")).code == 0
-    (run, _) = read_table(folder / "runs.csv", RunRow)
+    (run, _) = read_study_table(folder / "runs.csv", RunRow)
     assert (run.arm, run.state, run.iterations) == ("untrained", "finished", 0)
     words = ("--source", source, "--target", folder, "--output", tmp_path / "by_verb")
     words = [BRATS if text == folder else text for text in words]
@@ -176,13 +176,13 @@ def test_a_finished_study_is_not_done_again_and_another_plan_is_refused(whole, v
 @pytest.mark.slow
 def test_training_dice_of_a_finished_study_costs_no_training(whole, verb):
     folder, tiny, _ = whole
-    old = read_table(folder / "runs.csv", RunRow)
+    old = read_study_table(folder / "runs.csv", RunRow)
     tables = [folder / row.folder / "scores_test.csv" for row in old]
     before = [path.stat().st_mtime_ns for path in tables]
     answer = verb(*study_flags(tiny, folder, training_dice="true"))
     assert answer.code == 0, answer.err
     assert before == [path.stat().st_mtime_ns for path in tables]
-    rows = read_table(folder / "runs.csv", RunRow)
+    rows = read_study_table(folder / "runs.csv", RunRow)
     assert all(0 <= row.training_dice <= 1 for row in rows)
     assert [row.seconds for row in rows] == [row.seconds for row in old], "nothing was trained"
     assert all(math.isnan(row.training_dice) for row in old)
@@ -238,7 +238,7 @@ def test_the_phantom_study_in_small(tmp_path):
     done = run_script("phantom_study.sh", tmp_path, {f"STUDY_{name}": str(value) for name, value in small.items()})
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     assert "report.html: 8 runs, 8 finished" in done.stdout
-    scores = read_table(tmp_path / "studies" / "phantom" / "study" / "scores.csv", StudyScore)
+    scores = read_study_table(tmp_path / "studies" / "phantom" / "study" / "scores.csv", StudyScore)
     assert {(row.arm, row.n) for row in scores} == {(arm, n) for arm in ("scratch", "0", "2", "random2") for n in (2, 5)}
 
 
@@ -258,5 +258,5 @@ def test_the_real_study_in_small(phantoms, tmp_path):
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     for name in ("t1", "t1_t2"):
         assert f"{name}/report.html: 2 runs, 2 finished" in done.stdout
-        assert len(read_table(tmp_path / "out" / name / "scores.csv", StudyScore)) == 6
-        assert all(0 <= run.training_dice <= 1 for run in read_table(tmp_path / "out" / name / "runs.csv", RunRow))
+        assert len(read_study_table(tmp_path / "out" / name / "scores.csv", StudyScore)) == 6
+        assert all(0 <= run.training_dice <= 1 for run in read_study_table(tmp_path / "out" / name / "runs.csv", RunRow))

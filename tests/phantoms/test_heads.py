@@ -8,7 +8,8 @@ import pytest
 from scipy.ndimage import label as connected
 
 from monai_tl.errors import ConfigError
-from monai_tl.phantoms.heads import Layer, Tumour, render_tumour, scan, write_phantoms
+from monai_tl.phantoms.heads import Layer, Tumour, render_tumour, scan
+from monai_tl.phantoms.phantom_files import write_phantoms
 
 CORTEX, WHITE, VENTRICLE, HIPPOCAMPUS = (3, 42), (2, 41), (4, 43), (17, 53)
 
@@ -238,7 +239,7 @@ def test_nothing_half_written_stays_when_a_head_fails(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("monai_tl.phantoms.heads._write_brats", fail)
+    monkeypatch.setattr("monai_tl.phantoms.phantom_files._write_brats", fail)
     with pytest.raises(OSError, match="disk full"):
         write_phantoms(tmp_path / "data", subjects=1, size=32)
     assert list(tmp_path.iterdir()) == []

@@ -20,7 +20,7 @@ import pytest
 from monai_tl.datasets import ixi
 from monai_tl.errors import ConfigError, DataError, PartlyDoneError, in_words, is_full_disk
 from monai_tl.imaging.grids import itk
-from monai_tl.phantoms.heads import write_phantoms
+from monai_tl.phantoms.phantom_files import write_phantoms
 from monai_tl.preparation import ixi_sources, prepare_ixi, prepare_subject
 from monai_tl.preparation.register import Registration
 from monai_tl.preparation.similarity import Alignment
@@ -77,7 +77,9 @@ def run(raw: Path, output: Path, **settings) -> dict:
     places = {"t1": raw / "IXI-T1", "t2": raw / "IXI-T2", "labels": raw / "fs"} | {
         name: settings.pop(name) for name in ("t1", "t2", "labels") if name in settings
     }
-    prepare_ixi.prepare_ixi(*(str(places[name]) for name in ("t1", "t2", "labels")), str(output), processes=1, **settings)
+    prepare_ixi.prepare_ixi_folder(
+        *(str(places[name]) for name in ("t1", "t2", "labels")), str(output), processes=1, **settings
+    )
     return told(output)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monai_tl.preparation.similarity import compare, head_mask, mutual_information, otsu
+from monai_tl.preparation.similarity import compare_images, head_mask, mutual_information, otsu
 
 
 def test_mutual_information_by_hand():
@@ -24,7 +24,7 @@ def test_overlap_and_cover_by_hand():
     head, other, seen = np.zeros((3, 10, 10, 10), bool)
     head[:, :, 2:8], other[:, :, 4:], seen[:, :, :6] = True, True, True
     voxels = np.random.default_rng(0).normal(size=head.shape)
-    fit = compare(voxels, voxels, head, other, seen)
+    fit = compare_images(voxels, voxels, head, other, seen)
     assert fit.covered == pytest.approx(4 / 6)
     assert fit.overlap == pytest.approx(2 * 2 / (4 + 2))
     assert fit.mutual_information > 4

@@ -13,7 +13,7 @@ from monai_tl.datasets.case_checks import case_problems
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.preparation.prepare_ixi import MADE_WITH
 from monai_tl.quality.candidates import find_candidates
-from monai_tl.report.quality.check import check
+from monai_tl.report.quality.check import check_scans
 from monai_tl.storage.files import write_json
 
 OLD, NEW = ("_t1", "_t1ce", "_t2", "_flair", "_seg"), ("-t1n", "-t1c", "-t2w", "-t2f", "-seg")
@@ -124,12 +124,12 @@ def test_only_the_volume_that_has_changed_is_measured_again(task, tmp_path, monk
 
     measured, measure = [], module.measure_case
     monkeypatch.setattr(module, "measure_case", lambda case, *rest: measured.append(case["subject"]) or measure(case, *rest))
-    one = check(find_candidates(task), tmp_path / "out")
+    one = check_scans(find_candidates(task), tmp_path / "out")
     assert [(judged.measures.shape, judged.measures.problems) for judged in one.judged] == [([4, 4, 4], [])] * 2
-    check(find_candidates(task), tmp_path / "out")
+    check_scans(find_candidates(task), tmp_path / "out")
     assert measured == ["prostate_01", "prostate_02"]
     save(task / "imagesTr" / "prostate_02.nii.gz", 5, 8, volumes=2)
-    check(find_candidates(task), tmp_path / "out")
+    check_scans(find_candidates(task), tmp_path / "out")
     assert measured == ["prostate_01", "prostate_02", "prostate_02"]
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from monai_tl.errors import ConfigError
+from monai_tl.settings.refusals import raise_refusals, read_value, refusal
 from monai_tl.settings.untyped import read_untyped
-from monai_tl.settings.values import Either, Listed, Nothing, Number, Text, Whole, Words, YesNo, raise_refusals, read, refusal
+from monai_tl.settings.values import Either, Listed, Nothing, Number, Text, Whole, Words, YesNo
 
 PAIR = Listed(Number(least=0), "two numbers, e.g. [1,1]", count=2, any_above=0)
 NAMES = Listed(Text(), "different names", different=True)
@@ -37,7 +38,7 @@ NAMES = Listed(Text(), "different names", different=True)
     ],
 )
 def test_what_is_typed_is_read_by_its_kind(kind, text, value):
-    told = read("it", kind, text)
+    told = read_value("it", kind, text)
     assert told == value
     assert type(told) is type(value)
     assert kind.allows(value)
@@ -61,7 +62,7 @@ def test_what_is_typed_is_read_by_its_kind(kind, text, value):
 def test_what_is_none_of_a_kind_is_refused(kind, texts):
     for text in texts:
         with pytest.raises(ConfigError, match=r"^(it takes .*; got |unknown it )"):
-            read("it", kind, text)
+            read_value("it", kind, text)
 
 
 def test_values_are_not_converted():

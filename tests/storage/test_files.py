@@ -120,7 +120,7 @@ def test_text_in_another_encoding_is_refused_by_its_name(tmp_path, data, told):
 def test_a_table_divided_as_it_is(tmp_path, sign):
     rows = ["", f"b{sign} a {sign}c", f"2{sign} 1 {sign}", f"{sign}{sign}", f'"x{sign}y"{sign}3{sign}4{sign}{sign}', ""]
     (tmp_path / "t.csv").write_text("\r\n".join(rows))
-    table = files.read_table(tmp_path / "t.csv", ["a", "b"])
+    table = files.read_text_table(tmp_path / "t.csv", ["a", "b"])
     assert table.delimiter == sign
     assert table.rows == [{"b": "2", "a": "1", "c": ""}, {"b": f"x{sign}y", "a": "3", "c": "4"}]
     assert table.number("1.5") == 1.5
@@ -142,4 +142,4 @@ def test_a_table_divided_as_it_is(tmp_path, sign):
 def test_a_table_that_is_none_is_refused(tmp_path, text, told):
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(DataError, match=told):
-        files.read_table(tmp_path / "t.csv", ["a"])
+        files.read_text_table(tmp_path / "t.csv", ["a"])

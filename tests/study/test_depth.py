@@ -8,7 +8,7 @@ import pytest
 
 from monai_tl.errors import PartlyDoneError
 from monai_tl.storage.processes import Outcome
-from monai_tl.study.depth import search_depth, settled
+from monai_tl.study.depth import search_depth, search_is_over
 from monai_tl.study.study_plan import read_study
 from tests.study.conftest import a_study, finish
 
@@ -28,14 +28,14 @@ def search(folder, study, dices, asked):
 
 
 def test_it_is_settled_when_a_round_gains_no_more_than_the_margin():
-    assert not settled([0.2], 0.01)
-    assert not settled([0.0, 0.0], 0.01), "there is nothing to improve on yet"
-    assert not settled([0.01, 0.005], 0.01)
-    assert not settled([0.2, 0.22], 0.01)
-    assert settled([0.2, 0.21], 0.015)
-    assert settled([0.2, 0.4, 0.3], 0.01)
-    assert settled([0.2, math.nan], 0.01)
-    assert not settled([math.nan, 0.2], 0.01)
+    assert not search_is_over([0.2], 0.01)
+    assert not search_is_over([0.0, 0.0], 0.01), "there is nothing to improve on yet"
+    assert not search_is_over([0.01, 0.005], 0.01)
+    assert not search_is_over([0.2, 0.22], 0.01)
+    assert search_is_over([0.2, 0.21], 0.015)
+    assert search_is_over([0.2, 0.4, 0.3], 0.01)
+    assert search_is_over([0.2, math.nan], 0.01)
+    assert not search_is_over([math.nan, 0.2], 0.01)
 
 
 def test_the_search_stops_and_tells_what_it_saved(tmp_path):

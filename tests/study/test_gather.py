@@ -10,7 +10,7 @@ from monai_tl.evaluation.score_table import Score
 from monai_tl.study.execute import fault_file
 from monai_tl.study.gather import area_under, gather
 from monai_tl.study.study_plan import write_study
-from monai_tl.study.study_tables import CurveRow, RunRow, StudyScore, read_table
+from monai_tl.study.study_tables import CurveRow, RunRow, StudyScore, read_study_table
 from tests.conftest import leave_scores
 from tests.study.conftest import a_study, finish
 
@@ -42,7 +42,7 @@ def gathered(tmp_path):
 def test_runs_tell_what_each_cost_and_how_fast_it_learned(gathered):
     folder, told = gathered
     assert (told.runs, told.finished, told.failed, told.scores) == (4, 2, 1, 4)
-    scratch, zero, one, two = read_table(folder / "runs.csv", RunRow)
+    scratch, zero, one, two = read_study_table(folder / "runs.csv", RunRow)
     assert (scratch.best_dice, scratch.best_iteration, scratch.best_seconds) == (0.6, 50, 5.0), "the first of equals"
     assert (scratch.target_iteration, zero.target_iteration, zero.target_seconds) == (50, 50, 5.0), "0.54 is 90 % of 0.6"
     assert (scratch.iterations, zero.iterations, zero.seconds) == (100, 50, 5.0)
@@ -55,14 +55,14 @@ def test_runs_tell_what_each_cost_and_how_fast_it_learned(gathered):
 
 def test_scores_and_curves_are_of_finished_runs(gathered):
     folder, _ = gathered
-    scores = read_table(folder / "scores.csv", StudyScore)
+    scores = read_study_table(folder / "scores.csv", StudyScore)
     assert [(row.arm, row.n, row.seed, row.subject, row.dice) for row in scores] == [
         ("scratch", 26, 0, "A", 0.25),
         ("scratch", 26, 0, "B", 0.25),
         ("0", 26, 0, "A", 0.75),
         ("0", 26, 0, "B", 0.75),
     ]
-    assert read_table(folder / "curves.csv", CurveRow)[4] == CurveRow("0", 26, 0, 25, 2.5, 1.0, 0.3)
+    assert read_study_table(folder / "curves.csv", CurveRow)[4] == CurveRow("0", 26, 0, 25, 2.5, 1.0, 0.3)
 
 
 def test_training_dice_is_the_mean_over_the_training_cases(tmp_path):
@@ -73,10 +73,10 @@ def test_training_dice_is_the_mean_over_the_training_cases(tmp_path):
     scores = [Score("C", 0.5, 2.0, 10.0, 9.0, 0.1), Score("D", 1.0, 2.0, 10.0, 9.0, 0.1)]
     leave_scores(tmp_path / study.runs[1].folder, scores, "train")
     gather(tmp_path)
-    scratch, zero = read_table(tmp_path / "runs.csv", RunRow)
+    scratch, zero = read_study_table(tmp_path / "runs.csv", RunRow)
     assert math.isnan(scratch.training_dice)
     assert zero.training_dice == 0.75
-    assert {row.subject for row in read_table(tmp_path / "scores.csv", StudyScore)} == {"A", "B"}
+    assert {row.subject for row in read_study_table(tmp_path / "scores.csv", StudyScore)} == {"A", "B"}
 
 
 def test_scores_stay_while_training_cases_are_still_to_be_scored(tmp_path):
@@ -84,7 +84,7 @@ def test_scores_stay_while_training_cases_are_still_to_be_scored(tmp_path):
     write_study(tmp_path, study)
     for run in study.runs:
         finish(tmp_path, run, [0.5])
-    assert (gather(tmp_path).finished, len(read_table(tmp_path / "scores.csv", StudyScore))) == (2, 4)
+    assert (gather(tmp_path).finished, len(read_study_table(tmp_path / "scores.csv", StudyScore))) == (2, 4)
 
 
 def test_the_target_is_that_of_a_finished_scratch(tmp_path):
@@ -94,7 +94,7 @@ def test_the_target_is_that_of_a_finished_scratch(tmp_path):
         finish(tmp_path, run, [0.1, 0.5])
     (tmp_path / study.runs[0].folder / "scores_test.csv").unlink()
     gather(tmp_path)
-    assert all(math.isnan(row.target_iteration) for row in read_table(tmp_path / "runs.csv", RunRow))
+    assert all(math.isnan(row.target_iteration) for row in read_study_table(tmp_path / "runs.csv", RunRow))
 
 
 def test_without_scratch_there_is_no_target(tmp_path):
@@ -102,7 +102,7 @@ def test_without_scratch_there_is_no_target(tmp_path):
     write_study(tmp_path, study)
     finish(tmp_path, study.runs[0], [0.5])
     gather(tmp_path)
-    (row,) = read_table(tmp_path / "runs.csv", RunRow)
+    (row,) = read_study_table(tmp_path / "runs.csv", RunRow)
     assert math.isnan(row.target_iteration)
 
 
@@ -113,7 +113,7 @@ def test_where_scratch_found_nothing_there_is_no_target(tmp_path):
     for run, dices in zip(study.runs, ([0.0, 0.0], [0.0, 0.5]), strict=True):
         finish(tmp_path, run, dices)
     gather(tmp_path)
-    assert all(math.isnan(row.target_iteration) for row in read_table(tmp_path / "runs.csv", RunRow))
+    assert all(math.isnan(row.target_iteration) for row in read_study_table(tmp_path / "runs.csv", RunRow))
 
 
 def test_what_a_search_did_not_ask_for_is_left_out(tmp_path):

@@ -8,7 +8,7 @@ from monai_tl.errors import ConfigError, PartlyDoneError
 from monai_tl.study import runner as module
 from monai_tl.study.runner import Conduct, conduct
 from monai_tl.study.study_plan import read_study, write_study
-from monai_tl.study.study_tables import RunRow, read_table
+from monai_tl.study.study_tables import RunRow, read_study_table
 from tests.study.conftest import a_study, finish
 
 
@@ -21,7 +21,7 @@ def test_tables_hold_what_was_finished_before_the_end(request_of, tmp_path, monk
     monkeypatch.setattr(module, "_run", run)
     with pytest.raises(end):
         conduct(request_of(sizes=("all",), arms=("scratch",)), Conduct(tmp_path / "study"))
-    assert [row.state for row in read_table(tmp_path / "study" / "runs.csv", RunRow)] == ["finished", "waiting"]
+    assert [row.state for row in read_study_table(tmp_path / "study" / "runs.csv", RunRow)] == ["finished", "waiting"]
 
 
 def test_a_plan_that_another_call_wrote_meanwhile_is_not_overwritten(request_of, tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from monai_tl.errors import DataError
-from monai_tl.study.study_tables import CurveRow, RunRow, StudyScore, read_table, write_table
+from monai_tl.study.study_tables import CurveRow, RunRow, StudyScore, read_study_table, write_study_table
 
 SCORE = StudyScore("random2", 26, 1, 'odd,"name', 1 / 3, math.nan, 1.5, 2.0)
 NAN = math.nan
@@ -15,21 +15,21 @@ CURVE = CurveRow("scratch", 26, 1, 50, 9.5, 0.7, 0.5)
 
 @pytest.mark.parametrize("row", [SCORE, RUN, CURVE], ids=lambda row: type(row).__name__)
 def test_rows_come_back_as_they_were(tmp_path, row):
-    write_table(tmp_path / "t.csv", type(row), [row, row])
-    assert repr(read_table(tmp_path / "t.csv", type(row))) == repr([row, row])  # repr: NaN is unlike itself
+    write_study_table(tmp_path / "t.csv", type(row), [row, row])
+    assert repr(read_study_table(tmp_path / "t.csv", type(row))) == repr([row, row])  # repr: NaN is unlike itself
 
 
 def test_damage_is_named(tmp_path):
     path = tmp_path / "scores.csv"
     with pytest.raises(DataError, match="there is no .*scores.csv"):
-        read_table(path, StudyScore)
-    write_table(path, StudyScore, [SCORE])
+        read_study_table(path, StudyScore)
+    write_study_table(path, StudyScore, [SCORE])
     text = path.read_text()
     path.write_text(text.replace(",26,", ",many,"))
     with pytest.raises(DataError, match="line 2: invalid literal for int"):
-        read_table(path, StudyScore)
+        read_study_table(path, StudyScore)
     path.write_text(text.rpartition(",")[0] + "\n")
     with pytest.raises(DataError, match="line 2 has 7 cells, needed are 8"):
-        read_table(path, StudyScore)
+        read_study_table(path, StudyScore)
     with pytest.raises(DataError, match="has the columns arm, n, seed, subject.*needed are arm, n, seed, folder.*study gather"):
-        read_table(path, RunRow)
+        read_study_table(path, RunRow)

@@ -9,7 +9,7 @@ from monai.data import CacheDataset, MetaTensor
 from monai.transforms import ClassesToIndicesd, Compose, RandAffined, RandCropByLabelClassesd
 
 from monai_tl.errors import ConfigError
-from monai_tl.training.patches import WindowNumbers, Windows, epochs_of, margin_for, room_for
+from monai_tl.training.patches import Patches, PatchNumbers, epochs_of, margin_for, room_for
 
 KEYS = ["image", "label"]
 
@@ -35,7 +35,7 @@ def windows(seed=0, count=3):
         KEYS, "label", room_for([6] * 3, 10, 0.1), ratios=[1, 1], num_classes=2, indices_key="label_cls_indices"
     )
     turn = turning(KEYS, [6] * 3, [0.17] * 3, [0.1] * 3, mode=["bilinear", "nearest"], padding_mode="border")
-    return Windows(cases(count), Compose([crop, turn]), seed)
+    return Patches(cases(count), Compose([crop, turn]), seed)
 
 
 def pixels(drawn):
@@ -98,7 +98,7 @@ def test_margins():
 
 
 def test_numbers_go_on_where_the_last_epoch_ended():
-    numbers = WindowNumbers(per_epoch=4)
+    numbers = PatchNumbers(per_epoch=4)
     assert (list(numbers), len(numbers)) == ([0, 1, 2, 3], 4)
     numbers.set_epoch(5)
     assert list(numbers) == [20, 21, 22, 23]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from monai_tl.errors import TransferError
-from monai_tl.transfer.apply import account, transfer
+from monai_tl.transfer.apply import apply_transfer, transfer_summary
 from monai_tl.transfer.freeze import held_sha256, partly_held
 
 TUMOUR = ["background", "tumour core"]
@@ -39,7 +39,7 @@ def trained(tiny):
 def test_the_report_tells_the_fate_of_everything(tiny, contract, run_folder, trained):
     folder = run_folder(trained, contract(), lineage=({"path": "older", "sha256": "0"},))
     network = tiny(channels=2, seed=2)
-    done = transfer(network, source=folder, contract=contract(modalities=["T1", "T2"], classes=TUMOUR), freeze=2)
+    done = apply_transfer(network, source=folder, contract=contract(modalities=["T1", "T2"], classes=TUMOUR), freeze=2)
     assert done.network is network
     norm = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
     assert done.report == {
@@ -96,8 +96,8 @@ def test_the_report_tells_the_fate_of_everything(tiny, contract, run_folder, tra
 def test_the_account_is_told_in_lines(tiny, contract, run_folder, trained):
     folder = run_folder(trained, contract())
     told = contract(modalities=["T1", "T2"], classes=TUMOUR)
-    report = transfer(tiny(channels=2, seed=2), source=folder, contract=told, freeze=1).report
-    assert account(report).splitlines() == [
+    report = apply_transfer(tiny(channels=2, seed=2), source=folder, contract=told, freeze=1).report
+    assert transfer_summary(report).splitlines() == [
         f"transfer from {folder / 'model.pt'} ({report['source']['sha256'][:12]})",
         "  modalities: source [T1], target [T1, T2]",
         "  classes: source [background, hippocampus], target [background, tumour core]",
@@ -108,12 +108,12 @@ def test_the_account_is_told_in_lines(tiny, contract, run_folder, trained):
         "  channel T1: kernels of source T1",
         "  channel T2: new: starts at zero",
     ]
-    assert account(json.loads(json.dumps(report))) == account(report)
+    assert transfer_summary(json.loads(json.dumps(report))) == transfer_summary(report)
 
 
 def test_the_account_of_a_control(tiny, contract):
-    report = transfer(tiny(), source=None, contract=contract(), freeze=1).report
-    assert account(report).splitlines() == [
+    report = apply_transfer(tiny(), source=None, contract=contract(), freeze=1).report
+    assert transfer_summary(report).splitlines() == [
         "transfer: no source, random weights",
         "  first    frozen                 0 of       116 parameters train; 6 fresh",
         "  body     trained              440 of       440 parameters train; 6 fresh",
@@ -125,16 +125,18 @@ def test_a_stage_without_weights_is_accounted_for(contract, run_folder):
     def build():
         return nn.Sequential(OrderedDict(first=nn.Conv3d(1, 2, 1), act=nn.ReLU(), head=nn.Conv3d(2, 2, 1)))
 
-    report = transfer(build(), source=run_folder(build(), contract()), contract=contract(), freeze="act").report
+    report = apply_transfer(build(), source=run_folder(build(), contract()), contract=contract(), freeze="act").report
     assert report["stages"]["act"] == {"state": "frozen", "parameters": 0, "trainable": 0}
-    assert "  act      frozen                 0 of         0 parameters train; no weights" in account(report).splitlines()
+    assert (
+        "  act      frozen                 0 of         0 parameters train; no weights" in transfer_summary(report).splitlines()
+    )
 
 
 @pytest.mark.parametrize("location", ["folder", "file"])
 def test_all_is_carried_over_where_the_classes_agree(tiny, contract, run_folder, trained, location):
     folder = run_folder(trained, contract())
     network = tiny(seed=2)
-    report = transfer(network, source=folder if location == "folder" else folder / "model.pt", contract=contract()).report
+    report = apply_transfer(network, source=folder if location == "folder" else folder / "model.pt", contract=contract()).report
     assert equal_stages(network, trained) == {"first", "body", "head"}
     assert set(report["weights"].values()) == {"copied"}
     assert report["channels"] == {}
@@ -145,7 +147,7 @@ def test_all_is_carried_over_where_the_classes_agree(tiny, contract, run_folder,
 def test_the_head_starts_anew_where_the_classes_differ(tiny, contract, run_folder, trained, classes):
     folder = run_folder(trained, contract())
     network, before = tiny(classes=len(classes), seed=2), tiny(classes=len(classes), seed=2)
-    transfer(network, source=folder, contract=contract(classes=classes))
+    apply_transfer(network, source=folder, contract=contract(classes=classes))
     assert equal_stages(network, before) == {"head"}
     assert torch.equal(network.first.norm.running_mean, trained.first.norm.running_mean)
     assert network.first.norm.num_batches_tracked == 2
@@ -166,7 +168,9 @@ def test_the_head_starts_anew_where_the_classes_differ(tiny, contract, run_folde
 )
 def test_what_is_asked_to_be_fresh_goes_before_the_default(tiny, contract, run_folder, trained, fresh, renewed):
     network = tiny(seed=2)
-    report = transfer(network, source=run_folder(trained, contract()), contract=contract(classes=TUMOUR), fresh=fresh).report
+    report = apply_transfer(
+        network, source=run_folder(trained, contract()), contract=contract(classes=TUMOUR), fresh=fresh
+    ).report
     assert equal_stages(network, trained) == {"first", "body", "head"} - renewed
     assert equal_stages(network, tiny(seed=2)) == renewed
     assert {name.split(".")[0] for name, fate in report["weights"].items() if fate == "fresh"} == renewed
@@ -174,7 +178,7 @@ def test_what_is_asked_to_be_fresh_goes_before_the_default(tiny, contract, run_f
 
 def test_no_source_keeps_the_random_weights_and_freezes_them(tiny, contract):
     network = tiny(seed=2)
-    report = transfer(network, source=None, contract=contract(), freeze="body").report
+    report = apply_transfer(network, source=None, contract=contract(), freeze="body").report
     assert equal_stages(network, tiny(seed=2)) == {"first", "body", "head"}
     assert report["source"] is None
     assert set(report["weights"].values()) == {"fresh"}
@@ -185,7 +189,7 @@ def test_no_source_keeps_the_random_weights_and_freezes_them(tiny, contract):
 def test_new_modalities_enter_a_frozen_stage_and_are_trained(tiny, contract, run_folder, trained):
     network = tiny(channels=2, seed=2)
     told = contract(modalities=["T1", "T2"])
-    transfer(network, source=run_folder(trained, contract()), contract=told, freeze=2)
+    apply_transfer(network, source=run_folder(trained, contract()), contract=told, freeze=2)
     network.eval()
     torch.testing.assert_close(network(torch.cat([IMAGE, OTHER], dim=1)), trained(IMAGE))
     assert partly_held(network) == {"first.conv.weight"}
@@ -198,7 +202,7 @@ def test_new_modalities_enter_a_frozen_stage_and_are_trained(tiny, contract, run
 def test_new_modalities_can_start_at_the_mean(tiny, contract, run_folder, trained):
     network = tiny(channels=2, seed=2)
     told = contract(modalities=["T1", "T2"])
-    done = transfer(network, source=run_folder(trained, contract()), contract=told, new_channels="mean")
+    done = apply_transfer(network, source=run_folder(trained, contract()), contract=told, new_channels="mean")
     torch.testing.assert_close(network.eval()(torch.cat([IMAGE, IMAGE], dim=1)), trained(IMAGE))
     assert done.report["channels"]["T2"] == "new: starts at mean of T1, scaled by 1/2"
 
@@ -207,7 +211,7 @@ def test_new_modalities_can_start_at_the_mean(tiny, contract, run_folder, traine
 def test_known_modalities_in_a_frozen_stage_stay_frozen(tiny, contract, run_folder, modalities):
     source, network = tiny(channels=2, seed=1), tiny(channels=len(modalities), seed=2)
     folder = run_folder(source, contract(modalities=["T1", "T2"]))
-    report = transfer(network, source=folder, contract=contract(modalities=modalities), freeze=1).report
+    report = apply_transfer(network, source=folder, contract=contract(modalities=modalities), freeze=1).report
     both = torch.cat([OTHER if name == "T2" else IMAGE for name in modalities], dim=1)
     theirs = torch.cat([IMAGE if "T1" in modalities else torch.zeros_like(IMAGE), OTHER], dim=1)
     torch.testing.assert_close(network.eval()(both), source.eval()(theirs))
@@ -219,7 +223,7 @@ def test_new_modalities_that_stay_frozen_are_warned_of(tiny, contract, run_folde
     network, told = tiny(channels=3, seed=2), contract(modalities=["T1", "T2", "FLAIR"])
     folder = run_folder(trained, contract())
     with caplog.at_level(logging.WARNING):
-        report = transfer(network, source=folder, contract=told, freeze=1, new_channels="frozen").report
+        report = apply_transfer(network, source=folder, contract=told, freeze=1, new_channels="frozen").report
     assert caplog.messages == [
         "new_channels: frozen holds the zero kernels of T2, FLAIR still: these modalities will never be seen by the network"
     ]
@@ -229,7 +233,7 @@ def test_new_modalities_that_stay_frozen_are_warned_of(tiny, contract, run_folde
 @pytest.mark.parametrize("settings", [{"new_channels": "zero", "freeze": 1}, {"new_channels": "frozen", "freeze": 0}])
 def test_nothing_is_warned_of_where_new_modalities_are_trained(tiny, contract, run_folder, trained, caplog, settings):
     told = contract(modalities=["T1", "T2"])
-    transfer(tiny(channels=2), source=run_folder(trained, contract()), contract=told, **settings)
+    apply_transfer(tiny(channels=2), source=run_folder(trained, contract()), contract=told, **settings)
     assert caplog.messages == []
 
 
@@ -245,19 +249,19 @@ def test_a_difference_that_harms_stops_unless_accepted(tiny, contract, run_folde
     folder, network = run_folder(trained, contract()), tiny(seed=2)
     message = f"source and target differ in what harms a transfer: {told}. Prepare the target's images as the source's were, or"
     with pytest.raises(TransferError, match=f"^{re.escape(message)} go on all the same with --accept_differences$"):
-        transfer(network, source=folder, contract=contract(**changed))
+        apply_transfer(network, source=folder, contract=contract(**changed))
     assert equal_stages(network, tiny(seed=2)) == {"first", "body", "head"}
-    report = transfer(network, source=folder, contract=contract(**changed), accept_differences=True).report
+    report = apply_transfer(network, source=folder, contract=contract(**changed), accept_differences=True).report
     assert report["contract"]["differences"] == [told]
-    assert f"  {told}" in account(report).splitlines()
+    assert f"  {told}" in transfer_summary(report).splitlines()
 
 
 def test_a_source_of_which_nothing_is_known_stops_unless_accepted(tiny, contract, run_folder, trained):
     folder, network = run_folder(trained), tiny(seed=2)
     told = f"source '{folder}' has no metadata.json: its spacing, orientation, normalisation and modalities are unknown"
     with pytest.raises(TransferError, match=rf"^{re.escape(told)}\. Put it beside the weights, or .* --accept_differences$"):
-        transfer(network, source=folder, contract=contract())
-    report = transfer(network, source=folder, contract=contract(), accept_differences=True).report
+        apply_transfer(network, source=folder, contract=contract())
+    report = apply_transfer(network, source=folder, contract=contract(), accept_differences=True).report
     assert report["contract"] == {**report["contract"], "source": None, "differences": [told]}
     assert report["source"]["lineage"] == []
     assert equal_stages(network, trained) == {"first", "body"}  # nobody knows what the head's classes were
@@ -297,7 +301,7 @@ def test_what_cannot_be_done_leaves_the_network_untouched(tiny, contract, run_fo
     agreed = contract(modalities=settings.pop("modalities", ["T1"]))
     before = {name: value.clone() for name, value in network.state_dict().items()}
     with pytest.raises(TransferError, match=f"^{re.escape(told)}") as raised:
-        transfer(network, source=run_folder(trained, contract()) if source else None, contract=agreed, **settings)
+        apply_transfer(network, source=run_folder(trained, contract()) if source else None, contract=agreed, **settings)
     assert "\n" not in str(raised.value)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert all(p.requires_grad for p in network.parameters())
@@ -307,7 +311,7 @@ def test_what_cannot_be_done_leaves_the_network_untouched(tiny, contract, run_fo
 def test_a_source_that_is_not_there_leaves_the_network_untouched(tiny, contract, tmp_path):
     network = tiny(seed=2)
     with pytest.raises(TransferError, match="does not exist; give a bundle, a run folder"):
-        transfer(network, source=tmp_path / "none", contract=contract(), freeze=2)
+        apply_transfer(network, source=tmp_path / "none", contract=contract(), freeze=2)
     assert equal_stages(network, tiny(seed=2)) == {"first", "body", "head"}
     assert all(p.requires_grad for p in network.parameters())
 
@@ -326,7 +330,7 @@ class Backwards(nn.Module):
 def test_channels_enter_the_first_stage_whatever_was_declared_first(contract, run_folder):
     source, network = Backwards(1), Backwards(2)
     told = contract(modalities=["T1", "T2"])
-    report = transfer(network, source=run_folder(source, contract()), contract=told, freeze=1).report
+    report = apply_transfer(network, source=run_folder(source, contract()), contract=told, freeze=1).report
     assert report["input_weight"] == "body.weight"
     assert torch.equal(network.body.weight[:, :1], source.body.weight)
     assert torch.equal(network.head.weight, source.head.weight)

@@ -11,7 +11,7 @@ from monai.networks.nets import HighResNet
 
 from monai_tl.errors import TransferError
 from monai_tl.networks.highres3dnet import HighRes3DNet
-from monai_tl.transfer.tensors import count_non_finite, fitted, refuse_odd_tensors, some
+from monai_tl.transfer.tensors import count_non_finite, fitted, name_first, refuse_odd_tensors
 
 FILE = Path("a.pt")
 NETWORK = {
@@ -118,4 +118,4 @@ def test_counters_may_be_missing_or_of_another_format():
 def test_small_helpers():
     assert count_non_finite(torch.tensor([1, 2])) == 0
     assert count_non_finite(torch.tensor([1.0, math.nan]).to(torch.float8_e5m2)) == 1
-    assert some(["a", "b", "c", "d"]) == "a, b, c, … (4 in all)"
+    assert name_first(["a", "b", "c", "d"]) == "a, b, c, … (4 in all)"

@@ -164,12 +164,12 @@ def test_rows_of_another_call_are_kept(thresholder, tmp_path, monkeypatch, capsy
     def disturbed(model, case, *rest):
         if not done:
             done.append("other")
-            module.predict(find_model(str(thresholder)), str(folder), tmp_path / "out", subjects=["bob", "eve"])
+            module.predict_cases(find_model(str(thresholder)), str(folder), tmp_path / "out", subjects=["bob", "eve"])
         done.append(case["subject"])
         one(model, case, *rest)
 
     monkeypatch.setattr(module, "_predict_one", disturbed)
-    module.predict(find_model(str(thresholder)), str(folder), tmp_path / "out")
+    module.predict_cases(find_model(str(thresholder)), str(folder), tmp_path / "out")
     assert set(table(tmp_path / "out")) == {"ann", "bob", "eve"}
     assert done == ["other", "bob", "eve", "ann"]
 

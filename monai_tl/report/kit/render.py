@@ -7,13 +7,19 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import monai_tl
-from monai_tl.report.runs import words
+from monai_tl.evaluation.compare import interval_text, signed_interval_text
 from monai_tl.text import difference, duration, number, printable, tight
 
 TEMPLATE = Path(__file__).parent / "template"
-FILTERS = (
-    number, words.interval, words.signed_interval, difference, duration, tight, printable,
-)  # fmt: skip
+FILTERS = {
+    "number": number,
+    "interval": interval_text,
+    "signed_interval": signed_interval_text,
+    "difference": difference,
+    "duration": duration,
+    "tight": tight,
+    "printable": printable,
+}
 
 
 def render(template: str, software: str, **values: object) -> str:
@@ -21,6 +27,6 @@ def render(template: str, software: str, **values: object) -> str:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {function.__name__: function for function in FILTERS}
+    environment.filters |= FILTERS
     html = environment.get_template(template).render(generator=f"{software} {monai_tl.__version__}", **values)
     return html.encode("utf-8", "replace").decode("utf-8").lstrip()  # half a surrogate pair is no text

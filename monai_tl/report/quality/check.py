@@ -23,8 +23,8 @@ from monai_tl.imaging.geometry import Note
 from monai_tl.quality.candidates import Candidates
 from monai_tl.quality.measures import Measures
 from monai_tl.quality.outliers import Judged, Suspicion, judge
-from monai_tl.quality.qc_table import TABLE, write_table
-from monai_tl.report.quality.check_case import Job, check_case
+from monai_tl.quality.qc_table import TABLE, write_qc_table
+from monai_tl.report.quality.check_case import CheckJob, check_case
 from monai_tl.report.quality.wall import PAGE, write_page
 from monai_tl.storage.files import write_json
 from monai_tl.storage.streams import print_anything
@@ -43,7 +43,7 @@ class Checked:
     folder: Path
 
 
-def check(candidates: Candidates, output: Path, *, anonymous: bool = False, processes: int = 1) -> Checked:
+def check_scans(candidates: Candidates, output: Path, *, anonymous: bool = False, processes: int = 1) -> Checked:
     """Check cases, each on its own; one that fails does not stop the others, one whose files are unchanged is not read again.
 
     Args:
@@ -65,7 +65,9 @@ def check(candidates: Candidates, output: Path, *, anonymous: bool = False, proc
     subjects = [*(case["subject"] for case in candidates.cases), *candidates.incomplete]
     names = pseudonyms(subjects, key) if key else {subject: subject for subject in subjects}
     jobs = [
-        Job(case, names[case["subject"]], candidates.modalities, candidates.foreground, candidates.labels, output / FILES, key)
+        CheckJob(
+            case, names[case["subject"]], candidates.modalities, candidates.foreground, candidates.labels, output / FILES, key
+        )
         for case in candidates.cases
     ]
     calm = 0.5 if sys.stderr.isatty() else 10.0  # seconds between updates: a log file needs no more
@@ -82,7 +84,7 @@ def check(candidates: Candidates, output: Path, *, anonymous: bool = False, proc
     notes = [*candidates.notes, *notes, *(f"{line}." for line in gather_notes(noted))]
     if anonymous:
         notes.append("Subject ids are replaced; pictures of heads whose face was not removed can still be recognised.")
-    write_table(output / TABLE, judged, candidates.modalities)
+    write_qc_table(output / TABLE, judged, candidates.modalities)
     write_page(output / PAGE, judged, notes, candidates, pictures=FILES)
     return Checked(judged, notes, output)
 
@@ -101,7 +103,7 @@ def _identical(candidates: Candidates, names: Mapping[str, str]) -> dict[str, li
     return {names[subject]: suspicions for subject, suspicions in found.items()}
 
 
-def _all(jobs: Sequence[Job], processes: int) -> Iterator[Measures]:
+def _all(jobs: Sequence[CheckJob], processes: int) -> Iterator[Measures]:
     """Check all cases; where a process dies (too little memory), those it leaves behind are checked each in one of its own."""
     if processes == 1:
         yield from map(check_case, jobs)
@@ -117,7 +119,7 @@ def _all(jobs: Sequence[Job], processes: int) -> Iterator[Measures]:
         )
 
 
-def _in_pool(jobs: Sequence[Job], processes: int) -> Iterator[Measures]:
+def _in_pool(jobs: Sequence[CheckJob], processes: int) -> Iterator[Measures]:
     """Check cases in processes; ends early where one of these dies."""
     context = get_context("spawn")
     with ProcessPoolExecutor(processes, context, initializer=print_anything, max_tasks_per_child=CASES_A_PROCESS) as pool:

@@ -24,7 +24,7 @@ VERSION = 3  # of what is measured: cases measured by another one are measured a
 HEIGHT = 320  # pixels of a picture
 
 
-class Job(NamedTuple):
+class CheckJob(NamedTuple):
     """One case to measure: what a process is told."""
 
     case: Case
@@ -36,7 +36,7 @@ class Job(NamedTuple):
     key: bytes | None  # hides ids, where they are to be hidden
 
 
-def check_case(job: Job) -> Measures:
+def check_case(job: CheckJob) -> Measures:
     """Measure and draw a case, and keep both; whatever fails stands among its problems, save a full disk."""
     kept = job.folder / f"{job.name}.json"
     try:
@@ -62,7 +62,7 @@ def check_case(job: Job) -> Measures:
         return Measures(job.name, problems=[without_names(said, job.case) if job.key else said])
 
 
-def _draw(job: Job) -> bool:
+def _draw(job: CheckJob) -> bool:
     """Draw the first modality with the edges of the others and the label's outline; False if there is nothing to draw."""
     path = job.folder / f"{job.name}.png"
     volumes, first, _ = read_volumes(job.case, [*job.modalities, "label"])
@@ -80,7 +80,7 @@ def _draw(job: Job) -> bool:
     return True
 
 
-def _hash_of_inputs(job: Job) -> str:
+def _hash_of_inputs(job: CheckJob) -> str:
     """Hash what the measures depend on; with a key, so that public scans are not found by their hashes."""
     files = [[role, _hash_of_scan(path)] for role, path in job.case.items() if role != "subject"]
     text = json.dumps([VERSION, job.modalities, job.foreground, job.labels, files])

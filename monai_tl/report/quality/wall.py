@@ -19,8 +19,8 @@ from monai_tl.report.kit.render import render
 from monai_tl.storage.files import write_text
 
 PAGE = "check.html"
-SOFTWARE = "monai_tl check"
-WIDTH = 520  # pixels of a thumbnail: lines still have their colour
+CHECK_SOFTWARE = "monai_tl check"
+THUMBNAIL_WIDTH = 520  # pixels of a thumbnail: lines still have their colour
 HEADINGS = {"problem": "With problems", "suspect": "Suspect", "fine": "Fine"}
 
 
@@ -48,7 +48,7 @@ def write_page(page: Path, judged: Sequence[Judged], notes: Sequence[str], candi
     label = f"label {', '.join(map(str, candidates.foreground))}" if labelled else "no label"
     html = render(
         "check.html",
-        SOFTWARE,
+        CHECK_SOFTWARE,
         title="Scans checked",
         summary=f"{summary(judged)}.",
         looked_at=f"Looked at: {', '.join(candidates.modalities)}, {label}.",
@@ -78,7 +78,7 @@ def _thumbnail(path: Path) -> tuple[str, int, int]:
             shown = picture.convert("RGB")
     except (OSError, ValueError, SyntaxError):
         return "", 0, 0
-    shown.thumbnail((WIDTH, WIDTH))
+    shown.thumbnail((THUMBNAIL_WIDTH, THUMBNAIL_WIDTH))
     file = io.BytesIO()
     shown.save(file, "JPEG", quality=80, subsampling=0)  # thin coloured lines
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}", *shown.size

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from monai_tl.evaluation.compare import Difference, RunResult
+from monai_tl.evaluation.compare import DiceDifference, RunResult
 from monai_tl.evaluation.score_table import Score, summarise
 from monai_tl.report.kit.figures import FEW_RUNS, Curve, Look, draw_curves, draw_dice, look
 from monai_tl.report.kit.picture import Picture
@@ -20,7 +20,7 @@ from monai_tl.text import NONE, listed, number, plural, printable
 
 
 @dataclass(frozen=True)
-class Row:
+class RunLine:
     """A run's line in the table, and its account; ``look`` is None where there are too many runs for one each."""
 
     run: Run
@@ -38,7 +38,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Case:
+class CaseBlock:
     """A case that is shown; ``picture`` is None where evaluation left none."""
 
     rank: str
@@ -53,7 +53,7 @@ class Example:
     run: Run
     look: Look | None
     command: str
-    cases: tuple[Case, ...]
+    cases: tuple[CaseBlock, ...]
 
     @property
     def missing(self) -> bool:
@@ -70,8 +70,8 @@ class Section:
     finding: str
     caveats: list[str]
     few: bool
-    rows: list[Row]
-    differences: tuple[Difference, ...]
+    rows: list[RunLine]
+    differences: tuple[DiceDifference, ...]
     dice: Picture | None
     undefined: int
     curves: list[Picture]
@@ -123,11 +123,11 @@ def _title(group: Group, split: str) -> str:
     return f"{group.title}{images}, {cases}"
 
 
-def _row(run: Run, own: Look | None, result: RunResult | None, split: str) -> Row:
+def _row(run: Run, own: Look | None, result: RunResult | None, split: str) -> RunLine:
     best = run.best
     distances = np.array([score.hd95_mm for score in run.scores or ()])
     defined = distances[~np.isnan(distances)]
-    return Row(
+    return RunLine(
         run=run,
         look=own,
         result=result,
@@ -188,7 +188,7 @@ def _example(run: Run, own: Look | None, stem: str, split: str) -> Example:
         png = read_overlay(path) if path else None
         planes = "three planes with the outlines of reference and prediction"
         alt = f"{run.name}, case {score.subject}: {planes}, Dice {score.dice:.3f}"
-        cases.append(Case(rank, score, Picture(f"{stem}_{rank}.png", png, printable(alt)) if png else None))
+        cases.append(CaseBlock(rank, score, Picture(f"{stem}_{rank}.png", png, printable(alt)) if png else None))
     return Example(run, own, words.evaluate_command(run, split), tuple(cases))
 
 

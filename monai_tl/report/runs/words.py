@@ -8,23 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_tl.evaluation.compare import FEW, Difference, Interval, ways_apart
+from monai_tl.evaluation.compare import FEW, DiceDifference, ways_apart
 from monai_tl.report.runs.groups import Group
 from monai_tl.report.runs.read_runs import Run
 from monai_tl.text import listed, number, plural, printable, signed
 from monai_tl.training.metrics_table import TRAIN_LONGER, best_is_last
 
 RISING = 5  # runs named that should train longer
-
-
-def interval(ends: Interval) -> str:
-    """Write an interval as `monai_tl compare` does."""
-    return "none" if ends.method == "none" else f"[{ends.low:.3f}, {ends.high:.3f}]"
-
-
-def signed_interval(ends: Interval) -> str:
-    """Write an interval of a difference as `monai_tl compare` does."""
-    return "none" if ends.method == "none" else f"[{signed(ends.low)}, {signed(ends.high)}]"
 
 
 def title(groups: Sequence[Group], split: str) -> str:
@@ -152,7 +142,7 @@ def setting(run: Run) -> str:
     return printable(", ".join(told))
 
 
-def _one(found: Difference, group: Group) -> str:
+def _one(found: DiceDifference, group: Group) -> str:
     assert group.comparison
     first, second = group.comparison.runs
     means = f"{second.name} reaches a mean Dice of {number(second.mean)}, {first.name} {number(first.mean)}"

@@ -9,10 +9,10 @@ from monai_tl.report.kit.figures import Look
 from monai_tl.report.kit.picture import Picture
 from monai_tl.report.study import published, study_figures, study_numbers, study_words
 from monai_tl.report.study.arm_display import explain_arm, look_of
-from monai_tl.report.study.html_tables import ROWS, Table
+from monai_tl.report.study.html_tables import ROWS, StudyTable
 from monai_tl.report.study.repeat import Repeat, make_repeat
 from monai_tl.report.study.study_cases import Gallery, make_gallery
-from monai_tl.report.study.study_facts import Study
+from monai_tl.report.study.study_facts import StudyFacts
 from monai_tl.statistics import ArmComparison, ArmMean, arm_means, compare_arms
 from monai_tl.statistics.multiplicity import is_reference
 from monai_tl.statistics.score_array import arm_words
@@ -34,13 +34,13 @@ class Content:
     legend: list[tuple[Look, str, str]]
     sentences: list[str]
     notes: list[str]
-    arms: Table | None
-    differences: Table | None
-    growth: Table | None
-    speed: Table | None
-    beside: list[Table]
+    arms: StudyTable | None
+    differences: StudyTable | None
+    growth: StudyTable | None
+    speed: StudyTable | None
+    beside: list[StudyTable]
     setting: str
-    runs: Table
+    runs: StudyTable
     forests: list[Picture]
     sizes: Picture | None
     boxes: list[Picture]
@@ -58,12 +58,12 @@ class Content:
         return [*self.forests, *single, *self.boxes, *self.curves, *shown]
 
     @property
-    def tables(self) -> list[Table]:
+    def tables(self) -> list[StudyTable]:
         """Every table, in its order."""
         return [table for table in (self.arms, self.differences, self.growth, self.speed, *self.beside, self.runs) if table]
 
 
-def make_content(study: Study) -> Content:
+def make_content(study: StudyFacts) -> Content:
     """Compute, word and draw what is known of a study.
 
     Raises:
@@ -72,8 +72,8 @@ def make_content(study: Study) -> Content:
     means, comparisons = _statistics(study)
     beside = [table for table in (study_numbers.layers_table(study), study_numbers.sizes_table(study, means)) if table]
     return Content(
-        title=study_words.title(study),
-        lead=study_words.lead(study),
+        title=study_words.study_title(study),
+        lead=study_words.study_lead(study),
         unfinished=study_words.unfinished(study),
         blind=study_words.blind(study),
         seen=study_words.seen(study),
@@ -94,7 +94,7 @@ def make_content(study: Study) -> Content:
         forests=study_figures.draw_differences(comparisons),
         sizes=study_figures.draw_means(study, means),
         boxes=study_figures.draw_boxes(study),
-        curves=study_figures.draw_curves(study),
+        curves=study_figures.draw_study_curves(study),
         target=study_figures.draw_targets(study),
         capped=_capped(study),
         gallery=make_gallery(study),
@@ -102,7 +102,7 @@ def make_content(study: Study) -> Content:
     )
 
 
-def _statistics(study: Study) -> tuple[Sequence[ArmMean], Sequence[ArmComparison]]:
+def _statistics(study: StudyFacts) -> tuple[Sequence[ArmMean], Sequence[ArmComparison]]:
     """Compute means and comparisons; none before a run was scored."""
     if not study.scores:
         return [], []
@@ -113,11 +113,11 @@ def _statistics(study: Study) -> tuple[Sequence[ArmMean], Sequence[ArmComparison
     return arm_means(study.scores), compare_arms(study.scores, pairs)
 
 
-def _capped(study: Study) -> str:
+def _capped(study: StudyFacts) -> str:
     """Say that not every size has figures of its own."""
     if len(study.sizes) <= study_figures.SIZES_SHOWN:
         return ""
-    shown = ", ".join(map(str, study_figures.some(study.sizes)))
+    shown = ", ".join(map(str, study_figures.pick_spread(study.sizes)))
     return (
         f"Of {len(study.sizes)} training sizes {study_figures.SIZES_SHOWN} have figures of their own ({shown}); "
         "the tables hold all."

@@ -37,7 +37,7 @@ class Column(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Table:
+class StudyTable:
     """Rows of plain values by columns; the first column heads its row, ``looks`` are drawn before it where given.
 
     A value of None or NaN is a dash in the page, an empty cell in the CSV; an interval is a pair.

@@ -31,7 +31,7 @@ class Drawing(NamedTuple):
     svg: bytes
 
 
-class Box(NamedTuple):
+class ArmBox(NamedTuple):
     """An arm and the Dice of its cases, NaN where undefined."""
 
     name: str
@@ -73,7 +73,7 @@ class Line(NamedTuple):
     high: Sequence[float]
 
 
-def draw_cases(boxes: Sequence[Box], xlabel: str) -> Drawing:
+def draw_cases(boxes: Sequence[ArmBox], xlabel: str) -> Drawing:
     """Draw a dot for each case, and a box for each arm that has `BOXED` of them."""
 
     def draw(axes: Axes) -> None:

@@ -11,7 +11,7 @@ SETTING = (
 ARMS = ("scratch", "1", "2", "3", "4", "5")
 TRAINING = dict(zip(ARMS, (0.533, 0.639, 0.675, 0.641, 0.237, 0.056), strict=True))  # table 6.2
 VALIDATION = dict(zip(ARMS, (0.460, 0.479, 0.438, 0.407, 0.211, 0.045), strict=True))  # table 6.2
-NAMES = {26: "S1", 52: "S2", 78: "S3", 105: "S4"}  # nested training sets, by their size
+PUBLISHED_NAMES = {26: "S1", 52: "S2", 78: "S3", 105: "S4"}  # nested training sets, by their size
 TEST = {  # tables 6.3 to 6.6
     26: dict(zip(ARMS, (0.426, 0.431, 0.361, 0.339), strict=False)),
     52: dict(zip(ARMS, (0.453, 0.482, 0.471, 0.468), strict=False)),

@@ -10,9 +10,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from monai_tl.report.study.study_facts import CURVES, RUNS, SCORES, Study
+from monai_tl.report.study.study_facts import CURVES, RUNS, SCORES, StudyFacts
 from monai_tl.storage.files import sha256_of
-from monai_tl.study.study_plan import FILE
+from monai_tl.study.study_plan import STUDY_FILE
 from monai_tl.study.study_plan import Study as Plan
 from monai_tl.text import printable
 
@@ -40,7 +40,7 @@ class Repeat:
     silent: int
 
 
-def make_repeat(study: Study) -> Repeat:
+def make_repeat(study: StudyFacts) -> Repeat:
     """Gather it from the plan, the files' hashes and what each finished run noted."""
     noted = [_read(study.folder / run.folder / PROVENANCE) for run in study.runs if run.state == "finished"]
     versions = Counter(_listed(one.get("versions")) for one in noted)
@@ -57,7 +57,7 @@ def make_repeat(study: Study) -> Repeat:
     )
 
 
-def _commands(study: Study) -> list[str]:
+def _commands(study: StudyFacts) -> list[str]:
     folder = shlex.quote(printable(str(study.folder)))
     flags = " ".join(f"--{name} {shlex.quote(printable(value))}" for name, value in _flags(study.plan).items())
     search = " --search" if study.plan.rule else ""
@@ -100,8 +100,8 @@ def _settings(plan: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]
     return told
 
 
-def _hashes(study: Study) -> list[tuple[str, str]]:
-    files = [study.folder / name for name in (FILE, SCORES, RUNS, CURVES)]
+def _hashes(study: StudyFacts) -> list[tuple[str, str]]:
+    files = [study.folder / name for name in (STUDY_FILE, SCORES, RUNS, CURVES)]
     return [(path.name, sha256_of(path)) for path in files if path.is_file()]
 
 

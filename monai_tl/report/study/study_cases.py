@@ -11,7 +11,7 @@ from monai_tl.report.kit.figures import Look
 from monai_tl.report.kit.picture import Picture
 from monai_tl.report.runs.examples import choose_cases, read_overlay
 from monai_tl.report.study.arm_display import look_of, plain
-from monai_tl.report.study.study_facts import Study
+from monai_tl.report.study.study_facts import StudyFacts
 from monai_tl.statistics.score_array import SCRATCH, arm_words
 from monai_tl.study.study_tables import RunRow
 from monai_tl.text import number, printable
@@ -69,7 +69,7 @@ class Gallery:
         return list(dict.fromkeys(one.folder for subject in self.subjects for one in subject.shown if one.picture is None))
 
 
-def make_gallery(study: Study) -> Gallery | None:
+def make_gallery(study: StudyFacts) -> Gallery | None:
     """Choose subjects by the control at the largest size, and gather their pictures from one run of each arm there.
 
     The rule: of scratch's cases (or the first arm's, without scratch) the best, the median and the worst by mean over the

@@ -15,17 +15,17 @@ from monai_tl.errors import ConfigError
 from monai_tl.evaluation.run_scores import has_own_scores, scores_of
 from monai_tl.evaluation.score_table import VolumeBias, volume_bias
 from monai_tl.statistics.score_array import SCRATCH, arm_order
-from monai_tl.study.study_plan import FILE, is_finished
+from monai_tl.study.study_plan import STUDY_FILE, is_finished
 from monai_tl.study.study_plan import Study as Plan
 from monai_tl.study.study_plan import read_study as read_plan
-from monai_tl.study.study_tables import CurveRow, RunRow, StudyScore, read_table
+from monai_tl.study.study_tables import CurveRow, RunRow, StudyScore, read_study_table
 
 SCORES, RUNS, CURVES = "scores.csv", "runs.csv", "curves.csv"
 Cell = tuple[str, int]  # arm, training subjects
 
 
 @dataclass(frozen=True)
-class Study:
+class StudyFacts:
     """A study as it stands: its plan, and its tables as they were gathered last."""
 
     folder: Path
@@ -143,7 +143,7 @@ class Band:
     seeds: int
 
 
-def read_study(folder: Path) -> Study:
+def read_study_facts(folder: Path) -> StudyFacts:
     """Read a study's tables and plan; no image is opened.
 
     Raises:
@@ -152,17 +152,17 @@ def read_study(folder: Path) -> Study:
     """
     if not folder.is_dir():
         raise ConfigError(f"no folder '{folder}': name the folder that `monai_tl study` wrote")
-    if not (folder / FILE).is_file():
+    if not (folder / STUDY_FILE).is_file():
         raise ConfigError(
-            f"'{folder}' is no study: it has no {FILE}. Name the folder that `monai_tl study` wrote; "
+            f"'{folder}' is no study: it has no {STUDY_FILE}. Name the folder that `monai_tl study` wrote; "
             f"for runs of your own: monai_tl report --runs {folder}"
         )
-    return Study(
+    return StudyFacts(
         folder=folder,
         plan=read_plan(folder),
-        scores=tuple(read_table(folder / SCORES, StudyScore)),
-        runs=tuple(read_table(folder / RUNS, RunRow)),
-        curves=tuple(read_table(folder / CURVES, CurveRow)),
+        scores=tuple(read_study_table(folder / SCORES, StudyScore)),
+        runs=tuple(read_study_table(folder / RUNS, RunRow)),
+        curves=tuple(read_study_table(folder / CURVES, CurveRow)),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from monai_tl.report.kit.picture import Picture
 from monai_tl.report.study.arm_display import hatch_of, look_of, plain, way
 from monai_tl.report.study.plots import (
-    Box,
+    ArmBox,
     Drawing,
     Line,
     Span,
@@ -21,7 +21,7 @@ from monai_tl.report.study.plots import (
     draw_sizes,
     draw_times,
 )
-from monai_tl.report.study.study_facts import Band, Cell, Study, bands, late_median
+from monai_tl.report.study.study_facts import Band, Cell, StudyFacts, bands, late_median
 from monai_tl.statistics import ArmComparison, ArmMean
 from monai_tl.statistics.score_array import arm_words
 from monai_tl.statistics.verdicts import tells_apart
@@ -34,7 +34,7 @@ ROWS_SHOWN = 64  # of the forest plot and of the times to the target
 COLUMNS = (("loss", "Training loss", "training"), ("val_dice", "Validation Dice", "validation"))
 
 
-def some(values: Sequence[int], most: int = SIZES_SHOWN) -> list[int]:
+def pick_spread(values: Sequence[int], most: int = SIZES_SHOWN) -> list[int]:
     """Choose at most so many, evenly, the first and the last among them."""
     if len(values) <= most:
         return list(values)
@@ -56,7 +56,7 @@ def draw_differences(comparisons: Sequence[ArmComparison]) -> list[Picture]:
 
 def _forest(known: Sequence[ArmComparison]) -> Picture:
     arms = len({found.arm for found in known})
-    sizes = some(sorted({found.n for found in known}), max(1, ROWS_SHOWN // arms))
+    sizes = pick_spread(sorted({found.n for found in known}), max(1, ROWS_SHOWN // arms))
     drawn = [found for n in sizes for found in known if found.n == n]
     spans = [
         Span(subjects(one.n), arm_words(one.arm), look_of(one.arm), one.mean, one.low, one.high, tells_apart(one))
@@ -76,13 +76,13 @@ def _forest(known: Sequence[ArmComparison]) -> Picture:
     return _picture(f"differences_to_{known[0].against}", drawing, alt, caption)
 
 
-def draw_boxes(study: Study) -> list[Picture]:
+def draw_boxes(study: StudyFacts) -> list[Picture]:
     """Draw the Dice of every case, a figure a size."""
     pictures = []
-    for n in some([n for n in study.sizes if any((arm, n) in study.cases for arm in study.arms)]):
+    for n in pick_spread([n for n in study.sizes if any((arm, n) in study.cases for arm in study.arms)]):
         arms = [arm for arm in study.arms if (arm, n) in study.cases][:ARMS_SHOWN]
         boxes = [
-            Box(
+            ArmBox(
                 arm_words(arm), look_of(arm), hatch_of(arm), list(study.cases[arm, n].values())
             )  # NaN is left out by the figure
             for arm in arms
@@ -96,12 +96,12 @@ def draw_boxes(study: Study) -> list[Picture]:
     return pictures
 
 
-def draw_curves(study: Study) -> list[Picture]:
+def draw_study_curves(study: StudyFacts) -> list[Picture]:
     """Draw training loss and validation Dice over the iterations, for each size, a panel an arm."""
     laid = {column: bands(study.curves, column) for column, _, _ in COLUMNS}
     sizes = [n for n in study.sizes if any((arm, n) in cells for arm in study.arms for cells in laid.values())]
     pictures = []
-    for n in some(sizes):
+    for n in pick_spread(sizes):
         for column, label, file in COLUMNS:
             lines = _lines(study, n, laid[column])
             if lines:
@@ -112,7 +112,7 @@ def draw_curves(study: Study) -> list[Picture]:
     return pictures
 
 
-def draw_means(study: Study, means: Sequence[ArmMean]) -> Picture | None:
+def draw_means(study: StudyFacts, means: Sequence[ArmMean]) -> Picture | None:
     """Draw mean test Dice against the number of training subjects; None for fewer than two sizes."""
     by_arm = {arm: sorted((one for one in means if one.arm == arm), key=lambda one: one.n) for arm in study.arms}
     lines = [
@@ -127,7 +127,7 @@ def draw_means(study: Study, means: Sequence[ArmMean]) -> Picture | None:
     return _picture("sizes", draw_sizes(lines), f"Mean Dice against training subjects: {told}.", caption)
 
 
-def draw_targets(study: Study) -> Picture | None:
+def draw_targets(study: StudyFacts) -> Picture | None:
     """Draw after how many iterations each run reached 90 % of scratch's best validation Dice."""
     rows = []
     for n in study.sizes:
@@ -138,7 +138,7 @@ def draw_targets(study: Study) -> Picture | None:
     if not rows:
         return None
     groups = list(dict.fromkeys(row.group for row in rows))
-    kept = some(range(len(groups)), max(1, ROWS_SHOWN // max(1, len(study.arms))))
+    kept = pick_spread(range(len(groups)), max(1, ROWS_SHOWN // max(1, len(study.arms))))
     drawn = [row for row in rows if row.group in {groups[at] for at in kept}]
     longest = max((run.iterations for run in study.runs), default=0)
     runs = [at for row in rows for at in row.iterations]
@@ -153,7 +153,7 @@ def draw_targets(study: Study) -> Picture | None:
     return _picture("target", draw_times(drawn, max(longest, 1)), alt, caption)
 
 
-def targets(study: Study, arm: str, n: int) -> list[float]:
+def targets(study: StudyFacts, arm: str, n: int) -> list[float]:
     """Give the iterations to the target of an arm's finished runs, NaN for never; runs without a scratch run have no target."""
     return [
         run.target_iteration
@@ -162,7 +162,7 @@ def targets(study: Study, arm: str, n: int) -> list[float]:
     ]
 
 
-def _lines(study: Study, n: int, laid: Mapping[Cell, Band]) -> list[Line]:
+def _lines(study: StudyFacts, n: int, laid: Mapping[Cell, Band]) -> list[Line]:
     lines = []
     for arm in study.arms:
         band = laid.get((arm, n))

@@ -10,8 +10,8 @@ import numpy as np
 from monai_tl.report.kit.figures import Look
 from monai_tl.report.study import published
 from monai_tl.report.study.arm_display import look_of, way
-from monai_tl.report.study.html_tables import Column, Table
-from monai_tl.report.study.study_facts import Study, late_median, mean
+from monai_tl.report.study.html_tables import Column, StudyTable
+from monai_tl.report.study.study_facts import StudyFacts, late_median, mean
 from monai_tl.report.study.study_figures import targets
 from monai_tl.statistics import ArmComparison, ArmMean, fit_curves
 from monai_tl.study.study_tables import RunRow
@@ -24,7 +24,7 @@ CASES, SEEDS = Column("Cases", "cases", "count"), Column("Seeds", "seeds", "coun
 STATES = ("failed", "waiting", "finished")  # what needs attention first
 
 
-def arms_table(study: Study, means: Sequence[ArmMean]) -> Table:
+def arms_table(study: StudyFacts, means: Sequence[ArmMean]) -> StudyTable:
     """Give Dice and HD95 of each arm at each size, the published Dice beside them where there is one."""
     ranked = sorted(means, key=lambda one: one.n)  # stable: arms stay in their order
     beside = [published.published(r.arm, r.n) for r in ranked]
@@ -47,10 +47,10 @@ def arms_table(study: Study, means: Sequence[ArmMean]) -> Table:
     note += ", and other seeds where there is more than one." if single else " and other seeds."
     note += " HD95 (95 % Hausdorff distance) is over cases and seeds; an empty segmentation counts as farther than any. "
     note += "Volume bias: mean of predicted minus reference volume, over all cases and seeds."
-    return Table("arms", "Test Dice by arm and training subjects.", columns, rows, [look_of(r.arm) for r in ranked], note)
+    return StudyTable("arms", "Test Dice by arm and training subjects.", columns, rows, [look_of(r.arm) for r in ranked], note)
 
 
-def differences_table(comparisons: Sequence[ArmComparison]) -> Table | None:
+def differences_table(comparisons: Sequence[ArmComparison]) -> StudyTable | None:
     """Give the paired differences, reference by reference."""
     if not comparisons:
         return None
@@ -75,10 +75,10 @@ def differences_table(comparisons: Sequence[ArmComparison]) -> Table | None:
         "the first (Wilcoxon) is over the cases, for these seeds; the second over cases and seeds. Told apart: both at most "
         "0.05, and the interval excludes 0. Rank-biserial and d_z: sizes of the effect."
     )
-    return Table("differences", "Paired differences in test Dice.", columns, rows, [look_of(r.arm) for r in ranked], note)
+    return StudyTable("differences", "Paired differences in test Dice.", columns, rows, [look_of(r.arm) for r in ranked], note)
 
 
-def growth_table(study: Study) -> Table | None:
+def growth_table(study: StudyFacts) -> StudyTable | None:
     """Give the model of Dice against training subjects; None for one size."""
     # of whole seeds, else interval and estimate do not fit; what is not trained does not learn from more subjects
     scores = [score for score in study.scores if score.seed in study.whole_seeds and score.arm != UNTRAINED]
@@ -105,10 +105,10 @@ def growth_table(study: Study) -> Table | None:
         note += f" Over seed{'s' * (len(study.whole_seeds) > 1)} {names} alone, scored with all arms and sizes."
     note += f" Standard deviations: {parts}." if parts else ""
     note += f" {model.note[:1].upper()}{model.note[1:]}." if model.note else ""
-    return Table("growth", "Dice against the number of training subjects.", columns, rows, (), note)
+    return StudyTable("growth", "Dice against the number of training subjects.", columns, rows, (), note)
 
 
-def speed_table(study: Study) -> Table | None:
+def speed_table(study: StudyFacts) -> StudyTable | None:
     """Give how fast each arm learned: the target, the area under the validation curve, the cost of a step."""
     columns = (
         ARM, SUBJECTS, Column("Finished runs", "finished", "count"), Column("Reached the target", "reached", "text"),
@@ -129,10 +129,10 @@ def speed_table(study: Study) -> Table | None:
         "reached it as later than any, so there is none where half never did; without a target scratch did not finish or found "
         "nothing. Under the curve: mean validation Dice over the planned iterations, mean over seeds. Read from runs.csv."
     )
-    return Table("speed", "How fast each arm learned, and what it cost.", columns, rows, looks, note) if rows else None
+    return StudyTable("speed", "How fast each arm learned, and what it cost.", columns, rows, looks, note) if rows else None
 
 
-def _speed(study: Study, arm: str, n: int, runs: Sequence[RunRow]) -> list[object]:
+def _speed(study: StudyFacts, arm: str, n: int, runs: Sequence[RunRow]) -> list[object]:
     asked = targets(study, arm, n)
     reached = sum(not math.isnan(value) for value in asked)
     seconds = [run.target_seconds for run in runs if (run.n, run.seed) in study.has_target]
@@ -145,7 +145,7 @@ def _speed(study: Study, arm: str, n: int, runs: Sequence[RunRow]) -> list[objec
     ]  # fmt: skip
 
 
-def layers_table(study: Study) -> Table | None:
+def layers_table(study: StudyFacts) -> StudyTable | None:
     """Give table 6.2 with ours beside it: validation Dice by frozen stages, at the largest size; None without such arms."""
     n = max((n for arm, n in study.by_cell if arm in published.ARMS), default=None)
     if n is None:
@@ -169,15 +169,15 @@ def layers_table(study: Study) -> Table | None:
     ]  # fmt: skip
     note = "Training Dice: whole training scans, with the weights that validation chose."
     note = note if measured else "Training Dice was not measured here: the study's --training_dice does."
-    return Table("published_layers", "Table 6.2 of 2019, and ours.", columns, rows, [look_of(arm) for arm in arms], note)
+    return StudyTable("published_layers", "Table 6.2 of 2019, and ours.", columns, rows, [look_of(arm) for arm in arms], note)
 
 
-def _known(study: Study, arm: str, n: int, column: str) -> list[float]:
+def _known(study: StudyFacts, arm: str, n: int, column: str) -> list[float]:
     values = [getattr(run, column) for run in study.by_cell.get((arm, n), [])]
     return [value for value in values if not math.isnan(value)]
 
 
-def sizes_table(study: Study, means: Sequence[ArmMean]) -> Table | None:
+def sizes_table(study: StudyFacts, means: Sequence[ArmMean]) -> StudyTable | None:
     """Give tables 6.3 to 6.6 with ours beside them, where arm and size are the same; None where no size is."""
     here = {(one.arm, one.n): one for one in means}
     columns = (
@@ -190,15 +190,15 @@ def sizes_table(study: Study, means: Sequence[ArmMean]) -> Table | None:
         for (arm, value), iterations in zip(table.items(), published.ITERATIONS[n], strict=True):
             own = here.get((arm, n))
             ours = (own.mean, (own.low, own.high)) if own else (NAN, (NAN, NAN))
-            rows.append([arm, published.TABLES[n], published.NAMES[n], n, iterations, value, *ours])
+            rows.append([arm, published.TABLES[n], published.PUBLISHED_NAMES[n], n, iterations, value, *ours])
             looks.append(look_of(arm))
     if not set(published.ARMS) & set(study.arms) or not set(study.sizes) & set(published.TEST):
         return None
     note = "Ours stands beside theirs where the number of training subjects is exactly the same."
-    return Table("published_sizes", "Tables 6.3 to 6.6 of 2019, and ours.", columns, rows, looks, note)
+    return StudyTable("published_sizes", "Tables 6.3 to 6.6 of 2019, and ours.", columns, rows, looks, note)
 
 
-def runs_table(study: Study) -> Table:
+def runs_table(study: StudyFacts) -> StudyTable:
     """Give every run, failed and waiting ones first."""
     columns = (
         ARM, SUBJECTS, Column("Seed", "seed", "count"), Column("State", "state", "text"),
@@ -214,4 +214,6 @@ def runs_table(study: Study) -> Table:
         ]
         for r in ranked
     ]  # fmt: skip
-    return Table("runs", "Every run.", columns, rows, [look_of(r.arm) for r in ranked], "Failed and waiting runs stand first.")
+    return StudyTable(
+        "runs", "Every run.", columns, rows, [look_of(r.arm) for r in ranked], "Failed and waiting runs stand first."
+    )

@@ -13,7 +13,7 @@ from monai_tl.report.kit.figures import SOFTWARE
 from monai_tl.report.kit.output_guard import is_our_figure, refuse_place, unwritable
 from monai_tl.report.kit.render import render
 from monai_tl.report.study.content import Content, make_content
-from monai_tl.report.study.study_facts import read_study
+from monai_tl.report.study.study_facts import read_study_facts
 from monai_tl.storage.files import atomic_write, write_json, write_text
 
 TABLES, MADE = "tables", "made.json"  # below the page's folder of files
@@ -43,7 +43,7 @@ def write_study_report(top: Path, *, output: Path | None = None, made: datetime.
     """
     page = output or top / "report.html"
     files = page.with_name(f"{page.stem}_files")
-    study = read_study(top)
+    study = read_study_facts(top)
     ours = _ours(files)
     refuse_place(page, files, lambda path: _is_ours(path, files, ours))
     content = make_content(study)

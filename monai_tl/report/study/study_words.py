@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from monai_tl.evaluation.compare import FEW
 from monai_tl.report.study.arm_display import way
-from monai_tl.report.study.study_facts import Study
+from monai_tl.report.study.study_facts import StudyFacts
 from monai_tl.report.study.study_figures import subjects
 from monai_tl.statistics import ArmComparison, ArmMean
 from monai_tl.statistics.score_array import arm_words
@@ -26,12 +26,12 @@ QUESTIONS = {
 }
 
 
-def title(study: Study) -> str:
+def study_title(study: StudyFacts) -> str:
     """Name the page by the study's question."""
     return QUESTIONS.get(study.plan.kind, "A study of transfer")
 
 
-def lead(study: Study) -> str:
+def study_lead(study: StudyFacts) -> str:
     """Say in a sentence what was done."""
     arms = plural(len(study.arms), "arm")
     told = f" ({', '.join(map(str, study.sizes))} training subjects)" if len(study.sizes) < 7 else ""
@@ -41,7 +41,7 @@ def lead(study: Study) -> str:
     return f"{arms} × {sizes} × {seeds}: {plural(len(study.runs), 'run')}, scored by Dice on {cases}."
 
 
-def unfinished(study: Study) -> str | None:
+def unfinished(study: StudyFacts) -> str | None:
     """Say what is missing, None where nothing is."""
     finished, failed, waiting = (study.count(state) for state in ("finished", "failed", "waiting"))
     if study.outdated:
@@ -70,7 +70,7 @@ def unfinished(study: Study) -> str | None:
     )
 
 
-def blind(study: Study) -> str | None:
+def blind(study: StudyFacts) -> str | None:
     """Say which runs found nothing in any validation, so that nothing chose their weights; None where all did."""
     runs = [run for run in study.runs if run.state == "finished" and run.iterations and not run.best_dice > 0]
     if not runs:
@@ -86,7 +86,7 @@ def blind(study: Study) -> str | None:
     )
 
 
-def seen(study: Study) -> str | None:
+def seen(study: StudyFacts) -> str | None:
     """Say that test cases were the source's, None where none was or nobody accepted it."""
     overlap = study.plan.overlap
     if not overlap.get("accepted"):
@@ -94,7 +94,7 @@ def seen(study: Study) -> str | None:
     return printable(f"Transfers have seen test cases before: {'; '.join(overlap['said'])}. Scratch has not.")
 
 
-def search(study: Study) -> str | None:
+def search(study: StudyFacts) -> str | None:
     """Say what a search for the depth decided on validation cases, None where there was none."""
     rounds = study.plan.decision.get("rounds")
     if not rounds:
@@ -106,7 +106,7 @@ def search(study: Study) -> str | None:
     return f"The search went from the head inwards by mean best validation Dice: {told}; {end}."
 
 
-def headline(study: Study, means: Sequence[ArmMean], comparisons: Sequence[ArmComparison]) -> str:
+def headline(study: StudyFacts, means: Sequence[ArmMean], comparisons: Sequence[ArmComparison]) -> str:
     """Say in a few sentences what these cases and seeds show, and no more."""
     if not study.scores:
         return "No run has been scored yet."
@@ -152,7 +152,7 @@ def may(comparisons: Sequence[ArmComparison]) -> list[str]:
     return told
 
 
-def may_not(study: Study, comparisons: Sequence[ArmComparison], beside: bool) -> list[str]:
+def may_not(study: StudyFacts, comparisons: Sequence[ArmComparison], beside: bool) -> list[str]:
     """Say what may not be concluded; ``beside``: published figures stand beside ours."""
     told = []
     if not all(map(tells_apart, comparisons)):
@@ -188,7 +188,7 @@ def may_not(study: Study, comparisons: Sequence[ArmComparison], beside: bool) ->
     return told
 
 
-def to_reference(study: Study, comparisons: Sequence[ArmComparison]) -> list[ArmComparison]:
+def to_reference(study: StudyFacts, comparisons: Sequence[ArmComparison]) -> list[ArmComparison]:
     """Keep the comparisons with the arm that others are held against."""
     return [one for one in comparisons if one.against == study.reference]
 

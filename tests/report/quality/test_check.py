@@ -17,7 +17,7 @@ from monai_tl.quality.measures import Measures
 from monai_tl.quality.outliers import Judged
 from monai_tl.quality.qc_table import SHOWN, format_table
 from monai_tl.report.quality import check as check_module
-from monai_tl.report.quality.check import check
+from monai_tl.report.quality.check import check_scans
 
 EVIL = "<img src=x onerror=alert(1)>&\"'"
 
@@ -107,7 +107,7 @@ def test_where_nothing_can_be_measured_the_code_is_2(verb, folder, tmp_path):
 
 def test_only_what_has_changed_is_read_again(folder, tmp_path, monkeypatch):
     candidates = find_candidates(folder)
-    before = check(candidates, tmp_path / "out")
+    before = check_scans(candidates, tmp_path / "out")
     read = []
     measure = check_module.check_case.__globals__["measure_case"]
     monkeypatch.setitem(
@@ -115,14 +115,14 @@ def test_only_what_has_changed_is_read_again(folder, tmp_path, monkeypatch):
         "measure_case",
         lambda case, *rest: (read.append(case["subject"]), measure(case, *rest))[1],
     )
-    again = check(candidates, tmp_path / "out")
+    again = check_scans(candidates, tmp_path / "out")
     assert read == []
     assert again.judged == before.judged
     subject, _ = spoil_first(folder)
-    assert check(candidates, tmp_path / "out").judged[0].state == "problem"
+    assert check_scans(candidates, tmp_path / "out").judged[0].state == "problem"
     assert read == [subject]
     (tmp_path / "out" / "check_files" / f"{candidates.cases[2]['subject']}.png").unlink()
-    check(candidates, tmp_path / "out")
+    check_scans(candidates, tmp_path / "out")
     assert read == [subject, candidates.cases[2]["subject"]]
 
 
@@ -161,7 +161,7 @@ def test_nothing_that_is_passed_on_tells_who_it_was(verb, folder, tmp_path):
 
 def test_hostile_names_are_text_on_the_page(folder, tmp_path):
     case = {**find_candidates(folder).cases[0], "subject": EVIL.replace("/", "")}
-    check(Candidates((case,), ("T1", "T2"), (17, 53)), tmp_path / "out")
+    check_scans(Candidates((case,), ("T1", "T2"), (17, 53)), tmp_path / "out")
     page = (tmp_path / "out" / "check.html").read_text()
     assert "<img src=x" not in page
     assert "&lt;img src=x onerror" in page
@@ -212,8 +212,8 @@ def test_the_printed_table_is_aligned_and_short():
 
 def test_kept_measures_hold_no_hash_that_public_scans_could_be_found_by(folder, tmp_path):
     candidates = find_candidates(folder)
-    check(candidates, tmp_path / "named")
-    check(candidates, tmp_path / "hidden", anonymous=True)
+    check_scans(candidates, tmp_path / "named")
+    check_scans(candidates, tmp_path / "hidden", anonymous=True)
     hashes = [
         {json.loads(path.read_text())["inputs"] for path in (tmp_path / name / "check_files").glob("*.json")}
         for name in ("named", "hidden")

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from monai_tl.errors import ConfigError
-from monai_tl.evaluation.compare import compare, format_comparison
+from monai_tl.evaluation.compare import compare_runs, format_comparison
 from monai_tl.evaluation.score_table import Score, summarise
 from monai_tl.report.runs.runs_page import write_report
 from tests.conftest import leave_scores
@@ -46,7 +46,7 @@ def two_runs(make_run):
 
 def test_the_table_says_what_compare_says(two_runs, report):
     _, page = report()
-    told = compare(two_runs)
+    told = compare_runs(two_runs)
     terminal = format_comparison(told)
     for run, row in zip(told.runs, page.tables[0][1:], strict=True):
         assert row[0].endswith(run.name)

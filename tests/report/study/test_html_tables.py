@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from monai_tl.report.study.html_tables import ROWS, TEX_ROWS, Column, Table, shown, tex
+from monai_tl.report.study.html_tables import ROWS, TEX_ROWS, Column, StudyTable, shown, tex
 
 NAN = math.nan
 COLUMNS = (
@@ -19,7 +19,7 @@ COLUMNS = (
 
 
 def make(rows):
-    return Table("odd", "50 % of $x_1$ & more", COLUMNS, rows)
+    return StudyTable("odd", "50 % of $x_1$ & more", COLUMNS, rows)
 
 
 def test_the_page_rounds_and_the_csv_does_not():

@@ -12,7 +12,7 @@ from PIL import Image
 from monai_tl.report.kit.figures import SOFTWARE, look
 from monai_tl.report.study.arm_display import ORDER, hatch_of, look_of
 from monai_tl.report.study.plots import (
-    Box,
+    ArmBox,
     Line,
     Span,
     Times,
@@ -56,7 +56,7 @@ def test_few_cases_have_no_box_and_one_run_no_median():
     """A box is filled with its arm's pale colour, which nothing else has."""
 
     def boxed(count):
-        drawing = draw_cases([Box("freeze 1", look_of("1"), "", list(np.linspace(0.2, 0.8, count)))], "Dice")
+        drawing = draw_cases([ArmBox("freeze 1", look_of("1"), "", list(np.linspace(0.2, 0.8, count)))], "Dice")
         with Image.open(io.BytesIO(drawing.png)) as picture:
             colour = np.round(255 * np.array(pale(look_of("1").colour)))
             return bool((np.abs(np.asarray(picture.convert("RGB")) - colour).max(axis=2) < 2).mean() > 0.01)
@@ -79,7 +79,7 @@ def test_any_difference_can_be_drawn(value):
 
 
 def test_odd_names_and_values_are_drawn_as_they_stand():
-    assert ink(draw_cases([Box(name, look(0), "//", [0.2, NAN]) for name in ODD], "Dice")) > 0.01
+    assert ink(draw_cases([ArmBox(name, look(0), "//", [0.2, NAN]) for name in ODD], "Dice")) > 0.01
     assert ink(draw_times([Times(name, name, look(0), [NAN, 50.0], NAN) for name in ODD], 100)) > 0.01
     assert ink(draw_bands([line(name) for name in ODD], "loss")) > 0.01
     assert ink(draw_sizes([line(name) for name in ODD])) > 0.01
@@ -94,4 +94,4 @@ def test_one_size_one_point_no_interval():
     single = Line("scratch", look(0), (26,), (0.5,), (NAN,), (NAN,))
     assert ink(draw_sizes([single])) > 0.005
     assert ink(draw_bands([single], "Dice", dice=True)) > 0.005
-    assert ink(draw_cases([Box("none", look(0), "", [NAN])], "Dice")) > 0.005
+    assert ink(draw_cases([ArmBox("none", look(0), "", [NAN])], "Dice")) > 0.005

@@ -7,9 +7,9 @@ import math
 
 import pytest
 
-from monai_tl.report.study.study_facts import bands, late_median, read_study
-from monai_tl.report.study.study_figures import some, targets
-from monai_tl.study.study_tables import CurveRow, StudyScore, read_table, write_table
+from monai_tl.report.study.study_facts import bands, late_median, read_study_facts
+from monai_tl.report.study.study_figures import pick_spread, targets
+from monai_tl.study.study_tables import CurveRow, StudyScore, read_study_table, write_study_table
 
 NAN = math.nan
 
@@ -35,13 +35,13 @@ def test_a_run_that_never_arrived_is_later_than_any(values, middle):
 
 
 def test_some_are_spread_evenly_with_both_ends():
-    assert some([1, 2, 3], 4) == [1, 2, 3]
-    assert some(list(range(10)), 4) == [0, 3, 6, 9]
+    assert pick_spread([1, 2, 3], 4) == [1, 2, 3]
+    assert pick_spread(list(range(10)), 4) == [0, 3, 6, 9]
 
 
 def test_what_a_study_is_made_of(make_study):
     left_out = {("2", 52, 1): "failed", ("scratch", 26, 2): "waiting"}
-    study = read_study(make_study(arms=("2", "random2", "scratch", "0"), sizes=(52, 26), left_out=left_out))
+    study = read_study_facts(make_study(arms=("2", "random2", "scratch", "0"), sizes=(52, 26), left_out=left_out))
     assert study.arms == ("scratch", "0", "2", "random2")
     assert (study.sizes, study.seeds, study.whole_seeds) == ((26, 52), (0, 1, 2), (0,))
     assert [study.count(state) for state in ("finished", "failed", "waiting")] == [22, 1, 1]
@@ -51,7 +51,7 @@ def test_what_a_study_is_made_of(make_study):
 
 
 def test_a_case_that_is_undefined_with_one_seed_is_undefined(make_study):
-    study = read_study(make_study(arms=("scratch",), sizes=(26,), cases=5))
+    study = read_study_facts(make_study(arms=("scratch",), sizes=(26,), cases=5))
     first = study.scores[0]
     scores = (dataclasses.replace(first, dice=NAN), *study.scores[1:])
     cases = dataclasses.replace(study, scores=scores).cases["scratch", 26]
@@ -62,11 +62,11 @@ def test_a_case_that_is_undefined_with_one_seed_is_undefined(make_study):
 
 def test_an_empty_segmentation_is_farther_than_any_and_two_are_left_out(make_study):
     folder = make_study(arms=("scratch",), sizes=(26,), seeds=(0,), cases=5)
-    rows = read_table(folder / "scores.csv", StudyScore)
+    rows = read_study_table(folder / "scores.csv", StudyScore)
     told = [(0.5, 3.0), (0.0, math.nan), (0.0, math.nan), (math.nan, math.nan), (0.9, 1.0)]
     rows = [dataclasses.replace(row, dice=dice, hd95_mm=mm) for row, (dice, mm) in zip(rows, told, strict=True)]
-    write_table(folder / "scores.csv", StudyScore, rows)
-    found = read_study(folder).distances["scratch", 26]
+    write_study_table(folder / "scores.csv", StudyScore, rows)
+    found = read_study_facts(folder).distances["scratch", 26]
     assert len(found) == 4
     assert math.isnan(late_median(found)), "half of the four are farther than any"
     assert late_median(found[:2] + found[3:]) == 3.0

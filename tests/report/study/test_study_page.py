@@ -24,13 +24,13 @@ from monai_tl.report.study import study_page as page_module
 from monai_tl.report.study.arm_display import way
 from monai_tl.report.study.plots import Drawing
 from monai_tl.report.study.repeat import make_repeat
-from monai_tl.report.study.study_facts import read_study
+from monai_tl.report.study.study_facts import read_study_facts
 from monai_tl.report.study.study_page import write_study_report
 from monai_tl.statistics import arm_means, compare_arms
 from monai_tl.statistics.score_array import arm_words
 from monai_tl.storage.files import write_json
 from monai_tl.study.study_plan import read_seeds
-from monai_tl.study.study_tables import RunRow, StudyScore, read_table, write_table
+from monai_tl.study.study_tables import RunRow, StudyScore, read_study_table, write_study_table
 from tests.conftest import leave_scores
 from tests.report.conftest import Page
 from tests.report.study.conftest import write_made_study
@@ -76,7 +76,7 @@ def once(tmp_path_factory):
 
 def test_means_and_differences_are_those_of_the_statistics(once):
     folder, _, page = once
-    scores = read_table(folder / "scores.csv", StudyScore)
+    scores = read_study_table(folder / "scores.csv", StudyScore)
     means = {(arm_words(one.arm), str(one.n)): one for one in arm_means(scores)}
     rows = named(page, "arms")
     assert len(rows) == len(means) == 6
@@ -98,8 +98,8 @@ def test_means_and_differences_are_those_of_the_statistics(once):
 
 def test_runs_whose_best_validation_is_the_last_are_counted(make_study, report):
     folder = make_study(arms=("scratch", "1"), sizes=(26,), seeds=(0, 1))
-    rows = read_table(folder / "runs.csv", RunRow)
-    write_table(folder / "runs.csv", RunRow, [replace(row, best_iteration=450.0 if row.seed else 500.0) for row in rows])
+    rows = read_study_table(folder / "runs.csv", RunRow)
+    write_study_table(folder / "runs.csv", RunRow, [replace(row, best_iteration=450.0 if row.seed else 500.0) for row in rows])
     text = report(folder)[1].text
     assert "in 2 of 4 finished runs the best validation is the last one (scratch 1; freeze 1 1)" in text
 
@@ -122,7 +122,7 @@ def test_the_published_figure_stands_beside_the_same_arm_and_size_only(once):
 def test_tables_lie_beside_the_page_in_full_precision_and_as_latex(once):
     folder, _, _ = once
     tables = folder / "report_files" / "tables"
-    scores = read_table(folder / "scores.csv", StudyScore)
+    scores = read_study_table(folder / "scores.csv", StudyScore)
     with (tables / "differences.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     found = {(one.arm, one.against, str(one.n)): one for one in compare_arms(scores)}
@@ -155,7 +155,7 @@ def test_every_figure_is_there_as_png_and_svg_and_in_the_page(once):
 def test_subjects_are_chosen_by_the_mean_of_scratch_at_the_largest_size(once):
     folder, _, page = once
     own = {}
-    for score in read_table(folder / "scores.csv", StudyScore):
+    for score in read_study_table(folder / "scores.csv", StudyScore):
         if (score.arm, score.n) == ("scratch", 52):
             own.setdefault(score.subject, []).append(score.dice)
     ranked = sorted(own, key=lambda subject: -sum(own[subject]))
@@ -187,7 +187,7 @@ def test_what_a_plan_holds_only_the_outcome_of_is_asked_for_as_it_was_given(make
 @pytest.mark.parametrize(("seeds", "flag"), [((0,), "1"), ((0, 1), "2"), ((7,), "7,"), ((7, 9), "7,9")])
 def test_the_command_asks_for_the_seeds_that_were_trained(make_study, seeds, flag):
     folder = make_study(arms=("scratch",), sizes=(26,), seeds=seeds, cases=2)
-    (command, _) = make_repeat(read_study(folder)).commands
+    (command, _) = make_repeat(read_study_facts(folder)).commands
     assert f"--seeds {flag} " in command
     assert read_seeds(flag) == seeds
 
@@ -214,9 +214,9 @@ def test_hostile_ids_and_faults_stay_text(make_study, report):
     folder = make_study(
         arms=("scratch", "1"), sizes=(26,), subjects=[EVIL, "$x_1$", "a&b", "#5_%", "ok", "\x1b[31m"], left_out=left_out
     )
-    runs = read_table(folder / "runs.csv", RunRow)
+    runs = read_study_table(folder / "runs.csv", RunRow)
     runs = [RunRow(*[getattr(run, name) for name in RunRow.__slots__[:-1]], EVIL if run.fault else "") for run in runs]
-    write_table(folder / "runs.csv", RunRow, runs)
+    write_study_table(folder / "runs.csv", RunRow, runs)
     text, page = report(folder)
     assert not any("onerror" in attrs for _, attrs in page.tags)
     assert "<img src=x" not in text
@@ -250,9 +250,9 @@ def test_runs_that_found_nothing_in_validation_are_said_first(make_study, report
     folder = make_study(**{**SMALL, "arms": ("scratch", "1")})
     _, page = report(folder)
     assert "found nothing in any validation" not in page.text
-    runs = read_table(folder / "runs.csv", RunRow)
+    runs = read_study_table(folder / "runs.csv", RunRow)
     blind = [replace(run, best_dice=0.0) if (run.arm, run.n) == ("scratch", 26) else run for run in runs]
-    write_table(folder / "runs.csv", RunRow, blind)
+    write_study_table(folder / "runs.csv", RunRow, blind)
     _, page = report(folder)
     told = "Of 12 finished runs 3 found nothing in any validation: scratch with 26 (3 runs). Nothing chose their weights"
     assert told in page.text
@@ -309,8 +309,8 @@ def test_the_page_says_which_cases_it_shows(make_study, report, cases, told):
 
 def test_cases_that_are_all_alike_were_not_chosen_by_their_dice(make_study, report):
     folder = make_study(arms=("scratch",), sizes=(26,), seeds=(0,), cases=4)
-    rows = [replace(row, dice=0.0) for row in read_table(folder / "scores.csv", StudyScore)]
-    write_table(folder / "scores.csv", StudyScore, rows)
+    rows = [replace(row, dice=0.0) for row in read_study_table(folder / "scores.csv", StudyScore)]
+    write_study_table(folder / "scores.csv", StudyScore, rows)
     _, page = report(folder)
     assert "the best, the median and the worst test case (all alike there, so by name) of scratch" in page.text
 
@@ -326,7 +326,7 @@ def test_pictures_that_are_missing_are_said_to_be(make_study, report):
 
 def test_undefined_cases_are_left_out_and_counted(make_study, report):
     folder = make_study(arms=("scratch", "1"), sizes=(26,), seeds=(0, 1))
-    rows = read_table(folder / "scores.csv", StudyScore)
+    rows = read_study_table(folder / "scores.csv", StudyScore)
     names = StudyScore.__slots__
     gone = rows[0].subject
     rows = [
@@ -335,7 +335,7 @@ def test_undefined_cases_are_left_out_and_counted(make_study, report):
         )
         for row in rows
     ]
-    write_table(folder / "scores.csv", StudyScore, rows)
+    write_study_table(folder / "scores.csv", StudyScore, rows)
     _, page = report(folder)
     assert [row[8] for row in named(page, "arms")] == ["11", "11"]
     assert named(page, "differences")[0][-1] == "1"

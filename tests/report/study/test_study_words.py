@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from monai_tl.report.study.study_facts import read_study
-from monai_tl.report.study.study_words import headline, lead, may, may_not, seen, unfinished
+from monai_tl.report.study.study_facts import read_study_facts
+from monai_tl.report.study.study_words import headline, may, may_not, seen, study_lead, unfinished
 from monai_tl.statistics import ArmComparison
 from monai_tl.statistics.verdicts import verdict_of
 
@@ -20,7 +20,7 @@ def found(arm, n, mean, p, half=0.02, against="scratch"):
 
 @pytest.fixture
 def study(make_study):
-    return read_study(make_study(arms=("scratch", "1", "2", "3"), sizes=(26, 52), cases=12))
+    return read_study_facts(make_study(arms=("scratch", "1", "2", "3"), sizes=(26, 52), cases=12))
 
 
 def test_the_headline_counts_and_names_the_largest_each_way(study):
@@ -75,7 +75,9 @@ def test_what_may_not_be_concluded_depends_on_the_study(study):
 
 
 def test_the_lead_counts_and_a_finished_study_says_nothing_of_missing_runs(study):
-    assert lead(study) == "4 arms × 2 sizes (26, 52 training subjects) × 3 seeds: 24 runs, scored by Dice on 12 test cases."
+    assert (
+        study_lead(study) == "4 arms × 2 sizes (26, 52 training subjects) × 3 seeds: 24 runs, scored by Dice on 12 test cases."
+    )
     assert unfinished(study) is None
 
 

@@ -1,0 +1,106 @@
+"""Phantoms written in the layouts of IXI and BraTS."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.orientations import axcodes2ornt, ornt_transform
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from monai_tl.errors import ConfigError
+from monai_tl.phantoms.heads import (
+    CENTRE,
+    DRAWN_MODALITIES,
+    FIELD_OF_VIEW,
+    Anatomy,
+    Tumour,
+    label_map,
+    render_head,
+    render_tumour,
+    scan,
+)
+
+
+def _save(volume: NDArray[np.generic], affine: NDArray[np.float64], axes: str, path: Path) -> None:
+    """Write a RAS volume with its voxel axes turned to ``axes``, e.g. ``PSR``; both forms set, unit mm."""
+    image = nib.Nifti1Image(np.rint(volume).astype(np.int16), affine)
+    turned = image.as_reoriented(ornt_transform(axcodes2ornt("RAS"), axcodes2ornt(axes)))
+    turned.set_sform(turned.affine, code=1)
+    turned.set_qform(turned.affine, code=1)
+    turned.header.set_xyzt_units("mm")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(turned, path)
+
+
+def _write_ixi(folder: Path, index: int, size: int, seed: int) -> None:
+    """Write one person of the IXI side: T1, T2 and aseg, voxel axes posterior, superior, right as in IXI's T1."""
+    rng = np.random.default_rng([seed, 0, index])
+    # Ids with gaps, as in IXI: whoever pairs by position instead of by id shall fail.
+    number = 12 + 3 * index + rng.integers(3)
+    subject = f"IXI{number:03d}-{rng.choice(['Guys', 'HH', 'IOP'], p=[0.55, 0.3, 0.15])}-{rng.integers(700, 2900):04d}"
+    layers, left = render_head(Anatomy.draw(rng), size)
+    affine = np.eye(4)
+    shrink = size / FIELD_OF_VIEW
+    affine[:3, 3] = -(size - 1) / 2 + (np.array(CENTRE) + rng.uniform(-5, 5, 3)) * shrink
+    for modality in ("T1", "T2"):
+        path = folder / f"IXI-{modality}" / f"{subject}-{modality}.nii.gz"
+        _save(scan(layers, modality, rng), affine, "PSR", path)
+    _save(label_map(layers, left), affine, "PSR", folder / "aseg" / f"{subject}-aseg.nii.gz")
+
+
+def _write_brats(folder: Path, index: int, size: int, seed: int) -> None:
+    """Write one patient of the BraTS side: four skull-stripped modalities and the tumour, on axes as there."""
+    rng = np.random.default_rng([seed, 1, index])
+    subject = f"Brats18_PHA{12 + 3 * index + rng.integers(3):03d}_1"
+    layers, left = render_head(Anatomy.draw(rng), size)
+    anatomy = label_map(layers, left)
+    tumour = render_tumour(Tumour.draw(rng), np.isin(anatomy, (2, 41)))
+    brain = anatomy > 0
+    affine = np.eye(4)
+    affine[0, 3] = -(size - 1)  # BraTS: x runs from 0 to the right of the image, y from size - 1 down
+    for modality in DRAWN_MODALITIES:
+        path = folder / "HGG" / subject / f"{subject}_{modality.lower()}.nii.gz"
+        _save(scan(layers + tumour, modality, rng) * brain, affine, "LPS", path)
+    seg = label_map(tumour, left) * brain
+    _save(seg, affine, "LPS", folder / "HGG" / subject / f"{subject}_seg.nii.gz")
+
+
+def _refuse(output: Path, **least: tuple[int, int]) -> None:
+    """Stop before any work if a number is below its least value, or ``output`` holds something already."""
+    for name, (value, smallest) in least.items():
+        if type(value) is not int or value < smallest:
+            raise ConfigError(f"{name} is {value!r}; it has to be a whole number, {smallest} or more")
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ConfigError(f"{output} already exists and is not an empty folder; remove it or choose another output")
+
+
+def write_phantoms(output: Path, subjects: int, size: int = 64, seed: int = 0, brats_subjects: int | None = None) -> None:
+    """Write phantom heads in the layouts of IXI (``output/ixi``) and BraTS 2018 (``output/brats``).
+
+    The same ``seed``, ``size`` and position in the list give the same files, however many subjects are asked for.
+    Nothing appears at ``output`` before everything is written.
+
+    Args:
+        output: folder to make; it must not exist, or be empty.
+        subjects: heads on the IXI side, and patients on the BraTS side (other people).
+        size: voxels along each axis, of 1 mm each; 192 gives life-size heads, 64 heads of a third of that.
+        seed: whole number, 0 or more.
+        brats_subjects: patients on the BraTS side, where they are to be more or fewer.
+
+    Raises:
+        ConfigError: if ``output`` holds something already or a number is too small.
+    """
+    patients = subjects if brats_subjects is None else brats_subjects
+    _refuse(output, subjects=(subjects, 1), brats_subjects=(patients, 1), size=(size, 32), seed=(seed, 0))
+    output = output.resolve()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    people = [(_write_ixi, "ixi", n) for n in range(subjects)] + [(_write_brats, "brats", n) for n in range(patients)]
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as scratch:
+        unfinished = Path(scratch) / output.name
+        for write, side, index in tqdm(people, desc="phantoms", unit="head"):
+            write(unfinished / side, index, size, seed)
+        unfinished.replace(output)
