@@ -33,10 +33,9 @@ from monai_tl.errors import USER_ERRORS, ConfigError
 from monai_tl.statistics.crossed_bootstrap import CrossedBootstrap
 from monai_tl.statistics.mixed_model import fit_curves
 from monai_tl.statistics.pairwise import compare_cube
-from monai_tl.statistics.score_array import ScoreCube
+from monai_tl.statistics.score_array import ScoreCube, StudyScore
 from monai_tl.statistics.verdicts import ALPHA, tells_apart
 from monai_tl.storage.files import atomic_write
-from monai_tl.study.study_tables import StudyScore
 
 Array = NDArray[np.float64]
 CASE, REST, EFFECT = 0.08, 0.06, 0.05  # standard deviations and an effect, in Dice

@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import bootstrap
 
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.evaluation.run_scores import RunScores, read_run_scores
 from monai_tl.evaluation.score_record import ScoreRecord, other_images, other_references, seen_in_short, windows_of
 from monai_tl.evaluation.score_table import Score, VolumeBias, summarise
+from monai_tl.statistics.crossed_bootstrap import FEWEST_CASES, CrossedBootstrap, take_apart
 from monai_tl.text import signed
 from monai_tl.training.metrics_table import TRAIN_LONGER, best_is_last, read_metrics
 from monai_tl.transfer.source import holds_weights
 from monai_tl.transfer.tensors import name_first
 
 ScoresBySubject = Mapping[str, Score]  # subject -> its score
-FEWEST = 5  # cases; from fewer an interval would be little more than their range
-FEW = 10  # cases; bootstrap intervals from fewer are visibly too narrow
+FEW = 10  # cases; from fewer, one case that is unlike the others decides
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A bootstrap 95 % interval; ``method`` is ``"BCa"``, ``"percentile"``, or ``"none"`` (both ends NaN)."""
+    """The 95 % interval of a mean over other cases like these; both ends are NaN for fewer than 5 cases."""
 
     low: float
     high: float
-    method: str
+
+    @property
+    def known(self) -> bool:
+        """Whether there are cases enough for one."""
+        return not math.isnan(self.low)
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class DiceDifference:
     @property
     def verdict(self) -> str:
         """``"higher"`` or ``"lower"`` if the interval excludes 0, ``"not told apart"``, or ``"too few cases"`` for one."""
-        if self.interval.method == "none":
+        if not self.interval.known:
             return "too few cases"
         if self.interval.low <= 0 <= self.interval.high:
             return "not told apart"
@@ -213,7 +215,7 @@ def why_not_comparable(first: str, reference: ScoresBySubject, name: str, table:
 def _result(name: str, scores: Sequence[Score], seed: int, resamples: int) -> RunResult:
     total = summarise(scores)
     dice = np.array([score.dice for score in scores])
-    interval = mean_interval(dice[~np.isnan(dice)], seed, resamples)
+    interval = mean_interval(dice[~np.isnan(dice)], (0, 1), seed, resamples)
     return RunResult(name, total.n, total.undefined, total.mean, total.median, interval, total.bias)
 
 
@@ -224,25 +226,27 @@ def _difference(
     defined = pairs[~np.isnan(pairs)]
     mean = float(np.mean(defined)) if defined.size else math.nan
     left_out = len(pairs) - len(defined)
-    return DiceDifference(name, first, len(defined), left_out, mean, mean_interval(defined, seed, resamples))
+    return DiceDifference(name, first, len(defined), left_out, mean, mean_interval(defined, (-1, 1), seed, resamples))
 
 
-def mean_interval(values: np.ndarray, seed: int = 0, resamples: int = 9999) -> Interval:
-    """Bootstrap a 95 % interval of the mean of independent ``values``, shape (n,), without NaN.
+def mean_interval(values: np.ndarray, bounds: tuple[float, float], seed: int = 0, resamples: int = 9999) -> Interval:
+    """Return the 95 % interval of the mean of independent ``values``, shape (n,), without NaN.
 
-    BCa (Efron 1987) where it is defined, else the plain percentile interval, as for identical values; NaN for n < 5.
+    It is that of a study with one seed (`CrossedBootstrap`: bootstrap-t over cases). Values that are all alike have no width.
+
+    Args:
+        values: one for each case.
+        bounds: lowest and highest mean that there can be.
+        seed: of the bootstrap.
+        resamples: bootstrap samples.
     """
-    if len(values) < FEWEST:
-        return Interval(math.nan, math.nan, "none")
-    for method in ("BCa", "percentile"):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # degenerate data: seen below by its NaN
-            rng = np.random.default_rng(seed)
-            found = bootstrap((values,), np.mean, n_resamples=resamples, method=method, random_state=rng)
-        low, high = (float(end) for end in found.confidence_interval)
-        if math.isfinite(low) and math.isfinite(high):
-            break
-    return Interval(low, high, method)
+    if len(values) < FEWEST_CASES:
+        return Interval(math.nan, math.nan)
+    parts = take_apart(values[None])
+    if not parts.variances.any():
+        return Interval(parts.mean, parts.mean)
+    low, high = CrossedBootstrap(seed, resamples).interval(parts)
+    return Interval(max(low, bounds[0]), min(high, bounds[1]))
 
 
 def format_comparison(comparison: Comparison) -> str:
@@ -260,7 +264,7 @@ def format_comparison(comparison: Comparison) -> str:
         lines += ["", *(_sentence(difference) for difference in comparison.differences)]
     lines += ["", *comparison.notes] if comparison.notes else []
     if min(run.n - run.undefined for run in comparison.runs) < FEW:
-        lines += ["", f"Fewer than {FEW} cases: intervals from so few are too narrow, so read them with care."]
+        lines += ["", f"Fewer than {FEW} cases: one that is unlike the others may decide, so read the intervals with care."]
     return "\n".join(lines)
 
 
@@ -282,9 +286,9 @@ def _sentence(difference: DiceDifference) -> str:
 
 def interval_text(ends: Interval) -> str:
     """Write an interval as `monai_tl compare` does."""
-    return "none" if ends.method == "none" else f"[{ends.low:.3f}, {ends.high:.3f}]"
+    return "none" if not ends.known else f"[{ends.low:.3f}, {ends.high:.3f}]"
 
 
 def signed_interval_text(ends: Interval) -> str:
     """Write an interval of a difference as `monai_tl compare` does."""
-    return "none" if ends.method == "none" else f"[{signed(ends.low)}, {signed(ends.high)}]"
+    return "none" if not ends.known else f"[{signed(ends.low)}, {signed(ends.high)}]"

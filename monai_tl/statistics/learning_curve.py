@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from monai_tl.statistics.crossed_bootstrap import CrossedBootstrap, take_apart
-from monai_tl.statistics.score_array import ScoreCube, arrange
-from monai_tl.study.study_tables import StudyScore
+from monai_tl.statistics.score_array import ScoreCube, StudyScore, arrange
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,8 @@ from scipy.stats import rankdata, wilcoxon
 from monai_tl.statistics.arm_comparison import ArmComparison
 from monai_tl.statistics.crossed_bootstrap import FEWEST_CASES, Array, CrossedBootstrap, take_apart
 from monai_tl.statistics.multiplicity import Pair, choose_pairs, holm
-from monai_tl.statistics.score_array import ScoreCube, arrange
+from monai_tl.statistics.score_array import ScoreCube, StudyScore, arrange
 from monai_tl.statistics.verdicts import ALPHA, FEWEST_SEEDS, verdict_of
-from monai_tl.study.study_tables import StudyScore
 
 DECIMALS = 12  # differences closer than this are ties, and 0 is 0: what rounding left of equal scores is no difference
 

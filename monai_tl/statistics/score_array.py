@@ -9,13 +9,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_tl.errors import DataError
-from monai_tl.study.study_tables import AGAIN, StudyScore
 from monai_tl.transfer.arms import UNTRAINED
 
 SCRATCH, CONTROL = "scratch", "random"  # the arm without transfer; how names of arms with a random frozen prefix begin
+AGAIN = "`monai_tl study gather --output STUDY` writes it anew"
 NAMED = 5  # subjects or arms that an error lists
 
 RunKey = tuple[str, int, int]  # arm, n, seed
+
+
+@dataclass(frozen=True, slots=True)
+class StudyScore:
+    """A row of ``scores.csv``: one test case, scored once with the weights that validation chose in one run.
+
+    Attributes:
+        arm: ``"scratch"``, the number of frozen stages (``"0"`` … ``"5"``), ``"random2"``, or ``"untrained"``.
+        n: training subjects.
+        seed: of weights, windows and the choice of training subjects.
+        subject: id of the test case.
+        dice: NaN where reference and prediction are both empty.
+        hd95_mm: NaN where either is empty.
+        reference_ml: volume of the reference.
+        prediction_ml: volume of the prediction.
+    """
+
+    arm: str
+    n: int
+    seed: int
+    subject: str
+    dice: float
+    hd95_mm: float
+    reference_ml: float
+    prediction_ml: float
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from typing import Any
 
 from monai_tl.evaluation.run_scores import has_own_scores, read_run_scores
 from monai_tl.evaluation.score_table import summarise
+from monai_tl.statistics.score_array import StudyScore
 from monai_tl.study.execute import state_of
 from monai_tl.study.study_plan import PlannedRun, read_study
-from monai_tl.study.study_tables import CurveRow, RunRow, StudyScore, write_study_table
+from monai_tl.study.study_tables import CurveRow, RunRow, write_study_table
 from monai_tl.training.cost import read_costs
 from monai_tl.training.metrics_table import read_metrics
 

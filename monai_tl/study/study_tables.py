@@ -10,32 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from monai_tl.errors import DataError
+from monai_tl.statistics.score_array import AGAIN, StudyScore
 from monai_tl.storage.files import atomic_write
-
-
-@dataclass(frozen=True, slots=True)
-class StudyScore:
-    """A row of ``scores.csv``: one test case, scored once with the weights that validation chose in one run.
-
-    Attributes:
-        arm: ``"scratch"``, the number of frozen stages (``"0"`` … ``"5"``), ``"random2"``, or ``"untrained"``.
-        n: training subjects.
-        seed: of weights, windows and the choice of training subjects.
-        subject: id of the test case.
-        dice: NaN where reference and prediction are both empty.
-        hd95_mm: NaN where either is empty.
-        reference_ml: volume of the reference.
-        prediction_ml: volume of the prediction.
-    """
-
-    arm: str
-    n: int
-    seed: int
-    subject: str
-    dice: float
-    hd95_mm: float
-    reference_ml: float
-    prediction_ml: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +72,6 @@ class CurveRow:
 
 
 TableRow = TypeVar("TableRow", StudyScore, RunRow, CurveRow)
-AGAIN = "`monai_tl study gather --output STUDY` writes it anew"
 READ: dict[Any, Callable[[str], Any]] = {"str": str, "int": int, "float": float}
 
 

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from monai_tl.datasets.datalist import read_datalist
-from monai_tl.study.study_tables import CurveRow, RunRow, StudyScore, read_study_table
+from monai_tl.statistics.score_array import StudyScore
+from monai_tl.study.study_tables import CurveRow, RunRow, read_study_table
 from tests.conftest import BRATS, run_script
 
 

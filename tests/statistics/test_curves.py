@@ -9,7 +9,7 @@ import pytest
 import statsmodels.formula.api as smf
 
 from monai_tl.statistics import arm_means, fit_curves, mixed_model
-from monai_tl.study.study_tables import StudyScore
+from monai_tl.statistics.score_array import StudyScore
 
 NAN = math.nan
 

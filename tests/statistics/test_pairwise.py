@@ -13,7 +13,7 @@ from monai_tl.errors import ConfigError, DataError
 from monai_tl.statistics import compare_arms
 from monai_tl.statistics.multiplicity import choose_pairs, holm
 from monai_tl.statistics.pairwise import rank_biserial, signed_rank_p, standardised
-from monai_tl.study.study_tables import StudyScore
+from monai_tl.statistics.score_array import StudyScore
 
 NAN = math.nan
 

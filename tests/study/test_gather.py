@@ -7,10 +7,11 @@ import math
 import pytest
 
 from monai_tl.evaluation.score_table import Score
+from monai_tl.statistics.score_array import StudyScore
 from monai_tl.study.execute import fault_file
 from monai_tl.study.gather import area_under, gather
 from monai_tl.study.study_plan import write_study
-from monai_tl.study.study_tables import CurveRow, RunRow, StudyScore, read_study_table
+from monai_tl.study.study_tables import CurveRow, RunRow, read_study_table
 from tests.conftest import leave_scores
 from tests.study.conftest import a_study, finish
 

@@ -5,7 +5,8 @@ import math
 import pytest
 
 from monai_tl.errors import DataError
-from monai_tl.study.study_tables import CurveRow, RunRow, StudyScore, read_study_table, write_study_table
+from monai_tl.statistics.score_array import StudyScore
+from monai_tl.study.study_tables import CurveRow, RunRow, read_study_table, write_study_table
 
 SCORE = StudyScore("random2", 26, 1, 'odd,"name', 1 / 3, math.nan, 1.5, 2.0)
 NAN = math.nan

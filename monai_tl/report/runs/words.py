@@ -75,7 +75,7 @@ def caveats(group: Group) -> list[str]:
     if fewest < 2:
         told.append(f"{plural(fewest, 'case')} with a defined Dice: too few for any interval.")
     elif fewest < FEW:
-        told.append(f"{fewest} cases are few: with fewer than {FEW}, 95 % intervals come out too narrow.")
+        told.append(f"{fewest} cases are few: with fewer than {FEW}, one that is unlike the others may decide.")
     ways = ways_apart({run.name: run.record for run in group.scored if run.record})
     told += [f"{one[0].upper()}{one[1:]}." for one in ways]
     told += [f"{run.name} is not compared: its {printable(run.refused)}." for run in group.runs if run.refused]

@@ -9,11 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from monai_tl.evaluation.compare import Interval
+from monai_tl.evaluation.compare import Interval, interval_text, signed_interval_text
 from monai_tl.report.runs import words
 from monai_tl.report.runs.groups import group_runs
 from monai_tl.report.runs.read_runs import read_runs
 from monai_tl.report.runs.transfer_summary import read_account
+from monai_tl.text import difference, duration, number
 from tests.conftest import leave_scores
 from tests.report.conftest import DICE
 
@@ -50,7 +51,7 @@ def test_two_runs(make_run, group, by, text):
     assert "over the same 6 cases" in told
     assert text in told
     assert words.caveats(group()) == [
-        "6 cases are few: with fewer than 10, 95 % intervals come out too narrow.",
+        "6 cases are few: with fewer than 10, one that is unlike the others may decide.",
         "All runs share one seed (0); another seed may turn the result round.",
     ]
 
@@ -178,11 +179,11 @@ def test_settings(make_run):
     [(7.4, "7 s"), (63, "1 min 03 s"), (59.6, "1 min 00 s"), (3600, "1 h 00 min"), (9000, "2 h 30 min"), (NAN, "–")],
 )
 def test_durations(seconds, told):
-    assert words.duration(seconds) == told
+    assert duration(seconds) == told
 
 
 def test_numbers_that_are_none():
-    assert words.number(NAN) == words.number(None) == words.difference(NAN) == "–"
-    assert words.number(0.0) == "0.000"
-    assert words.interval(Interval(NAN, NAN, "none")) == words.signed_interval(Interval(NAN, NAN, "none")) == "none"
-    assert words.signed_interval(Interval(-0.1, 0.2, "BCa")) == "[−0.100, +0.200]"
+    assert number(NAN) == number(None) == difference(NAN) == "–"
+    assert number(0.0) == "0.000"
+    assert interval_text(Interval(NAN, NAN)) == signed_interval_text(Interval(NAN, NAN)) == "none"
+    assert signed_interval_text(Interval(-0.1, 0.2)) == "[−0.100, +0.200]"

@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 
+from monai_tl.statistics.score_array import StudyScore
 from monai_tl.storage.files import write_json
 from monai_tl.study.study_plan import PlannedRun, Study, write_study
-from monai_tl.study.study_tables import CurveRow, RunRow, StudyScore, write_study_table
+from monai_tl.study.study_tables import CurveRow, RunRow, write_study_table
 from tests.report.conftest import VERSIONS, draw_overlay
 
 ARMS = ("scratch", "0", "1", "2", "3", "random2")

@@ -9,7 +9,8 @@ import pytest
 
 from monai_tl.report.study.study_facts import bands, late_median, read_study_facts
 from monai_tl.report.study.study_figures import pick_spread, targets
-from monai_tl.study.study_tables import CurveRow, StudyScore, read_study_table, write_study_table
+from monai_tl.statistics.score_array import StudyScore
+from monai_tl.study.study_tables import CurveRow, read_study_table, write_study_table
 
 NAN = math.nan
 
