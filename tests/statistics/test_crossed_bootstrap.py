@@ -124,6 +124,12 @@ def test_false_alarms_where_seeds_do_nothing(script):
     assert row["verdict"] <= row["wilcoxon"]
 
 
+def test_intervals_of_single_runs_hold_where_bca_does_not(script):
+    row = script.check_single(6, "skewed", 150, 399, 0)
+    assert 89 <= row["interval"] <= 99
+    assert row["bca"] < 88
+
+
 def test_the_script_prints_writes_and_overwrites_nothing(script, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(script, "SETTINGS", script.SETTINGS[:1])
     script.check_statistics(studies=4, models=1, resamples=49, output=str(tmp_path / "s.csv"))
