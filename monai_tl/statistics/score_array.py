@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from monai_tl.errors import DataError
 from monai_tl.study.study_tables import AGAIN, StudyScore
-from monai_tl.transfer.arms import UNTRAINED
+from monai_tl.transfer.arms import arm_order, arm_words
 
-SCRATCH, CONTROL = "scratch", "random"  # the arm without transfer; how names of arms with a random frozen prefix begin
 NAMED = 5  # subjects or arms that an error lists
 
 RunKey = tuple[str, int, int]  # arm, n, seed
@@ -94,18 +93,3 @@ def _refuse_misfits(
             f"the runs were scored on different subjects: {names(run)} lacks {', '.join(missing[:NAMED])}{more}; "
             f"{len(lacking)} of {int(exists.sum())} runs lack some. Score all of them on one test split"
         )
-
-
-def arm_order(arm: str) -> tuple[int, int, str]:
-    """Sort key: untrained, scratch, 0 … 5, random controls and others by name."""
-    if arm in (UNTRAINED, SCRATCH):
-        return 0, int(arm == SCRATCH), arm
-    return (1, int(arm), arm) if arm.isdecimal() else (2, 0, arm)
-
-
-def arm_words(arm: str) -> str:
-    """Name an arm in a sentence: ``"freeze 1"``, ``"random freeze 2"``, ``"scratch"``."""
-    if arm.isdecimal():
-        return f"freeze {arm}"
-    frozen = arm.removeprefix(CONTROL)
-    return f"{CONTROL} freeze {frozen}" if arm.startswith(CONTROL) and frozen.isdecimal() else arm

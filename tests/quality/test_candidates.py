@@ -169,7 +169,7 @@ def test_an_unknown_layout_is_refused_with_those_that_are_known(tmp_path):
         find_candidates(tmp_path)
     for told in (
         "IXI-T1, IXI-T2, aseg",
-        "BraTS of 2017 to 2024",
+        "BraTS of 2017 to 2025",
         "-t1n.nii.gz",
         "a Decathlon task (dataset.json)",
         "datalist files",

@@ -15,7 +15,7 @@ from monai_tl.report.study.study_cases import Gallery, make_gallery
 from monai_tl.report.study.study_facts import StudyFacts
 from monai_tl.statistics import ArmComparison, ArmMean, arm_means, compare_arms
 from monai_tl.statistics.multiplicity import is_reference
-from monai_tl.statistics.score_array import arm_words
+from monai_tl.transfer.arms import arm_words
 
 
 @dataclass(frozen=True)

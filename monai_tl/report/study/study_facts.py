@@ -14,11 +14,11 @@ import numpy as np
 from monai_tl.errors import ConfigError
 from monai_tl.evaluation.run_scores import has_own_scores, scores_of
 from monai_tl.evaluation.score_table import VolumeBias, volume_bias
-from monai_tl.statistics.score_array import SCRATCH, arm_order
 from monai_tl.study.study_plan import STUDY_FILE, is_finished
 from monai_tl.study.study_plan import Study as Plan
 from monai_tl.study.study_plan import read_study as read_plan
 from monai_tl.study.study_tables import CurveRow, RunRow, StudyScore, read_study_table
+from monai_tl.transfer.arms import SCRATCH, arm_order
 
 SCORES, RUNS, CURVES = "scores.csv", "runs.csv", "curves.csv"
 Cell = tuple[str, int]  # arm, training subjects

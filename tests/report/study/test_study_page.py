@@ -27,10 +27,10 @@ from monai_tl.report.study.repeat import make_repeat
 from monai_tl.report.study.study_facts import read_study_facts
 from monai_tl.report.study.study_page import write_study_report
 from monai_tl.statistics import arm_means, compare_arms
-from monai_tl.statistics.score_array import arm_words
 from monai_tl.storage.files import write_json
 from monai_tl.study.study_plan import read_seeds
 from monai_tl.study.study_tables import RunRow, StudyScore, read_study_table, write_study_table
+from monai_tl.transfer.arms import arm_words
 from tests.conftest import leave_scores
 from tests.report.conftest import Page
 from tests.report.study.conftest import write_made_study
