@@ -178,18 +178,20 @@ def check(
     suspects are with `monai_tl datalist … --leave_out DIR/qc.csv`. --track, --foreground, --labels as for datalist brats.
     """
     from monai_tl.quality.candidates import find_candidates
+    from monai_tl.quality.check import check_scans
     from monai_tl.quality.qc_table import format_table, summary
-    from monai_tl.report.quality.check import check_scans as check_scans
+    from monai_tl.report.quality.wall import write_page
 
     if len(scans) != 1:
         raise ConfigError(f"check takes one datalist or folder; got {len(scans)}")
     values = _label_values(foreground, labels)
     candidates = find_candidates(Path(scans[0]), names(modalities), values[0], values[1], track)
     found = check_scans(candidates, Path(output), anonymous=anonymous, processes=processes)
+    page = write_page(found, candidates)
     print(format_table(found.judged, candidates.modalities))
     for note in found.notes:
         print(note)
-    print(f"{summary(found.judged)}; see {Path(output) / 'check.html'}, numbers in {Path(output) / 'qc.csv'}")
+    print(f"{summary(found.judged)}; see {page}, numbers in {Path(output) / 'qc.csv'}")
     faulty = [one for one in found.judged if one.measures.problems]
     lines = [f"{one.measures.subject}: {problem}" for one in faulty for problem in one.measures.problems]
     if not any(one.measures.shape for one in found.judged):

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from monai_tl.errors import ConfigError, DataError, did_you_mean
 from monai_tl.text import name_some
 
+# what an id looks like that is of one of a person's scans, such as BraTS-GLI-00005-101; GoAT's end in the person
+SCAN_OF_PERSON = r"(?P<person>BraTS[-_][A-Za-z]+([-_]RT)?[-_]\d{4,})[-_]\d{1,3}"
 Found = Mapping[tuple[float, ...], Sequence[str]]  # values besides 0 that a label holds -> subjects
 
 

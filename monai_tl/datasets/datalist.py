@@ -242,7 +242,7 @@ def splits_from_file(path: Path, subjects: Sequence[str], *, train: str = "train
     sources = {"train": train, "validation": "val" if "val" in lists else "validation", "test": "test"}
     others = [name for name in lists if name not in sources.values()]
     if others and train == "train":  # beside a chosen training list, the others are its alternatives
-        raise DataError(f"unknown list '{others[0]}' in {path}: {did_you_mean(others[0], ('train', 'validation', 'test'))}")
+        raise DataError(f"unknown list '{others[0]}' in {path}: {did_you_mean(others[0], SPLITS)}")
     chosen = {name: lists[source] for name, source in sources.items() if source in lists}
     without = [subject for names in chosen.values() for subject in names if subject not in set(subjects)]
     if without and absent == "refuse":

@@ -9,6 +9,9 @@ from pathlib import Path
 from monai_tl.datasets.patterns import Cases, find_cases
 from monai_tl.errors import DataError
 
+PERSON = re.compile(r"(?P<subject>IXI\d+)(-(?P<rest>[A-Za-z]+-\d+))?")  # as files' names begin
+SCAN_OF_PERSON = r"(?P<person>IXI\d+)(-[A-Za-z]+(-\d+.*)?)?"  # what an id looks like
+
 
 def find_ixi_cases(
     root: Path, modalities: Sequence[str] = ("T1", "T2"), *, incomplete: str = "refuse", labelled: bool = True
@@ -42,9 +45,6 @@ def find_ixi_cases(
 def is_ixi_layout(root: Path, modalities: Sequence[str]) -> bool:
     """Say if a folder holds one of the modalities' folders."""
     return any((root / f"IXI-{name}").is_dir() for name in modalities)
-
-
-PERSON = re.compile(r"(?P<subject>IXI\d+)(-(?P<rest>[A-Za-z]+-\d+))?")
 
 
 def sort_out_strangers(cases: Cases, rests: dict[str, str], incomplete: str) -> None:

@@ -37,8 +37,8 @@ def read_run_scores(run: Path, split: str) -> RunScores:
     """
     path = scores_of(run, split)
     scores = read_scores(path)
-    why = why_not_its_own(run, split)
     found = read_record(path)
+    why = _why_not(run, split, found)
     if why or found is None:
         first = "" if found else f"remove {path} and "
         raise ConfigError(f"{run}: {why}; {first}run `monai_tl evaluate --run {run} --split {split}`")
@@ -52,10 +52,13 @@ def why_not_its_own(run: Path, split: str) -> str | None:
         DataError: if the record beside the table is damaged.
         TransferError: if the run holds two files of weights that differ.
     """
-    path = scores_of(run, split)
-    found = read_record(path)
+    return _why_not(run, split, read_record(scores_of(run, split)))
+
+
+def _why_not(run: Path, split: str, found: tuple[ScoreRecord, bool] | None) -> str | None:
+    """Say why a table of scores with this record is not the run's own."""
     if found is None:
-        return f"scores do not say what they are of (there is no {record_path(path).name})"
+        return f"scores do not say what they are of (there is no {record_path(scores_of(run, split)).name})"
     record, whole = found
     if not whole:
         return "scores were changed after they were written, or writing them was interrupted"

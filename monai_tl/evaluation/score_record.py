@@ -14,13 +14,15 @@ import numpy as np
 from torch import Tensor
 
 import monai_tl
-from monai_tl.datasets.datalist import SPLITS, Datalist, read_datalist
+from monai_tl.datasets.datalist import Datalist, read_datalist
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.identity.fingerprints import fingerprint_cases
+from monai_tl.settings.table import SPLITS
 from monai_tl.storage.files import sha256_of, write_json
-from monai_tl.training.run_folder import running_parser, trained_on
+from monai_tl.training.run_folder import trained_on
 from monai_tl.transfer.source import find_weights
 from monai_tl.transfer.tensors import name_first
+from monai_tl.workflow.config_check import running_parser
 from monai_tl.workflow.launch import ids_read, read_run_config
 
 logger = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 """Which cases are of one person: scans of one person in two splits would be a leak.
 
-Ids of known layouts say it themselves (`RULES`). For others a pattern does, ``sub-{person}_ses-{}``; without one, ids that
-look like several scans of a person are warned about.
+Ids of known layouts say it themselves (`RULES`; those of BraTS and IXI are with these layouts). For others a pattern does,
+``sub-{person}_ses-{}``; without one, ids that look like several scans of a person are warned about.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from monai_tl.datasets import brats_tracks, ixi
 from monai_tl.errors import ConfigError, DataError, list_problems
 from monai_tl.text import name_some
 
 NO_PERSON = "none"
 RULES = (  # layout, what its ids look like; case plays no part
-    ("BraTS", r"(?P<person>BraTS[-_][A-Za-z]+([-_]RT)?[-_]\d{4,})[-_]\d{1,3}"),  # …-00005-101; GoAT's end in the person
+    ("BraTS", brats_tracks.SCAN_OF_PERSON),
     ("BIDS", r"(?P<person>sub-[A-Za-z0-9+]+)(_[A-Za-z0-9]+-[A-Za-z0-9+.]+)*(_[A-Za-z0-9]+)?"),
     ("BIDS", r"(?P<person>[A-Za-z0-9+]+)(_(ses|run|acq|ce|rec|dir|echo|part|chunk|space|res|desc|hemi|task)-[A-Za-z0-9+.]+)+"),
     ("sessions", r"(?P<person>.+?)[-_. ](ses|sess|session)[-_]?\d[A-Za-z0-9]*([-_. ].*)?"),
-    ("IXI", r"(?P<person>IXI\d+)(-[A-Za-z]+(-\d+.*)?)?"),
+    ("IXI", ixi.SCAN_OF_PERSON),
     ("ADNI", r"(ADNI_)?(?P<person>\d{3}_S_\d{4,5})([-_.].*)?"),
     ("OASIS", r"(?P<person>OAS[12]_\d{4})([-_.].*)?"),
     ("OASIS", r"(?P<person>OAS\d{5})([-_.].*)?"),

@@ -6,7 +6,7 @@ Written with highdicom (an extra: ``monai_tl[dicom]``) as DICOM PS3.3 A.51 has i
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -21,17 +21,16 @@ from monai_tl.imaging.dicom import Series, choose_series
 from monai_tl.imaging.scan_io import split_path
 from monai_tl.storage.files import atomic_write
 from monai_tl.text import name_some
+from monai_tl.workflow.task_file import SegmentCodes, TaskFile
 
-# class -> its category and type in SNOMED CT, by pydicom's keywords (DICOM CID 7150, 7151); others are named in words alone
-CODES = {
-    "hippocampus": ("AnatomicalStructure", "Hippocampus"),
-    "tumour core": ("MorphologicallyAbnormalStructure", "Neoplasm"),
-}
-OWN_SCHEME = "99MONAI_TL"  # DICOM: a private coding scheme begins with 99
 NEEDED = ("StudyInstanceUID", "FrameOfReferenceUID")  # without which a segmentation belongs nowhere
 MAY_BE_EMPTY = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
     *("AccessionNumber", "StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName"),
+)
+EXAMPLE = (
+    '{category: [SCT, "91723000", Anatomical Structure], type: [SCT, "5366008", Hippocampus]} '
+    "(DICOM CID 7150, 7151; a scheme of your own begins with 99)"
 )
 UNICODE = "ISO_IR 192"
 LONGEST = 64  # letters of DICOM's short texts
@@ -42,12 +41,12 @@ class Origin:
     """What a segmentation was made with.
 
     Attributes:
-        classes: names of the foreground classes, in the order of the mask's channels.
+        segments: foreground class -> codes of its segment, in the order of the mask's channels.
         weights: file of the network's weights.
         weights_sha256: its hash, 64 hexadecimal digits.
     """
 
-    classes: tuple[str, ...]
+    segments: Mapping[str, SegmentCodes]
     weights: Path
     weights_sha256: str
 
@@ -73,6 +72,22 @@ def check_dicom_seg(cases: Sequence[Case], first: str) -> None:
         )
 
 
+def codes_of(classes: Sequence[str], task: TaskFile) -> dict[str, SegmentCodes]:
+    """Return the codes of each foreground class, as the bundle's task file gives them.
+
+    Raises:
+        ConfigError: for a class without one, with what to write there.
+    """
+    missing = [name for name in classes if name not in task.dicom_codes]
+    if missing:
+        raise ConfigError(
+            f"--dicom_seg needs DICOM codes of each class, and {task.path} has none of {name_some(missing)} (it has those of: "
+            f"{name_some(list(task.dicom_codes)) or 'nothing'}): add them there below dicom_codes, as in "
+            f'"{missing[0]}": {EXAMPLE}'
+        )
+    return {name: task.dicom_codes[name] for name in classes}
+
+
 def write_dicom_seg(path: Path | str, scan: str, mask: Any, origin: Origin) -> None:
     """Write a mask as a DICOM Segmentation (BINARY) of the series that it lies on, atomically.
 
@@ -91,19 +106,19 @@ def write_dicom_seg(path: Path | str, scan: str, mask: Any, origin: Origin) -> N
     folder, part = split_path(scan)
     series = choose_series(Path(folder), part)
     voxels = (np.asarray(mask) > 0).astype(np.uint8)
-    if voxels.shape != (len(origin.classes), *series.shape):
+    if voxels.shape != (len(origin.segments), *series.shape):
         raise DataError(
-            f"the prediction has shape {voxels.shape}, the series {series.shape} and {len(origin.classes)} classes: {scan}"
+            f"the prediction has shape {voxels.shape}, the series {series.shape} and {len(origin.segments)} classes: {scan}"
         )
     segmentation = hd.seg.Segmentation(
         source_images=_read_sources(series, scan),
         pixel_array=voxels.transpose(3, 2, 1, 0),  # slice, row, column, segment
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=[_describe(hd, number, origin) for number in range(1, len(origin.classes) + 1)],
+        segment_descriptions=[_describe(hd, number, origin) for number in range(1, len(origin.segments) + 1)],
         omit_empty_frames=bool(voxels.any()),
         series_instance_uid=hd.UID(),
         series_number=1,
-        series_description=f"monai_tl: {', '.join(origin.classes)}"[:LONGEST],
+        series_description=f"monai_tl: {', '.join(origin.segments)}"[:LONGEST],
         sop_instance_uid=hd.UID(),
         instance_number=1,
         manufacturer="monai_tl",
@@ -155,14 +170,13 @@ def _describe(hd: ModuleType, number: int, origin: Origin) -> Any:
     """Describe a segment, counted from 1: its name, what kind of thing it is, and what found it."""
     from pydicom.sr.codedict import codes
 
-    name = origin.classes[number - 1]
-    category, kind = CODES.get(name, ("SpatialAndRelationalConcept", None))
-    value = f"{name.upper().replace(' ', '_')}"[:16]  # DICOM: a code value has 16 letters at most
+    name, segment = list(origin.segments.items())[number - 1]
+    category, kind = (hd.sr.CodedConcept(code.value, code.scheme, code.meaning) for code in segment)
     return hd.seg.SegmentDescription(
         segment_number=number,
         segment_label=name[:LONGEST],
-        segmented_property_category=getattr(codes.SCT, category),
-        segmented_property_type=getattr(codes.SCT, kind) if kind else hd.sr.CodedConcept(value, OWN_SCHEME, name[:LONGEST]),
+        segmented_property_category=category,
+        segmented_property_type=kind,
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=hd.AlgorithmIdentificationSequence(
             name="monai_tl",

@@ -15,6 +15,7 @@ from monai_tl.storage.files import sha256_of
 from monai_tl.transfer.source import find_weights
 from monai_tl.workflow.config_check import check_config, read_overrides
 from monai_tl.workflow.launch import bundle_config, read_run_config, refuse_idle_overrides, refuse_unknown_overrides
+from monai_tl.workflow.task_file import TaskFile, read_task_file
 
 # ids of a run's config that inference.yaml has too: values, and parts that may refer to them
 VALUES = ("modalities", "classes", "spacing", "orientation", "normalisation", "head_norm")
@@ -33,6 +34,11 @@ class Model:
     def weights(self) -> Path:
         """The file that the network is loaded from."""
         return find_weights(self.part("ckpt"))
+
+    @property
+    def task(self) -> TaskFile:
+        """What the bundle knows of its task besides its configs."""
+        return read_task_file(Path(self.part("bundle_root")))
 
     def part(self, name: str) -> Any:
         """Give the object or value of an id of ``inference.yaml``."""

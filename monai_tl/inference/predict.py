@@ -24,7 +24,7 @@ from monai_tl.errors import DataError, PartlyDoneError, in_words, is_full_disk, 
 from monai_tl.identity.run_data import read_run_data
 from monai_tl.imaging.geometry import Note
 from monai_tl.imaging.scan_io import open_scan
-from monai_tl.inference.dicom_seg import Origin, check_dicom_seg, write_dicom_seg
+from monai_tl.inference.dicom_seg import Origin, check_dicom_seg, codes_of, write_dicom_seg
 from monai_tl.inference.model import Model
 from monai_tl.inference.overlays import write_overlay
 from monai_tl.inference.predictions import Claimed, Predictions
@@ -61,7 +61,7 @@ def predict_cases(
     Raises:
         DataError: if there is no case, none could be predicted, or ``dicom_seg`` is asked for and a case is no DICOM series.
         ConfigError: if the output folder holds predictions made otherwise, or a file that would be overwritten, or
-            ``dicom_seg`` is asked for without highdicom.
+            ``dicom_seg`` is asked for without highdicom, or for a class without a DICOM code.
         PartlyDoneError: if some cases failed; the others are finished.
     """
     modalities = tuple(model.part("modalities"))
@@ -70,6 +70,7 @@ def predict_cases(
         print(f"passed over, since predict wrote them: {name_some(cases.passed_over)}")
     if dicom_seg:
         check_dicom_seg(cases, modalities[0])
+        codes_of(model.part("classes")[1:], model.task)
     predictions = Predictions(Path(output), model.settings(), cases, probabilities, dicom_seg)
     waiting = [case for case in cases if not predictions.finished(case)]
     if len(waiting) < len(cases):
@@ -130,7 +131,7 @@ def _predict_one(model: Model, case: Case, ready: Ready, first: str, predictions
     seconds += time.perf_counter() - began
     write_overlay(predictions.overlay(case["subject"]), case[first], mask)
     if predictions.dicom_seg:
-        origin = Origin(tuple(model.part("classes")[1:]), model.weights, predictions.settings["weights_sha256"])
+        origin = Origin(codes_of(model.part("classes")[1:], model.task), model.weights, predictions.settings["weights_sha256"])
         write_dicom_seg(predictions.segmentation(case["subject"]), case[first], mask, origin)
     scan: Any = open_scan(case[first])
     voxel_ml = float(nib.affines.voxel_sizes(scan.affine).prod()) / 1000

@@ -96,12 +96,6 @@ def own_names(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def receptive_field(network: nn.Module) -> int:
-    """Count the voxels along one axis that a logit sees, through convolutions of stride 1 one after another."""
-    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv3d)]
-    return 1 + sum(convolution.dilation[0] * (convolution.kernel_size[0] - 1) for convolution in convolutions)
-
-
 def _convolution(in_channels: int, out_channels: int, kernel_size: int) -> Convolution:
     return Convolution(
         3,

@@ -18,7 +18,7 @@ from monai_tl.text import name_some
 UNLABELLED = "There are no labels here: nothing is said about them."
 LAYOUTS = (
     "IXI, as downloaded or prepared (folders IXI-T1, IXI-T2, aseg)",
-    "BraTS of 2017 to 2024 ([HGG/]SUBJECT/SUBJECT_t1.nii.gz or …-t1n.nii.gz)",
+    "BraTS of 2017 to 2025 ([HGG/]SUBJECT/SUBJECT_t1.nii.gz or …-t1n.nii.gz)",
     "a Decathlon task (dataset.json)",
 )
 

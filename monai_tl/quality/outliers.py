@@ -10,13 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from monai_tl.datasets.label_schemes import SIDE_ML
 from monai_tl.quality.measures import BODY_AXES, FACES, Measures
 
-# Adult hippocampus in ml a side. Healthy adults lie at about 3 to 5 ml (Nobis et al. 2019, NeuroImage: Clinical 23:101904,
-# 19 793 people; by hand 3.4 ± 0.3 ml in 43 people over 50, PMC3773349). Disease and other software reach lower: the limits are
-# wide on purpose (the largest of 26 healthy IXI subjects by DLMUSE at 2 mm has 5.03). What lies beyond them is an error of the
-# segmentation or of the scale far more often than a person.
-HIPPOCAMPUS_ML = (1.5, 5.5)
 LIFE_SIZE_ML = (800.0, 8000.0)  # from a small adult's brain, skull stripped, to a large head with neck
 ROBUST_Z = 3.5  # by median and MAD: Iglewicz and Hoaglin 1993, How to Detect and Handle Outliers
 LEAST_COHORT = 8  # cases; the MAD of fewer says too little
@@ -197,7 +193,7 @@ def _label(case: Measures) -> list[Suspicion]:
             )
     if case.swapped:
         found.append(Suspicion("sides", "the left hippocampus lies to the right of the right one: sides swapped?", 5))
-    low, high = HIPPOCAMPUS_ML
+    low, high = SIDE_ML
     for side, volume in (("left", case.left_ml), ("right", case.right_ml)):
         if volume is not None and life_size(case) and not low <= volume <= high:
             far = low / max(volume, 0.1) if volume < low else volume / high
@@ -328,7 +324,7 @@ def thresholds() -> Mapping[str, str]:
         "Missing slices": "slices of one value only inside the field of view",
         "Registration": f"head masks overlap by Dice below {OVERLAP}, or a modality would fit best (by mutual "
         f"information, moved as a rigid body) more than {OFF_MM:g} mm away on average over the head",
-        "Hippocampus": f"a side outside {HIPPOCAMPUS_ML[0]:g} to {HIPPOCAMPUS_ML[1]:g} ml (in life-size heads), sides that "
+        "Hippocampus": f"a side outside {SIDE_ML[0]:g} to {SIDE_ML[1]:g} ml (in life-size heads), sides that "
         f"differ by more than {ASYMMETRY:.0%}, sides swapped",
         "Cohort": f"robust z beyond {ROBUST_Z:g} by median and MAD, from {LEAST_COHORT} cases on, where the difference "
         "is large enough to matter",

@@ -133,6 +133,16 @@ def refuse_settings(**given: Any) -> None:
     raise_refusals(problems(given))
 
 
+def is_true(resume: bool | str) -> bool:
+    """Say if a run is to be resumed: ``monai.bundle`` hands ``--resume true`` on as text.
+
+    Raises:
+        ConfigError: if it is neither true nor false.
+    """
+    refuse_settings(resume=resume)
+    return resume if isinstance(resume, bool) else YesNo().read(resume)
+
+
 def _contradictions(right: Mapping[str, Any]) -> list[str]:
     told = []
     every, iterations, patience = (right.get(name) for name in ("validate_every", "iterations", "patience"))

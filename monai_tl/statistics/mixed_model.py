@@ -22,7 +22,8 @@ from scipy import stats
 from statsmodels.regression.mixed_linear_model import MixedLM, VCSpec
 
 from monai_tl.statistics.crossed_bootstrap import FEWEST_CASES, Array, CrossedBootstrap, take_apart
-from monai_tl.statistics.score_array import ScoreCube, StudyScore, arm_words, arrange
+from monai_tl.statistics.score_array import ScoreCube, StudyScore, arrange
+from monai_tl.transfer.arms import arm_words
 
 LARGEST = 2e8  # scores × (random effects)², which the time goes by: about 15 s
 OPTIMISERS = ("powell", "nm")  # those by gradients call it converged far from the best where a variance is near 0

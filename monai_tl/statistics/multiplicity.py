@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from monai_tl.errors import ConfigError
-from monai_tl.statistics.score_array import CONTROL, SCRATCH
-from monai_tl.transfer.arms import UNTRAINED
+from monai_tl.transfer.arms import CONTROL, SCRATCH, UNTRAINED
 
 ALL = "all"
 Pair = tuple[str, str]  # arm, and the one it is compared with

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_tl.errors import DataError
-from monai_tl.transfer.arms import UNTRAINED
+from monai_tl.transfer.arms import arm_order, arm_words
 
-SCRATCH, CONTROL = "scratch", "random"  # the arm without transfer; how names of arms with a random frozen prefix begin
 AGAIN = "`monai_tl study gather --output STUDY` writes it anew"
 NAMED = 5  # subjects or arms that an error lists
 
@@ -119,18 +118,3 @@ def _refuse_misfits(
             f"the runs were scored on different subjects: {names(run)} lacks {', '.join(missing[:NAMED])}{more}; "
             f"{len(lacking)} of {int(exists.sum())} runs lack some. Score all of them on one test split"
         )
-
-
-def arm_order(arm: str) -> tuple[int, int, str]:
-    """Sort key: untrained, scratch, 0 … 5, random controls and others by name."""
-    if arm in (UNTRAINED, SCRATCH):
-        return 0, int(arm == SCRATCH), arm
-    return (1, int(arm), arm) if arm.isdecimal() else (2, 0, arm)
-
-
-def arm_words(arm: str) -> str:
-    """Name an arm in a sentence: ``"freeze 1"``, ``"random freeze 2"``, ``"scratch"``."""
-    if arm.isdecimal():
-        return f"freeze {arm}"
-    frozen = arm.removeprefix(CONTROL)
-    return f"{CONTROL} freeze {frozen}" if arm.startswith(CONTROL) and frozen.isdecimal() else arm

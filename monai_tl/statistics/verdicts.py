@@ -6,8 +6,8 @@ import math
 
 from monai_tl.statistics.arm_comparison import ArmComparison
 from monai_tl.statistics.crossed_bootstrap import FEWEST_CASES
-from monai_tl.statistics.score_array import arm_words
 from monai_tl.text import plural, signed
+from monai_tl.transfer.arms import arm_words
 
 ALPHA = 0.05
 FEWEST_SEEDS = 3  # from fewer, what a seed does cannot be told from chance

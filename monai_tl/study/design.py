@@ -19,7 +19,7 @@ from monai_tl.device import choose_device
 from monai_tl.errors import ConfigError, DataError, in_words, list_problems, user_error
 from monai_tl.networks.stages import stages
 from monai_tl.settings.refusals import raise_refusals
-from monai_tl.settings.table import problems
+from monai_tl.settings.table import SPLITS, problems
 from monai_tl.storage.files import sha256_of
 from monai_tl.study.study_plan import PlannedRun, Study, cross, read_budget
 from monai_tl.study.study_scans import refuse_changed_scans
@@ -168,7 +168,7 @@ def write_training_sets(folder: Path, made: Design) -> None:
     """
     sizes = {size.n: size for size in made.sizes}
     sets = {run.datalist: run for run in made.study.runs}
-    others = {subject for split in ("validation", "test") for subject in made.data.splits[split]}
+    others = {subject for split in SPLITS[1:] for subject in made.data.splits[split]}
     orders: dict[int, tuple[str, ...]] = {}
     for name, run in sets.items():
         size = sizes[run.n]
@@ -272,7 +272,7 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _datalist(parser: ConfigParser) -> Datalist:
     data = read_datalist(Path(parser.get_parsed_content("datalist")))
-    missing = [name for name in ("train", "validation", "test") if name not in data.splits]
+    missing = [name for name in SPLITS if name not in data.splits]
     if missing:
         raise DataError(f"{data.path} has no {' and no '.join(missing)} split, and a study needs all three")
     return data
@@ -293,7 +293,7 @@ def _lists(request: Request) -> dict[str, list[str]]:
     for name, subjects in lists.items():
         if not all(isinstance(subject, str) for subject in subjects):
             raise DataError(f"{path}: list '{name}' holds more than subject ids in quotes")
-    return {name: subjects for name, subjects in lists.items() if name not in ("val", "validation", "test")}
+    return {name: subjects for name, subjects in lists.items() if name not in ("val", *SPLITS[1:])}
 
 
 def _refuse_bad_cases(data: Datalist, modalities: Sequence[str]) -> None:
@@ -302,7 +302,7 @@ def _refuse_bad_cases(data: Datalist, modalities: Sequence[str]) -> None:
     Raises:
         DataError: with a line a problem.
     """
-    cases = [case for split in ("train", "validation", "test") for case in data.split(split, modalities)]
+    cases = [case for split in SPLITS for case in data.split(split, modalities)]
     lines = [f"{case['subject']}: {line}" for case in cases for line in header_problems(case, modalities)]
     if lines:
         told = f"{len(lines)} problem{'s' * (len(lines) > 1)} in the study's {len(cases)} cases; mend these files:"

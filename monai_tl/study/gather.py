@@ -17,6 +17,7 @@ from monai_tl.study.study_plan import PlannedRun, read_study
 from monai_tl.study.study_tables import CurveRow, RunRow, write_study_table
 from monai_tl.training.cost import read_costs
 from monai_tl.training.metrics_table import read_metrics
+from monai_tl.transfer.arms import SCRATCH
 
 NEAR = 0.9  # of scratch's best validation Dice
 MetricRows = Sequence[Mapping[str, Any]]  # rows of metrics.csv
@@ -51,7 +52,7 @@ def gather(folder: Path) -> Gathered:
         states = {name: state for name, state in states.items() if state[0] != "waiting"}
     planned = [run for run in study.runs if run.name in states]
     curves = {run.name: read_metrics(folder / run.folder / "metrics.csv") for run in planned}
-    scratch = [run for run in planned if run.arm == "scratch" and states[run.name][0] == "finished"]
+    scratch = [run for run in planned if run.arm == SCRATCH and states[run.name][0] == "finished"]
     best = {(run.n, run.seed): best_of(curves[run.name]) for run in scratch}
     scores, rows, points = list[StudyScore](), list[RunRow](), list[CurveRow]()
     for run in planned:

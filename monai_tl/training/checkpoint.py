@@ -17,8 +17,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from monai_tl.errors import ConfigError
-from monai_tl.settings.table import refuse_settings
-from monai_tl.settings.values import YesNo
+from monai_tl.settings.table import is_true
 from monai_tl.storage.files import atomic_write
 from monai_tl.transfer.tensors import count_non_finite, name_first
 
@@ -26,16 +25,6 @@ logger = logging.getLogger(__name__)
 
 BEST, LAST = "model.pt", "last.pt"
 LEARNED = ("network", "optimizer")  # a scheduler may hold an infinity that means something
-
-
-def is_true(resume: bool | str) -> bool:
-    """Say if a run is to be resumed: ``monai.bundle`` hands ``--resume true`` on as text.
-
-    Raises:
-        ConfigError: if it is neither true nor false.
-    """
-    refuse_settings(resume=resume)
-    return resume if isinstance(resume, bool) else YesNo().read(resume)
 
 
 class KeepState:

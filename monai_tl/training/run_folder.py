@@ -28,8 +28,9 @@ from monai_tl.datasets.case_checks import check_split
 from monai_tl.datasets.datalist import Datalist, read_datalist
 from monai_tl.errors import ConfigError, DataError, did_you_mean
 from monai_tl.identity.run_data import note_weights
+from monai_tl.settings.table import is_true
 from monai_tl.storage.files import write_json
-from monai_tl.training.checkpoint import BEST, LAST, is_true
+from monai_tl.training.checkpoint import BEST, LAST
 from monai_tl.training.label_grid import refuse_lost_labels, resample_labels
 from monai_tl.training.metrics_table import TRAIN_LONGER, best_is_last, read_metrics
 from monai_tl.training.run_cases import check_run_cases, record_run_cases

@@ -44,7 +44,7 @@ def apply_transfer(
     fresh: Sequence[str] | str | None = None,
     new_channels: str = "zero",
     accept_differences: bool = False,
-    accept_overlap: bool | str = False,
+    accept_overlap: bool = False,
 ) -> Transfer:
     """Load what a source has learned into a target network and hold its first stages still, in place.
 

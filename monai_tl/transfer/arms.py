@@ -10,6 +10,7 @@ from typing import Any
 
 from monai_tl.errors import ConfigError
 
+SCRATCH, CONTROL = "scratch", "random"  # the arm without transfer; how names of arms with a random frozen prefix begin
 UNTRAINED = "untrained"  # the arm that is the source as it is
 
 
@@ -72,3 +73,18 @@ def read_arms(texts: Sequence[str], stages: Sequence[str]) -> tuple[Arm, ...]:
     if not arms:
         raise ConfigError(f"a study needs arms: {there}")
     return tuple(arms)
+
+
+def arm_order(arm: str) -> tuple[int, int, str]:
+    """Sort key: untrained, scratch, 0 … 5, random controls and others by name."""
+    if arm in (UNTRAINED, SCRATCH):
+        return 0, int(arm == SCRATCH), arm
+    return (1, int(arm), arm) if arm.isdecimal() else (2, 0, arm)
+
+
+def arm_words(arm: str) -> str:
+    """Name an arm in a sentence: ``"freeze 1"``, ``"random freeze 2"``, ``"scratch"``."""
+    if arm.isdecimal():
+        return f"freeze {arm}"
+    frozen = arm.removeprefix(CONTROL)
+    return f"{CONTROL} freeze {frozen}" if arm.startswith(CONTROL) and frozen.isdecimal() else arm

@@ -14,12 +14,14 @@ import yaml
 from monai.bundle import ConfigWorkflow
 from monai.bundle.scripts import ckpt_export, verify_metadata, verify_net_in_out
 
+from monai_tl.workflow.task_file import read_task_file
 from tests.conftest import IXI, TINY
 
 ROOT = Path(__file__).parents[2]
 BUNDLES = sorted(path for path in (ROOT / "bundles").iterdir() if path.is_dir())
 CONFIGS = sorted((ROOT / "bundles").rglob("configs/*.yaml"))
 bundles = pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: path.name)
+ARMS = ("scratch", "1", "2", "3", "4", "5")
 TASK = {"dataset_dir", "classes"}  # what may differ between the two recipes
 
 
@@ -145,6 +147,26 @@ def test_evaluation_has_nothing_of_its_own_between_a_scan_and_its_mask(bundle):
 def test_the_two_recipes_differ_in_their_task_alone():
     one, other = (read(bundle, "train") for bundle in BUNDLES)
     assert {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)} == TASK
+
+
+@bundles
+def test_the_task_file_knows_a_dicom_code_of_each_class(bundle):
+    task = read_task_file(bundle)
+    assert list(task.dicom_codes) == read(bundle, "train")["classes"][1:]
+    assert all(code.scheme == "SCT" and code.value.isdecimal() for codes in task.dicom_codes.values() for code in codes)
+
+
+def test_the_published_figures_are_those_of_the_studys_tables():
+    lists = json.loads((ROOT / "bundles/brats_tumour_core/splits/study.json").read_text())
+    published = read_task_file(ROOT / "bundles/brats_tumour_core").published
+    assert published is not None
+    assert {size.set: size.n for size in published.sizes} == {name: len(lists[name]) for name in ("S1", "S2", "S3", "S4")}
+    assert [size.table for size in published.sizes] == ["6.3", "6.4", "6.5", "6.6"]
+    assert published.layers.training == dict(zip(ARMS, (0.533, 0.639, 0.675, 0.641, 0.237, 0.056), strict=True))
+    assert published.layers.validation == dict(zip(ARMS, (0.460, 0.479, 0.438, 0.407, 0.211, 0.045), strict=True))
+    assert [published.test_dice("2", size.n) for size in published.sizes] == [0.361, 0.471, 0.492, 0.455]
+    assert sum(sum(size.iterations.values()) for size in published.sizes) == 2000 + 2500 + 4000 + 9500
+    assert read_task_file(IXI).published is None
 
 
 def test_a_bundle_holds_no_python_and_ships_its_papers():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 
 import highdicom
@@ -15,11 +16,13 @@ from pydicom.uid import SegmentationStorage
 
 import monai_tl
 from monai_tl.datasets.datalist import read_datalist
-from monai_tl.errors import DataError, PartlyDoneError
+from monai_tl.errors import ConfigError, DataError, PartlyDoneError
 from monai_tl.imaging.scan_io import files_of
-from monai_tl.inference.dicom_seg import Origin, write_dicom_seg
+from monai_tl.inference.dicom_seg import Origin, codes_of, write_dicom_seg
 from monai_tl.inference.model import find_model
 from monai_tl.inference.predict import predict_cases
+from monai_tl.workflow.task_file import DicomCode, SegmentCodes, TaskFile, read_task_file
+from tests.conftest import BRATS, IXI
 from tests.dicom import write_series
 
 SHAPE = (6, 7, 8)
@@ -68,8 +71,13 @@ def same_points(one, other):
     return one.shape == other.shape and np.allclose(ordered(one), ordered(other), atol=1e-3)
 
 
+SPACE = DicomCode("SCT", "309825002", "Spatial and Relational Concept")
+CODES = {**read_task_file(IXI).dicom_codes, **read_task_file(BRATS).dicom_codes}
+CODES["отёк"] = SegmentCodes(SPACE, DicomCode("99OWN", "ОТЁК", "отёк"))
+
+
 def origin(tmp_path, *classes):
-    return Origin(classes or ("hippocampus",), tmp_path / "freeze_2" / "model.pt", "ab" * 32)
+    return Origin({name: CODES[name] for name in classes or ("hippocampus",)}, tmp_path / "freeze_2" / "model.pt", "ab" * 32)
 
 
 def blob(seed=0):
@@ -134,8 +142,10 @@ def test_segments_name_the_classes_and_what_found_them(tmp_path):
     assert kinds == [
         (1, "hippocampus", "SCT", "5366008"),
         (2, "tumour core", "SCT", "108369006"),
-        (3, "отёк", "99MONAI_TL", "ОТЁК"),
+        (3, "отёк", "99OWN", "ОТЁК"),
     ]
+    categories = [item.SegmentedPropertyCategoryCodeSequence[0].CodeValue for item in found.SegmentSequence]
+    assert categories == ["91723000", "49755003", "309825002"]
     for item in found.SegmentSequence:
         (algorithm,) = item.SegmentationAlgorithmIdentificationSequence
         assert item.SegmentAlgorithmType == "AUTOMATIC"
@@ -247,6 +257,27 @@ def test_what_is_not_dicom_is_said_before_anything_is_done(scans, smoother, tmp_
     assert told in answer.err
     assert answer.err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_class_without_a_code_is_refused_with_what_to_add(scans, smoother, tmp_path, verb):
+    bundle = tmp_path / "bundle"
+    shutil.copytree(IXI, bundle, ignore=shutil.ignore_patterns("models", "eval"))
+    (bundle / "task.yaml").write_text("dicom_codes: {}")
+    answer = verb(*words(smoother, scans, tmp_path / "out", "--dicom_seg", "--bundle_root", bundle))
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    for fact in (str(bundle / "task.yaml"), "none of hippocampus", "dicom_codes", '"hippocampus": {category: [SCT, '):
+        assert fact in answer.err
+    assert not (tmp_path / "out").exists()
+    added = answer.err.split("as in ")[1].split(" (DICOM")[0]
+    (bundle / "task.yaml").write_text(f"dicom_codes:\n  {added}\n")
+    assert read_task_file(bundle).dicom_codes == read_task_file(IXI).dicom_codes, "what is said can be copied"
+
+
+def test_codes_are_of_the_foreground_classes_in_their_order():
+    task = TaskFile(IXI / "task.yaml", CODES)
+    assert list(codes_of(["tumour core", "hippocampus"], task)) == ["tumour core", "hippocampus"]
+    with pytest.raises(ConfigError, match="has none of cyst, oedema"):
+        codes_of(["cyst", "hippocampus", "oedema"], task)
 
 
 def test_without_highdicom_it_is_said_how_to_get_it(scans, smoother, tmp_path, verb, monkeypatch):

@@ -9,7 +9,8 @@ import torch
 from monai.data import MetaTensor
 
 from monai_tl.errors import DataError
-from monai_tl.inference.save import SavePredictiond, on_grid_of
+from monai_tl.imaging.grids import on_grid_of
+from monai_tl.inference.save import SavePredictiond
 
 AFFINE = np.array([[-1.5, 0, 0.1, 12], [0, 0, 2, -7], [0.1, 1, 0, 3], [0, 0, 0, 1.0]])
 

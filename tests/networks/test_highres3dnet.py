@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from monai_tl.errors import ConfigError
-from monai_tl.networks.highres3dnet import HighRes3DNet, own_names, receptive_field
+from monai_tl.networks.highres3dnet import HighRes3DNet, own_names
 
 SLOPE = 0.02
 
@@ -80,6 +80,12 @@ def test_norms_and_activations_have_the_settings_of_the_study(built):
     modules = list(built[True].modules())
     assert {(m.momentum, m.eps) for m in modules if isinstance(m, nn.BatchNorm3d)} == {(0.1, 1e-5)}
     assert {m.negative_slope for m in modules if isinstance(m, nn.LeakyReLU)} == {SLOPE}
+
+
+def receptive_field(network):
+    """Count the voxels along one axis that a logit sees, through convolutions of stride 1 one after another."""
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv3d)]
+    return 1 + sum(convolution.dilation[0] * (convolution.kernel_size[0] - 1) for convolution in convolutions)
 
 
 @pytest.mark.parametrize("axis", [2, 3, 4])

@@ -13,7 +13,7 @@ from monai_tl.datasets.case_checks import case_problems
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.preparation.prepare_ixi import MADE_WITH
 from monai_tl.quality.candidates import find_candidates
-from monai_tl.report.quality.check import check_scans
+from monai_tl.quality.check import check_scans
 from monai_tl.storage.files import write_json
 
 OLD, NEW = ("_t1", "_t1ce", "_t2", "_flair", "_seg"), ("-t1n", "-t1c", "-t2w", "-t2f", "-seg")
@@ -120,7 +120,7 @@ def test_a_decathlon_task(task):
 
 
 def test_only_the_volume_that_has_changed_is_measured_again(task, tmp_path, monkeypatch):
-    from monai_tl.report.quality import check_case as module
+    from monai_tl.quality import check_case as module
 
     measured, measure = [], module.measure_case
     monkeypatch.setattr(module, "measure_case", lambda case, *rest: measured.append(case["subject"]) or measure(case, *rest))
@@ -169,7 +169,7 @@ def test_an_unknown_layout_is_refused_with_those_that_are_known(tmp_path):
         find_candidates(tmp_path)
     for told in (
         "IXI-T1, IXI-T2, aseg",
-        "BraTS of 2017 to 2024",
+        "BraTS of 2017 to 2025",
         "-t1n.nii.gz",
         "a Decathlon task (dataset.json)",
         "datalist files",

@@ -10,7 +10,8 @@ import pytest
 
 from monai_tl.datasets import ixi
 from monai_tl.quality.candidates import Candidates
-from monai_tl.report.quality.check import check_scans
+from monai_tl.quality.check import check_scans
+from monai_tl.report.quality.wall import write_page
 from monai_tl.report.runs.runs_page import write_report
 from monai_tl.report.study.study_page import write_study_report
 from tests.report.conftest import draw_overlay
@@ -55,7 +56,8 @@ def check_file(phantoms, tmp_path_factory):
     cases[0]["subject"], cases[1]["subject"] = EVIL.replace("/", ""), "long_" * 40
     cases[2]["T2"] = str(output / ("very_long_" * 20 + ".nii.gz"))
     cases[3]["T1"] = cases[3]["T2"] = cases[3]["label"] = str(output / "none.nii.gz")
-    check_scans(Candidates(tuple(cases), ("T1", "T2"), (17, 53), incomplete={"IXI999": "lacks label"}), output / "out")
+    candidates = Candidates(tuple(cases), ("T1", "T2"), (17, 53), incomplete={"IXI999": "lacks label"})
+    write_page(check_scans(candidates, output / "out"), candidates)
     return output / "out" / "check.html"
 
 

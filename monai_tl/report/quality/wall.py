@@ -13,6 +13,7 @@ from urllib.parse import quote
 from PIL import Image
 
 from monai_tl.quality.candidates import Candidates
+from monai_tl.quality.check import FILES, Checked
 from monai_tl.quality.outliers import Judged, thresholds
 from monai_tl.quality.qc_table import note_lines, summary
 from monai_tl.report.kit.render import render
@@ -37,11 +38,11 @@ class Card(NamedTuple):
     href: str
 
 
-def write_page(page: Path, judged: Sequence[Judged], notes: Sequence[str], candidates: Candidates, *, pictures: str) -> None:
-    """Write the page; ``pictures`` is the folder beside it that holds ``NAME.png``."""
+def write_page(found: Checked, candidates: Candidates) -> Path:
+    """Write ``check.html`` next to the table of a check of these candidates; return its path."""
+    judged, page = found.judged, found.folder / PAGE
     cards = {
-        state: [_card(one, page.parent, pictures, candidates.modalities) for one in judged if one.state == state]
-        for state in HEADINGS
+        state: [_card(one, found.folder, candidates.modalities) for one in judged if one.state == state] for state in HEADINGS
     }
     first, *others = candidates.modalities
     labelled = any(one.measures.foreground_ml is not None for one in judged)
@@ -52,7 +53,7 @@ def write_page(page: Path, judged: Sequence[Judged], notes: Sequence[str], candi
         title="Scans checked",
         summary=f"{summary(judged)}.",
         looked_at=f"Looked at: {', '.join(candidates.modalities)}, {label}.",
-        notes=notes,
+        notes=found.notes,
         labelled=labelled,
         first=first,
         others=others[:1],
@@ -61,14 +62,15 @@ def write_page(page: Path, judged: Sequence[Judged], notes: Sequence[str], candi
         made=datetime.date.today(),
     )
     write_text(page, html)
+    return page
 
 
-def _card(one: Judged, folder: Path, pictures: str, modalities: Sequence[str]) -> Card:
+def _card(one: Judged, folder: Path, modalities: Sequence[str]) -> Card:
     name = one.measures.subject
-    thumbnail, width, height = _thumbnail(folder / pictures / f"{name}.png") if one.measures.shape else ("", 0, 0)
+    thumbnail, width, height = _thumbnail(folder / FILES / f"{name}.png") if one.measures.shape else ("", 0, 0)
     numbers = _numbers(one, modalities[0])
     return Card(
-        name, one.reasons, tuple(note_lines(one.measures)), numbers, thumbnail, width, height, f"{pictures}/{quote(name)}.png"
+        name, one.reasons, tuple(note_lines(one.measures)), numbers, thumbnail, width, height, f"{FILES}/{quote(name)}.png"
     )
 
 

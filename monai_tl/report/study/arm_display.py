@@ -6,9 +6,8 @@ import re
 
 from monai_tl.report.kit.figures import COLOURS, LINES, MARKERS, Look, look
 from monai_tl.statistics import ArmComparison
-from monai_tl.statistics.score_array import SCRATCH
 from monai_tl.statistics.verdicts import tells_apart
-from monai_tl.transfer.arms import UNTRAINED
+from monai_tl.transfer.arms import SCRATCH, UNTRAINED
 
 RANDOM = Look("#6e6e6e", "-.", "<", "◀")  # controls are without colour
 BARE = Look("#6e6e6e", ":", "*", "★")

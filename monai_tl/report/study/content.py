@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from monai_tl.report.kit.figures import Look
 from monai_tl.report.kit.picture import Picture
-from monai_tl.report.study import published, study_figures, study_numbers, study_words
+from monai_tl.report.study import study_figures, study_numbers, study_words
 from monai_tl.report.study.arm_display import explain_arm, look_of
 from monai_tl.report.study.html_tables import ROWS, StudyTable
 from monai_tl.report.study.repeat import Repeat, make_repeat
@@ -15,7 +15,8 @@ from monai_tl.report.study.study_cases import Gallery, make_gallery
 from monai_tl.report.study.study_facts import StudyFacts
 from monai_tl.statistics import ArmComparison, ArmMean, arm_means, compare_arms
 from monai_tl.statistics.multiplicity import is_reference
-from monai_tl.statistics.score_array import arm_words
+from monai_tl.transfer.arms import arm_words
+from monai_tl.workflow.task_file import Published
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Content:
     growth: StudyTable | None
     speed: StudyTable | None
     beside: list[StudyTable]
-    setting: str
+    published: Published | None
     runs: StudyTable
     forests: list[Picture]
     sizes: Picture | None
@@ -89,7 +90,7 @@ def make_content(study: StudyFacts) -> Content:
         growth=study_numbers.growth_table(study),
         speed=study_numbers.speed_table(study),
         beside=beside,
-        setting=published.SETTING,
+        published=study.published,
         runs=study_numbers.runs_table(study),
         forests=study_figures.draw_differences(comparisons),
         sizes=study_figures.draw_means(study, means),

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from monai_tl.report.kit.figures import SOFTWARE, Look
-from monai_tl.statistics.score_array import arm_words
 from monai_tl.text import NONE, difference, duration, number, printable
+from monai_tl.transfer.arms import arm_words
 
 WORDS = ("arm", "text")  # kinds that begin at the left
 ROWS = 200  # of a table in the page; its CSV holds all

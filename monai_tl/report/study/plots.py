@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from monai_tl.report.kit.figures import WIDTH, Look, as_png, as_svg, house_style, shorten
-from monai_tl.statistics.score_array import SCRATCH
+from monai_tl.transfer.arms import SCRATCH
 
 INK = "#333333"
 PALE = 0.78  # how far a box's colour is taken towards white

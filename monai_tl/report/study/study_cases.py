@@ -12,9 +12,9 @@ from monai_tl.report.kit.picture import Picture
 from monai_tl.report.runs.examples import choose_cases, read_overlay
 from monai_tl.report.study.arm_display import look_of, plain
 from monai_tl.report.study.study_facts import StudyFacts
-from monai_tl.statistics.score_array import SCRATCH, arm_words
 from monai_tl.study.study_tables import RunRow
 from monai_tl.text import number, printable
+from monai_tl.transfer.arms import SCRATCH, arm_words
 
 ARMS_PICTURED = 8  # arms whose pictures are in the page
 

@@ -14,11 +14,13 @@ import numpy as np
 from monai_tl.errors import ConfigError
 from monai_tl.evaluation.run_scores import has_own_scores, scores_of
 from monai_tl.evaluation.score_table import VolumeBias, volume_bias
-from monai_tl.statistics.score_array import SCRATCH, StudyScore, arm_order
+from monai_tl.statistics.score_array import StudyScore
 from monai_tl.study.study_plan import STUDY_FILE, is_finished
 from monai_tl.study.study_plan import Study as Plan
 from monai_tl.study.study_plan import read_study as read_plan
 from monai_tl.study.study_tables import CurveRow, RunRow, read_study_table
+from monai_tl.transfer.arms import SCRATCH, arm_order
+from monai_tl.workflow.task_file import Published, read_task_file
 
 SCORES, RUNS, CURVES = "scores.csv", "runs.csv", "curves.csv"
 Cell = tuple[str, int]  # arm, training subjects
@@ -71,6 +73,11 @@ class StudyFacts:
         scored = sorted({arm for arm, _ in self.cases}, key=arm_order)
         wanted = (SCRATCH, str(self.plan.decision.get("chosen")), *scored)
         return next((arm for arm in wanted if arm in scored), None)
+
+    @cached_property
+    def published(self) -> Published | None:
+        """Figures to compare with, of the target bundle; None where it has none."""
+        return read_task_file(Path(self.plan.target)).published
 
     @cached_property
     def newer(self) -> int:

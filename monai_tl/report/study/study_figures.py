@@ -23,9 +23,9 @@ from monai_tl.report.study.plots import (
 )
 from monai_tl.report.study.study_facts import Band, Cell, StudyFacts, bands, late_median
 from monai_tl.statistics import ArmComparison, ArmMean
-from monai_tl.statistics.score_array import arm_words
 from monai_tl.statistics.verdicts import tells_apart
 from monai_tl.text import difference, number, plural, printable
+from monai_tl.transfer.arms import arm_words
 
 SIZES_SHOWN = 4  # that have a box plot and curves of their own
 ARMS_SHOWN = 14  # in a figure

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from monai_tl.report.kit.figures import Look
-from monai_tl.report.study import published
 from monai_tl.report.study.arm_display import look_of, way
 from monai_tl.report.study.html_tables import Column, StudyTable
 from monai_tl.report.study.study_facts import StudyFacts, late_median, mean
@@ -27,13 +26,15 @@ STATES = ("failed", "waiting", "finished")  # what needs attention first
 def arms_table(study: StudyFacts, means: Sequence[ArmMean]) -> StudyTable:
     """Give Dice and HD95 of each arm at each size, the published Dice beside them where there is one."""
     ranked = sorted(means, key=lambda one: one.n)  # stable: arms stay in their order
-    beside = [published.published(r.arm, r.n) for r in ranked]
+    theirs = study.published
+    beside = [theirs.test_dice(r.arm, r.n) if theirs else None for r in ranked]
     there = any(value is not None for value in beside)
+    title, name = (f"Published {theirs.year}, another setting", f"published_{theirs.year}") if theirs else ("", "")
     columns = (
         ARM, SUBJECTS, Column("Mean Dice", "mean_dice", "dice"), Column("95 % interval", "mean_dice", "interval"),
         Column("Median Dice", "median_dice", "dice"), Column("Median HD95, mm", "median_hd95_mm", "length"),
         Column("Volume bias, ml", "volume_bias_ml", "effect"),
-        *([Column("Published 2019, another setting", "published_2019", "dice")] if there else []), CASES, SEEDS,
+        *([Column(title, name, "dice")] if there else []), CASES, SEEDS,
     )  # fmt: skip
     rows = [
         [
@@ -146,11 +147,12 @@ def _speed(study: StudyFacts, arm: str, n: int, runs: Sequence[RunRow]) -> list[
 
 
 def layers_table(study: StudyFacts) -> StudyTable | None:
-    """Give table 6.2 with ours beside it: validation Dice by frozen stages, at the largest size; None without such arms."""
-    n = max((n for arm, n in study.by_cell if arm in published.ARMS), default=None)
-    if n is None:
+    """Return the published Dice by frozen stages with ours, at the largest size; None without figures, or such arms."""
+    layers = study.published.layers if study.published else None
+    n = max((n for arm, n in study.by_cell if layers and arm in layers.training), default=None)
+    if n is None or layers is None or study.published is None:
         return None
-    arms = [arm for arm in study.arms if arm in published.ARMS]
+    arms = [arm for arm in study.arms if arm in layers.training]
     training, best = ({arm: _known(study, arm, n, column) for arm in arms} for column in ("training_dice", "best_dice"))
     measured = any(training.values())
     columns = (
@@ -162,14 +164,15 @@ def layers_table(study: StudyFacts) -> StudyTable | None:
     )  # fmt: skip
     rows = [
         [
-            arm, published.TRAINING[arm], *([mean(training[arm])] if measured else []), published.VALIDATION[arm],
+            arm, layers.training[arm], *([mean(training[arm])] if measured else []), layers.validation[arm],
             mean(best[arm]), (min(best[arm], default=NAN), max(best[arm], default=NAN)), len(best[arm]),
         ]
         for arm in arms
     ]  # fmt: skip
     note = "Training Dice: whole training scans, with the weights that validation chose."
     note = note if measured else "Training Dice was not measured here: the study's --training_dice does."
-    return StudyTable("published_layers", "Table 6.2 of 2019, and ours.", columns, rows, [look_of(arm) for arm in arms], note)
+    caption = f"Table {layers.table} of {study.published.year}, and ours."
+    return StudyTable("published_layers", caption, columns, rows, [look_of(arm) for arm in arms], note)
 
 
 def _known(study: StudyFacts, arm: str, n: int, column: str) -> list[float]:
@@ -178,7 +181,10 @@ def _known(study: StudyFacts, arm: str, n: int, column: str) -> list[float]:
 
 
 def sizes_table(study: StudyFacts, means: Sequence[ArmMean]) -> StudyTable | None:
-    """Give tables 6.3 to 6.6 with ours beside them, where arm and size are the same; None where no size is."""
+    """Return the published test Dice by size with ours, where arm and size are the same; None where no size is."""
+    theirs = study.published
+    if not theirs or not set(theirs.layers.training) & set(study.arms) or not {s.n for s in theirs.sizes} & set(study.sizes):
+        return None
     here = {(one.arm, one.n): one for one in means}
     columns = (
         ARM, Column("Table", "table", "text"), Column("Training set", "set", "text"), SUBJECTS,
@@ -186,16 +192,15 @@ def sizes_table(study: StudyFacts, means: Sequence[ArmMean]) -> StudyTable | Non
         Column("Mean test Dice here", "here", "dice"), Column("95 % interval", "here", "interval"),
     )  # fmt: skip
     rows, looks = [], []
-    for n, table in published.TEST.items():
-        for (arm, value), iterations in zip(table.items(), published.ITERATIONS[n], strict=True):
-            own = here.get((arm, n))
+    for size in theirs.sizes:
+        for arm, value in size.test.items():
+            own = here.get((arm, size.n))
             ours = (own.mean, (own.low, own.high)) if own else (NAN, (NAN, NAN))
-            rows.append([arm, published.TABLES[n], published.PUBLISHED_NAMES[n], n, iterations, value, *ours])
+            rows.append([arm, size.table, size.set, size.n, size.iterations[arm], value, *ours])
             looks.append(look_of(arm))
-    if not set(published.ARMS) & set(study.arms) or not set(study.sizes) & set(published.TEST):
-        return None
     note = "Ours stands beside theirs where the number of training subjects is exactly the same."
-    return StudyTable("published_sizes", "Tables 6.3 to 6.6 of 2019, and ours.", columns, rows, looks, note)
+    caption = f"Tables {theirs.sizes[0].table} to {theirs.sizes[-1].table} of {theirs.year}, and ours."
+    return StudyTable("published_sizes", caption, columns, rows, looks, note)
 
 
 def runs_table(study: StudyFacts) -> StudyTable:

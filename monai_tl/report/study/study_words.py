@@ -11,9 +11,9 @@ from monai_tl.report.study.arm_display import way
 from monai_tl.report.study.study_facts import StudyFacts
 from monai_tl.report.study.study_figures import subjects
 from monai_tl.statistics import ArmComparison, ArmMean
-from monai_tl.statistics.score_array import arm_words
 from monai_tl.statistics.verdicts import tells_apart
 from monai_tl.text import listed, number, plural, printable
+from monai_tl.transfer.arms import arm_words
 
 FEW_SEEDS = 5
 NAMED = 3  # findings in the headline

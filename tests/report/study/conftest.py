@@ -11,6 +11,7 @@ from monai_tl.statistics.score_array import StudyScore
 from monai_tl.storage.files import write_json
 from monai_tl.study.study_plan import PlannedRun, Study, write_study
 from monai_tl.study.study_tables import CurveRow, RunRow, write_study_table
+from tests.conftest import BRATS
 from tests.report.conftest import VERSIONS, draw_overlay
 
 ARMS = ("scratch", "0", "1", "2", "3", "random2")
@@ -93,7 +94,7 @@ def write_made_study(
     ]
     source = {"path": "/w/source", "sha256": "ab" * 32}
     listed = {"path": "/data/datalist.json", "sha256": "cd" * 32}
-    told = {"kind": "size", "target": "/bundles/brats_tumour_core", "source": source, "configs": {}, "datalist": listed}
+    told = {"kind": "size", "target": str(BRATS), "source": source, "configs": {}, "datalist": listed}
     told |= {"settings": {"iterations": 500, "window": [48, 48, 48]}, "rule": {}, "threads": 1, "volumes_ml": {}}
     axes = {"arms": tuple(arms), "sizes": tuple(sizes), "seeds": tuple(seeds), "runs": tuple(planned)}
     write_study(folder, Study(**{**told, **axes, **(plan or {})}))

@@ -19,7 +19,7 @@ from PIL import Image
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.evaluation.score_table import Score
 from monai_tl.report.kit.figures import as_png, as_svg
-from monai_tl.report.study import plots, published
+from monai_tl.report.study import plots
 from monai_tl.report.study import study_page as page_module
 from monai_tl.report.study.arm_display import way
 from monai_tl.report.study.plots import Drawing
@@ -27,11 +27,12 @@ from monai_tl.report.study.repeat import make_repeat
 from monai_tl.report.study.study_facts import read_study_facts
 from monai_tl.report.study.study_page import write_study_report
 from monai_tl.statistics import arm_means, compare_arms
-from monai_tl.statistics.score_array import StudyScore, arm_words
+from monai_tl.statistics.score_array import StudyScore
 from monai_tl.storage.files import write_json
 from monai_tl.study.study_plan import read_seeds
 from monai_tl.study.study_tables import RunRow, read_study_table, write_study_table
-from tests.conftest import leave_scores
+from monai_tl.transfer.arms import arm_words
+from tests.conftest import BRATS, leave_scores
 from tests.report.conftest import Page
 from tests.report.study.conftest import write_made_study
 
@@ -116,7 +117,23 @@ def test_the_published_figure_stands_beside_the_same_arm_and_size_only(once):
     layers = {row[0]: row[1:3] for row in named(page, "published_layers")}
     assert layers == {"scratch": ["0.533", "0.460"], "freeze 1": ["0.639", "0.479"]}
     assert text.count("another setting") >= 3
-    assert sum(len(table) for table in published.TEST.values()) == 16
+
+
+def test_no_figures_stand_beside_ours_where_the_target_has_none_published(make_study, report, tmp_path):
+    text, page = report(make_study(**SMALL, plan={"target": str(tmp_path / "own")}))
+    assert len(named(page, "arms")) == 6
+    assert "ublished" not in text
+    assert "another setting" not in text
+    own = "published: {year: 2031, setting: elsewhere, layers: {table: '3', training: {1: 0.5}, validation: {1: 0.25}}, sizes: "
+    own += "[{n: 52, set: A, table: '4', test: {1: 0.75}, iterations: {1: 9}}]}"
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "task.yaml").write_text(own)
+    text, page = report(tmp_path / "study")
+    assert [row[7] for row in named(page, "arms")] == ["–", "–", "–", "–", "0.750", "–"]
+    assert named(page, "published_sizes")[0][:6] == ["freeze 1", "4", "A", "52", "9", "0.750"]
+    assert named(page, "published_layers")[0][:3] == ["freeze 1", "0.500", "0.250"]
+    assert "Beside the study of 2031" in text
+    assert "2019" not in text
 
 
 def test_tables_lie_beside_the_page_in_full_precision_and_as_latex(once):
@@ -165,7 +182,7 @@ def test_subjects_are_chosen_by_the_mean_of_scratch_at_the_largest_size(once):
 
 def test_all_that_repeats_it(once):
     folder, text, page = once
-    command = "monai_tl study size --source /w/source --target /bundles/brats_tumour_core --datalist /data/datalist.json "
+    command = f"monai_tl study size --source /w/source --target {BRATS} --datalist /data/datalist.json "
     command += f"--arms scratch,1,random2 --sizes 26,52 --seeds 3 --iterations 500 --window '[48,48,48]' --output {folder}"
     assert command in page.texts
     assert f"monai_tl report {folder}" in page.texts

@@ -1,4 +1,4 @@
-"""Check cases: measure and draw each, judge them against each other, and leave a table and a page."""
+"""Check cases: measure and draw each, judge them against each other, and write a table."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ from monai_tl.identity.fingerprints import fingerprint_cases
 from monai_tl.identity.identical import find_identical, images_as_labels
 from monai_tl.imaging.geometry import Note
 from monai_tl.quality.candidates import Candidates
+from monai_tl.quality.check_case import CheckJob, check_case
 from monai_tl.quality.measures import Measures
 from monai_tl.quality.outliers import Judged, Suspicion, judge
 from monai_tl.quality.qc_table import TABLE, write_qc_table
-from monai_tl.report.quality.check_case import CheckJob, check_case
-from monai_tl.report.quality.wall import PAGE, write_page
 from monai_tl.storage.files import write_json
 from monai_tl.storage.streams import print_anything
 from monai_tl.text import name_some
@@ -48,7 +47,7 @@ def check_scans(candidates: Candidates, output: Path, *, anonymous: bool = False
 
     Args:
         candidates: what to check.
-        output: folder for ``qc.csv``, ``check.html`` and ``check_files/NAME.png``.
+        output: folder for ``qc.csv`` and ``check_files/NAME.png``.
         anonymous: write pseudonyms in place of subject ids, and no path; their key is kept beside the folder.
         processes: cases at a time.
 
@@ -85,7 +84,6 @@ def check_scans(candidates: Candidates, output: Path, *, anonymous: bool = False
     if anonymous:
         notes.append("Subject ids are replaced; pictures of heads whose face was not removed can still be recognised.")
     write_qc_table(output / TABLE, judged, candidates.modalities)
-    write_page(output / PAGE, judged, notes, candidates, pictures=FILES)
     return Checked(judged, notes, output)
 
 

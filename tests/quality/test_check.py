@@ -12,12 +12,13 @@ import pytest
 from PIL import Image
 
 from monai_tl.imaging.preview import PREDICTION
+from monai_tl.quality import check as check_module
 from monai_tl.quality.candidates import Candidates, find_candidates
+from monai_tl.quality.check import check_scans
 from monai_tl.quality.measures import Measures
 from monai_tl.quality.outliers import Judged
 from monai_tl.quality.qc_table import SHOWN, format_table
-from monai_tl.report.quality import check as check_module
-from monai_tl.report.quality.check import check_scans
+from monai_tl.report.quality.wall import write_page
 
 EVIL = "<img src=x onerror=alert(1)>&\"'"
 
@@ -161,14 +162,15 @@ def test_nothing_that_is_passed_on_tells_who_it_was(verb, folder, tmp_path):
 
 def test_hostile_names_are_text_on_the_page(folder, tmp_path):
     case = {**find_candidates(folder).cases[0], "subject": EVIL.replace("/", "")}
-    check_scans(Candidates((case,), ("T1", "T2"), (17, 53)), tmp_path / "out")
+    candidates = Candidates((case,), ("T1", "T2"), (17, 53))
+    write_page(check_scans(candidates, tmp_path / "out"), candidates)
     page = (tmp_path / "out" / "check.html").read_text()
     assert "<img src=x" not in page
     assert "&lt;img src=x onerror" in page
 
 
 def test_a_dead_process_costs_only_its_own_case(monkeypatch, tmp_path):
-    jobs = [check_module.Job({"subject": name}, name, ("T1",), (1,), None, tmp_path, None) for name in "abc"]
+    jobs = [check_module.CheckJob({"subject": name}, name, ("T1",), (1,), None, tmp_path, None) for name in "abc"]
 
     def in_pool(given, processes):
         for job in given:
