@@ -152,10 +152,10 @@ def test_compose_reserves_a_gpu_and_mounts_what_the_bundles_paths_lead_to(steps)
     assert re.fullmatch(r"\d+gb", service["shm_size"])
 
 
-def test_the_readmes_container_commands_fit_the_image(steps):
+def test_the_container_commands_fit_the_image(steps):
     """What runs elsewhere alone is held to the files here: paths, mounts, verbs."""
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("## In a container")[1].split("\n## ")[0]
-    lines = "\n".join(re.findall(r"```bash\n(.*?)```", section, re.DOTALL)).replace("\\\n", " ").splitlines()
+    page = (ROOT / "docs" / "containers.md").read_text(encoding="utf-8")
+    lines = "\n".join(re.findall(r"```bash\n(.*?)```", page, re.DOTALL)).replace("\\\n", " ").splitlines()
     told = [re.sub(r"\s+# .*", "", line) for line in lines]
     (workdir,) = of(steps, "WORKDIR")
     assert any(shlex.split(line) == shlex.split("docker build --file docker/Dockerfile --tag monai_tl .") for line in told)
