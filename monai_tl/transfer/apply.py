@@ -17,7 +17,7 @@ from monai_tl.settings.table import NEW_CHANNELS, NORMS
 from monai_tl.transfer.channels import adapt_channels, describe_channels
 from monai_tl.transfer.contract import Contract, differences, read_contract
 from monai_tl.transfer.freeze import freeze as freeze_stages
-from monai_tl.transfer.freeze import held_sha256
+from monai_tl.transfer.freeze import frozen_sha256
 from monai_tl.transfer.plan import TransferPlan, input_weight, plan_transfer, refuse_unknown_stages, stage_of
 from monai_tl.transfer.source import Source, read_source
 
@@ -235,7 +235,7 @@ def _report(
         "input_weight": input_weight(_shapes(network)),
         "stages": {name: _stage_row(network, name, stage, frozen) for name, stage in stages(network).items()},
         "weights": fates,
-        "held_sha256": held_sha256(network),
+        "held_sha256": frozen_sha256(network),
     }
 
 

@@ -57,7 +57,7 @@ def freeze(
     setattr(network, HELD, held)
 
 
-def held_values(network: nn.Module) -> dict[str, Tensor]:
+def frozen_values(network: nn.Module) -> dict[str, Tensor]:
     """Copy every value that `freeze` promised to hold still, on the CPU, by name."""
     values = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     held: dict[str, Tensor | None] = getattr(network, HELD, {})
@@ -65,16 +65,16 @@ def held_values(network: nn.Module) -> dict[str, Tensor]:
     return {name: copies[name] if mask is None else copies[name][~mask.expand_as(copies[name])] for name, mask in held.items()}
 
 
-def held_sha256(network: nn.Module) -> str:
+def frozen_sha256(network: nn.Module) -> str:
     """Give the sha256 of all values held still, to compare them bit for bit across runs and resumptions."""
     digest = hashlib.sha256()
-    for name, value in held_values(network).items():
+    for name, value in frozen_values(network).items():
         digest.update(name.encode())
         digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
-def partly_held(network: nn.Module) -> set[str]:
+def partly_frozen(network: nn.Module) -> set[str]:
     """Name the weights of which some input channels are trained and the others held."""
     held: dict[str, Tensor | None] = getattr(network, HELD, {})
     return {name for name, mask in held.items() if mask is not None}

@@ -9,7 +9,7 @@ from torch import nn
 from monai_tl.errors import ConfigError
 from monai_tl.networks.stages import stages
 from monai_tl.settings.table import refuse_settings
-from monai_tl.transfer.freeze import partly_held
+from monai_tl.transfer.freeze import partly_frozen
 
 
 def parameter_groups(
@@ -40,7 +40,7 @@ def parameter_groups(
         ConfigError: for a rate that is not above 0, a negative weight decay, or if nothing is trainable.
     """
     refuse_settings(learning_rate=learning_rate, stage_rate=stage_rate, head_rate=head_rate, weight_decay=weight_decay)
-    partly = partly_held(network)
+    partly = partly_frozen(network)
     names = list(stages(network))
     groups = []
     for distance, stage in zip(range(len(names) - 1, -1, -1), names, strict=True):

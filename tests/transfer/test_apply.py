@@ -10,7 +10,7 @@ from torch import nn
 
 from monai_tl.errors import TransferError
 from monai_tl.transfer.apply import apply_transfer, transfer_summary
-from monai_tl.transfer.freeze import held_sha256, partly_held
+from monai_tl.transfer.freeze import frozen_sha256, partly_frozen
 
 TUMOUR = ["background", "tumour core"]
 IMAGE = torch.randn(2, 1, 6, 6, 6, generator=torch.Generator().manual_seed(0))
@@ -87,7 +87,7 @@ def test_the_report_tells_the_fate_of_everything(tiny, contract, run_folder, tra
             "head.weight": "fresh",
             "head.bias": "fresh",
         },
-        "held_sha256": held_sha256(network),
+        "held_sha256": frozen_sha256(network),
         "accept_overlap": False,
     }
     assert json.loads(json.dumps(done.report))["stages"] == done.report["stages"]
@@ -192,7 +192,7 @@ def test_new_modalities_enter_a_frozen_stage_and_are_trained(tiny, contract, run
     apply_transfer(network, source=run_folder(trained, contract()), contract=told, freeze=2)
     network.eval()
     torch.testing.assert_close(network(torch.cat([IMAGE, OTHER], dim=1)), trained(IMAGE))
-    assert partly_held(network) == {"first.conv.weight"}
+    assert partly_frozen(network) == {"first.conv.weight"}
     network(torch.cat([IMAGE, OTHER], dim=1)).square().sum().backward()
     gradient = network.first.conv.weight.grad
     assert torch.equal(gradient[:, 0], torch.zeros_like(gradient[:, 0]))
@@ -216,7 +216,7 @@ def test_known_modalities_in_a_frozen_stage_stay_frozen(tiny, contract, run_fold
     theirs = torch.cat([IMAGE if "T1" in modalities else torch.zeros_like(IMAGE), OTHER], dim=1)
     torch.testing.assert_close(network.eval()(both), source.eval()(theirs))
     assert report["stages"]["first"]["state"] == "frozen"
-    assert partly_held(network) == set()
+    assert partly_frozen(network) == set()
 
 
 def test_new_modalities_that_stay_frozen_are_warned_of(tiny, contract, run_folder, trained, caplog):
