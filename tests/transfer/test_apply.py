@@ -88,7 +88,6 @@ def test_the_report_tells_the_fate_of_everything(tiny, contract, run_folder, tra
             "head.bias": "fresh",
         },
         "held_sha256": frozen_sha256(network),
-        "accept_overlap": False,
     }
     assert json.loads(json.dumps(done.report))["stages"] == done.report["stages"]
 
@@ -259,7 +258,7 @@ def test_a_difference_that_harms_stops_unless_accepted(tiny, contract, run_folde
 def test_a_source_of_which_nothing_is_known_stops_unless_accepted(tiny, contract, run_folder, trained):
     folder, network = run_folder(trained), tiny(seed=2)
     told = f"source '{folder}' has no metadata.json: its spacing, orientation, normalisation and modalities are unknown"
-    with pytest.raises(TransferError, match=rf"^{re.escape(told)}\. Put it beside the weights, or .* --accept_differences$"):
+    with pytest.raises(TransferError, match=rf"^{re.escape(told)}\. Put it next to the weights, or .* --accept_differences$"):
         apply_transfer(network, source=folder, contract=contract())
     report = apply_transfer(network, source=folder, contract=contract(), accept_differences=True).report
     assert report["contract"] == {**report["contract"], "source": None, "differences": [told]}
