@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import ast
 import doctest
+import importlib.util
 import inspect
 import os
+import re
 import shutil
 import subprocess
 import sys
+import types
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 import monai_tl
 from monai_tl.evaluation.metrics import Score
@@ -85,3 +91,44 @@ def test_the_package_alone_imports_quickly():
     ]
     assert {len(answer) for answer in answers} == {1}
     assert min(float(answer[0]) for answer in answers) < 0.2
+
+
+class StandIn:
+    """What docs/python.md uses of Lightning's ``Trainer``: its methods are called in the same order."""
+
+    def __init__(self, max_epochs: int, **_: object) -> None:
+        self.epochs = max_epochs
+
+    def fit(self, module: Any, batches: Sequence[Any]) -> None:
+        optimizer = module.configure_optimizers()
+        module.on_fit_start()
+        for batch in [*batches] * self.epochs:
+            module.train()
+            optimizer.zero_grad()
+            module.training_step(batch, 0).backward()
+            optimizer.step()
+        module.on_fit_end()
+
+
+def test_the_code_of_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    if importlib.util.find_spec("lightning") is None:
+        monkeypatch.setitem(sys.modules, "lightning", types.SimpleNamespace(LightningModule=torch.nn.Module, Trainer=StandIn))
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 6
+    names: dict[str, Any] = {"__name__": "page"}
+    torch.manual_seed(0)
+    for number, block in enumerate(blocks):
+        exec(compile(block, f"docs/python.md, block {number}", "exec"), names)
+    printed = capsys.readouterr().out
+    assert "adapted  stem.0.weight: channels T1,T2 from T1" in printed
+    assert "stem     frozen, new channels trained       432 of       456 parameters train" in printed
+    assert "down_1   frozen" in printed
+    assert names["difference"].n == 6
+
+
+def test_the_page_names_every_public_name():
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    table = page[page.index("|---|") : page.index("## Any network")]
+    assert sorted(re.findall(r"`(\w+)`", table)) == monai_tl.__all__

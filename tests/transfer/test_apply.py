@@ -334,3 +334,33 @@ def test_channels_enter_the_first_stage_whatever_was_declared_first(contract, ru
     assert torch.equal(network.body.weight[:, :1], source.body.weight)
     assert torch.equal(network.head.weight, source.head.weight)
     assert next(iter(report["weights"])) == "body.weight"
+
+
+def test_a_contract_that_is_given_stands_in_for_the_metadata(tiny, contract, run_folder, trained):
+    """The report, the plan and all values are those of a source that keeps its contract itself."""
+    target = contract(modalities=["T1", "T2"], classes=TUMOUR)
+    kept, bare = run_folder(trained, contract(), name="kept"), run_folder(trained, name="bare")
+    one, two = (tiny(channels=2, seed=2) for _ in range(2))
+    first = apply_transfer(one, kept, target, freeze=1)
+    second = apply_transfer(two, bare, target, source_contract=contract(), freeze=1)
+    assert second.plan == first.plan
+    assert {**second.report, "source": None} == {**first.report, "source": None}
+    assert equal_stages(one, two) == {"first", "body", "head"}
+
+
+def test_a_contract_that_is_given_is_held_to_the_target_and_to_the_metadata(tiny, contract, run_folder, trained):
+    bare, kept = run_folder(trained, name="bare"), run_folder(trained, contract(), name="kept")
+    with pytest.raises(
+        TransferError, match=r"spacing: source \[2.0, 1.0, 1.0\], target \[1.0, 1.0, 1.0\].*--accept_differences"
+    ):
+        apply_transfer(tiny(), bare, contract(), source_contract=contract(spacing=[2, 1, 1]))
+    with pytest.raises(TransferError, match=r"source_contract \(spacing: there \[1.0, 1.0, 1.0\], given \[2.0, 1.0, 1.0\]\)"):
+        apply_transfer(tiny(), kept, contract(), source_contract=contract(spacing=[2, 1, 1]))
+
+
+def test_a_transfer_knows_its_plan_and_prints_its_summary(tiny, contract, run_folder, trained):
+    done = apply_transfer(tiny(), run_folder(trained, contract()), contract(classes=TUMOUR))
+    assert done.plan.fresh == ("head.weight", "head.bias")
+    assert {name: fate for name, fate in done.report["weights"].items() if fate == "fresh"}.keys() == set(done.plan.fresh)
+    assert str(done) == transfer_summary(done.report)
+    assert apply_transfer(tiny(), None, contract()).plan is None

@@ -49,6 +49,14 @@ def highres(channels: int = 1) -> HighRes3DNet:
     return HighRes3DNet(channels, 2)
 
 
+@pytest.mark.parametrize("frozen", [2, "2", "body", ["first", "body"]])
+def test_a_count_a_name_and_all_names_freeze_alike(tiny, frozen):
+    network = tiny()
+    freeze(network, frozen)
+    assert {name.split(".")[0] for name in frozen_values(network)} == {"first", "body"}
+    assert all(p.requires_grad for p in network.head.parameters())
+
+
 @pytest.mark.parametrize("frozen", range(6))
 def test_exactly_the_trainable_stages_move(frozen):
     """MONAI's trainer calls .train() every iteration: freezing has to survive it, statistics included."""
