@@ -8,15 +8,36 @@ from collections.abc import Iterable, Iterator, Sequence
 
 
 class DataError(ValueError):
-    """A case, scan, datalist or split is not as it has to be."""
+    """A case, scan, datalist or split is not as it has to be.
+
+    Example:
+        >>> from monai_tl import read_datalist
+        >>> read_datalist("data/ixi/datalist.json").split("valid")
+        Traceback (most recent call last):
+        monai_tl.errors.DataError: no split 'valid' in ...: did you mean 'validation'? There are: train, validation, test
+    """
 
 
 class TransferError(ValueError):
-    """Source weights cannot be carried over to the target as asked."""
+    """Source weights cannot be transferred to the target as asked.
+
+    Example:
+        >>> from monai_tl import HighRes3DNet, freeze
+        >>> freeze(HighRes3DNet(in_channels=1, out_channels=2), "res_4")
+        Traceback (most recent call last):
+        monai_tl.errors.TransferError: freeze takes 0–5 or the name of the last frozen stage, not 'res_4'; ...
+    """
 
 
 class ConfigError(ValueError):
-    """A flag, a config id, a run folder or a value in them is not as it has to be."""
+    """A flag, a config id, a run folder, an argument or a value in them is not as it has to be.
+
+    Example:
+        >>> from monai_tl import HighRes3DNet
+        >>> HighRes3DNet(in_channels=0, out_channels=2)
+        Traceback (most recent call last):
+        monai_tl.errors.ConfigError: a network needs 1 channel or more in and out, not 0 in, 2 out
+    """
 
 
 class PartlyDoneError(Exception):

@@ -21,7 +21,7 @@ import numpy as np
 
 from monai_tl.datasets.datalist import read_datalist
 from monai_tl.errors import USER_ERRORS, ConfigError
-from monai_tl.evaluation.score_table import score_case
+from monai_tl.evaluation.metrics import score_case
 
 
 def predict(run: str, datalist: str, folder: Path, way: str, more: list[str]) -> float:

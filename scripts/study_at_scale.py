@@ -17,8 +17,9 @@ import nibabel as nib
 import numpy as np
 
 from monai_tl.datasets.datalist import Splits, make_datalist, write_datalist
+from monai_tl.evaluation.metrics import Score
 from monai_tl.evaluation.score_record import ScoreRecord
-from monai_tl.evaluation.score_table import Score, write_scores
+from monai_tl.evaluation.score_table import write_scores
 from monai_tl.report.study.study_page import write_study_report
 from monai_tl.storage.files import write_json
 from monai_tl.study.design import Request, design, write_training_sets

@@ -16,8 +16,9 @@ import torch
 
 from monai_tl import __main__
 from monai_tl.cli import datalist_brats, datalist_ixi
+from monai_tl.evaluation.metrics import Score
 from monai_tl.evaluation.score_record import ScoreRecord
-from monai_tl.evaluation.score_table import Score, write_scores
+from monai_tl.evaluation.score_table import write_scores
 from monai_tl.phantoms.phantom_files import write_phantoms
 from monai_tl.storage.files import sha256_of
 from monai_tl.training.run_folder import trained_on

@@ -66,6 +66,12 @@ def check_cases(
     Raises:
         DataError: with one line a problem, for files that are missing or unreadable, not 3D, not on one grid, not
             finite, and for label values that are no integers or not known.
+
+    Example:
+        >>> from monai_tl import check_cases, read_datalist
+        >>> data = read_datalist("data/brats/datalist.json")
+        >>> check_cases(data.cases, ("T1", "T2"), data.foreground, need_foreground=True)
+        []
     """
     problems: dict[str, list[str]] = {}
     warnings: list[str] = []

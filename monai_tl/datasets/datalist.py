@@ -52,6 +52,12 @@ class Datalist:
         left_out: subject -> why it was left out.
         split_rule: how the splits were drawn, e.g. ``{"ratios": [0.7, 0.15, 0.15], "seed": 0}``.
         track: of BraTS, which the label values are coded as: ``{"name": "gli2023", "coding": "1 necrosis, …"}``; else empty.
+
+    Example:
+        >>> from monai_tl import read_datalist
+        >>> data = read_datalist("data/ixi/datalist.json")
+        >>> data.modalities, data.foreground, {name: len(subjects) for name, subjects in data.splits.items()}
+        (('T1', 'T2'), (17, 53), {'train': 3, 'validation': 1, 'test': 2})
     """
 
     modalities: tuple[str, ...]
@@ -154,11 +160,16 @@ def write_datalist(path: Path, datalist: Datalist) -> Path:
     return path
 
 
-def read_datalist(path: Path) -> Datalist:
+def read_datalist(path: Path | str) -> Datalist:
     """Read a datalist and check that it is whole and unchanged; the scans themselves are not looked at.
 
     Raises:
         DataError: if the file is missing or no datalist, if a split was changed by hand, or cases and splits disagree.
+
+    Example:
+        >>> from monai_tl import read_datalist
+        >>> len(read_datalist("data/brats/datalist.json").cases)
+        6
     """
     path = Path(path).expanduser().absolute()
     content = _read_json(path)

@@ -50,6 +50,17 @@ def find_cases(patterns: Mapping[str, str], *, incomplete: str = "refuse") -> Ca
     Raises:
         ConfigError: if a pattern has no ``{subject}``.
         DataError: if a pattern matches nothing, or if a subject lacks a file or has two for one modality.
+
+    Example:
+        >>> from monai_tl import find_cases
+        >>> cases = find_cases(
+        ...     {
+        ...         "T1": "data/ixi/IXI-T1/{subject}-*-T1.nii.gz",
+        ...         "label": "data/ixi/aseg/{subject}-*-aseg.nii.gz",
+        ...     }
+        ... )
+        >>> len(cases), sorted(cases[0])
+        (6, ['T1', 'label', 'subject'])
     """
     check_policy("incomplete", incomplete)
     if not patterns or "subject" in patterns:

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from monai_tl.errors import ConfigError, DataError
+from monai_tl.evaluation.metrics import Score, VolumeBias, summarise
 from monai_tl.evaluation.run_scores import RunScores, read_run_scores
 from monai_tl.evaluation.score_record import ScoreRecord, other_images, other_references, seen_in_short, windows_of
-from monai_tl.evaluation.score_table import Score, VolumeBias, summarise
 from monai_tl.statistics.crossed_bootstrap import FEWEST_CASES, CrossedBootstrap, take_apart
 from monai_tl.text import signed
 from monai_tl.training.metrics_table import TRAIN_LONGER, best_is_last, read_metrics
@@ -77,6 +77,12 @@ class DiceDifference:
 class Comparison:
     """All runs in the order given, one difference for each run after the first, what weakens them beside few cases, and of
     which data they are.
+
+    Example:
+        >>> from monai_tl import compare_runs
+        >>> found = compare_runs(["runs/scratch", "runs/freeze_2"])
+        >>> [(run.name, run.n, round(run.mean, 2)) for run in found.runs]
+        [('scratch', 6, 0.65), ('freeze_2', 6, 0.71)]
     """
 
     split: str
@@ -99,6 +105,12 @@ def compare_runs(runs: Sequence[Path | str], split: str = "test", seed: int = 0,
         ConfigError: if no run is given, a run is given twice, it has no scores of this split, or they are not of the weights
             that it holds now.
         DataError: if the runs were not scored on the same subjects, or not against the same references.
+
+    Example:
+        >>> from monai_tl import compare_runs
+        >>> (difference,) = compare_runs(["runs/scratch", "runs/freeze_2"]).differences
+        >>> difference.name, difference.first, round(difference.mean, 2)
+        ('freeze_2', 'scratch', 0.06)
     """
     found = _read(runs, split)
     tables = {name: {score.subject: score for score in one.scores} for name, one in found.items()}
@@ -150,6 +162,17 @@ def compare_tables(
 
     Raises:
         DataError: if the runs were not scored on the same subjects, or not against the same references.
+
+    Example:
+        >>> from monai_tl import Score, compare_tables
+        >>> dice = {"scratch": (0.6, 0.5, 0.7, 0.4, 0.6), "transfer": (0.7, 0.7, 0.7, 0.5, 0.8)}
+        >>> tables = {
+        ...     run: {subject: Score(subject, value, 1.0, 3.0, 3.0, 1.0) for subject, value in zip("abcde", values)}
+        ...     for run, values in dice.items()
+        ... }
+        >>> (difference,) = compare_tables(tables).differences
+        >>> difference.n, round(difference.mean, 2)
+        (5, 0.12)
     """
     (first, reference), *later = tables.items()
     for name, table in later:

@@ -7,8 +7,9 @@ from functools import cache
 from pathlib import Path
 
 from monai_tl.errors import ConfigError, DataError
+from monai_tl.evaluation.metrics import Score
 from monai_tl.evaluation.score_record import ScoreRecord, read_record, record_path
-from monai_tl.evaluation.score_table import Score, read_scores
+from monai_tl.evaluation.score_table import read_scores
 from monai_tl.storage.files import sha256_of
 from monai_tl.training.run_folder import trained_on
 from monai_tl.transfer.source import find_weights, holds_weights

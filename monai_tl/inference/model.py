@@ -26,7 +26,15 @@ READ = ("imports", "contract", "network", "preprocessing", "inferer", "postproce
 
 @dataclass(frozen=True)
 class Model:
-    """A bundle's ``inference.yaml`` with a run's settings in it; weights are loaded when ``network`` is asked for."""
+    """A bundle's ``inference.yaml`` with a run's settings in it; weights are loaded when ``network`` is asked for.
+
+    Example:
+        >>> from monai_tl import find_model
+        >>> model = find_model("runs/hippocampus")
+        >>> model.set({"inference_window": [16, 16, 16]})
+        >>> model.part("modalities"), model.part("spacing"), model.part("inference_window")
+        (['T1', 'T2'], [1.0, 1.0, 1.0], [16, 16, 16])
+    """
 
     parser: ConfigParser
 
@@ -65,7 +73,7 @@ class Model:
         return {"weights_sha256": sha256_of(self.weights), **values, **parts}
 
 
-def find_model(location: str, bundle_root: str | None = None) -> Model:
+def find_model(location: str | Path, bundle_root: str | None = None) -> Model:
     """Read how to predict; no weights are loaded yet.
 
     Args:
@@ -75,6 +83,11 @@ def find_model(location: str, bundle_root: str | None = None) -> Model:
     Raises:
         ConfigError: if it is neither.
         TransferError: if there are no weights.
+
+    Example:
+        >>> from monai_tl import find_model
+        >>> type(find_model("runs/hippocampus").part("network")).__name__
+        'HighRes3DNet'
     """
     folder = Path(location)
     run = next((at for at in (folder, folder / "models") if (at / "config.yaml").is_file()), None)

@@ -63,6 +63,15 @@ def predict_cases(
         ConfigError: if the output folder holds predictions made otherwise, or a file that would be overwritten, or
             ``dicom_seg`` is asked for without highdicom, or for a class without a DICOM code.
         PartlyDoneError: if some cases failed; the others are finished.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from monai_tl import find_model, predict_cases
+        >>> model = find_model("runs/hippocampus")
+        >>> predictions = predict_cases(model, "data/ixi/datalist.json", "predictions", split="test")
+        2 of 2 cases are in predictions, their volumes in predictions/predictions.csv...
+        >>> len(list(Path("predictions").glob("*_seg.nii.gz")))
+        2
     """
     modalities = tuple(model.part("modalities"))
     cases = find_scans(location, modalities, patterns, split, subjects)

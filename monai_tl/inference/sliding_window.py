@@ -32,6 +32,14 @@ class FittedSlidingWindow(Inferer):
 
     Raises:
         ConfigError: for a window or overlap out of range.
+
+    Example:
+        >>> import torch
+        >>> from monai_tl import FittedSlidingWindow, HighRes3DNet
+        >>> inferer = FittedSlidingWindow((16, 16, 16))
+        >>> network = HighRes3DNet(in_channels=1, out_channels=2).eval()
+        >>> inferer(torch.randn(1, 1, 12, 20, 16), network).shape
+        torch.Size([1, 2, 12, 20, 16])
     """
 
     def __init__(self, window: Sequence[int], overlap: float = 0.25, mode: str = "gaussian", batch_size: int = 1) -> None:

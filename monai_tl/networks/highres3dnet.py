@@ -49,6 +49,13 @@ class HighRes3DNet(nn.Sequential):
 
     Sources: Li et al., "On the compactness, efficiency, and representation of 3D convolutional networks", IPMI 2017, in
     NiftyNet's version; Kaliyugarasan, "Deep transfer learning in medical imaging", 2019.
+
+    Example:
+        >>> import torch
+        >>> from monai_tl import HighRes3DNet
+        >>> network = HighRes3DNet(in_channels=2, out_channels=2)
+        >>> network(torch.randn(1, 2, 12, 10, 8)).shape
+        torch.Size([1, 2, 12, 10, 8])
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, head_norm: bool = False) -> None:

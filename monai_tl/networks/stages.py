@@ -27,13 +27,23 @@ class StageRow:
 
 
 def stages(network: nn.Module) -> dict[str, nn.Module]:
-    """Name a network's stages in the order in which data flows: the direct children that hold its weights.
+    """Return a network's stages in the order in which data flows: the direct children that hold its weights, the head last.
 
-    A network whose children are not declared in that order says it in a class attribute ``stage_names``.
+    Any ``nn.Module`` will do; one whose children are not declared in that order names it in an attribute ``stage_names``.
 
     Raises:
         TransferError: if the children have no names (a bare ``Sequential`` numbers them), if ``stage_names`` names a
             child that does not exist, or if weights lie outside all stages, where no account would find them.
+
+    Example:
+        >>> from monai.networks.nets import SegResNet
+        >>> from monai_tl import HighRes3DNet, stages
+        >>> list(stages(HighRes3DNet(in_channels=1, out_channels=2)))
+        ['conv_0', 'res_1', 'res_2', 'res_3', 'conv_1', 'conv_2']
+        >>> network = SegResNet(in_channels=1, out_channels=2)
+        >>> network.stage_names = ("convInit", "down_layers", "up_samples", "up_layers", "conv_final")
+        >>> list(stages(network))[-1]
+        'conv_final'
     """
     kind = type(network).__name__
     children = dict(network.named_children())

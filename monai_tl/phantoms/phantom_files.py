@@ -78,7 +78,7 @@ def _refuse(output: Path, **least: tuple[int, int]) -> None:
         raise ConfigError(f"{output} already exists and is not an empty folder; remove it or choose another output")
 
 
-def write_phantoms(output: Path, subjects: int, size: int = 64, seed: int = 0, brats_subjects: int | None = None) -> None:
+def write_phantoms(output: Path | str, subjects: int, size: int = 64, seed: int = 0, brats_subjects: int | None = None) -> None:
     """Write phantom heads in the layouts of IXI (``output/ixi``) and BraTS 2018 (``output/brats``).
 
     The same ``seed``, ``size`` and position in the list give the same files, however many subjects are asked for.
@@ -93,7 +93,15 @@ def write_phantoms(output: Path, subjects: int, size: int = 64, seed: int = 0, b
 
     Raises:
         ConfigError: if ``output`` holds something already or a number is too small.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from monai_tl import write_phantoms
+        >>> write_phantoms("phantoms", subjects=1, size=32)
+        >>> sorted(path.name for path in Path("phantoms/ixi").iterdir())
+        ['IXI-T1', 'IXI-T2', 'aseg']
     """
+    output = Path(output)
     patients = subjects if brats_subjects is None else brats_subjects
     _refuse(output, subjects=(subjects, 1), brats_subjects=(patients, 1), size=(size, 32), seed=(seed, 0))
     output = output.resolve()

@@ -32,6 +32,19 @@ def compare_arms(
     Raises:
         DataError: if there is no score, a case is there twice, or runs were scored on different subjects.
         ConfigError: if a pair names an arm that does not exist, or is given twice.
+
+    Example:
+        >>> from monai_tl import StudyScore, compare_arms
+        >>> dice = {"scratch": (0.6, 0.5, 0.7, 0.4, 0.6), "2": (0.7, 0.7, 0.7, 0.5, 0.8)}
+        >>> scores = [
+        ...     StudyScore(arm, 10, seed, subject, value + seed / 100, 1.0, 3.0, 3.0)
+        ...     for arm, values in dice.items()
+        ...     for seed in range(3)
+        ...     for subject, value in zip("abcde", values)
+        ... ]
+        >>> (found,) = compare_arms(scores)
+        >>> found.arm, found.against, found.cases, found.seeds, round(found.mean, 2)
+        ('2', 'scratch', 5, 3, 0.12)
     """
     return compare_cube(arrange(scores), pairs, CrossedBootstrap(seed, resamples))
 

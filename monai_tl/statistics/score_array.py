@@ -30,6 +30,11 @@ class StudyScore:
         hd95_mm: NaN where either is empty.
         reference_ml: volume of the reference.
         prediction_ml: volume of the prediction.
+
+    Example:
+        >>> from monai_tl import StudyScore
+        >>> StudyScore("scratch", n=10, seed=0, subject="a", dice=0.6, hd95_mm=4.0, reference_ml=3.0, prediction_ml=2.0).arm
+        'scratch'
     """
 
     arm: str

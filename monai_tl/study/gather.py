@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from monai_tl.evaluation.metrics import summarise
 from monai_tl.evaluation.run_scores import has_own_scores, read_run_scores
-from monai_tl.evaluation.score_table import summarise
 from monai_tl.statistics.score_array import StudyScore
 from monai_tl.study.execute import state_of
 from monai_tl.study.study_plan import PlannedRun, read_study

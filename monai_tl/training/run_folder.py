@@ -36,7 +36,7 @@ from monai_tl.training.metrics_table import TRAIN_LONGER, best_is_last, read_met
 from monai_tl.training.run_cases import check_run_cases, record_run_cases
 from monai_tl.transfer.apply import transfer_summary
 from monai_tl.transfer.contract import Contract, describe, lineage_of
-from monai_tl.transfer.freeze import held_sha256
+from monai_tl.transfer.freeze import frozen_sha256
 from monai_tl.workflow.config_check import running_parser
 from monai_tl.workflow.launch import bundle_config
 
@@ -165,14 +165,14 @@ def finish_run(run_dir: str, network: nn.Module, transfer_report: Mapping[str, A
         RuntimeError: if a held value changed: the run's scores would not mean what they say.
     """
     folder = Path(run_dir)
-    held = held_sha256(network)
+    held = frozen_sha256(network)
     if not (folder / BEST).is_file():
         raise ConfigError(
             f"'{folder}' has no {BEST}: in no validation was a case's Dice defined (nothing there, nothing found), so nothing "
             f"chose weights. The last ones are in {LAST}; train for more iterations, or validate on cases with more to find"
         )
     network.load_state_dict(torch.load(folder / BEST, map_location="cpu", weights_only=True))
-    if transfer_report is not None and {held, held_sha256(network)} != {transfer_report["held_sha256"]}:
+    if transfer_report is not None and {held, frozen_sha256(network)} != {transfer_report["held_sha256"]}:
         raise RuntimeError(f"weights that were to be held still have changed in '{folder}': do not use this run, and report it")
     last = torch.load(folder / LAST, map_location="cpu", weights_only=True)
     write_json(folder / "metadata.json", {**_stored(folder, "metadata.json"), "validation_dice": last["best"]["value"]})

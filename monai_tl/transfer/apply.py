@@ -17,7 +17,7 @@ from monai_tl.settings.table import NEW_CHANNELS, NORMS
 from monai_tl.transfer.channels import adapt_channels, describe_channels
 from monai_tl.transfer.contract import Contract, differences, read_contract
 from monai_tl.transfer.freeze import freeze as freeze_stages
-from monai_tl.transfer.freeze import held_sha256
+from monai_tl.transfer.freeze import frozen_sha256
 from monai_tl.transfer.plan import TransferPlan, input_weight, plan_transfer, refuse_unknown_stages, stage_of
 from monai_tl.transfer.source import Source, read_source
 
@@ -28,41 +28,73 @@ LITTLE = 0.1  # Dice of a source
 
 @dataclass(frozen=True)
 class Transfer:
-    """A network ready to be fine-tuned, and the account of how it came to be."""
+    """A network ready to be fine-tuned, and how it came to be; printed, it is a summary in a line a stage.
+
+    Attributes:
+        network: the one that was given, changed in place.
+        report: plain data, as in a run's ``transfer_report.json``: source, differences, the state of each stage, the fate of
+            each weight, and the sha256 of all frozen values.
+        plan: the fate of each weight; None where there was no source.
+
+    Example:
+        >>> from monai_tl import Contract, HighRes3DNet, apply_transfer
+        >>> tumour = Contract(("T1", "T2"), (1.0, 1.0, 1.0), "RAS", "zscore_volume", ("background", "tumour core"))
+        >>> transfer = apply_transfer(HighRes3DNet(2, 2), "runs/hippocampus", tumour, freeze=2)
+        >>> transfer.plan.fresh
+        ('conv_2.conv.weight', 'conv_2.conv.bias')
+        >>> transfer.report["stages"]["res_1"]
+        {'state': 'frozen', 'parameters': 41664, 'trainable': 0}
+    """
 
     network: nn.Module
     report: dict[str, Any]
+    plan: TransferPlan | None = None
+
+    def __str__(self) -> str:
+        """Summarise it, see `transfer_summary`."""
+        return transfer_summary(self.report)
 
 
 def apply_transfer(
     network: nn.Module,
-    *,
     source: str | Path | None,
     contract: Contract,
+    *,
+    source_contract: Contract | None = None,
     freeze: int | str = 0,
     norm: str = "freeze",
     fresh: Sequence[str] | str | None = None,
     new_channels: str = "zero",
     accept_differences: bool = False,
-    accept_overlap: bool = False,
 ) -> Transfer:
-    """Load what a source has learned into a target network and hold its first stages still, in place.
+    """Load what a source has learned into a target network and freeze its first stages, in place.
 
     Args:
         network: the target, with the stages that `stages` lists.
         source: bundle, run folder, ``.pt`` or ``.safetensors``; None keeps the network's random weights (the controls
             "scratch" and, with ``freeze``, "random prefix").
         contract: what the target expects of its images.
-        freeze: how many first stages are held still, or the last one's name.
+        source_contract: what the source expected of its own, where no ``metadata.json`` next to its weights says it.
+        freeze: how many of the first stages are frozen, or the last one's name.
         norm: ``freeze`` or ``track`` the statistics of frozen stages, see `freeze`.
-        fresh: stages started anew; None: the head where the classes differ; ``[]`` or ``"none"``: no stage.
+        fresh: stages that keep their initial values; None: the head where the classes differ; ``[]`` or ``"none"``: no stage.
         new_channels: how channels that the source never saw start, see `adapt_channels`. In a frozen stage they are trained
             all the same, except with ``frozen``.
         accept_differences: go on where spacing, orientation or normalisation differ or are unknown.
-        accept_overlap: noted in the report: whoever knows the target's cases goes on where some were trained on before.
 
     Raises:
         TransferError: before the network is touched, if any of this cannot be done.
+
+    Example:
+        >>> from monai_tl import Contract, HighRes3DNet, apply_transfer
+        >>> tumour = Contract(("T1", "T2"), (1.0, 1.0, 1.0), "RAS", "zscore_volume", ("background", "tumour core"))
+        >>> print(apply_transfer(HighRes3DNet(2, 2), "runs/hippocampus", tumour, freeze=2))
+        transfer from runs/hippocampus/model.pt (...)
+          validation Dice in its own task ...
+          classes: source [background, hippocampus], target [background, tumour core]
+          conv_0   frozen                 0 of       896 parameters train; 6 copied
+          ...
+          conv_2   trained              162 of       162 parameters train; 2 fresh
     """
     names = list(stages(network))
     frozen = resolve_freeze(names, freeze)
@@ -73,16 +105,15 @@ def apply_transfer(
         refuse_unknown_stages(fresh, names)
     if source is None:
         freeze_stages(network, frozen, norm=norm)
-        terms = _terms(None, contract, [])
-        return Transfer(network, {**_report(network, frozen, norm=norm, terms=terms), "accept_overlap": accept_overlap})
+        return Transfer(network, _report(network, frozen, norm=norm, terms=_terms(None, contract, [])))
     given = read_source(source, network.state_dict())
-    told = read_contract(given.metadata, str(source))
+    told = _source_contract(read_contract(given.metadata, str(source)), source_contract, str(source))
     found = _agree(told, contract, str(source), accept_differences)
     same_classes = told is not None and told.classes == contract.classes
     renewed = fresh if fresh is not None else () if same_classes else (names[-1],)
     _refuse_frozen_and_fresh(frozen, renewed)
     plan = plan_transfer(
-        {name: tuple(value.shape) for name, value in given.weights.items()},
+        given.weights,
         _shapes(network),
         fresh=renewed,
         source_channels=told.modalities if told else None,
@@ -94,7 +125,7 @@ def apply_transfer(
     freeze_stages(network, frozen, norm=norm, trained_inputs=trained_inputs)
     terms = _terms(told, contract, found)
     report = _report(network, frozen, norm=norm, plan=plan, source=given, channels=channels, terms=terms)
-    return Transfer(network, {**report, "accept_overlap": accept_overlap})
+    return Transfer(network, report, plan)
 
 
 def transfer_summary(report: dict[str, Any]) -> str:
@@ -123,12 +154,20 @@ def transfer_summary(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _source_contract(kept: Contract | None, given: Contract | None, source: str) -> Contract | None:
+    """Return what is kept with the weights, else what was given; raise where both exist and differ."""
+    if kept and given and (found := differences(kept, given)):
+        told = "; ".join(map(str, found)).replace("source ", "there ").replace("target ", "given ")
+        raise TransferError(f"the metadata.json of source '{source}' says otherwise than source_contract ({told}); omit that")
+    return kept or given
+
+
 def _agree(told: Contract | None, contract: Contract, source: str, accept_differences: bool) -> list[str]:
     """Give the differences in words; raise where one would harm and was not accepted."""
     if told is None:
         unknown = f"source '{source}' has no metadata.json: its spacing, orientation, normalisation and modalities are unknown"
         if not accept_differences:
-            raise TransferError(f"{unknown}. Put it beside the weights, or go on all the same with --accept_differences")
+            raise TransferError(f"{unknown}. Put it next to the weights, or go on all the same with --accept_differences")
         return [unknown]
     found = differences(told, contract)
     harmful = [str(difference) for difference in found if difference.harmful]
@@ -235,7 +274,7 @@ def _report(
         "input_weight": input_weight(_shapes(network)),
         "stages": {name: _stage_row(network, name, stage, frozen) for name, stage in stages(network).items()},
         "weights": fates,
-        "held_sha256": held_sha256(network),
+        "held_sha256": frozen_sha256(network),
     }
 
 

@@ -27,6 +27,14 @@ class Contract:
         normalisation: ``zscore_volume`` (mean and deviation of the whole volume) or ``zscore_nonzero`` (of non-zero voxels),
             each modality by itself.
         classes: output channels by name, background first.
+
+    Example:
+        >>> from monai_tl import Contract
+        >>> Contract(("T1", "T2"), (1, 1, 1), "RAS", "zscore_volume", ("background", "hippocampus")).spacing
+        (1.0, 1.0, 1.0)
+        >>> Contract(("T1",), (1, 1, 1), "LPI", "min_max", ("background", "hippocampus"))
+        Traceback (most recent call last):
+        monai_tl.errors.ConfigError: unknown normalisation 'min_max': There are: zscore_volume, zscore_nonzero
     """
 
     modalities: tuple[str, ...]

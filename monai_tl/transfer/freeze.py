@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_tl.errors import TransferError, did_you_mean
-from monai_tl.networks.stages import stages
+from monai_tl.networks.stages import resolve_freeze, stages
 from monai_tl.settings.table import NORMS
 
 HELD = "monai_tl_held"  # where `freeze` notes on a network what it holds still
@@ -20,27 +20,37 @@ MASKED = "monai_tl_masked"  # marks a weight whose gradient is masked already
 
 def freeze(
     network: nn.Module,
-    frozen: Sequence[str],
+    frozen: int | str | Sequence[str],
     *,
     norm: str = "freeze",
     trained_inputs: Mapping[str, Sequence[int]] | None = None,
 ) -> None:
-    """Hold the named stages of a network still, in place and in every copy; a second call holds more, it lets nothing go.
+    """Freeze stages of a network, in place and in every copy; a second call freezes more, it releases nothing.
 
     Args:
         network: has the stages that `stages` lists.
-        frozen: names of stages.
-        norm: ``freeze`` also holds buffers (BatchNorm statistics) still and keeps the stages in evaluation mode; ``track``
-            lets statistics follow the new data, as the 2019 study did: only parameters are held.
+        frozen: how many of the first stages, the name of the last one (``"res_1"``), or the names of all (``["conv_0"]``).
+        norm: ``freeze`` also freezes buffers (BatchNorm statistics) and keeps the stages in evaluation mode; ``track``
+            lets statistics follow the new data, as the 2019 study did: only parameters are frozen.
         trained_inputs: input channels of a frozen weight that are trained all the same, ``{"conv_0.conv.weight": [1]}``: a new
             modality would never be seen otherwise. The other channels get no gradient.
 
     Raises:
         TransferError: for an unknown ``norm`` or stage, before the network is touched.
+
+    Example:
+        >>> from monai_tl import HighRes3DNet, freeze
+        >>> network = HighRes3DNet(in_channels=1, out_channels=2)
+        >>> freeze(network, 2)
+        >>> [name for name, stage in network.named_children() if not any(p.requires_grad for p in stage.parameters())]
+        ['conv_0', 'res_1']
+        >>> network.train().res_1.training  # frozen stages stay in evaluation mode
+        False
     """
     if norm not in NORMS:
         raise TransferError(f"unknown norm '{norm}': {did_you_mean(norm, NORMS)}")
     existing = stages(network)
+    frozen = resolve_freeze(list(existing), frozen) if isinstance(frozen, int | str) else frozen
     for name in frozen:
         if name not in existing:
             raise TransferError(f"no stage is called '{name}': {did_you_mean(name, existing)}")
@@ -57,25 +67,40 @@ def freeze(
     setattr(network, HELD, held)
 
 
-def held_values(network: nn.Module) -> dict[str, Tensor]:
-    """Copy every value that `freeze` promised to hold still, on the CPU, by name."""
+def frozen_values(network: nn.Module) -> dict[str, Tensor]:
+    """Copy every value that `freeze` promised not to change, on the CPU, by name.
+
+    Of a weight of which some input channels are trained, the values of the others, in one row.
+
+    Example:
+        >>> import torch
+        >>> from monai_tl import HighRes3DNet, freeze, frozen_values, parameter_groups
+        >>> network = HighRes3DNet(in_channels=1, out_channels=2)
+        >>> freeze(network, "res_1")
+        >>> before = frozen_values(network)
+        >>> optimizer = torch.optim.AdamW(parameter_groups(network, learning_rate=1e-2))
+        >>> network.train()(torch.randn(1, 1, 8, 8, 8)).square().mean().backward()
+        >>> optimizer.step()
+        >>> all(torch.equal(value, before[name]) for name, value in frozen_values(network).items())
+        True
+    """
     values = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     held: dict[str, Tensor | None] = getattr(network, HELD, {})
     copies = {name: values[name].detach().cpu().clone() for name in held}
     return {name: copies[name] if mask is None else copies[name][~mask.expand_as(copies[name])] for name, mask in held.items()}
 
 
-def held_sha256(network: nn.Module) -> str:
-    """Give the sha256 of all values held still, to compare them bit for bit across runs and resumptions."""
+def frozen_sha256(network: nn.Module) -> str:
+    """Return the sha256 of all frozen values, to compare them bit for bit across runs and resumptions."""
     digest = hashlib.sha256()
-    for name, value in held_values(network).items():
+    for name, value in frozen_values(network).items():
         digest.update(name.encode())
         digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
-def partly_held(network: nn.Module) -> set[str]:
-    """Name the weights of which some input channels are trained and the others held."""
+def partly_frozen(network: nn.Module) -> set[str]:
+    """Name the weights of which some input channels are trained and the others frozen."""
     held: dict[str, Tensor | None] = getattr(network, HELD, {})
     return {name for name, mask in held.items() if mask is not None}
 

@@ -6,24 +6,45 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from monai_tl.errors import TransferError, did_you_mean
-from monai_tl.transfer.tensors import name_first
+from monai_tl.transfer.tensors import Weights, name_first
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
 class TransferPlan:
-    """The fate of every target weight: each name stands in exactly one of the first three."""
+    """The fate of every target weight: each name stands in exactly one of the first three; printed, it is a line a weight.
+
+    Attributes:
+        copied: weights that are taken as they are.
+        adapted: name -> how, e.g. ``"channels T1,T2 from T1"``.
+        fresh: weights that keep their initial values.
+        unused: source weights of fresh stages, which are not loaded.
+
+    Example:
+        >>> from monai_tl import TransferPlan
+        >>> print(TransferPlan(("body.weight",), {"first.weight": "channels T1,T2 from T1"}, ("head.weight",), ()))
+        copied   body.weight
+        adapted  first.weight: channels T1,T2 from T1
+        fresh    head.weight
+    """
 
     copied: tuple[str, ...]
-    adapted: dict[str, str]  # name -> how, e.g. "channels T1,T2 from T1"
+    adapted: dict[str, str]
     fresh: tuple[str, ...]
-    unused: tuple[str, ...]  # source weights of fresh stages, left where they are
+    unused: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """List every weight with its fate."""
+        lines = [f"copied   {name}" for name in self.copied]
+        lines += [f"adapted  {name}: {how}" for name, how in self.adapted.items()]
+        lines += [f"fresh    {name}" for name in self.fresh]
+        return "\n".join([*lines, *(f"unused   {name} (of the source)" for name in self.unused)])
 
 
 def plan_transfer(
-    source: Shapes,
-    target: Shapes,
+    source: Shapes | Weights,
+    target: Shapes | Weights,
     *,
     fresh: Sequence[str] = (),
     source_channels: Sequence[str] | None = None,
@@ -34,17 +55,29 @@ def plan_transfer(
     Nothing is loaded here, so a plan can be printed, tested and stored with the run it explains.
 
     Args:
-        source: shape of each trained weight, ``(out, in, i, j, k)`` for a 3D convolution.
-        target: shape of each weight to be set, in the network's order; a name begins with its stage.
-        fresh: stages left at their initial values, e.g. ``("conv_2",)``.
+        source: shape of each trained weight, ``(out, in, i, j, k)`` for a 3D convolution, or the weights themselves.
+        target: shape of each weight to be set, in the network's order, or its ``state_dict()``; a name begins with its stage.
+        fresh: stages that keep their initial values, e.g. ``("conv_2",)``.
         source_channels: modality of each source image channel; None where nobody knows.
         target_channels: modality of each target image channel.
 
     Raises:
         TransferError: if a stage in ``fresh`` does not exist (the real ones are listed), if a weight outside ``fresh``
             has no counterpart, if the channels named are not those the weights take, or if nothing at all would be
-            carried over.
+            transferred.
+
+    Example:
+        >>> from monai_tl import HighRes3DNet, plan_transfer, read_source
+        >>> network = HighRes3DNet(in_channels=4, out_channels=2)
+        >>> source = read_source("runs/hippocampus", network.state_dict())
+        >>> modalities = {"source_channels": ("T1", "T2"), "target_channels": ("T1", "T1ce", "T2", "FLAIR")}
+        >>> plan = plan_transfer(source.weights, network.state_dict(), fresh=["conv_2"], **modalities)
+        >>> plan.adapted
+        {'conv_0.conv.weight': 'channels T1,T1ce,T2,FLAIR from T1,T2'}
+        >>> len(plan.copied), plan.fresh
+        (119, ('conv_2.conv.weight', 'conv_2.conv.bias'))
     """
+    source, target = _shapes_of(source), _shapes_of(target)
     refuse_unknown_stages(fresh, list(dict.fromkeys(map(stage_of, target))))
     wanted = [name for name in target if stage_of(name) not in fresh]
     if not wanted:
@@ -84,6 +117,10 @@ def refuse_unknown_stages(fresh: Sequence[str], existing: Sequence[str]) -> None
     for stage in fresh:
         if stage not in existing:
             raise TransferError(f"fresh: no stage is called '{stage}': {did_you_mean(stage, existing)}")
+
+
+def _shapes_of(weights: Shapes | Weights) -> Shapes:
+    return {name: tuple(getattr(value, "shape", value)) for name, value in weights.items()}
 
 
 def _refuse_other_architecture(source: Shapes, target: Shapes, wanted: Sequence[str], fresh: Sequence[str]) -> None:

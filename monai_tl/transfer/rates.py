@@ -9,7 +9,7 @@ from torch import nn
 from monai_tl.errors import ConfigError
 from monai_tl.networks.stages import stages
 from monai_tl.settings.table import refuse_settings
-from monai_tl.transfer.freeze import partly_held
+from monai_tl.transfer.freeze import partly_frozen
 
 
 def parameter_groups(
@@ -38,9 +38,19 @@ def parameter_groups(
 
     Raises:
         ConfigError: for a rate that is not above 0, a negative weight decay, or if nothing is trainable.
+
+    Example:
+        >>> import torch
+        >>> from monai_tl import HighRes3DNet, freeze, parameter_groups
+        >>> network = HighRes3DNet(in_channels=1, out_channels=2)
+        >>> freeze(network, "res_3")
+        >>> groups = parameter_groups(network, learning_rate=1e-3, stage_rate=0.5, head_rate=10)
+        >>> [(group["name"], group["lr"]) for group in groups]
+        [('conv_1', 0.0005), ('conv_2', 0.01)]
+        >>> optimizer = torch.optim.AdamW(groups)
     """
     refuse_settings(learning_rate=learning_rate, stage_rate=stage_rate, head_rate=head_rate, weight_decay=weight_decay)
-    partly = partly_held(network)
+    partly = partly_frozen(network)
     names = list(stages(network))
     groups = []
     for distance, stage in zip(range(len(names) - 1, -1, -1), names, strict=True):

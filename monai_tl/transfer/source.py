@@ -37,13 +37,29 @@ PREFIXES = ("module.", "_orig_mod.", "network.")  # DistributedDataParallel, tor
 
 @dataclass(frozen=True)
 class Source:
-    """Trained weights by name, and what is known of where they come from."""
+    """Trained weights by name, and what is known of where they come from.
+
+    Attributes:
+        path: the file of weights.
+        sha256: of the file.
+        weights: name -> values, on the CPU.
+        metadata: the metadata.json that belongs to the weights, None where there is none.
+        notes: what was done to the weights of the file, e.g. ``"126 weights converted from float16 to float32"``.
+
+    Example:
+        >>> from monai_tl import read_source
+        >>> source = read_source("runs/hippocampus")
+        >>> source.path.name, source.weights["conv_0.conv.weight"].shape
+        ('model.pt', torch.Size([16, 2, 3, 3, 3]))
+        >>> source.metadata["preprocessing"]["orientation"]
+        'RAS'
+    """
 
     path: Path
     sha256: str
     weights: dict[str, Tensor]
-    metadata: dict[str, Any] | None  # the metadata.json that belongs to the weights, None where there is none
-    notes: tuple[str, ...] = ()  # what was done to the weights of the file, e.g. "126 weights converted from float16"
+    metadata: dict[str, Any] | None
+    notes: tuple[str, ...] = ()
 
 
 def read_source(location: str | Path, network: Weights | None = None) -> Source:
@@ -58,6 +74,15 @@ def read_source(location: str | Path, network: Weights | None = None) -> Source:
     Raises:
         TransferError: if there are no weights, if the file is damaged, if it holds anything but tensors, or if a weight is NaN,
             infinite, empty or of a kind that no weight of the network is.
+
+    Example:
+        >>> import torch
+        >>> from monai_tl import HighRes3DNet, read_source
+        >>> network = HighRes3DNet(in_channels=1, out_channels=2)
+        >>> half = {f"module.{name}": value.half() for name, value in network.state_dict().items()}
+        >>> torch.save({"state_dict": half}, "half.pt")
+        >>> read_source("half.pt", network.state_dict()).notes[0]
+        "names are taken without their prefix 'module.'"
     """
     path = find_weights(location)
     weights, notes = _unwrapped(_read(path), path)
@@ -71,10 +96,14 @@ def read_source(location: str | Path, network: Weights | None = None) -> Source:
 
 
 def load_weights(network: nn.Module, location: str | Path) -> nn.Module:
-    """Load the weights of exactly this network, every one of them, in place, and give the network back.
+    """Load the weights of exactly this network, every one of them, in place, and return the network.
 
     Raises:
         TransferError: if there are none, or if they are another network's.
+
+    Example:
+        >>> from monai_tl import HighRes3DNet, load_weights
+        >>> network = load_weights(HighRes3DNet(in_channels=2, out_channels=2), "runs/hippocampus").eval()
     """
     source = read_source(location, network.state_dict())
     for note in source.notes:

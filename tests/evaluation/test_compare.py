@@ -5,7 +5,7 @@ import pytest
 
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.evaluation.compare import compare_runs, format_comparison, mean_interval
-from monai_tl.evaluation.score_table import Score
+from monai_tl.evaluation.metrics import Score
 from monai_tl.statistics import compare_arms
 from monai_tl.statistics.score_array import StudyScore
 from monai_tl.training.metrics_table import write_metrics

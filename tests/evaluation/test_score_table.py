@@ -14,8 +14,9 @@ from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filte
 
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.evaluation import score_table as module
+from monai_tl.evaluation.metrics import Score, score_case, summarise
 from monai_tl.evaluation.score_record import ScoreRecord, read_record
-from monai_tl.evaluation.score_table import MeanCaseDice, Score, ScoreTable, read_scores, score_case, summarise, write_scores
+from monai_tl.evaluation.score_table import MeanCaseDice, ScoreTable, read_scores, write_scores
 
 NAN = math.nan
 

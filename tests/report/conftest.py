@@ -10,7 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from monai_tl.evaluation.score_table import Score
+from monai_tl.evaluation.metrics import Score
 from monai_tl.storage.files import write_json
 from monai_tl.training.metrics_table import write_metrics
 from tests.conftest import leave_scores

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from monai_tl.evaluation.score_table import Score
+from monai_tl.evaluation.metrics import Score
 from monai_tl.storage.files import write_json
 from monai_tl.study.design import Request
 from monai_tl.study.study_plan import PlannedRun, Study, cross

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from monai_tl.errors import ConfigError, PartlyDoneError
-from monai_tl.evaluation.score_table import Score
+from monai_tl.evaluation.metrics import Score
 from monai_tl.storage.processes import Outcome
 from monai_tl.study.execute import execute, fault_file, held, in_time, order_of, state_of
 from tests.conftest import leave_scores

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from monai_tl.evaluation.score_table import Score
+from monai_tl.evaluation.metrics import Score
 from monai_tl.statistics.score_array import StudyScore
 from monai_tl.study.execute import fault_file
 from monai_tl.study.gather import area_under, gather

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from monai_tl.errors import ConfigError
-from monai_tl.evaluation.score_table import Score
+from monai_tl.evaluation.metrics import Score
 from monai_tl.study import ray_engine
 from monai_tl.study.study_plan import is_finished
 from monai_tl.study.worker import Order

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from monai_tl.errors import ConfigError, DataError
-from monai_tl.evaluation.score_table import Score
+from monai_tl.evaluation.metrics import Score
 from monai_tl.storage.files import sha256_of
 from monai_tl.study import worker
 from monai_tl.study.study_plan import is_finished

@@ -10,7 +10,7 @@ from torch import nn
 
 from monai_tl.errors import TransferError
 from monai_tl.transfer.apply import apply_transfer, transfer_summary
-from monai_tl.transfer.freeze import held_sha256, partly_held
+from monai_tl.transfer.freeze import frozen_sha256, partly_frozen
 
 TUMOUR = ["background", "tumour core"]
 IMAGE = torch.randn(2, 1, 6, 6, 6, generator=torch.Generator().manual_seed(0))
@@ -87,8 +87,7 @@ def test_the_report_tells_the_fate_of_everything(tiny, contract, run_folder, tra
             "head.weight": "fresh",
             "head.bias": "fresh",
         },
-        "held_sha256": held_sha256(network),
-        "accept_overlap": False,
+        "held_sha256": frozen_sha256(network),
     }
     assert json.loads(json.dumps(done.report))["stages"] == done.report["stages"]
 
@@ -192,7 +191,7 @@ def test_new_modalities_enter_a_frozen_stage_and_are_trained(tiny, contract, run
     apply_transfer(network, source=run_folder(trained, contract()), contract=told, freeze=2)
     network.eval()
     torch.testing.assert_close(network(torch.cat([IMAGE, OTHER], dim=1)), trained(IMAGE))
-    assert partly_held(network) == {"first.conv.weight"}
+    assert partly_frozen(network) == {"first.conv.weight"}
     network(torch.cat([IMAGE, OTHER], dim=1)).square().sum().backward()
     gradient = network.first.conv.weight.grad
     assert torch.equal(gradient[:, 0], torch.zeros_like(gradient[:, 0]))
@@ -216,7 +215,7 @@ def test_known_modalities_in_a_frozen_stage_stay_frozen(tiny, contract, run_fold
     theirs = torch.cat([IMAGE if "T1" in modalities else torch.zeros_like(IMAGE), OTHER], dim=1)
     torch.testing.assert_close(network.eval()(both), source.eval()(theirs))
     assert report["stages"]["first"]["state"] == "frozen"
-    assert partly_held(network) == set()
+    assert partly_frozen(network) == set()
 
 
 def test_new_modalities_that_stay_frozen_are_warned_of(tiny, contract, run_folder, trained, caplog):
@@ -259,7 +258,7 @@ def test_a_difference_that_harms_stops_unless_accepted(tiny, contract, run_folde
 def test_a_source_of_which_nothing_is_known_stops_unless_accepted(tiny, contract, run_folder, trained):
     folder, network = run_folder(trained), tiny(seed=2)
     told = f"source '{folder}' has no metadata.json: its spacing, orientation, normalisation and modalities are unknown"
-    with pytest.raises(TransferError, match=rf"^{re.escape(told)}\. Put it beside the weights, or .* --accept_differences$"):
+    with pytest.raises(TransferError, match=rf"^{re.escape(told)}\. Put it next to the weights, or .* --accept_differences$"):
         apply_transfer(network, source=folder, contract=contract())
     report = apply_transfer(network, source=folder, contract=contract(), accept_differences=True).report
     assert report["contract"] == {**report["contract"], "source": None, "differences": [told]}
@@ -335,3 +334,33 @@ def test_channels_enter_the_first_stage_whatever_was_declared_first(contract, ru
     assert torch.equal(network.body.weight[:, :1], source.body.weight)
     assert torch.equal(network.head.weight, source.head.weight)
     assert next(iter(report["weights"])) == "body.weight"
+
+
+def test_a_contract_that_is_given_stands_in_for_the_metadata(tiny, contract, run_folder, trained):
+    """The report, the plan and all values are those of a source that keeps its contract itself."""
+    target = contract(modalities=["T1", "T2"], classes=TUMOUR)
+    kept, bare = run_folder(trained, contract(), name="kept"), run_folder(trained, name="bare")
+    one, two = (tiny(channels=2, seed=2) for _ in range(2))
+    first = apply_transfer(one, kept, target, freeze=1)
+    second = apply_transfer(two, bare, target, source_contract=contract(), freeze=1)
+    assert second.plan == first.plan
+    assert {**second.report, "source": None} == {**first.report, "source": None}
+    assert equal_stages(one, two) == {"first", "body", "head"}
+
+
+def test_a_contract_that_is_given_is_held_to_the_target_and_to_the_metadata(tiny, contract, run_folder, trained):
+    bare, kept = run_folder(trained, name="bare"), run_folder(trained, contract(), name="kept")
+    with pytest.raises(
+        TransferError, match=r"spacing: source \[2.0, 1.0, 1.0\], target \[1.0, 1.0, 1.0\].*--accept_differences"
+    ):
+        apply_transfer(tiny(), bare, contract(), source_contract=contract(spacing=[2, 1, 1]))
+    with pytest.raises(TransferError, match=r"source_contract \(spacing: there \[1.0, 1.0, 1.0\], given \[2.0, 1.0, 1.0\]\)"):
+        apply_transfer(tiny(), kept, contract(), source_contract=contract(spacing=[2, 1, 1]))
+
+
+def test_a_transfer_knows_its_plan_and_prints_its_summary(tiny, contract, run_folder, trained):
+    done = apply_transfer(tiny(), run_folder(trained, contract()), contract(classes=TUMOUR))
+    assert done.plan.fresh == ("head.weight", "head.bias")
+    assert {name: fate for name, fate in done.report["weights"].items() if fate == "fresh"}.keys() == set(done.plan.fresh)
+    assert str(done) == transfer_summary(done.report)
+    assert apply_transfer(tiny(), None, contract()).plan is None

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from monai_tl.errors import TransferError
 from monai_tl.networks.highres3dnet import HighRes3DNet
 from monai_tl.networks.stages import resolve_freeze, stages
-from monai_tl.transfer.freeze import freeze, held_sha256, held_values, partly_held
+from monai_tl.transfer.freeze import freeze, frozen_sha256, frozen_values, partly_frozen
 from monai_tl.transfer.rates import parameter_groups
 
 NAMES = ("conv_0", "res_1", "res_2", "res_3", "conv_1", "conv_2")
@@ -49,30 +49,38 @@ def highres(channels: int = 1) -> HighRes3DNet:
     return HighRes3DNet(channels, 2)
 
 
+@pytest.mark.parametrize("frozen", [2, "2", "body", ["first", "body"]])
+def test_a_count_a_name_and_all_names_freeze_alike(tiny, frozen):
+    network = tiny()
+    freeze(network, frozen)
+    assert {name.split(".")[0] for name in frozen_values(network)} == {"first", "body"}
+    assert all(p.requires_grad for p in network.head.parameters())
+
+
 @pytest.mark.parametrize("frozen", range(6))
 def test_exactly_the_trainable_stages_move(frozen):
     """MONAI's trainer calls .train() every iteration: freezing has to survive it, statistics included."""
     network = highres()
     freeze(network, resolve_freeze(NAMES, frozen))
-    before, held = copied_state(network), held_sha256(network)
+    before, held = copied_state(network), frozen_sha256(network)
     train(network)
     for name, value in network.state_dict().items():
         moved = not torch.equal(value, before[name])
         assert moved == (name.split(".")[0] in NAMES[frozen:]), name
-    assert held_sha256(network) == held
+    assert frozen_sha256(network) == held
 
 
 @pytest.mark.parametrize("frozen", [1, 3])
 def test_tracked_statistics_move_and_weights_do_not(frozen):
     network = highres()
     freeze(network, NAMES[:frozen], norm="track")
-    before, held = copied_state(network), held_sha256(network)
+    before, held = copied_state(network), frozen_sha256(network)
     train(network)
     parameters = dict(network.named_parameters())
     for name, value in network.state_dict().items():
         still = name in parameters and name.split(".")[0] in NAMES[:frozen]
         assert torch.equal(value, before[name]) == still, name
-    assert held_sha256(network) == held
+    assert frozen_sha256(network) == held
 
 
 def test_stages_frozen_while_the_optimiser_holds_their_weights_do_not_move(tiny):
@@ -96,9 +104,9 @@ def test_no_call_of_train_revives_a_frozen_norm(tiny):
         assert module.train(True) is module
     assert not any(module.training for module in network.first.modules())
     assert all(module.training for module in network.body.modules())
-    before = held_sha256(network)
+    before = frozen_sha256(network)
     network(torch.randn(2, 1, 8, 8, 8))
-    assert held_sha256(network) == before
+    assert frozen_sha256(network) == before
     assert network.body.norm.num_batches_tracked == 1
     assert not network.eval().body.training
 
@@ -135,12 +143,12 @@ def test_a_copy_is_as_frozen_as_its_original(tiny, copier):
     freeze(network, ["first"], trained_inputs={"first.conv.weight": [1]})
     network(torch.randn(1, 2, 8, 8, 8))  # a pass before the copy must not be needed, nor be in the way
     twin = copier(network)
-    assert held_sha256(twin) == held_sha256(network)
-    assert partly_held(twin) == {"first.conv.weight"}
+    assert frozen_sha256(twin) == frozen_sha256(network)
+    assert partly_frozen(twin) == {"first.conv.weight"}
     before = copied_state(twin)
     original = copied_state(network)
     train(twin, channels=2)
-    assert held_sha256(twin) == held_sha256(network)
+    assert frozen_sha256(twin) == frozen_sha256(network)
     assert torch.equal(twin.first.conv.weight[:, 0], before["first.conv.weight"][:, 0])
     assert not torch.equal(twin.first.conv.weight[:, 1], before["first.conv.weight"][:, 1])
     assert torch.equal(twin.first.norm.running_mean, before["first.norm.running_mean"])
@@ -162,7 +170,7 @@ def test_a_copy_is_as_frozen_as_its_original(tiny, copier):
 def test_only_the_kernels_of_new_channels_move_in_a_frozen_stage(optimiser, norm):
     network = highres(channels=3)
     freeze(network, NAMES[:2], norm=norm, trained_inputs={KERNEL: [1]})
-    before, held = copied_state(network), held_sha256(network)
+    before, held = copied_state(network), frozen_sha256(network)
     train(network, optimiser(parameter_groups(network, 1e-2, weight_decay=0.1)), channels=3)
     after = network.state_dict()
     moved = [not torch.equal(after[KERNEL][:, n], before[KERNEL][:, n]) for n in range(3)]
@@ -170,7 +178,7 @@ def test_only_the_kernels_of_new_channels_move_in_a_frozen_stage(optimiser, norm
     others = [name for name, _ in network.named_parameters() if name.split(".")[0] in NAMES[:2] and name != KERNEL]
     assert len(others) == 20
     assert all(torch.equal(after[name], before[name]) for name in others)
-    assert held_sha256(network) == held
+    assert frozen_sha256(network) == held
 
 
 def test_a_gradient_that_is_not_finite_leaves_known_channels_alone(tiny):
@@ -186,23 +194,23 @@ def test_a_gradient_that_is_not_finite_leaves_known_channels_alone(tiny):
 def test_held_values_are_copies_of_all_that_was_promised(tiny):
     network = tiny(channels=2)
     freeze(network, ["first"], trained_inputs={"first.conv.weight": [1]})
-    held = held_values(network)
+    held = frozen_values(network)
     norm = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
     assert set(held) == {"first.conv.weight", *(f"first.norm.{name}" for name in norm)}
     assert torch.equal(held["first.conv.weight"], network.first.conv.weight[:, :1].detach().flatten())
     network.first.norm.running_mean += 1
     assert torch.equal(held["first.norm.running_mean"], torch.zeros(4))
-    assert held_values(tiny()) == {}
+    assert frozen_values(tiny()) == {}
 
 
 @pytest.mark.parametrize("name", ["first.conv.weight", "first.norm.bias", "first.norm.running_var"])
 def test_the_hash_sees_the_smallest_change_of_a_held_value(tiny, name):
     network = tiny()
     freeze(network, ["first"])
-    before = held_sha256(network)
+    before = frozen_sha256(network)
     value = network.state_dict()[name].view(-1)
     value[-1] = torch.nextafter(value[-1], torch.tensor(torch.inf))
-    assert held_sha256(network) != before
+    assert frozen_sha256(network) != before
 
 
 def test_the_hash_sees_counters_and_single_numbers(tiny):
@@ -210,46 +218,46 @@ def test_the_hash_sees_counters_and_single_numbers(tiny):
     network.first.register_parameter("scale", nn.Parameter(torch.tensor(1.0)))
     network.first.register_buffer("scratch", torch.tensor([1.0]), persistent=False)
     freeze(network, ["first"])
-    hashes = [held_sha256(network)]
+    hashes = [frozen_sha256(network)]
     network.first.norm.num_batches_tracked += 1
-    hashes.append(held_sha256(network))
+    hashes.append(frozen_sha256(network))
     network.first.scale.data += 1e-6
-    hashes.append(held_sha256(network))
+    hashes.append(frozen_sha256(network))
     network.first.scratch += 1
-    hashes.append(held_sha256(network))
+    hashes.append(frozen_sha256(network))
     assert len(set(hashes)) == 4
 
 
 def test_the_hash_does_not_see_what_is_not_held(tiny):
     network = tiny(channels=2)
     freeze(network, ["first"], norm="track", trained_inputs={"first.conv.weight": [1]})
-    before = held_sha256(network)
+    before = frozen_sha256(network)
     network.first.conv.weight.data[:, 1] += 1
     network.first.norm.running_mean += 1
     network.body.conv.weight.data += 1
     network.head.bias.data += 1
-    assert held_sha256(network) == before
+    assert frozen_sha256(network) == before
     network.to(memory_format=torch.channels_last_3d)
-    assert held_sha256(network) == before
+    assert frozen_sha256(network) == before
     network.first.conv.weight.data[0, 0, 0, 0, 0] += 1
-    assert held_sha256(network) != before
+    assert frozen_sha256(network) != before
 
 
 def test_the_mask_of_new_channels_survives_a_change_of_layout(tiny):
     network = tiny(channels=2)
     freeze(network, ["first"], trained_inputs={"first.conv.weight": [1]})
     network.to(memory_format=torch.channels_last_3d)
-    held = held_sha256(network)
+    held = frozen_sha256(network)
     train(network, channels=2)
-    assert held_sha256(network) == held
+    assert frozen_sha256(network) == held
 
 
 def test_a_second_call_holds_more(tiny):
     network = tiny()
     freeze(network, ["first"])
-    one = set(held_values(network))
+    one = set(frozen_values(network))
     freeze(network, ["body"])
-    assert set(held_values(network)) == one | {name.replace("first", "body") for name in one}
+    assert set(frozen_values(network)) == one | {name.replace("first", "body") for name in one}
     assert [p.requires_grad for p in network.parameters()] == [False] * 6 + [True] * 2
 
 
@@ -266,4 +274,4 @@ def test_unknown_words_are_refused_before_anything_is_frozen(tiny, frozen, norm,
         freeze(network, frozen, norm=norm)
     assert all(p.requires_grad for p in network.parameters())
     assert network.train().first.norm.training
-    assert held_values(network) == {}
+    assert frozen_values(network) == {}

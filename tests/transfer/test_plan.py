@@ -14,6 +14,7 @@ SHAPES = {
     "head.weight": (2, 4, 1, 1, 1),
     "head.bias": (2,),
 }
+CHANNELS = {"source_channels": ["T1"], "target_channels": ["T1", "T2"]}
 
 
 def shapes(**changed):
@@ -34,6 +35,26 @@ def test_each_weight_has_exactly_one_fate(fresh, channels):
     adapts = channels != ("T1", "T2") and "conv_0" not in fresh
     assert plan.adapted == ({"conv_0.conv.weight": f"channels {','.join(channels)} from T1,T2"} if adapts else {})
     assert set(plan.unused) == {name for name in source if stage_of(name) in fresh}
+
+
+def test_a_plan_is_printed_a_line_a_weight():
+    plan = plan_transfer(SHAPES, shapes(first__conv__weight=(4, 2, 3, 3, 3)), **CHANNELS, fresh=["head"])
+    assert str(plan).splitlines() == [
+        "copied   first.norm.weight",
+        "copied   first.norm.num_batches_tracked",
+        "copied   body.conv.weight",
+        "adapted  first.conv.weight: channels T1,T2 from T1",
+        "fresh    head.weight",
+        "fresh    head.bias",
+        "unused   head.weight (of the source)",
+        "unused   head.bias (of the source)",
+    ]
+
+
+def test_weights_are_planned_as_their_shapes_are():
+    one, two = HighRes3DNet(1, 2), HighRes3DNet(2, 2)
+    told = [{name: tuple(value.shape) for name, value in network.state_dict().items()} for network in (one, two)]
+    assert plan_transfer(one.state_dict(), two.state_dict(), **CHANNELS) == plan_transfer(*told, **CHANNELS)
 
 
 def test_the_target_decides_the_order():

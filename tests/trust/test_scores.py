@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from monai_tl.evaluation.score_table import read_scores, summarise
+from monai_tl.evaluation.metrics import summarise
+from monai_tl.evaluation.score_table import read_scores
 from monai_tl.training.metrics_table import read_metrics
 from tests.conftest import BRATS
 from tests.trust.conftest import head, write_brats, write_image

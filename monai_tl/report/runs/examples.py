@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from monai_tl.evaluation.score_table import Score
+from monai_tl.evaluation.metrics import Score
 from monai_tl.report.kit.figures import FEW_RUNS, mark
 from monai_tl.report.runs.groups import Group
 from monai_tl.report.runs.read_runs import Run

@@ -14,9 +14,10 @@ from typing import Any
 import yaml
 
 from monai_tl.errors import ConfigError, DataError, did_you_mean
+from monai_tl.evaluation.metrics import Score
 from monai_tl.evaluation.run_scores import read_run_scores, scores_of, why_not_its_own
 from monai_tl.evaluation.score_record import ScoreRecord, seen_in_short
-from monai_tl.evaluation.score_table import Score, read_scores
+from monai_tl.evaluation.score_table import read_scores
 from monai_tl.report.runs.transfer_summary import Account, read_account
 from monai_tl.text import printable
 from monai_tl.training.metrics_table import read_metrics

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from monai_tl.evaluation.compare import DiceDifference, RunResult
-from monai_tl.evaluation.score_table import Score, summarise
+from monai_tl.evaluation.metrics import Score, summarise
 from monai_tl.report.kit.figures import FEW_RUNS, Curve, Look, draw_curves, draw_dice, look
 from monai_tl.report.kit.picture import Picture
 from monai_tl.report.runs import words

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from monai_tl.evaluation.score_table import Score
+from monai_tl.evaluation.metrics import Score
 from monai_tl.report.kit.figures import Look
 from monai_tl.report.kit.picture import Picture
 from monai_tl.report.runs.examples import choose_cases, read_overlay

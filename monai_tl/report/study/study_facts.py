@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from monai_tl.errors import ConfigError
+from monai_tl.evaluation.metrics import VolumeBias, volume_bias
 from monai_tl.evaluation.run_scores import has_own_scores, scores_of
-from monai_tl.evaluation.score_table import VolumeBias, volume_bias
 from monai_tl.statistics.score_array import StudyScore
 from monai_tl.study.study_plan import STUDY_FILE, is_finished
 from monai_tl.study.study_plan import Study as Plan

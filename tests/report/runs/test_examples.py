@@ -8,7 +8,7 @@ import math
 import pytest
 from PIL import Image
 
-from monai_tl.evaluation.score_table import Score
+from monai_tl.evaluation.metrics import Score
 from monai_tl.report.runs.examples import RUNS_SHOWN, choose_cases, choose_runs, read_overlay
 from monai_tl.report.runs.groups import group_runs
 from monai_tl.report.runs.read_runs import read_runs

@@ -15,7 +15,7 @@ from PIL import Image
 
 from monai_tl.errors import ConfigError
 from monai_tl.evaluation.compare import compare_runs, format_comparison
-from monai_tl.evaluation.score_table import Score, summarise
+from monai_tl.evaluation.metrics import Score, summarise
 from monai_tl.report.runs.runs_page import write_report
 from tests.conftest import leave_scores
 from tests.report.conftest import CURVE, DICE, draw_overlay

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from monai_tl.errors import ConfigError, DataError
-from monai_tl.evaluation.score_table import Score
+from monai_tl.evaluation.metrics import Score
 from monai_tl.report.kit.figures import as_png, as_svg
 from monai_tl.report.study import plots
 from monai_tl.report.study import study_page as page_module
