@@ -19,7 +19,7 @@ from tqdm import tqdm
 from monai_tl.datasets.patterns import Case
 from monai_tl.errors import DataError
 from monai_tl.identity.fingerprint_cache import Stamp, look_up, remember, stamp_of
-from monai_tl.imaging.scan_io import open_scan, sha256_of_scan
+from monai_tl.imaging.scan_files import open_scan, sha256_of_scan
 
 DIGITS = 32  # hexadecimal: 128 bits
 BLANK = "0" * 16  # begins the hash of voxels that are all alike

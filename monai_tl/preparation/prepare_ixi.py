@@ -21,7 +21,7 @@ from monai_tl.datasets.case_checks import gather_notes
 from monai_tl.datasets.label_schemes import CODINGS, coding_of, named_coding
 from monai_tl.errors import ConfigError, DataError, PartlyDoneError, list_problems
 from monai_tl.imaging.geometry import Note
-from monai_tl.imaging.scan_io import open_scan
+from monai_tl.imaging.scan_files import open_scan
 from monai_tl.preparation import register
 from monai_tl.preparation.ixi_sources import People, Person, find_people
 from monai_tl.preparation.prepare_subject import UNFINISHED, SubjectJob, outputs, prepare_subject

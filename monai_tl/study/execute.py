@@ -14,7 +14,8 @@ from monai_tl.errors import ConfigError, PartlyDoneError
 from monai_tl.storage.files import write_text
 from monai_tl.storage.processes import Outcome, run_each
 from monai_tl.study.design import run_settings
-from monai_tl.study.study_plan import PlannedRun, Study, is_finished
+from monai_tl.study.run_state import is_finished
+from monai_tl.study.study_plan import PlannedRun, Study
 from monai_tl.study.worker import Order, perform
 from monai_tl.training.metrics_table import read_metrics
 from monai_tl.transfer.arms import UNTRAINED

@@ -20,11 +20,11 @@ from monai_tl.errors import ConfigError
 from monai_tl.settings.table import refuse_settings
 from monai_tl.settings.values import YesNo
 from monai_tl.storage.files import atomic_write
+from monai_tl.training.run_files import BEST, LAST
 from monai_tl.transfer.tensors import count_non_finite, name_first
 
 logger = logging.getLogger(__name__)
 
-BEST, LAST = "model.pt", "last.pt"
 LEARNED = ("network", "optimizer")  # a scheduler may hold an infinity that means something
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from monai_tl.errors import TransferError, did_you_mean
 from monai_tl.networks.stages import stages
-from monai_tl.settings.table import NORMS
+from monai_tl.settings.table import refuse_settings
 
 HELD = "monai_tl_held"  # where `freeze` notes on a network what it holds still
 MASKED = "monai_tl_masked"  # marks a weight whose gradient is masked already
@@ -36,10 +36,9 @@ def freeze(
             modality would never be seen otherwise. The other channels get no gradient.
 
     Raises:
-        TransferError: for an unknown ``norm`` or stage, before the network is touched.
+        ConfigError, TransferError: for an unknown ``norm`` or stage, before the network is touched.
     """
-    if norm not in NORMS:
-        raise TransferError(f"unknown norm '{norm}': {did_you_mean(norm, NORMS)}")
+    refuse_settings(norm=norm)
     existing = stages(network)
     for name in frozen:
         if name not in existing:
