@@ -18,6 +18,7 @@ from monai_tl.datasets.label_volumes import foreground_volumes
 from monai_tl.device import choose_device
 from monai_tl.errors import ConfigError, DataError, in_words, list_problems, user_error
 from monai_tl.networks.stages import stages
+from monai_tl.storage.cores import cores_at_hand
 from monai_tl.storage.files import sha256_of
 from monai_tl.study.request import Request, asked_arms, named_lists, read_budgets, read_request, study_configs, study_datalist
 from monai_tl.study.study_plan import PlannedRun, Study, cross
@@ -95,7 +96,7 @@ def design(request: Request, before: Study | None = None) -> Design:
         sizes=tuple(size.n for size in sizes),
         seeds=request.seeds,
         rule=request.rule,
-        threads=before.threads if before else max(1, torch.get_num_threads() // request.parallel),
+        threads=before.threads if before else max(1, min(torch.get_num_threads(), cores_at_hand()) // request.parallel),
         volumes_ml=_volumes(data, sizes, before.volumes_ml if before else {}),
         runs=tuple(cross(arms, sizes, request.seeds, source, budgets)),
         decision=before.decision if before and before.seeds == request.seeds else {},
