@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import warnings
 
 from monai_tl.errors import PartlyDoneError, user_error
+from monai_tl.storage.cores import thread_settings
 from monai_tl.storage.streams import print_anything
 
 
@@ -15,6 +17,7 @@ def main() -> int:
     warnings.simplefilter("ignore")  # of the libraries beneath, about things that no user of a verb can change
     threading.excepthook = _of_a_thread
     print_anything()
+    os.environ.update(thread_settings())
     from monai_tl import cli  # torch and MONAI take seconds: not before they are needed
     from monai_tl.cli import arguments
 

@@ -1,15 +1,21 @@
 """Measure what is claimed about speed, each as a ratio within one run; prints a table and writes JSON.
 
 python scripts/benchmark.py [--device cpu] [--repeats 5] [--output benchmarks/results/NAME.json]
+python scripts/benchmark.py --startup   how long help, a refusal and the first step take, each from a fresh process
+python scripts/benchmark.py --waiting   a step of two threads that spin or sleep while they wait, alone and beside a busy one
 """
 
 from __future__ import annotations
 
 import json
+import os
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +102,76 @@ def window_draws(size: int = 96) -> tuple[Callable[[], Any], Callable[[], Any]]:
     return drawing(cut), drawing([*cut, turn])
 
 
-def benchmark(device: str = "auto", repeats: int = 5, size: int = 48, output: str = "") -> None:
-    """Measure training steps, freezing and window drawing."""
-    where = choose_device(device)
+VERB = "import sys\nfrom monai_tl.__main__ import main\nsys.exit(main())"
+# ends with the optimiser's first step
+FIRST_STEP = (
+    "import os\nfrom torch.optim.optimizer import register_optimizer_step_post_hook\n"
+    f"register_optimizer_step_post_hook(lambda *_: os._exit(0))\n{VERB}"
+)
+STEPS = (
+    f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nfrom benchmark import *\ncpu = torch.device('cpu')\n"
+    "print(median_seconds(training_step(cpu, 24, 'plain'), cpu, 3))"
+)
+
+
+def process_seconds(code: str, *words: str, expect: int = 0) -> float:
+    """Time a fresh Python process from its start to its end."""
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    if done.returncode != expect:
+        raise RuntimeError(f"{' '.join(words)} ended with {done.returncode}: {done.stderr}")
+    return time.perf_counter() - began
+
+
+def startup_seconds(repeats: int) -> dict[str, float]:
+    """Measure how long users wait for help, for the refusal of a trivial error, and for the first step of a training."""
+
+    def median(code: str, *words: str, expect: int = 0) -> float:
+        return statistics.median(process_seconds(code, *words, expect=expect) for _ in range(repeats))
+
+    bundle = str(Path(__file__).parents[1] / "bundles" / "ixi_hippocampus")
+    with tempfile.TemporaryDirectory() as folder:
+        process_seconds(VERB, "phantom", "--output", folder, "--subjects", "6", "--size", "32")
+        process_seconds(VERB, "datalist", "ixi", "--root", f"{folder}/ixi", "--split", "0.5,0.17,0.33")
+        words = ["train", "--bundle", bundle, "--dataset_dir", f"{folder}/ixi", "--window", "16,16,16", "--device", "cpu"]
+        firsts = [process_seconds(FIRST_STEP, *words, "--output", f"{folder}/run_{n}") for n in range(repeats)]
+    return {
+        "help": median(VERB, "--help"),
+        "help of a verb": median(VERB, "transfer", "--help"),
+        "refusal of a missing run": median(VERB, "evaluate", "--run", "nowhere", expect=2),
+        "refusal of a setting": median(VERB, "train", "--bundle", bundle, "--window", "16", expect=2),
+        "to the first step": statistics.median(firsts),
+    }
+
+
+def waiting_seconds() -> dict[str, float]:
+    """Measure a training step on 2×24³ with two threads, by how they wait for each other."""
+    seconds = {}
+    for others in (0, 1):
+        for policy in ("ACTIVE", "PASSIVE"):
+            environment = {**os.environ, "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": policy}
+            with busy(others):
+                told = subprocess.run(
+                    [sys.executable, "-c", STEPS], env=environment, capture_output=True, text=True, check=True
+                )
+            seconds[f"step, {policy.lower()}, beside {others} busy"] = float(told.stdout)
+    return seconds
+
+
+@contextmanager
+def busy(count: int) -> Iterator[None]:
+    """Keep so many cores busy meanwhile."""
+    processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def calculation(where: torch.device, repeats: int, size: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Measure training steps, freezing and window drawing; gives seconds and ratios."""
     seconds = {
         "step, plain float32": median_seconds(training_step(where, size, "plain"), where, repeats),
         "step, as by default": median_seconds(training_step(where, size, "auto"), where, repeats),
@@ -114,6 +187,26 @@ def benchmark(device: str = "auto", repeats: int = 5, size: int = 48, output: st
     default = seconds["step, as by default"]
     ratios = {"plain float32 / default": seconds["step, plain float32"] / default}
     ratios |= {f"freeze {k} / freeze 0": seconds[f"step, freeze {k}"] / default for k in range(1, 6)}
+    return seconds, ratios
+
+
+def benchmark(
+    device: str = "auto",
+    repeats: int = 5,
+    size: int = 48,
+    output: str = "",
+    startup: bool = False,
+    waiting: bool = False,
+) -> None:
+    """Print and write what was measured."""
+    where = choose_device(device)
+    ratios: dict[str, float] = {}
+    if startup:
+        seconds = startup_seconds(repeats)
+    elif waiting:
+        seconds = waiting_seconds()
+    else:
+        seconds, ratios = calculation(where, repeats, size)
     for name, value in {**seconds, **ratios}.items():
         print(f"{name:40s} {value:9.4f}{' s' if name in seconds else ''}")
     if output:

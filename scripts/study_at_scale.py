@@ -22,7 +22,8 @@ from monai_tl.evaluation.score_record import ScoreRecord
 from monai_tl.evaluation.score_table import write_scores
 from monai_tl.report.study.study_page import write_study_report
 from monai_tl.storage.files import write_json
-from monai_tl.study.design import Request, design, write_training_sets
+from monai_tl.study.design import design, write_training_sets
+from monai_tl.study.request import Request
 from monai_tl.study.runner import Conduct, conduct
 from monai_tl.study.study_plan import Study, read_study, write_study
 from monai_tl.training.cost import Cost, write_costs

@@ -15,14 +15,15 @@ import pytest
 import torch
 
 from monai_tl import __main__
-from monai_tl.cli import datalist_brats, datalist_ixi
+from monai_tl.cli.data_verbs import datalist_brats, datalist_ixi
 from monai_tl.evaluation.metrics import Score
 from monai_tl.evaluation.score_record import ScoreRecord
 from monai_tl.evaluation.score_table import write_scores
 from monai_tl.phantoms.phantom_files import write_phantoms
 from monai_tl.storage.files import sha256_of
-from monai_tl.training.run_folder import trained_on
-from monai_tl.workflow.launch import bundle_config, run_configs
+from monai_tl.training.run_files import trained_on
+from monai_tl.workflow.launch import run_configs
+from monai_tl.workflow.merged_config import bundle_config
 
 ROOT = Path(__file__).parents[1]
 IXI, BRATS = ROOT / "bundles" / "ixi_hippocampus", ROOT / "bundles" / "brats_tumour_core"

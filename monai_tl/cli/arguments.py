@@ -8,16 +8,15 @@ import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-import fire
-
 from monai_tl.errors import ConfigError, did_you_mean
 from monai_tl.settings.refusals import raise_refusals, read_value, refusal
-from monai_tl.settings.table import COUNT, EXPRESSION, LABELS, SEED, SETTINGS
+from monai_tl.settings.table import COUNT, EXPRESSION, LABELS, POLICY, SEED, SETTINGS
 from monai_tl.settings.values import Kind, Listed, Number, Text, Whole, YesNo
 
 Count = Annotated[int, COUNT]
 Seed = Annotated[int, SEED]
 Split = Annotated[str, SETTINGS["split"]]
+Policy = Annotated[str, POLICY]
 
 Verb = Callable[..., None]
 Verbs = Mapping[str, Any]  # name -> verb, or -> verbs
@@ -36,7 +35,10 @@ def run(verbs: Verbs, arguments: Sequence[str]) -> None:
         print(_help(verbs, [word for word in arguments if word not in (*HELP, "help")]))
         return
     verb, at = _find_verb(verbs, arguments)
-    fire.Fire(verb, command=checked(verb, arguments[at:]), name="monai_tl")
+    command = checked(verb, arguments[at:])
+    import fire  # which imports asyncio: not before the arguments are known to be right
+
+    fire.Fire(verb, command=command, name="monai_tl")
 
 
 def flags_of(verb: Verb) -> tuple[str, ...]:

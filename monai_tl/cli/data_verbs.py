@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-from monai_tl.cli.arguments import Count, Seed, label_values, names, numbers
+from monai_tl.cli.arguments import Count, Policy, Seed, label_values, names, numbers
 from monai_tl.datasets import ixi
 from monai_tl.datasets.brats_tracks import Track
 from monai_tl.datasets.datalist import Splits, make_datalist, random_splits, splits_from_file, write_datalist
@@ -35,10 +35,10 @@ def datalist_ixi(
     modalities: str = "T1,T2",
     foreground: str = "17,53",
     labels: str = "",
-    incomplete: str = "refuse",
+    incomplete: Policy = "refuse",
     split: str = RATIOS,
     train: str = "train",
-    absent: str = "refuse",
+    absent: Policy = "refuse",
     leave_out: str = "",
     person: str = "",
     seed: Seed = 0,
@@ -64,10 +64,10 @@ def datalist_brats(
     foreground: str = "",
     labels: str = "",
     grade: str | None = None,
-    incomplete: str = "refuse",
+    incomplete: Policy = "refuse",
     split: str = RATIOS,
     train: str = "train",
-    absent: str = "refuse",
+    absent: Policy = "refuse",
     leave_out: str = "",
     person: str = "",
     seed: Seed = 0,
@@ -98,10 +98,10 @@ def datalist_decathlon(
     root: str,
     foreground: str,
     modalities: str = "",
-    incomplete: str = "refuse",
+    incomplete: Policy = "refuse",
     split: str = RATIOS,
     train: str = "train",
-    absent: str = "refuse",
+    absent: Policy = "refuse",
     leave_out: str = "",
     person: str = "",
     seed: Seed = 0,
@@ -128,10 +128,10 @@ def datalist_files(
     label: str,
     foreground: str,
     labels: str = "",
-    incomplete: str = "refuse",
+    incomplete: Policy = "refuse",
     split: str = RATIOS,
     train: str = "train",
-    absent: str = "refuse",
+    absent: Policy = "refuse",
     leave_out: str = "",
     person: str = "",
     seed: Seed = 0,
@@ -178,14 +178,15 @@ def check(
     suspects are with `monai_tl datalist … --leave_out DIR/qc.csv`. --track, --foreground, --labels as for datalist brats.
     """
     from monai_tl.quality.candidates import find_candidates
-    from monai_tl.quality.check import check_scans
-    from monai_tl.quality.qc_table import format_table, summary
-    from monai_tl.report.quality.wall import write_page
 
     if len(scans) != 1:
         raise ConfigError(f"check takes one datalist or folder; got {len(scans)}")
     values = _label_values(foreground, labels)
     candidates = find_candidates(Path(scans[0]), names(modalities), values[0], values[1], track)
+    from monai_tl.quality.check import check_scans
+    from monai_tl.quality.qc_table import format_table, summary
+    from monai_tl.report.quality.wall import write_page
+
     found = check_scans(candidates, Path(output), anonymous=anonymous, processes=processes)
     page = write_page(found, candidates)
     print(format_table(found.judged, candidates.modalities))
@@ -203,7 +204,7 @@ def check(
 
 
 def prepare_ixi(
-    *, t1: str, t2: str, labels: str, output: str, coding: str = "", incomplete: str = "refuse", processes: Processes = 0
+    *, t1: str, t2: str, labels: str, output: str, coding: str = "", incomplete: Policy = "refuse", processes: Processes = 0
 ) -> None:
     """Register IXI's T2 to T1, bring labels onto T1's grid: --t1 DIR_OR_TAR --t2 DIR_OR_TAR --labels DIR_OR_TAR --output DIR.
 

@@ -8,8 +8,16 @@ from typing import Annotated, Any
 
 from monai_tl.cli.arguments import Count, Split, flags_of, names
 from monai_tl.errors import ConfigError
+from monai_tl.inference.model import find_model
+from monai_tl.inference.model_files import READ_BY_PREDICTION, find_model_files
 from monai_tl.settings.table import PATH, SETTINGS
+from monai_tl.training.run_files import refuse_changed_datalist, refuse_existing
+from monai_tl.training.run_inputs import check_data, check_start
 from monai_tl.transfer.arms import UNTRAINED, Arm
+from monai_tl.transfer.weight_files import weights_at
+from monai_tl.workflow.launch import run_configs
+from monai_tl.workflow.merged_config import bundle_config, default_of, is_expression, plain_text, read_run_config
+from monai_tl.workflow.overrides import RUN_BY, check_overrides, checked_config
 
 SOURCE, TARGET = "bundles/ixi_hippocampus", "bundles/brats_tumour_core"
 
@@ -28,15 +36,15 @@ def train(*, bundle: str, output: str | None = None, overlay: str | None = None,
     Any id of train.yaml is a flag: --dataset_dir DIR --iterations 4000 --window "[96,96,96]" --modalities "['T1']" …
     The run folder is the bundle's models folder unless --output names another.
     """
-    from monai_tl.training.run_folder import refuse_existing
-    from monai_tl.workflow.launch import bundle_config, run_configs
 
     if "run_dir" in overrides:
         raise ConfigError("the run folder is named by --output")
     run_dir = output or str(Path(bundle) / "models")
     configs = [bundle_config(bundle, name) for name in ("train", *([overlay] if overlay else []))]
     refuse_existing(Path(run_dir), resume=overrides.get("resume", False))
-    run_configs(configs, {"bundle_root": bundle, **overrides, "run_dir": run_dir}, also=flags_of(train))
+    overrides = {"bundle_root": bundle, **overrides, "run_dir": run_dir}
+    check_data(checked_config(configs, overrides, flags_of(train)), ("train", "validation"))
+    run_configs(configs, overrides, also=flags_of(train))
     print(f"next: monai_tl evaluate --run {run_dir} --split test")
 
 
@@ -57,8 +65,6 @@ def transfer(
     --accept_differences --seed 1 --iterations 400 --dataset_dir DIR … --scratch is the same run without a source,
     --random_prefix the control with frozen random stages; --overlay thesis merges one more of the target's configs.
     """
-    from monai_tl.training.run_folder import refuse_existing
-    from monai_tl.workflow.launch import bundle_config, default_of, run_configs
 
     if "run_dir" in overrides:
         raise ConfigError("the run folder is named by --output")
@@ -73,9 +79,12 @@ def transfer(
     arm = Arm("scratch" if scratch else "random" if random_prefix else "transfer", frozen)
     name = "scratch" if scratch else f"{'random' if random_prefix else 'freeze'}_{frozen}"
     run_dir = output or f"runs/{Path(target).resolve().name}_{name}"
-    settings = {**arm.settings(source or SOURCE), "bundle_root": target}
+    settings = {**arm.settings(source or SOURCE), "bundle_root": target, **overrides, "run_dir": run_dir}
     refuse_existing(Path(run_dir), resume=overrides.get("resume", False))
-    run_configs(configs, {**settings, **overrides, "run_dir": run_dir}, also=flags_of(transfer))
+    config = checked_config(configs, settings, flags_of(transfer))
+    check_data(config, ("train", "validation"))
+    check_start(config)
+    run_configs(configs, settings, also=flags_of(transfer))
     print(f"next: monai_tl evaluate --run {run_dir} --split test")
 
 
@@ -96,8 +105,6 @@ def evaluate(
     --source S --target BUNDLE --datalist FILE scores a source as it is, nothing trained, on the target's cases: the baseline
     `untrained`, kept as a run in --output (runs/BUNDLE_untrained).
     """
-    from monai_tl.training.run_folder import refuse_changed_datalist
-    from monai_tl.workflow.launch import bundle_config, read_run_config, run_configs
 
     if "run_dir" in overrides:
         raise ConfigError("the run folder is named by --run")
@@ -124,22 +131,28 @@ def evaluate(
     if "datalist" not in overrides:
         refuse_changed_datalist(run, config["datalist"])
     configs = [Path(run) / "config.yaml", bundle_config(overrides.get("bundle_root", config["bundle_root"]), "evaluate")]
-    run_configs(configs, {"run_dir": run, "split": split, **overrides}, also=flags_of(evaluate))
+    overrides = {"run_dir": run, "split": split, **overrides}
+    config = checked_config(configs, overrides, flags_of(evaluate))
+    weights_at(plain_text(config, "ckpt") or run)
+    check_data(config, (split,))
+    run_configs(configs, overrides, also=flags_of(evaluate))
 
 
 def _keep_untrained(source: str, target: str, output: str, overrides: dict[str, Any]) -> None:
     """Make the run of a source as it is."""
-    from monai_tl.training.run_folder import refuse_existing
-    from monai_tl.transfer.contract import read_contract, refuse_other_classes
-    from monai_tl.transfer.source import read_source
-    from monai_tl.workflow.launch import RUN_BY, bundle_config, default_of, run_configs
 
     configs = [bundle_config(target, name) for name in ("train", "transfer", "untrained")]
     refuse_existing(Path(output), resume=False)
-    classes = overrides.get("classes", default_of(configs, "classes"))
-    refuse_other_classes(read_contract(read_source(source).metadata, source), classes, source)
     settings = {"bundle_root": target, **Arm(UNTRAINED).settings(source), **overrides, "run_dir": output}
-    run_configs(configs, settings, also=flags_of(evaluate), read=(*RUN_BY, "validate"))
+    read = (*RUN_BY, "validate")
+    config = checked_config(configs, settings, flags_of(evaluate), read=read)
+    check_data(config, ("test",))
+    check_start(config)
+    from monai_tl.transfer.contract import read_contract, refuse_other_classes
+    from monai_tl.transfer.source import read_source
+
+    refuse_other_classes(read_contract(read_source(source).metadata, source), config["classes"], source)
+    run_configs(configs, settings, also=flags_of(evaluate), read=read)
 
 
 def predict(
@@ -160,18 +173,26 @@ def predict(
     Also --probabilities, --dicom_seg (a DICOM Segmentation too, of DICOM series), --subjects A,B, --split test of a datalist,
     and ids of inference.yaml: --device cuda --inference_window "[96,96,96]" --inference_overlap 0.25.
     """
-    from monai_tl.inference.model import find_model
-    from monai_tl.inference.predict import predict_cases as predict_scans
+    from monai_tl.datasets.scans_to_predict import refuse_no_input
 
     if "output_dir" in overrides:
         raise ConfigError("the folder of the predictions is named by --output")
-    model = find_model(bundle, bundle_root)
-    patterns = {name: str(overrides.pop(name)) for name in model.part("modalities") if name in overrides}
+    config = find_model_files(bundle, bundle_root).config()
+    modalities = config["modalities"]
+    if is_expression(modalities):
+        modalities = find_model(bundle, bundle_root).part("modalities")
+    patterns = {name: str(overrides.pop(name)) for name in modalities if name in overrides}
     beyond = [name for name, value in overrides.items() if "{subject}" in str(value)]
     if beyond:
-        taken = ", ".join(model.part("modalities"))
+        taken = ", ".join(modalities)
         raise ConfigError(f"--{beyond[0]} gives a pattern, and this network takes {taken} only: leave it away")
-    model.set(overrides, also=(*model.part("modalities"), *flags_of(predict)))
+    also = (*modalities, *flags_of(predict))
+    check_overrides(config, overrides, also, read=READ_BY_PREDICTION)
+    refuse_no_input(input)
+    from monai_tl.inference.predict import predict_cases as predict_scans
+
+    model = find_model(bundle, bundle_root)
+    model.set(overrides, also)
     predict_scans(
         model,
         input,

@@ -8,12 +8,13 @@ from typing import Annotated, Any
 from monai_tl.cli.arguments import flags_of, names
 from monai_tl.cli.run_verbs import SOURCE, TARGET
 from monai_tl.errors import ConfigError
-from monai_tl.settings.values import Number, Whole, Words
+from monai_tl.settings.table import ENGINE
+from monai_tl.settings.values import Number, Whole
 
 LAYERS = "scratch,0,1,2,3,4,5,random2"
 SIZES = "0.25,0.5,0.75,1.0"
 Parallel = Annotated[int, Whole(1, unit="runs at a time")]
-EngineName = Annotated[str, Words(("here", "ray"))]
+EngineName = Annotated[str, ENGINE]
 Gain = Annotated[float, Number(least=0, below=1, unit="a difference in Dice", example="0.01")]
 
 
@@ -103,6 +104,9 @@ def depth(
 
 def gather_tables(*, output: str) -> None:
     """Write scores.csv, runs.csv and curves.csv of a study from its runs, finished or not: --output STUDY."""
+    from monai_tl.study.study_plan import read_study
+
+    read_study(Path(output))
     from monai_tl.study.gather import gather
 
     found = gather(Path(output))
@@ -120,11 +124,14 @@ def _arms(text: str) -> tuple[str, ...]:
 
 def _do(verb: Any, asked: dict[str, Any], output: str, how: tuple[int, str, bool], overrides: dict[str, Any]) -> None:
     """Do what a verb was asked for, in the fields of a `Request`; seeds among them are read here."""
-    from monai_tl.study.design import Request
-    from monai_tl.study.runner import Conduct, conduct
+    from monai_tl.study.request import Request, check_request
     from monai_tl.study.study_plan import read_seeds
 
     parallel, engine, plan = how
     asked["seeds"] = read_seeds(asked["seeds"])
     request = Request(verb.__name__, **asked, parallel=parallel, settings=overrides, also=flags_of(verb))
-    conduct(request, Conduct(Path(output).absolute(), parallel, engine, plan))
+    folder = Path(output).absolute()
+    check_request(request, folder)
+    from monai_tl.study.runner import Conduct, conduct
+
+    conduct(request, Conduct(folder, parallel, engine, plan))

@@ -16,7 +16,7 @@ from monai_tl.datasets.brats_tracks import Track, choose_track, named_track
 from monai_tl.datasets.ids import on_disk
 from monai_tl.datasets.patterns import Case, Cases
 from monai_tl.errors import ConfigError, DataError, did_you_mean
-from monai_tl.imaging.scan_io import open_scan
+from monai_tl.imaging.scan_files import open_scan
 from monai_tl.text import name_some
 
 MODALITIES = ("T1", "T1ce", "T2", "FLAIR")

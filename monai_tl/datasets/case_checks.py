@@ -16,7 +16,7 @@ from monai_tl.datasets.datalist import Datalist
 from monai_tl.datasets.patterns import Case
 from monai_tl.errors import DataError, list_problems
 from monai_tl.imaging.geometry import Note, corners
-from monai_tl.imaging.scan_io import geometry_of, open_scan
+from monai_tl.imaging.scan_files import geometry_of, open_scan
 from monai_tl.imaging.voxels import read_stored, voxel_faults
 from monai_tl.text import name_some
 

@@ -12,13 +12,11 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from monai_tl.datasets.ids import normal, visible
-from monai_tl.datasets.patterns import Case, check_policy, refuse_odd_names
+from monai_tl.datasets.patterns import Case, refuse_odd_names
 from monai_tl.errors import ConfigError, DataError, did_you_mean, list_problems
 from monai_tl.settings.refusals import raise_refusals, refusal
-from monai_tl.settings.table import LABELS, SPLITS
+from monai_tl.settings.table import LABELS, POLICY, SPLITS
 from monai_tl.storage.files import read_text, write_text
 from monai_tl.text import name_some
 
@@ -215,6 +213,8 @@ def random_splits(
     if len(ratios) != len(SPLITS) or min(ratios) < 0 or not abs(sum(ratios) - 1) <= 1e-6:
         raise ConfigError(f"ratios takes the shares of {', '.join(SPLITS)}, which sum to 1; got {list(ratios)}")
     _refuse_twice("subjects", subjects)
+    import numpy as np
+
     persons = sorted({person_of(subject) for subject in subjects})
     shuffled = [str(person) for person in np.random.default_rng(seed).permutation(persons)]
     ends = [int(end) for end in np.rint(np.cumsum(ratios) * len(shuffled))]
@@ -242,7 +242,7 @@ def splits_from_file(path: Path, subjects: Sequence[str], *, train: str = "train
         DataError: if the file cannot be read, lacks the list or has an unknown one, if a subject stands in two splits
             or has no case, or a split is empty.
     """
-    check_policy("absent", absent)
+    raise_refusals([refusal("absent", POLICY, absent)])
     path = Path(path).expanduser()
     lists = _lists_of_text(path, {name: value for name, value in _read_json(path).items() if isinstance(value, list)})
     lists = {name: [normal(subject).strip() for subject in listed] for name, listed in lists.items()}

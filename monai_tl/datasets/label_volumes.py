@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from monai_tl.datasets.patterns import Case
-from monai_tl.imaging.scan_io import open_scan
+from monai_tl.imaging.scan_files import open_scan
 
 BAR_FROM = 20  # cases
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from monai_tl.errors import DataError, list_problems
-from monai_tl.imaging.scan_io import split_path
+from monai_tl.imaging.scan_files import split_path
 
 TABLE, MADE_WITH = "predictions.csv", "predictions.json"
 WRITTEN = re.compile(r"(?P<subject>.+)_(?:seg|probability)(?:\.nii(?:\.gz)?|\.dcm)")

@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from monai_tl.datasets.ids import alike, normal, quoted, refuse_odd_ids, refuse_odd_paths, visible
-from monai_tl.errors import ConfigError, DataError, did_you_mean, list_problems
+from monai_tl.errors import ConfigError, DataError, list_problems
+from monai_tl.settings.refusals import raise_refusals, refusal
+from monai_tl.settings.table import POLICY
 from monai_tl.text import name_some
 
 Case = dict[str, str]  # {"subject": "IXI012", "T1": path, "T2": path, "label": path}
-POLICIES = ("refuse", "leave_out")
 _PLACES = re.compile(r"(\{subject\}|\*)")
 
 
@@ -41,7 +42,7 @@ def find_cases(patterns: Mapping[str, str], *, incomplete: str = "refuse") -> Ca
             ``{subject}`` stands for as little text as fits within one folder or file name, and for the same text
             wherever it is repeated; ``*`` for any text within one name. Relative to the working directory or absolute.
             A pattern that no file matches may stand for folders, each with a DICOM series; ``#`` and what follows it name
-            a volume or series, see `monai_tl.imaging.scan_io`.
+            a volume or series, see `monai_tl.imaging.scan_files`.
         incomplete: ``"refuse"``, or ``"leave_out"`` to go on without subjects that lack a file.
 
     Returns:
@@ -62,7 +63,7 @@ def find_cases(patterns: Mapping[str, str], *, incomplete: str = "refuse") -> Ca
         >>> len(cases), sorted(cases[0])
         (6, ['T1', 'label', 'subject'])
     """
-    check_policy("incomplete", incomplete)
+    raise_refusals([refusal("incomplete", POLICY, incomplete)])
     if not patterns or "subject" in patterns:
         raise ConfigError(f"patterns take modality names (and 'label') as keys; got {list(patterns) or 'none'}")
     found = {role: _match(role, pattern) for role, pattern in patterns.items()}
@@ -87,7 +88,7 @@ def pair_by_subject(found: Mapping[str, Mapping[str, Sequence[str]]], incomplete
         DataError: naming the subjects that lack a file or have two, if they are refused or nothing else is left; and in any
             case where ids cannot be told apart by looking at them.
     """
-    check_policy("incomplete", incomplete)
+    raise_refusals([refusal("incomplete", POLICY, incomplete)])
     found = {role: _composed(role, by_subject) for role, by_subject in found.items()}
     cases = Cases()
     subjects = sorted({subject for by_subject in found.values() for subject in by_subject})
@@ -149,16 +150,10 @@ def refuse_odd_names(cases: Sequence[Case]) -> None:
     refuse_odd_paths(path for case in cases for role, path in case.items() if role != "subject")
 
 
-def check_policy(keyword: str, policy: str) -> None:
-    """Refuse a policy other than ``"refuse"`` and ``"leave_out"``."""
-    if policy not in POLICIES:
-        raise ConfigError(f"unknown {keyword} '{policy}': {did_you_mean(policy, POLICIES)}")
-
-
 def _match(role: str, pattern: str) -> dict[str, list[str]]:
     """Subject -> files that match."""
     whole, sign, part = pattern.rpartition("#")
-    if sign and "/" not in part and not glob.glob(_PLACES.sub("*", pattern)):  # one volume or series: imaging/scan_io.py
+    if sign and "/" not in part and not glob.glob(_PLACES.sub("*", pattern)):  # one volume or series: imaging/scan_files.py
         return {subject: [f"{path}#{part}" for path in paths] for subject, paths in _match(role, whole).items()}
     pieces = _PLACES.split(normal(_absolute(pattern)))
     if "{subject}" not in pieces:

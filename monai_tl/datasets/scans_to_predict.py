@@ -14,7 +14,7 @@ from monai_tl.datasets.own_outputs import MADE_WITH, is_called_so, own_predictio
 from monai_tl.datasets.patterns import Case, Cases, find_cases, refuse_odd_names
 from monai_tl.errors import DataError, did_you_mean
 from monai_tl.imaging.dicom import holds_series
-from monai_tl.imaging.scan_io import scan_exists, split_path
+from monai_tl.imaging.scan_files import scan_exists, split_path
 from monai_tl.text import name_some
 
 ENDINGS = (".nii.gz", ".nii")
@@ -98,10 +98,19 @@ def _is_datalist(location: str | None) -> bool:
     return location is not None and location.endswith(".json")
 
 
+def refuse_no_input(location: str | None) -> None:
+    """Refuse scans that are not there.
+
+    Raises:
+        DataError: if there is nothing at the location.
+    """
+    if location and not scan_exists(Path(location).expanduser().absolute()):
+        raise DataError(f"input '{location}' does not exist; give a datalist, a folder of scans or a scan")
+
+
 def _find(location: str | None, modalities: Sequence[str], patterns: Mapping[str, str] | None, split: str | None) -> list[Case]:
     path = Path(location).expanduser().absolute() if location else None
-    if path is not None and not scan_exists(path):
-        raise DataError(f"input '{location}' does not exist; give a datalist, a folder of scans or a scan")
+    refuse_no_input(location)
     if path is not None and path.suffix == ".json":
         return _of_datalist(path, modalities, split)
     if split is not None:

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_tl.errors import ConfigError, DataError
+from monai_tl.errors import DataError
 from monai_tl.evaluation.metrics import Score, VolumeBias, summarise
 from monai_tl.evaluation.run_scores import RunScores, read_run_scores
+from monai_tl.evaluation.score_files import refuse_unscored
 from monai_tl.evaluation.score_record import ScoreRecord, other_images, other_references, seen_in_short, windows_of
 from monai_tl.statistics.crossed_bootstrap import FEWEST_CASES, CrossedBootstrap, take_apart
 from monai_tl.text import signed
 from monai_tl.training.metrics_table import TRAIN_LONGER, best_is_last, read_metrics
-from monai_tl.transfer.source import holds_weights
 from monai_tl.transfer.tensors import name_first
+from monai_tl.transfer.weight_files import holds_weights
 
 ScoresBySubject = Mapping[str, Score]  # subject -> its score
 FEW = 10  # cases; from fewer, one case that is unlike the others decides
@@ -201,12 +202,8 @@ def ways_apart(records: Mapping[str, ScoreRecord]) -> list[str]:
 
 
 def _read(runs: Sequence[Path | str], split: str) -> dict[str, RunScores]:
+    refuse_unscored(runs, split)
     folders = [Path(run).resolve() for run in runs]
-    if not folders:
-        raise ConfigError("no run to compare: give at least one run folder")
-    twice = [str(run) for run, folder in zip(runs, folders, strict=True) if folders.count(folder) > 1]
-    if twice:
-        raise ConfigError(f"a run is given more than once: {', '.join(twice)}")
     names = [folder.name for folder in folders]
     if len(set(names)) < len(names):
         names = [str(run) for run in runs]

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.evaluation.metrics import Score
+from monai_tl.evaluation.score_files import scores_of
 from monai_tl.evaluation.score_record import ScoreRecord, read_record, record_path
 from monai_tl.evaluation.score_table import read_scores
 from monai_tl.storage.files import sha256_of
-from monai_tl.training.run_folder import trained_on
-from monai_tl.transfer.source import find_weights, holds_weights
+from monai_tl.training.run_files import trained_on
+from monai_tl.transfer.source import find_weights
+from monai_tl.transfer.weight_files import holds_weights
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,6 @@ class RunScores:
 
     scores: tuple[Score, ...]
     record: ScoreRecord
-
-
-def scores_of(folder: Path, split: str) -> Path:
-    """Give the table of a run's scores on a split."""
-    return folder / f"scores_{split}.csv"
 
 
 def read_run_scores(run: Path, split: str) -> RunScores:

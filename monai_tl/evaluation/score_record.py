@@ -19,11 +19,12 @@ from monai_tl.errors import ConfigError, DataError
 from monai_tl.identity.fingerprints import fingerprint_cases
 from monai_tl.settings.table import SPLITS
 from monai_tl.storage.files import sha256_of, write_json
-from monai_tl.training.run_folder import trained_on
+from monai_tl.training.run_files import trained_on
 from monai_tl.transfer.source import find_weights
 from monai_tl.transfer.tensors import name_first
 from monai_tl.workflow.config_check import running_parser
-from monai_tl.workflow.launch import ids_read, read_run_config
+from monai_tl.workflow.merged_config import read_run_config
+from monai_tl.workflow.overrides import ids_read
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ def record_of(
     """
     parser = running_parser()
     weights = find_weights(weights)
-    read = [one for one in ids_read(parser, ROOTS) if one.split("::")[0] not in NO_SETTING]
+    read = [one for one in ids_read(parser.get(), ROOTS) if one.split("::")[0] not in NO_SETTING]
     settings = {one.replace("::", "#"): parser[one] for one in read}
     modalities = parser.get_parsed_content("modalities")
     cases = _hashed(data, split, modalities)

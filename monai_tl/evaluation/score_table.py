@@ -20,6 +20,7 @@ from torch import Tensor
 
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.evaluation.metrics import Score, score_case, summarise
+from monai_tl.evaluation.score_files import how_to_score, refuse_no_scores
 from monai_tl.evaluation.score_record import ScoreRecord, mask_sha256, seen_in_short, write_record
 from monai_tl.storage.files import write_text
 
@@ -64,10 +65,8 @@ def read_scores(path: Path | str) -> list[Score]:
         ['a', 'b', 'c', 'd', 'e', 'f']
     """
     path = Path(path)
-    split = path.stem.removeprefix("scores_")
-    remedy = f"run `monai_tl evaluate --run {path.parent} --split {split}`"
-    if not path.is_file():
-        raise ConfigError(f"no scores at {path}: {remedy} first")
+    refuse_no_scores(path)
+    remedy = how_to_score(path)
     try:
         with open(path, newline="", encoding="utf-8") as file:
             table = csv.DictReader(file)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from monai_tl.datasets.patterns import Case
 from monai_tl.errors import DataError
-from monai_tl.imaging.scan_io import split_path
+from monai_tl.imaging.scan_files import split_path
 from monai_tl.storage.files import atomic_write
 
 DIGITS = 10  # hexadecimal: two of 10 000 subjects get the same name once in 20 000 tries, and that is refused

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from monai_tl.imaging.scan_io import files_of, split_path
+from monai_tl.imaging.scan_files import files_of, split_path
 
 VERSION = 1  # of what is hashed, and how
 RECENT = 2.0  # seconds: the coarsest clock of a file system in use

@@ -19,7 +19,8 @@ from tqdm import tqdm
 from monai_tl.datasets.patterns import Case
 from monai_tl.errors import DataError
 from monai_tl.identity.fingerprint_cache import Stamp, look_up, remember, stamp_of
-from monai_tl.imaging.scan_io import open_scan, sha256_of_scan
+from monai_tl.imaging.scan_files import open_scan, sha256_of_scan
+from monai_tl.storage.cores import fitting
 
 DIGITS = 32  # hexadecimal: 128 bits
 BLANK = "0" * 16  # begins the hash of voxels that are all alike
@@ -119,7 +120,7 @@ def _all(paths: Iterable[str]) -> Iterator[tuple[str, Fingerprint | str]]:
     calm = 0.5 if sys.stderr.isatty() else 10.0  # seconds between updates: a log file needs no more
     bar = tqdm(total=len(left), desc="hashing scans", unit="scan", disable=len(left) < BAR_FROM, mininterval=calm)
     fresh: list[tuple[Stamp, Fingerprint]] = []
-    with bar, ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
+    with bar, ThreadPoolExecutor(fitting(THREADS)) as pool:
         try:
             for done in as_completed(waiting := {pool.submit(_or_why, path): path for path in left}):
                 path, result = waiting[done], done.result()

@@ -15,7 +15,7 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
 from monai_tl.errors import DataError
-from monai_tl.imaging.scan_io import inner_proxy
+from monai_tl.imaging.scan_files import inner_proxy
 
 OUTLIER = 1000.0  # robust spreads from the median; the farthest of 228 real scans and phantoms is 26
 FLAT = 0.02  # robust spread after z-scoring; the least of the same is 0.17
@@ -44,7 +44,7 @@ class Stored(NamedTuple):
 
 
 def read_stored(image: SpatialImage) -> Stored:
-    """Read an image of `monai_tl.imaging.scan_io.open_scan` as it is stored, its file to the very end.
+    """Read an image of `monai_tl.imaging.scan_files.open_scan` as it is stored, its file to the very end.
 
     nibabel stops behind the last voxel, before a compressed file's check sum.
 

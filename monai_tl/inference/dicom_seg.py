@@ -18,7 +18,7 @@ import monai_tl
 from monai_tl.datasets.patterns import Case
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.imaging.dicom import Series, choose_series
-from monai_tl.imaging.scan_io import split_path
+from monai_tl.imaging.scan_files import split_path
 from monai_tl.storage.files import atomic_write
 from monai_tl.text import name_some
 from monai_tl.workflow.task_file import SegmentCodes, TaskFile

@@ -10,18 +10,13 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from monai_tl.device import choose_device
-from monai_tl.errors import ConfigError
+from monai_tl.inference.model_files import PARTS, READ_BY_PREDICTION, RUN_VALUES, WINDOWS, find_model_files
 from monai_tl.storage.files import sha256_of
 from monai_tl.transfer.source import find_weights
-from monai_tl.workflow.config_check import check_config, read_overrides
-from monai_tl.workflow.launch import bundle_config, read_run_config, refuse_idle_overrides, refuse_unknown_overrides
+from monai_tl.workflow.config_check import check_config
+from monai_tl.workflow.merged_config import bundle_config
+from monai_tl.workflow.overrides import read_overrides, refuse_idle_overrides, refuse_unknown_overrides
 from monai_tl.workflow.task_file import TaskFile, read_task_file
-
-# ids of a run's config that inference.yaml has too: values, and parts that may refer to them
-VALUES = ("modalities", "classes", "spacing", "orientation", "normalisation", "head_norm")
-WINDOWS = ("inference_window", "inference_overlap", "precision")
-PARTS = ("network_def", "image_transforms")
-READ = ("imports", "contract", "network", "preprocessing", "inferer", "postprocessing", "classes")  # by a prediction
 
 
 @dataclass(frozen=True)
@@ -59,16 +54,16 @@ class Model:
             ConfigError: if an id does not exist, no part of a prediction reads it, a device is not there, or settings, the
                 run's own too, cannot be used.
         """
-        refuse_unknown_overrides(self.parser, overrides, also)
-        told = read_overrides(self.parser, overrides)
-        refuse_idle_overrides(self.parser, told, READ)
+        refuse_unknown_overrides(self.parser.get(), overrides, also)
+        told = read_overrides(self.parser.get(), overrides)
+        refuse_idle_overrides(self.parser.get(), told, READ_BY_PREDICTION)
         device = {"device": str(choose_device(str(told["device"])))} if "device" in told else {}
         self.parser.update({**told, **device})
         check_config(self.parser)
 
     def settings(self) -> dict[str, Any]:
         """Give what the voxels of a prediction depend on, as plain data."""
-        values = {key: self.part(key) for key in VALUES + WINDOWS}
+        values = {key: self.part(key) for key in RUN_VALUES + WINDOWS}
         parts = {key: self.parser[key] for key in (*PARTS, "crop", "inferer")}
         return {"weights_sha256": sha256_of(self.weights), **values, **parts}
 
@@ -89,23 +84,15 @@ def find_model(location: str | Path, bundle_root: str | None = None) -> Model:
         >>> type(find_model("runs/hippocampus").part("network")).__name__
         'HighRes3DNet'
     """
-    folder = Path(location)
-    run = next((at for at in (folder, folder / "models") if (at / "config.yaml").is_file()), None)
-    if run is None and not (folder / "configs").is_dir():
-        raise ConfigError(f"'{location}' is neither a run folder (it has no config.yaml) nor a bundle (it has no configs)")
-    weights = find_weights(run or folder)
-    config = read_run_config(run) if run else {"bundle_root": str(folder)}
-    bundle = Path(bundle_root or config["bundle_root"])
-    if not bundle.is_dir():
-        raise ConfigError(f"the bundle that '{location}' was trained by is no longer at {bundle}; name it by --bundle_root")
+    files = find_model_files(str(location), bundle_root)
     parser = ConfigParser()
-    parser.read_config(str(bundle_config(bundle, "inference")))
-    parser.update({**(_settings_of(config) if run else {}), "bundle_root": str(bundle), "ckpt": str(weights)})
+    parser.read_config(str(bundle_config(files.bundle, "inference")))
+    values = _values_of(files.run_config) if files.run_config else {}
+    parser.update({**values, **files.parts(), "bundle_root": str(files.bundle), "ckpt": str(find_weights(files.weights))})
     return Model(parser)
 
 
-def _settings_of(config: dict[str, Any]) -> dict[str, Any]:
-    """Give what ``inference.yaml`` takes from the config of a run, so that scans are seen as in its validation."""
+def _values_of(config: dict[str, Any]) -> dict[str, Any]:
+    """Return what the settings of a run come to, so that scans are seen as in its validation."""
     parser = ConfigParser(config)
-    values = {key: parser.get_parsed_content(key) for key in VALUES + WINDOWS}
-    return {**values, **{key: config[key] for key in PARTS}, **{key: config["validate"][key] for key in ("crop", "inferer")}}
+    return {key: parser.get_parsed_content(key) for key in RUN_VALUES + WINDOWS}

@@ -13,7 +13,7 @@ from monai.engines import IterationEvents
 from PIL import Image, ImageDraw, ImageFont
 
 from monai_tl.imaging.preview import PREDICTION, TRUTH, draw_case
-from monai_tl.imaging.scan_io import open_scan
+from monai_tl.imaging.scan_files import open_scan
 from monai_tl.storage.files import atomic_write
 
 CAPTION = 20  # pixels

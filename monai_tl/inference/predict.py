@@ -23,7 +23,7 @@ from monai_tl.datasets.scans_to_predict import find_scans
 from monai_tl.errors import DataError, PartlyDoneError, in_words, is_full_disk, list_problems
 from monai_tl.identity.run_data import read_run_data
 from monai_tl.imaging.geometry import Note
-from monai_tl.imaging.scan_io import open_scan
+from monai_tl.imaging.scan_files import open_scan
 from monai_tl.inference.dicom_seg import Origin, check_dicom_seg, codes_of, write_dicom_seg
 from monai_tl.inference.model import Model
 from monai_tl.inference.overlays import write_overlay

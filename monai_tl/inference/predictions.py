@@ -18,7 +18,7 @@ import monai_tl
 from monai_tl.datasets.own_outputs import MADE_WITH, TABLE
 from monai_tl.datasets.patterns import Case
 from monai_tl.errors import ConfigError, DataError
-from monai_tl.imaging.scan_io import sha256_of_scan
+from monai_tl.imaging.scan_files import sha256_of_scan
 from monai_tl.inference.save import prediction_path
 from monai_tl.storage.files import write_json, write_text
 

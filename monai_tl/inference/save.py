@@ -14,7 +14,7 @@ from monai.transforms import MapTransform
 
 from monai_tl.errors import DataError
 from monai_tl.imaging.grids import on_grid_of
-from monai_tl.imaging.scan_io import open_scan
+from monai_tl.imaging.scan_files import open_scan
 from monai_tl.storage.files import atomic_write
 
 

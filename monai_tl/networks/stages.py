@@ -59,34 +59,6 @@ def stages(network: nn.Module) -> dict[str, nn.Module]:
     return {name: children[name] for name in names}
 
 
-def resolve_freeze(names: Sequence[str], freeze: int | str) -> tuple[str, ...]:
-    """Name the stages that ``freeze`` holds still.
-
-    Args:
-        names: all stages in order, the head last.
-        freeze: how many of the first stages (``2`` or ``"2"``), or the name of the last frozen one (``"res_1"``).
-
-    Returns:
-        The frozen stages in order; none for 0.
-
-    Raises:
-        TransferError: if there is no such count or stage, or if the head would be frozen and nothing left to train.
-    """
-    *freezable, head = names
-    if isinstance(freeze, str):
-        if freeze in freezable:
-            return tuple(freezable[: freezable.index(freeze) + 1])
-        if freeze.isdecimal() and int(freeze) <= len(freezable):
-            return tuple(freezable[: int(freeze)])
-    # bool is an int to Python, but no count
-    elif isinstance(freeze, int) and not isinstance(freeze, bool) and 0 <= freeze <= len(freezable):
-        return tuple(freezable[:freeze])
-    raise TransferError(
-        f"freeze takes 0–{len(freezable)} or the name of the last frozen stage, not {freeze!r}; "
-        f"the head, {head}, is always trained: {did_you_mean(str(freeze), freezable)}"
-    )
-
-
 def stage_table(network: nn.Module) -> list[StageRow]:
     """Count each stage's parameters, those left to train when freezing stops before it, and its multiply-adds.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import importlib.metadata
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -21,10 +20,11 @@ from monai_tl.datasets.case_checks import gather_notes
 from monai_tl.datasets.label_schemes import CODINGS, coding_of, named_coding
 from monai_tl.errors import ConfigError, DataError, PartlyDoneError, list_problems
 from monai_tl.imaging.geometry import Note
-from monai_tl.imaging.scan_io import open_scan
+from monai_tl.imaging.scan_files import open_scan
 from monai_tl.preparation import register
 from monai_tl.preparation.ixi_sources import People, Person, find_people
 from monai_tl.preparation.prepare_subject import UNFINISHED, SubjectJob, outputs, prepare_subject
+from monai_tl.storage.cores import cores_at_hand, keep_within_cores
 from monai_tl.storage.files import sweep_temporary, write_json
 from monai_tl.storage.processes import run_each
 from monai_tl.text import name_some
@@ -136,7 +136,7 @@ def prepare_ixi_folder(
     waiting = [person for person in tqdm(people.complete, "hashing", unit="subject") if not prepared.finished(person)]
     for person in waiting:
         prepared.forget(person)
-    failures = _prepare_all(waiting, prepared, chosen, processes or os.cpu_count() or 1)
+    failures = _prepare_all(waiting, prepared, chosen, keep_within_cores("--processes", processes or cores_at_hand()))
     _tell_notes(prepared, [person.subject for person in waiting])
     _summarise(people, len(waiting), failures, prepared, chosen)
 

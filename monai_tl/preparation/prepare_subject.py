@@ -17,7 +17,7 @@ from monai_tl.datasets.case_checks import case_problems
 from monai_tl.datasets.label_schemes import CODINGS
 from monai_tl.errors import DataError
 from monai_tl.imaging.grids import on_grid_of, regrid_labels
-from monai_tl.imaging.scan_io import open_scan
+from monai_tl.imaging.scan_files import open_scan
 from monai_tl.preparation.ixi_sources import Person
 from monai_tl.preparation.register import Registration, register, write_transform
 from monai_tl.storage.files import atomic_write

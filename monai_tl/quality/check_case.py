@@ -16,7 +16,7 @@ from monai_tl.datasets.patterns import Case
 from monai_tl.errors import DataError, in_words, is_full_disk
 from monai_tl.identity.anonymise import keyed_hash, without_names
 from monai_tl.imaging.preview import PREDICTION, TRUTH, Drawn, draw_planes
-from monai_tl.imaging.scan_io import sha256_of_scan
+from monai_tl.imaging.scan_files import sha256_of_scan
 from monai_tl.quality.measures import Measures, measure_case, read_volumes
 from monai_tl.storage.files import atomic_write, write_json
 

@@ -18,7 +18,7 @@ from monai_tl.datasets.case_checks import TOLERANCE, case_problems
 from monai_tl.datasets.label_schemes import sides_of
 from monai_tl.datasets.patterns import Case
 from monai_tl.errors import in_words
-from monai_tl.imaging.scan_io import open_scan
+from monai_tl.imaging.scan_files import open_scan
 from monai_tl.preparation.register import better_place
 from monai_tl.preparation.similarity import Mask, compare_images, head_mask
 

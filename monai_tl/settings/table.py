@@ -15,14 +15,14 @@ from monai_tl.settings.values import Either, Kind, Listed, Nothing, Number, Text
 LARGEST_SEED = 2**32 - 1  # MONAI takes seeds modulo 2**32: a larger one would be another run's
 
 EXPRESSION = ("$", "@", "%")  # with which a config's text begins that MONAI evaluates
-NORMS = ("freeze", "track")
-NEW_CHANNELS = ("zero", "mean", "frozen")
 SPLITS = ("train", "validation", "test")
 
 PATH = Text("a path without #, which MONAI would change", r"(?s)[^#]*[^#\s][^#]*")
 NAME = Text("a name without #, which MONAI would change", PATH.pattern)
 SEED = Whole(0, LARGEST_SEED, example="0")
 COUNT = Whole(1)
+POLICY = Words(("refuse", "leave_out"))  # on cases that lack something
+ENGINE = Words(("here", "ray"))  # what does the runs of a study
 NAMES = Listed(NAME, "different names without #, e.g. \"['T1','T2']\"", different=True)
 LABELS = Listed(Whole(1), "label values, whole numbers from 1 joined by commas, each once, e.g. 1,4", different=True)
 EDGES = "three whole numbers from 1 to 1024 (voxels), e.g. [32,32,32]"
@@ -82,12 +82,12 @@ SETTINGS: dict[str, Kind] = {
     # transfer
     "source": Either((Nothing(), PATH), "a bundle, a run folder, a .pt or .safetensors file, or null"),
     "freeze": Either((Whole(0), STAGE), STAGES),
-    "norm": Words(NORMS),
+    "norm": Words(("freeze", "track")),
     "fresh": Either(
         (Nothing(), Text("", r"[^\[\]()]*\S[^\[\]()]*"), Listed(STAGE, "", different=True, empty=True)),
         "stages joined by commas, e.g. conv_1,conv_2, or none",
     ),
-    "new_channels": Words(NEW_CHANNELS),
+    "new_channels": Words(("zero", "mean", "frozen")),
     "accept_differences": YesNo(),
     "accept_overlap": YesNo(),
     # evaluation and inference

@@ -15,6 +15,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from monai_tl.errors import in_words, is_full_disk
+from monai_tl.storage.cores import thread_settings
 from monai_tl.storage.streams import print_anything
 
 ONE_THREAD = ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -134,7 +135,7 @@ def _no_interrupt() -> Iterator[None]:
 def _one_thread() -> Iterator[None]:
     """Have libraries that count threads when they are loaded count one, and keep quiet about what was broken off."""
     quiet = os.environ.get("PYTHONWARNINGS", "ignore::UserWarning")  # of semaphores that an ended process leaves
-    told = {**dict.fromkeys(ONE_THREAD, "1"), "PYTHONWARNINGS": quiet}
+    told = {**thread_settings(), **dict.fromkeys(ONE_THREAD, "1"), "PYTHONWARNINGS": quiet}
     before = {name: os.environ.get(name) for name in told}
     os.environ.update(told)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,69 +13,26 @@ import torch
 from monai.bundle import ConfigParser
 
 from monai_tl.datasets.case_checks import header_problems
-from monai_tl.datasets.datalist import Datalist, read_datalist, write_datalist
+from monai_tl.datasets.datalist import Datalist, write_datalist
 from monai_tl.datasets.label_volumes import foreground_volumes
 from monai_tl.device import choose_device
 from monai_tl.errors import ConfigError, DataError, in_words, list_problems, user_error
 from monai_tl.networks.stages import stages
-from monai_tl.settings.refusals import raise_refusals
-from monai_tl.settings.table import SPLITS, problems
+from monai_tl.settings.table import SPLITS
+from monai_tl.storage.cores import cores_at_hand
 from monai_tl.storage.files import sha256_of
-from monai_tl.study.study_plan import PlannedRun, Study, cross, read_budget
+from monai_tl.study.request import Request, asked_arms, named_lists, read_budgets, read_request, study_configs, study_datalist
+from monai_tl.study.study_plan import PlannedRun, Study, cross
 from monai_tl.study.study_scans import refuse_changed_scans
 from monai_tl.study.subsets import STRATA, Size, drawing_order, read_sizes, training_set
 from monai_tl.text import name_some
 from monai_tl.training.run_cases import check_run_cases, take_prints
 from monai_tl.training.run_folder import PATHS, check_label_grid
-from monai_tl.transfer.arms import UNTRAINED, Arm, read_arms
+from monai_tl.transfer.arms import UNTRAINED, Arm
 from monai_tl.transfer.contract import read_contract, refuse_other_classes
 from monai_tl.transfer.source import find_weights, read_source
-from monai_tl.workflow.config_check import check_config, read_overrides
-from monai_tl.workflow.launch import bundle_config, refuse_idle_overrides, refuse_unknown_overrides
-
-OF_A_RUN = {
-    "seed": "--seeds",
-    "freeze": "--arms",
-    "run_dir": "--output",
-    "resume": "nothing: a study always goes on",
-    "transfer": "--arms",
-}
-
-
-@dataclass(frozen=True)
-class Request:
-    """What was asked for, as the verbs take it.
-
-    Attributes:
-        kind: ``layers``, ``size`` or ``depth``.
-        target: the bundle to be fine-tuned.
-        source: what transfers start from.
-        arms, sizes: as `read_arms` and `read_sizes` read them; no arm: all depths, from the head inwards.
-        seeds: one run of each arm and size for each.
-        overlay: one more of the target's configs.
-        budget: iterations by arm, see `read_budget`.
-        lists: a JSON file of named training sets; the bundle's ``splits/study.json`` where there is one.
-        rule: of a study of kind ``depth``.
-        parallel: runs at a time; they share the processor's cores.
-        training_dice: score each run's training cases too.
-        settings: config ids for all runs.
-        also: flags of the verb, for the hint at a misspelt one.
-    """
-
-    kind: str
-    target: str
-    source: str
-    arms: tuple[str, ...]
-    sizes: tuple[str, ...]
-    seeds: tuple[int, ...]
-    overlay: str | None = None
-    budget: str = ""
-    lists: str | None = None
-    rule: dict[str, float] = field(default_factory=dict)
-    parallel: int = 1
-    training_dice: bool = False
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    also: Sequence[str] = ()
+from monai_tl.workflow.config_check import check_config
+from monai_tl.workflow.merged_config import bundle_config
 
 
 @dataclass(frozen=True)
@@ -103,12 +60,12 @@ def design(request: Request, before: Study | None = None) -> Design:
     Raises:
         ConfigError, DataError, TransferError: for whatever would stop every run of an arm, or of all.
     """
-    files = [bundle_config(request.target, name) for name in ("train", "transfer", *filter(None, [request.overlay]))]
+    files = study_configs(request)
     evaluation = [bundle_config(request.target, "evaluate"), Path(request.target) / "configs" / f"{UNTRAINED}.yaml"]
-    request = _read(files, request)
+    request, _ = read_request(request)
     parser = _parser(files, request)
     check_config(parser)
-    data = _datalist(parser)
+    data = study_datalist(Path(parser.get_parsed_content("datalist")))
     _refuse_bad_cases(data, parser.get_parsed_content("modalities"))
     parser.get_parsed_content("imports")
     check_label_grid(data, parser.get_parsed_content("contract"), parser)
@@ -116,12 +73,9 @@ def design(request: Request, before: Study | None = None) -> Design:
     if before is not None:
         refuse_changed_scans(before.scans, prints, data)
     names = list(stages(parser.get_parsed_content("network_def")))
-    arms = read_arms(request.arms or [str(k) for k in reversed(range(len(names)))], names)
-    sizes = read_sizes(request.sizes, data.splits["train"], _lists(request))
-    budgets = read_budget(request.budget, [arm.name for arm in arms], parser.get_parsed_content("iterations"))
-    every = parser.get_parsed_content("validate_every")
-    raise_refusals(wrong for told in budgets.values() for wrong in problems({"iterations": told, "validate_every": every}))
-    raise_refusals(wrong for seed in request.seeds for wrong in problems({"seed": seed}))
+    arms = asked_arms(request, names)
+    sizes = read_sizes(request.sizes, data.splits["train"], named_lists(request))
+    budgets = read_budgets(request, arms, parser.get_parsed_content("iterations"), parser.get_parsed_content("validate_every"))
     weights = find_weights(Path(request.source)).absolute() if any(arm.takes_source for arm in arms) else None
     source = os.path.abspath(request.source) if weights else None
     if any(arm.kind == UNTRAINED for arm in arms):
@@ -143,7 +97,7 @@ def design(request: Request, before: Study | None = None) -> Design:
         sizes=tuple(size.n for size in sizes),
         seeds=request.seeds,
         rule=request.rule,
-        threads=before.threads if before else max(1, torch.get_num_threads() // request.parallel),
+        threads=before.threads if before else max(1, min(torch.get_num_threads(), cores_at_hand()) // request.parallel),
         volumes_ml=_volumes(data, sizes, before.volumes_ml if before else {}),
         runs=tuple(cross(arms, sizes, request.seeds, source, budgets)),
         decision=before.decision if before and before.seeds == request.seeds else {},
@@ -245,55 +199,12 @@ def _parser(files: Sequence[Path], request: Request) -> ConfigParser:
     return parser
 
 
-def _read(files: Sequence[Path], request: Request) -> Request:
-    """Finish reading the settings that were typed, by the configs that they belong to.
-
-    Raises:
-        ConfigError: for a setting that is a run's own, that no config has, or that nothing reads.
-    """
-    for key, flag in OF_A_RUN.items():
-        if key in request.settings:
-            raise ConfigError(f"--{key} differs from run to run of a study: leave it away; it is told by {flag}")
-    parser = ConfigParser()
-    parser.read_config([str(file) for file in files])
-    refuse_unknown_overrides(parser, request.settings, request.also, OF_A_RUN)
-    settings = read_overrides(parser, request.settings)
-    refuse_idle_overrides(parser, settings)
-    return replace(request, settings=settings)
-
-
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Give settings as JSON holds them, with absolute paths; the datalist is named apart, since each run has its own."""
     told = {
         key: os.path.abspath(value) if key in PATHS and isinstance(value, str) else value for key, value in settings.items()
     }
     return dict(json.loads(json.dumps({key: value for key, value in told.items() if key != "datalist"})))
-
-
-def _datalist(parser: ConfigParser) -> Datalist:
-    data = read_datalist(Path(parser.get_parsed_content("datalist")))
-    missing = [name for name in SPLITS if name not in data.splits]
-    if missing:
-        raise DataError(f"{data.path} has no {' and no '.join(missing)} split, and a study needs all three")
-    return data
-
-
-def _lists(request: Request) -> dict[str, list[str]]:
-    """Read the named training sets."""
-    path = Path(request.lists) if request.lists else Path(request.target) / "splits" / "study.json"
-    if not path.is_file():
-        if request.lists:
-            raise DataError(f"there is no file {path} with lists of training subjects")
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        lists = {name: value for name, value in content.items() if isinstance(value, list)}
-    except (ValueError, AttributeError) as error:
-        raise DataError(f"{path} holds no lists by name ({error})") from None
-    for name, subjects in lists.items():
-        if not all(isinstance(subject, str) for subject in subjects):
-            raise DataError(f"{path}: list '{name}' holds more than subject ids in quotes")
-    return {name: subjects for name, subjects in lists.items() if name not in ("val", *SPLITS[1:])}
 
 
 def _refuse_bad_cases(data: Datalist, modalities: Sequence[str]) -> None:

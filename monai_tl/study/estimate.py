@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -19,10 +18,12 @@ from torch import Tensor
 
 from monai_tl.device import choose_device
 from monai_tl.evaluation.run_scores import has_own_scores
-from monai_tl.imaging.scan_io import open_scan
+from monai_tl.imaging.scan_files import open_scan
+from monai_tl.storage.cores import fitting
 from monai_tl.study.design import Design
 from monai_tl.study.execute import in_time
-from monai_tl.study.study_plan import PlannedRun, Study, is_finished
+from monai_tl.study.run_state import is_finished
+from monai_tl.study.study_plan import PlannedRun, Study
 
 ENOUGH = 60.0  # seconds spent on measuring
 
@@ -98,7 +99,7 @@ def format_plan(made: Design, folder: Path, measured: Estimate, parallel: int) -
     study = made.study
     left = [run for run in study.runs if not is_finished(folder / run.folder, study.splits)]
     seconds = [_left_seconds(folder, run, measured, made) for run in left]
-    at_once = 1 if measured.device.startswith("cuda") else min(parallel, max((os.cpu_count() or 1) // study.threads, 1))
+    at_once = 1 if measured.device.startswith("cuda") else fitting(parallel, study.threads)
     most = max([sum(seconds) / at_once, *seconds])
     splits = ", ".join(f"{len(subjects)} {name}" for name, subjects in made.data.splits.items())
     rows = [("arm", "iterations", "step", *(f"n = {n}" for n in study.sizes))]

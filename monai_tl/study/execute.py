@@ -8,13 +8,16 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import torch
 from filelock import FileLock, Timeout
 
 from monai_tl.errors import ConfigError, PartlyDoneError
+from monai_tl.storage.cores import keep_within_cores
 from monai_tl.storage.files import write_text
 from monai_tl.storage.processes import Outcome, run_each
 from monai_tl.study.design import run_settings
-from monai_tl.study.study_plan import PlannedRun, Study, is_finished
+from monai_tl.study.run_state import is_finished
+from monai_tl.study.study_plan import PlannedRun, Study
 from monai_tl.study.worker import Order, perform
 from monai_tl.training.metrics_table import read_metrics
 from monai_tl.transfer.arms import UNTRAINED
@@ -29,6 +32,8 @@ def run_here(orders: dict[str, Order], parallel: int) -> Ended:
 
     Libraries that take seconds to import are imported once; a run that is killed takes no other with it.
     """
+    if not torch.cuda.is_available():  # there a run's threads wait for the GPU
+        parallel = keep_within_cores("--parallel", parallel, max((order.threads for order in orders.values()), default=1))
     return run_each(perform, orders, parallel, preload=["monai_tl.study.worker"], nesting=True, fewer="--parallel")
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from monai_tl.errors import ConfigError, PartlyDoneError, did_you_mean
+from monai_tl.errors import ConfigError, PartlyDoneError
+from monai_tl.settings.refusals import raise_refusals, refusal
+from monai_tl.settings.table import ENGINE
 from monai_tl.study.depth import search_depth
-from monai_tl.study.design import Design, Request, design, write_training_sets
+from monai_tl.study.design import Design, design, write_training_sets
 from monai_tl.study.estimate import estimate, format_plan
 from monai_tl.study.execute import Engine, execute, held, run_here
 from monai_tl.study.gather import gather
 from monai_tl.study.ray_engine import run_on_ray
-from monai_tl.study.study_plan import STUDY_FILE, Study, read_study, refuse_changed, write_study
-
-ENGINES = ("here", "ray")
+from monai_tl.study.request import Request, plan_in
+from monai_tl.study.study_plan import STUDY_FILE, Study, refuse_changed, write_study
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,8 @@ def conduct(request: Request, how: Conduct) -> None:
         ConfigError, DataError, TransferError: before anything is written, for what cannot be done or is another study.
         PartlyDoneError: if some runs failed; the tables hold the others.
     """
-    if how.engine not in ENGINES:
-        raise ConfigError(f"unknown engine '{how.engine}': {did_you_mean(how.engine, ENGINES)}")
-    before = _plan_in(how.folder)
-    if before is None and how.folder.is_dir() and any(one for one in how.folder.iterdir() if one.name != ".lock"):
-        raise ConfigError(f"output '{how.folder}' exists and is no study; choose another")
+    raise_refusals([refusal("engine", ENGINE, how.engine)])
+    before = plan_in(how.folder)
     begun = before is not None and (how.folder / "runs").is_dir()
     made = design(request, before if begun else None)
     if before is not None and begun:
@@ -55,9 +53,9 @@ def conduct(request: Request, how: Conduct) -> None:
     if how.plan_only:
         print(format_plan(made, how.folder, estimate(made), how.parallel))
         return
-    engine = run_on_ray if how.engine == "ray" else run_here
+    engine = {"here": run_here, "ray": run_on_ray}[how.engine]
     with held(how.folder):
-        if _plan_in(how.folder) != before:
+        if plan_in(how.folder) != before:
             raise ConfigError(f"another process changed the study in '{how.folder}' meanwhile; repeat the command")
         _begin(how.folder, made, before, begun)
         try:
@@ -66,10 +64,6 @@ def conduct(request: Request, how: Conduct) -> None:
             _gather(how.folder)
             raise
         _gather(how.folder)
-
-
-def _plan_in(folder: Path) -> Study | None:
-    return read_study(folder) if (folder / STUDY_FILE).is_file() else None
 
 
 def _begin(folder: Path, made: Design, before: Study | None, begun: bool) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from monai_tl.errors import ConfigError, DataError, did_you_mean
-from monai_tl.evaluation.run_scores import has_own_scores
 from monai_tl.storage.files import write_json
 from monai_tl.study.subsets import Size
 from monai_tl.transfer.arms import UNTRAINED, Arm
@@ -180,19 +179,6 @@ def read_study(folder: Path) -> Study:
         raise DataError(
             f"{path} is damaged ({type(error).__name__}: {error}); restore it, or begin a study in another folder"
         ) from None
-
-
-def is_finished(folder: Path, splits: Sequence[str] = ("test",)) -> bool:
-    """Say if a run was trained to its end and scored with the weights that came of it."""
-    return is_trained(folder) and all(has_own_scores(folder, split) for split in splits)
-
-
-def is_trained(folder: Path) -> bool:
-    """Say if a training came to its end: its best Dice is noted last, after all checks."""
-    try:
-        return "validation_dice" in json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
 
 
 def changes(before: Study, now: Study) -> list[str]:

@@ -19,13 +19,15 @@ import torch
 
 from monai_tl.datasets.datalist import read_datalist
 from monai_tl.errors import DataError
-from monai_tl.evaluation.run_scores import discard_scores, has_own_scores, scores_of
+from monai_tl.evaluation.run_scores import discard_scores, has_own_scores
+from monai_tl.evaluation.score_files import scores_of
 from monai_tl.storage.files import sha256_of
-from monai_tl.study.study_plan import is_finished, is_trained
+from monai_tl.study.run_state import is_finished, is_trained
 from monai_tl.study.study_scans import Planned, refuse_changed_scans
 from monai_tl.training.run_cases import take_prints
-from monai_tl.training.run_folder import refuse_changed_datalist
-from monai_tl.workflow.launch import bundle_config, run_configs
+from monai_tl.training.run_files import refuse_changed_datalist
+from monai_tl.workflow.launch import run_configs
+from monai_tl.workflow.merged_config import bundle_config
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,11 @@ from torch.optim.lr_scheduler import LRScheduler
 from monai_tl.errors import ConfigError
 from monai_tl.settings.table import is_true
 from monai_tl.storage.files import atomic_write
+from monai_tl.training.run_files import BEST, LAST
 from monai_tl.transfer.tensors import count_non_finite, name_first
 
 logger = logging.getLogger(__name__)
 
-BEST, LAST = "model.pt", "last.pt"
 LEARNED = ("network", "optimizer")  # a scheduler may hold an infinity that means something
 
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from monai_tl.datasets.case_checks import CHECK_BAR_FROM
 from monai_tl.datasets.patterns import Case
 from monai_tl.errors import DataError, list_problems
-from monai_tl.imaging.scan_io import open_scan
+from monai_tl.imaging.scan_files import open_scan
 from monai_tl.text import name_some
 
 SAME = 1e-3  # mm: headers keep float32

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from monai_tl.errors import ConfigError
 from monai_tl.imaging.preview import draw_case
-from monai_tl.imaging.scan_io import open_scan
+from monai_tl.imaging.scan_files import open_scan
 from monai_tl.training.bad_loss import describe_bad_loss
 from monai_tl.training.cost import Cost, peak_memory_mib, read_costs, write_costs
 from monai_tl.training.metrics_table import read_metrics, write_metrics

@@ -18,7 +18,7 @@ from monai_tl.identity.fingerprints import Fingerprints, Prints, fingerprint_cas
 from monai_tl.identity.identical import refuse_identical
 from monai_tl.identity.run_data import RunCases, RunData, changed_scans, range_of, read_run_data, split_prints, write_run_data
 from monai_tl.storage.files import sha256_of
-from monai_tl.training.checkpoint import BEST
+from monai_tl.training.run_files import BEST
 from monai_tl.transfer.overlap import Overlap, earlier_runs, find_overlap, refuse_overlap
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,26 +19,25 @@ import torch
 import yaml
 from ignite.engine import Engine
 from monai.bundle import ConfigParser
-from monai.bundle.reference_resolver import ReferenceResolver
 from monai.transforms import Compose
 from torch import nn
 
 import monai_tl
 from monai_tl.datasets.case_checks import check_split
-from monai_tl.datasets.datalist import Datalist, read_datalist
-from monai_tl.errors import ConfigError, DataError, did_you_mean
+from monai_tl.datasets.datalist import Datalist
+from monai_tl.errors import ConfigError, did_you_mean
 from monai_tl.identity.run_data import note_weights
 from monai_tl.settings.table import is_true
 from monai_tl.storage.files import write_json
-from monai_tl.training.checkpoint import BEST, LAST
 from monai_tl.training.label_grid import refuse_lost_labels, resample_labels
 from monai_tl.training.metrics_table import TRAIN_LONGER, best_is_last, read_metrics
 from monai_tl.training.run_cases import check_run_cases, record_run_cases
+from monai_tl.training.run_files import BEST, LAST, read_record_file, refuse_existing
 from monai_tl.transfer.apply import transfer_summary
 from monai_tl.transfer.contract import Contract, describe, lineage_of
 from monai_tl.transfer.freeze import frozen_sha256
 from monai_tl.workflow.config_check import running_parser
-from monai_tl.workflow.launch import bundle_config
+from monai_tl.workflow.merged_config import bundle_config, read_yaml, references
 
 logger = logging.getLogger(__name__)
 
@@ -175,7 +174,9 @@ def finish_run(run_dir: str, network: nn.Module, transfer_report: Mapping[str, A
     if transfer_report is not None and {held, frozen_sha256(network)} != {transfer_report["held_sha256"]}:
         raise RuntimeError(f"weights that were to be held still have changed in '{folder}': do not use this run, and report it")
     last = torch.load(folder / LAST, map_location="cpu", weights_only=True)
-    write_json(folder / "metadata.json", {**_stored(folder, "metadata.json"), "validation_dice": last["best"]["value"]})
+    write_json(
+        folder / "metadata.json", {**read_record_file(folder, "metadata.json"), "validation_dice": last["best"]["value"]}
+    )
     note_weights(folder, folder / BEST)
     frozen = [name for name, row in (transfer_report or {"stages": {}})["stages"].items() if row["state"] != "trained"]
     logger.info(
@@ -192,57 +193,6 @@ def finish_run(run_dir: str, network: nn.Module, transfer_report: Mapping[str, A
         logger.warning(TRAIN_LONGER)
 
 
-def refuse_existing(folder: Path, *, resume: bool) -> bool:
-    """Say if the folder holds a run to go on with; raise where anything would be overwritten.
-
-    Raises:
-        ConfigError: if the folder is not empty, unless it holds a run and ``resume`` is set.
-    """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return False
-    if not (folder / "config.yaml").is_file():
-        raise ConfigError(f"output '{folder}' exists and is no run folder; choose another")
-    if not any((folder / name).is_file() for name in (BEST, LAST)) and not resume:
-        raise ConfigError(
-            f"output '{folder}' holds a run that ended before its first validation, so that nothing is kept of it: remove the "
-            "folder, or choose another"
-        )
-    if not resume:
-        raise ConfigError(f"output '{folder}' already holds a run; choose another folder, or go on with it by --resume true")
-    return True
-
-
-def refuse_changed_datalist(run: str | Path, datalist: str) -> None:
-    """Refuse to score a run on a datalist that has changed since: its test cases may be training cases.
-
-    Raises:
-        ConfigError: with what to do.
-    """
-    trained = trained_on(Path(run))
-    if trained is not None and trained != read_datalist(Path(datalist)).sha256():
-        raise ConfigError(
-            f"{datalist} is not what '{run}' was trained with, so its test cases may be training cases; "
-            "restore it, or name another on purpose by --datalist"
-        )
-
-
-def trained_on(run: Path) -> str | None:
-    """Give the sha256 of the datalist that a run was trained with, None where the folder does not say.
-
-    Raises:
-        DataError: if the file that says it is damaged.
-    """
-    path = run / "provenance.json"
-    try:
-        return _stored(run, path.name).get("datalist_sha256") if path.is_file() else None
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{path} is damaged ({error}): restore it") from None
-
-
-def _stored(folder: Path, name: str) -> dict[str, Any]:
-    return dict(json.loads((folder / name).read_text(encoding="utf-8")))
-
-
 def _refuse_other_run(
     folder: Path, config: Mapping[str, Any], data: Datalist, transfer_report: Mapping[str, Any] | None
 ) -> None:
@@ -250,10 +200,10 @@ def _refuse_other_run(
     before = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     changed = [key for key in {**before, **config} if key != "resume" and before.get(key) != config.get(key)]
     told = [f"{key} was {before.get(key)!r}, is {config.get(key)!r}" for key in changed[:3]]
-    if _stored(folder, "provenance.json")["datalist_sha256"] != data.sha256():
+    if read_record_file(folder, "provenance.json")["datalist_sha256"] != data.sha256():
         told.append("the datalist has changed")
     if transfer_report is not None:
-        stored = _stored(folder, "transfer_report.json")
+        stored = read_record_file(folder, "transfer_report.json")
         if stored["source"] != json.loads(json.dumps(transfer_report["source"])):
             told.append("the source's weights have changed")
     if told:
@@ -270,20 +220,11 @@ def refuse_unknown_ids(config: Mapping[str, Any], base: Path) -> None:
     Raises:
         ConfigError: with the nearest id that exists.
     """
-    known = set(yaml.safe_load(base.read_text(encoding="utf-8"))) | _references(config) | {"_meta_"}
+    read = {one.split("::")[0] for one in references(config)}
+    known = set(read_yaml(base)) | read | {"_meta_"}
     for key in config:
         if key not in known:
             raise ConfigError(f"nothing in this config reads an id '{key}': {did_you_mean(key, sorted(known & set(config)))}")
-
-
-def _references(config: Any) -> set[str]:
-    """Name the top-level ids that any string in a config refers to."""
-    if isinstance(config, str):
-        return {reference.split("::")[0].split("#")[0] for reference in ReferenceResolver.match_refs_pattern(config)}
-    children: Sequence[Any] = (
-        list(config.values()) if isinstance(config, Mapping) else config if isinstance(config, list) else []
-    )
-    return set().union(*(_references(child) for child in children))
 
 
 def config_of_run() -> dict[str, Any]:

@@ -14,9 +14,9 @@ from torch import nn
 from monai_tl.datasets.datalist import Datalist
 from monai_tl.identity.run_data import note_weights
 from monai_tl.storage.files import atomic_write, write_json
-from monai_tl.training.checkpoint import BEST
 from monai_tl.training.run_cases import check_run_cases, record_run_cases
-from monai_tl.training.run_folder import config_of_run, provenance_of, refuse_existing, write_run_folder
+from monai_tl.training.run_files import BEST, refuse_existing
+from monai_tl.training.run_folder import config_of_run, provenance_of, write_run_folder
 from monai_tl.transfer.apply import transfer_summary
 from monai_tl.transfer.arms import UNTRAINED
 from monai_tl.transfer.contract import Contract, describe, lineage_of

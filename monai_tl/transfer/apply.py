@@ -11,14 +11,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from monai_tl.errors import TransferError, did_you_mean
-from monai_tl.networks.stages import resolve_freeze, stages
-from monai_tl.settings.table import NEW_CHANNELS, NORMS
+from monai_tl.errors import TransferError
+from monai_tl.networks.stage_names import listed_stages, refuse_unknown_stages, resolve_freeze
+from monai_tl.networks.stages import stages
+from monai_tl.settings.table import refuse_settings
 from monai_tl.transfer.channels import adapt_channels, describe_channels
 from monai_tl.transfer.contract import Contract, differences, read_contract
 from monai_tl.transfer.freeze import freeze as freeze_stages
 from monai_tl.transfer.freeze import frozen_sha256
-from monai_tl.transfer.plan import TransferPlan, input_weight, plan_transfer, refuse_unknown_stages, stage_of
+from monai_tl.transfer.plan import TransferPlan, input_weight, plan_transfer, stage_of
 from monai_tl.transfer.source import Source, read_source
 
 logger = logging.getLogger(__name__)
@@ -98,10 +99,9 @@ def apply_transfer(
     """
     names = list(stages(network))
     frozen = resolve_freeze(names, freeze)
-    _refuse_unknown_word("norm", norm, NORMS)
-    _refuse_unknown_word("new_channels", new_channels, NEW_CHANNELS)
+    refuse_settings(norm=norm, new_channels=new_channels)
     if fresh is not None:
-        fresh = _listed(fresh)
+        fresh = listed_stages(fresh)
         refuse_unknown_stages(fresh, names)
     if source is None:
         freeze_stages(network, frozen, norm=norm)
@@ -181,17 +181,6 @@ def _agree(told: Contract | None, contract: Contract, source: str, accept_differ
 
 def _terms(told: Contract | None, contract: Contract, found: list[str]) -> dict[str, Any]:
     return {"source": asdict(told) if told else None, "target": asdict(contract), "differences": found}
-
-
-def _refuse_unknown_word(setting: str, word: str, known: Sequence[str]) -> None:
-    if word not in known:
-        raise TransferError(f"unknown {setting} '{word}': {did_you_mean(word, known)}")
-
-
-def _listed(fresh: Sequence[str] | str) -> tuple[str, ...]:
-    if isinstance(fresh, str):
-        return tuple(name.strip() for name in fresh.split(",") if name.strip() not in ("", "none"))
-    return tuple(fresh)
 
 
 def _shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from monai_tl.errors import TransferError, did_you_mean
-from monai_tl.settings.table import NEW_CHANNELS
+from monai_tl.errors import TransferError
+from monai_tl.settings.table import refuse_settings
 
 
 def adapt_channels(kernel: Tensor, source: Sequence[str], target: Sequence[str], new: str = "zero") -> Tensor:
@@ -26,10 +26,10 @@ def adapt_channels(kernel: Tensor, source: Sequence[str], target: Sequence[str],
         ``(out, len(target), i, j, k)``, same type and device.
 
     Raises:
-        TransferError: if no channel is known, or ``new`` is not one of the above.
+        TransferError: if no channel is known.
+        ConfigError: if ``new`` is not one of the above.
     """
-    if new not in NEW_CHANNELS:
-        raise TransferError(f"unknown new_channels '{new}': {did_you_mean(new, NEW_CHANNELS)}")
+    refuse_settings(new_channels=new)
     known = [name for name in target if name in source]
     if not known:
         raise TransferError(

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from monai_tl.errors import TransferError, did_you_mean
-from monai_tl.networks.stages import resolve_freeze, stages
-from monai_tl.settings.table import NORMS
+from monai_tl.networks.stage_names import resolve_freeze
+from monai_tl.networks.stages import stages
+from monai_tl.settings.table import refuse_settings
 
 HELD = "monai_tl_held"  # where `freeze` notes on a network what it holds still
 MASKED = "monai_tl_masked"  # marks a weight whose gradient is masked already
@@ -36,7 +37,7 @@ def freeze(
             modality would never be seen otherwise. The other channels get no gradient.
 
     Raises:
-        TransferError: for an unknown ``norm`` or stage, before the network is touched.
+        ConfigError, TransferError: for an unknown ``norm`` or stage, before the network is touched.
 
     Example:
         >>> from monai_tl import HighRes3DNet, freeze
@@ -47,8 +48,7 @@ def freeze(
         >>> network.train().res_1.training  # frozen stages stay in evaluation mode
         False
     """
-    if norm not in NORMS:
-        raise TransferError(f"unknown norm '{norm}': {did_you_mean(norm, NORMS)}")
+    refuse_settings(norm=norm)
     existing = stages(network)
     frozen = resolve_freeze(list(existing), frozen) if isinstance(frozen, int | str) else frozen
     for name in frozen:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from monai_tl.errors import TransferError, did_you_mean
+from monai_tl.errors import TransferError
+from monai_tl.networks.stage_names import refuse_unknown_stages
 from monai_tl.transfer.tensors import Weights, name_first
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -110,13 +111,6 @@ def input_weight(shapes: Shapes) -> str:
         if len(shape) == 5:
             return name
     raise TransferError("the target network has no 3D convolution")
-
-
-def refuse_unknown_stages(fresh: Sequence[str], existing: Sequence[str]) -> None:
-    """Raise a TransferError for a stage to be fresh that does not exist; the real ones are listed."""
-    for stage in fresh:
-        if stage not in existing:
-            raise TransferError(f"fresh: no stage is called '{stage}': {did_you_mean(stage, existing)}")
 
 
 def _shapes_of(weights: Shapes | Weights) -> Shapes:

@@ -19,11 +19,10 @@ from monai_tl.errors import TransferError
 from monai_tl.networks.highres3dnet import own_names
 from monai_tl.storage.files import sha256_of
 from monai_tl.transfer.tensors import Weights, fitted, name_first, refuse_odd_tensors
+from monai_tl.transfer.weight_files import weights_at
 
 logger = logging.getLogger(__name__)
 
-WEIGHT_FILES = ("model.pt", "model.safetensors")
-LAST = "last.pt"  # of a training that is not finished
 WRAPPERS = (
     "model",
     "network",
@@ -122,28 +121,10 @@ def find_weights(location: str | Path) -> Path:
     Raises:
         TransferError: if there is none, or more than one and they differ.
     """
-    location = Path(location)
-    if location.is_file():
-        return location
-    if not location.exists():
-        raise TransferError(f"source '{location}' does not exist; give a bundle, a run folder, a .pt or a .safetensors file")
-    candidates = [folder / name for folder in (location / "models", location) for name in WEIGHT_FILES]
-    found = [candidate for candidate in candidates if candidate.is_file()]
-    if not found:
-        lasts = [folder / LAST for folder in (location / "models", location) if (folder / LAST).is_file()]
-        unfinished = "there is {}, of a training that is not finished: go on with it by --resume true; or " if lasts else ""
-        raise TransferError(
-            f"source '{location}' holds no weights: looked for {', '.join(str(c.relative_to(location)) for c in candidates)}; "
-            f"{unfinished.format(*lasts)}train it first (monai_tl train --bundle {location}) or name another source"
-        )
+    found = weights_at(location)
     for other in found[1:]:
         _refuse_twin(found[0], other, *((path.stat().st_size, path.stat().st_mtime_ns) for path in (found[0], other)))
     return found[0]
-
-
-def holds_weights(location: Path) -> bool:
-    """Say if a bundle or a run folder holds weights at all."""
-    return any((folder / name).is_file() for folder in (location / "models", location) for name in WEIGHT_FILES)
 
 
 @cache  # said once

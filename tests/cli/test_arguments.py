@@ -152,8 +152,7 @@ def test_help_lists_every_verb(capsys):
 
 def test_what_takes_seconds_to_import_is_not_imported_before_a_verb_runs():
     heavy = "[name for name in ('torch', 'monai', 'itk', 'matplotlib', 'scipy') if name in sys.modules]"
-    code = "import sys\nfrom monai_tl import cli\nfrom monai_tl.cli import arguments\narguments.run(cli.VERBS, ['--help'])\n"
-    code += f"print({heavy})"
+    code = f"import sys\nfrom monai_tl.__main__ import main\nsys.argv[1:] = ['--help']\nmain()\nprint({heavy})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "monai_tl study layers" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"

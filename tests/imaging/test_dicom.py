@@ -14,7 +14,8 @@ from monai_tl.datasets.case_checks import check_cases
 from monai_tl.datasets.patterns import find_cases
 from monai_tl.datasets.scans_to_predict import find_scans
 from monai_tl.errors import DataError
-from monai_tl.imaging.scan_io import LoadScand, files_of, open_scan, sha256_of_scan
+from monai_tl.imaging.scan_files import files_of, open_scan, sha256_of_scan
+from monai_tl.imaging.scan_io import LoadScand
 from tests.dicom import write_series
 
 

@@ -12,7 +12,7 @@ import pytest
 from monai_tl.errors import DataError
 from monai_tl.imaging.geometry import affine_fault, geometry_of_nifti
 from monai_tl.imaging.grids import on_grid_of
-from monai_tl.imaging.scan_io import files_of, geometry_of, open_scan, sha256_of_scan
+from monai_tl.imaging.scan_files import files_of, geometry_of, open_scan, sha256_of_scan
 
 AFFINE = np.array([[-1.5, 0, 0.1, 12], [0, 0, 2, -7], [0.1, 1, 0, 3], [0, 0, 0, 1.0]])
 STRAIGHT = nib.affines.from_matvec(np.diag([-2.0, 2, 2.5]), [9, -8, 7])

@@ -11,7 +11,8 @@ import torch
 from monai.transforms import LoadImaged
 
 from monai_tl.errors import DataError
-from monai_tl.imaging.scan_io import LoadScand, files_of, open_scan, scan_exists, sha256_of_scan, split_path
+from monai_tl.imaging.scan_files import files_of, open_scan, scan_exists, sha256_of_scan, split_path
+from monai_tl.imaging.scan_io import LoadScand
 from monai_tl.storage.files import sha256_of
 
 AFFINE = np.array([[-2.0, 0.1, 0, 90], [0.1, 2, 0, -126], [0, 0, 2.5, -72], [0, 0, 0, 1]])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from monai_tl.imaging import voxels
-from monai_tl.imaging.scan_io import open_scan
+from monai_tl.imaging.scan_files import open_scan
 from monai_tl.imaging.voxels import Stored, read_stored, voxel_faults
 
 SHAPE = (16, 16, 16)

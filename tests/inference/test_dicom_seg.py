@@ -17,7 +17,7 @@ from pydicom.uid import SegmentationStorage
 import monai_tl
 from monai_tl.datasets.datalist import read_datalist
 from monai_tl.errors import ConfigError, DataError, PartlyDoneError
-from monai_tl.imaging.scan_io import files_of
+from monai_tl.imaging.scan_files import files_of
 from monai_tl.inference.dicom_seg import Origin, codes_of, write_dicom_seg
 from monai_tl.inference.model import find_model
 from monai_tl.inference.predict import predict_cases

@@ -14,7 +14,8 @@ from PIL import Image
 
 from monai_tl.datasets.datalist import read_datalist
 from monai_tl.evaluation.score_table import read_scores
-from monai_tl.workflow.launch import bundle_config, run_configs
+from monai_tl.workflow.launch import run_configs
+from monai_tl.workflow.merged_config import bundle_config
 from tests.conftest import BRATS, IXI, TINY
 
 

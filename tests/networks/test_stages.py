@@ -9,7 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from monai_tl.errors import TransferError
 from monai_tl.networks.highres3dnet import HighRes3DNet
-from monai_tl.networks.stages import format_stage_table, resolve_freeze, stage_table, stages
+from monai_tl.networks.stage_names import resolve_freeze
+from monai_tl.networks.stages import format_stage_table, stage_table, stages
 
 NAMES = ("conv_0", "res_1", "res_2", "res_3", "conv_1", "conv_2")
 

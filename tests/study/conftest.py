@@ -11,7 +11,7 @@ import pytest
 
 from monai_tl.evaluation.metrics import Score
 from monai_tl.storage.files import write_json
-from monai_tl.study.design import Request
+from monai_tl.study.request import Request
 from monai_tl.study.study_plan import PlannedRun, Study, cross
 from monai_tl.study.subsets import Size
 from monai_tl.training.cost import Cost, write_costs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from monai_tl.datasets.datalist import read_datalist
 from monai_tl.errors import ConfigError, DataError, TransferError
 from monai_tl.imaging.scan_io import LoadScand
+from monai_tl.storage.cores import cores_at_hand
 from monai_tl.study.design import design, run_settings, write_training_sets
 from monai_tl.study.estimate import Estimate, estimate, format_plan, run_seconds
 from monai_tl.study.execute import in_time
@@ -212,7 +212,7 @@ def test_the_plan_s_upper_bound(request_of, tmp_path):
     told = format_plan(made, tmp_path, measured, 8)
     one, three = ((4 * 60 + (2 * 1 + 2 + n) * 300) / 60 for n in (1, 3))
     assert f"1 × {one:.0f} min  1 × {three:.0f} min" in told
-    at_once = min(8, max(os.cpu_count() // made.study.threads, 1))
+    at_once = min(8, max(cores_at_hand() // made.study.threads, 1))
     assert f"at most {in_time(60 * max(2 * (one + three) / at_once, three))} on cpu, 8 at a time" in told
     alone = design(request_of(sizes=("all",), seeds=(0,), arms=("scratch",), parallel=1000))
     assert f"at most {in_time(240 + 4 * 300)} on cpu, 8 at a time" in format_plan(alone, tmp_path, measured, 8)

@@ -14,7 +14,7 @@ import pytest
 from monai_tl.errors import ConfigError
 from monai_tl.evaluation.metrics import Score
 from monai_tl.study import ray_engine
-from monai_tl.study.study_plan import is_finished
+from monai_tl.study.run_state import is_finished
 from monai_tl.study.worker import Order
 from tests.conftest import leave_scores
 

@@ -43,6 +43,7 @@ def test_a_plan_that_nothing_came_of_is_replaced(request_of, tmp_path, monkeypat
     folder = tmp_path / "study"
     monkeypatch.setattr(module, "_run", lambda *_: None)
     monkeypatch.setattr("torch.get_num_threads", lambda: 4)
+    monkeypatch.setattr("monai_tl.study.design.cores_at_hand", lambda: 4)
     conduct(request_of(sizes=("1", "2"), seeds=(0,), parallel=4), Conduct(folder))
     assert read_study(folder).threads == 1
     asked = request_of(sizes=("1", "all"), seeds=(0, 1), settings={"patience": 2})

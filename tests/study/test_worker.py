@@ -12,7 +12,7 @@ from monai_tl.errors import ConfigError, DataError
 from monai_tl.evaluation.metrics import Score
 from monai_tl.storage.files import sha256_of
 from monai_tl.study import worker
-from monai_tl.study.study_plan import is_finished
+from monai_tl.study.run_state import is_finished
 from monai_tl.study.worker import Order, perform
 from tests.conftest import leave_scores
 

@@ -8,7 +8,8 @@ import pytest
 from monai.transforms import Compose, LabelToMaskd, Orientationd, Spacingd
 
 from monai_tl.errors import DataError
-from monai_tl.imaging.scan_io import LoadScand, open_scan
+from monai_tl.imaging.scan_files import open_scan
+from monai_tl.imaging.scan_io import LoadScand
 from monai_tl.training.label_grid import Resampled, on_grid, refuse_lost_labels, resample_labels
 
 SPACING = (2.0, 2.0, 2.0)

@@ -13,8 +13,9 @@ from monai_tl.datasets.case_checks import check_split
 from monai_tl.datasets.datalist import read_datalist
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.settings.table import is_true
-from monai_tl.training.run_folder import finish_run, refuse_changed_datalist, refuse_existing, refuse_unknown_ids
-from monai_tl.workflow.launch import bundle_config, read_run_config
+from monai_tl.training.run_files import refuse_changed_datalist, refuse_existing
+from monai_tl.training.run_folder import finish_run, refuse_unknown_ids
+from monai_tl.workflow.merged_config import bundle_config, read_run_config
 from tests.conftest import IXI
 
 

@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader
 
 from monai_tl.errors import TransferError
 from monai_tl.networks.highres3dnet import HighRes3DNet
-from monai_tl.networks.stages import resolve_freeze, stages
+from monai_tl.networks.stage_names import resolve_freeze
+from monai_tl.networks.stages import stages
 from monai_tl.transfer.freeze import freeze, frozen_sha256, frozen_values, partly_frozen
 from monai_tl.transfer.rates import parameter_groups
 

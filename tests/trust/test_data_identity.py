@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from monai_tl.cli.data_verbs import datalist_brats
 from tests.conftest import BRATS, TINY
 from tests.trust.conftest import head, write_brats, write_image
 
@@ -48,8 +49,8 @@ def trained(verb, root, run, *flags):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """Four heads, not to be changed, and a run that was trained on two of them."""
-    from monai_tl.cli import datalist_brats
-    from monai_tl.workflow.launch import bundle_config, run_configs
+    from monai_tl.workflow.launch import run_configs
+    from monai_tl.workflow.merged_config import bundle_config
 
     folder = tmp_path_factory.mktemp("made")
     root = write_brats(folder / "brats", SUBJECTS)

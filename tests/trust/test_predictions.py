@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 
+from monai_tl.inference.model import find_model
 from tests.dicom import write_series
 from tests.trust.conftest import head, write_brats, write_image
 
@@ -156,7 +157,6 @@ def test_two_calls_at_a_time_lose_no_row_and_do_no_case_twice(thresholder, tmp_p
 def test_rows_of_another_call_are_kept(thresholder, tmp_path, monkeypatch, capsys):
     """Between two of this call's cases another one adds a row, and one of the cases that are waiting here."""
     from monai_tl.inference import predict as module
-    from monai_tl.inference.model import find_model
 
     folder = scans(tmp_path / "scans", "ann", "bob", "eve")
     one, done = module._predict_one, []

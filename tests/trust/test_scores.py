@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from monai_tl.cli.data_verbs import datalist_brats
 from monai_tl.evaluation.metrics import summarise
 from monai_tl.evaluation.score_table import read_scores
 from monai_tl.training.metrics_table import read_metrics
@@ -115,8 +116,8 @@ def test_a_validation_without_any_foreground_is_refused(cohort, train, verb, say
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory, request) -> Path:
     """A run on heads of its own, trained once, scored on nothing yet; data and run lie side by side."""
-    from monai_tl.cli import datalist_brats
-    from monai_tl.workflow.launch import bundle_config, run_configs
+    from monai_tl.workflow.launch import run_configs
+    from monai_tl.workflow.merged_config import bundle_config
 
     base = tmp_path_factory.mktemp("scored")
     root = write_brats(base / "data", [f"s{n}" for n in range(6)], (20, 20, 20))

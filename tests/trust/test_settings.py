@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from monai_tl.evaluation.metrics import Score
-from monai_tl.workflow.launch import read_run_config
+from monai_tl.workflow.merged_config import read_run_config
 from tests.conftest import BRATS, IXI, ROOT, TINY, Answer, leave_scores
 from tests.trust.conftest import head, write_image
 

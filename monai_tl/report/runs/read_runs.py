@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import json
 import math
-import re
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from monai_tl.errors import ConfigError, DataError, did_you_mean
+from monai_tl.errors import ConfigError, DataError
 from monai_tl.evaluation.metrics import Score
-from monai_tl.evaluation.run_scores import read_run_scores, scores_of, why_not_its_own
+from monai_tl.evaluation.run_scores import read_run_scores, why_not_its_own
+from monai_tl.evaluation.score_files import scores_of
 from monai_tl.evaluation.score_record import ScoreRecord, seen_in_short
 from monai_tl.evaluation.score_table import read_scores
+from monai_tl.report.runs.find_runs import find_runs
 from monai_tl.report.runs.transfer_summary import Account, read_account
 from monai_tl.text import printable
 from monai_tl.training.metrics_table import read_metrics
 
-DEPTH = 4  # folders below the one that is named
 YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, faster; not every build has it
 
 
@@ -78,46 +76,11 @@ def read_runs(top: Path, split: str) -> list[Run]:
             on another.
         DataError: if a file that is read is damaged.
     """
-    if not top.is_dir():
-        parent = next((folder for folder in top.absolute().parents if folder.is_dir()), Path("/"))
-        existing = sorted(path.name for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
-        raise ConfigError(f"no folder '{top}' to look for runs in; in '{parent}': {did_you_mean(top.name, existing[:50])}")
-    folders = sorted(_find(top, DEPTH, set()), key=lambda folder: _natural(str(folder.relative_to(top))))
-    if not folders:
-        raise ConfigError(
-            f"no run in '{top}' or up to {DEPTH} folders below: a run folder holds config.yaml. "
-            "Name the folder that --output of `monai_tl transfer` was given, or one above"
-        )
-    scored = Counter(path.stem.removeprefix("scores_") for folder in folders for path in folder.glob("scores_*.csv"))
-    if scored and split not in scored:
-        exist = ", ".join(f"scores_{name}.csv ({count} run{'s' * (count > 1)})" for name, count in sorted(scored.items()))
-        raise ConfigError(
-            f"no run in '{top}' has scores_{split}.csv. There are: {exist}. "
-            f"Give --split {scored.most_common(1)[0][0]}, or run `monai_tl evaluate --run {folders[0]} --split {split}` first"
-        )
+    folders = find_runs(top, split)
     try:
         return [_read(folder, name, split) for folder, name in zip(folders, _names(folders, top), strict=True)]
     except OSError as error:
         raise ConfigError(f"cannot read '{error.filename}' ({error.strerror}): mend its permissions") from None
-
-
-def _find(folder: Path, depth: int, seen: set[Path]) -> Iterator[Path]:
-    if folder.resolve() in seen:  # a link back up
-        return
-    seen.add(folder.resolve())
-    if (folder / "config.yaml").is_file():
-        yield folder
-    if depth:
-        try:
-            below = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-        except PermissionError:
-            raise ConfigError(f"may not look into '{folder}': mend its permissions, or name another folder") from None
-        for path in below:
-            yield from _find(path, depth - 1, seen)
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _names(folders: list[Path], top: Path) -> list[str]:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_tl.errors import ConfigError
 from monai_tl.evaluation.metrics import VolumeBias, volume_bias
-from monai_tl.evaluation.run_scores import has_own_scores, scores_of
+from monai_tl.evaluation.run_scores import has_own_scores
+from monai_tl.evaluation.score_files import scores_of
+from monai_tl.report.study.study_place import refuse_no_study
 from monai_tl.statistics.score_array import StudyScore
-from monai_tl.study.study_plan import STUDY_FILE, is_finished
+from monai_tl.study.run_state import is_finished
 from monai_tl.study.study_plan import Study as Plan
 from monai_tl.study.study_plan import read_study as read_plan
 from monai_tl.study.study_tables import CurveRow, RunRow, read_study_table
@@ -157,13 +158,7 @@ def read_study_facts(folder: Path) -> StudyFacts:
         ConfigError: if the folder does not exist, or is none of a study.
         DataError: if a table is missing or damaged.
     """
-    if not folder.is_dir():
-        raise ConfigError(f"no folder '{folder}': name the folder that `monai_tl study` wrote")
-    if not (folder / STUDY_FILE).is_file():
-        raise ConfigError(
-            f"'{folder}' is no study: it has no {STUDY_FILE}. Name the folder that `monai_tl study` wrote; "
-            f"for runs of your own: monai_tl report --runs {folder}"
-        )
+    refuse_no_study(folder)
     return StudyFacts(
         folder=folder,
         plan=read_plan(folder),

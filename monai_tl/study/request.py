@@ -1,0 +1,185 @@
+"""What a study was asked for, and what of it can be refused before PyTorch, which takes seconds, is imported."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from monai_tl.datasets.datalist import Datalist, read_datalist
+from monai_tl.errors import ConfigError, DataError
+from monai_tl.networks.stage_names import known_stages
+from monai_tl.settings.refusals import raise_refusals
+from monai_tl.settings.table import SPLITS, problems
+from monai_tl.study.study_plan import STUDY_FILE, Study, read_budget, read_study
+from monai_tl.study.subsets import read_sizes
+from monai_tl.transfer.arms import Arm, read_arms
+from monai_tl.transfer.weight_files import weights_at
+from monai_tl.workflow.merged_config import bundle_config, is_expression, merge_configs, plain_text, value_at
+from monai_tl.workflow.overrides import check_overrides
+
+OF_A_RUN = {
+    "seed": "--seeds",
+    "freeze": "--arms",
+    "run_dir": "--output",
+    "resume": "nothing: a study always goes on",
+    "transfer": "--arms",
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for, as the verbs take it.
+
+    Attributes:
+        kind: ``layers``, ``size`` or ``depth``.
+        target: the bundle to be fine-tuned.
+        source: what transfers start from.
+        arms, sizes: as `read_arms` and `read_sizes` read them; no arm: all depths, from the head inwards.
+        seeds: one run of each arm and size for each.
+        overlay: one more of the target's configs.
+        budget: iterations by arm, see `read_budget`.
+        lists: a JSON file of named training sets; the bundle's ``splits/study.json`` where there is one.
+        rule: of a study of kind ``depth``.
+        parallel: runs at a time; they share the processor's cores.
+        training_dice: score each run's training cases too.
+        settings: config ids for all runs.
+        also: flags of the verb, for the hint at a misspelt one.
+    """
+
+    kind: str
+    target: str
+    source: str
+    arms: tuple[str, ...]
+    sizes: tuple[str, ...]
+    seeds: tuple[int, ...]
+    overlay: str | None = None
+    budget: str = ""
+    lists: str | None = None
+    rule: dict[str, float] = field(default_factory=dict)
+    parallel: int = 1
+    training_dice: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    also: Sequence[str] = ()
+
+
+def check_request(request: Request, folder: Path) -> None:
+    """Refuse what needs no network and no scan to be refused; `monai_tl.study.design.design` goes on where this ends.
+
+    Args:
+        request: what was asked for.
+        folder: the study's.
+
+    Raises:
+        ConfigError, DataError, TransferError: as `design` does, by the same functions.
+    """
+    plan_in(folder)
+    request, config = read_request(request)
+    path, stages = plain_text(config, "datalist"), known_stages(config.get("network_def"))
+    data = study_datalist(Path(path)) if path is not None else None
+    modalities = config["modalities"]
+    for split in SPLITS if data and not is_expression(modalities) else ():
+        data.split(split, modalities)  # type: ignore[union-attr]
+    arms = asked_arms(request, stages) if stages else ()
+    if data:
+        read_sizes(request.sizes, data.splits["train"], named_lists(request))
+    if arms and not is_expression(config["iterations"]) and not is_expression(config["validate_every"]):
+        read_budgets(request, arms, config["iterations"], config["validate_every"])
+    if any(arm.takes_source for arm in arms):
+        weights_at(request.source)
+
+
+def plan_in(folder: Path) -> Study | None:
+    """Read the plan that a folder holds, None where there is none yet.
+
+    Raises:
+        ConfigError: if the folder holds something else.
+    """
+    if (folder / STUDY_FILE).is_file():
+        return read_study(folder)
+    if folder.is_dir() and any(one for one in folder.iterdir() if one.name != ".lock"):
+        raise ConfigError(f"output '{folder}' exists and is no study; choose another")
+    return None
+
+
+def study_configs(request: Request) -> list[Path]:
+    """Return the target's configs that every run merges.
+
+    Raises:
+        ConfigError: if the bundle lacks one.
+    """
+    return [bundle_config(request.target, name) for name in ("train", "transfer", *filter(None, [request.overlay]))]
+
+
+def read_request(request: Request) -> tuple[Request, dict[str, Any]]:
+    """Finish reading the settings that were typed, by the configs that they belong to; return these merged, too.
+
+    Raises:
+        ConfigError: for a setting that is a run's own, that no config has, or that nothing reads.
+    """
+    files = study_configs(request)
+    for key, flag in OF_A_RUN.items():
+        if key in request.settings:
+            raise ConfigError(f"--{key} differs from run to run of a study: leave it away; it is told by {flag}")
+    config = {**merge_configs(files), "bundle_root": os.path.abspath(request.target)}
+    config = check_overrides(config, request.settings, request.also, never=OF_A_RUN)
+    return replace(request, settings={key: value_at(config, key) for key in request.settings}), config
+
+
+def study_datalist(path: Path) -> Datalist:
+    """Read the datalist whose training split a study divides.
+
+    Raises:
+        DataError: if it lacks a split.
+    """
+    data = read_datalist(path)
+    missing = [name for name in SPLITS if name not in data.splits]
+    if missing:
+        raise DataError(f"{data.path} has no {' and no '.join(missing)} split, and a study needs all three")
+    return data
+
+
+def asked_arms(request: Request, stages: Sequence[str]) -> tuple[Arm, ...]:
+    """Read the arms; where none is asked for, all depths from the head inwards.
+
+    Raises:
+        ConfigError: for a name that is none.
+    """
+    return read_arms(request.arms or [str(k) for k in reversed(range(len(stages)))], stages)
+
+
+def read_budgets(request: Request, arms: Sequence[Arm], iterations: int, every: int) -> dict[str, int]:
+    """Return the iterations of each arm, and check the seeds with them.
+
+    Raises:
+        ConfigError: for iterations or seeds that no run could have.
+    """
+    budgets = read_budget(request.budget, [arm.name for arm in arms], iterations)
+    raise_refusals(wrong for told in budgets.values() for wrong in problems({"iterations": told, "validate_every": every}))
+    raise_refusals(wrong for seed in request.seeds for wrong in problems({"seed": seed}))
+    return budgets
+
+
+def named_lists(request: Request) -> dict[str, list[str]]:
+    """Read the named training sets.
+
+    Raises:
+        DataError: if the file is not there or holds something else.
+    """
+    path = Path(request.lists) if request.lists else Path(request.target) / "splits" / "study.json"
+    if not path.is_file():
+        if request.lists:
+            raise DataError(f"there is no file {path} with lists of training subjects")
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        lists = {name: value for name, value in content.items() if isinstance(value, list)}
+    except (ValueError, AttributeError) as error:
+        raise DataError(f"{path} holds no lists by name ({error})") from None
+    for name, subjects in lists.items():
+        if not all(isinstance(subject, str) for subject in subjects):
+            raise DataError(f"{path}: list '{name}' holds more than subject ids in quotes")
+    return {name: subjects for name, subjects in lists.items() if name not in ("val", *SPLITS[1:])}

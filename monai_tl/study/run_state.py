@@ -1,0 +1,22 @@
+"""How far a study's run has come, as its folder says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from monai_tl.evaluation.run_scores import has_own_scores
+
+
+def is_finished(folder: Path, splits: Sequence[str] = ("test",)) -> bool:
+    """Say if a run was trained to its end and scored with the weights that came of it."""
+    return is_trained(folder) and all(has_own_scores(folder, split) for split in splits)
+
+
+def is_trained(folder: Path) -> bool:
+    """Say if a training came to its end: its best Dice is noted last, after all checks."""
+    try:
+        return "validation_dice" in json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False

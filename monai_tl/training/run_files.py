@@ -1,0 +1,64 @@
+"""What a run's folder holds, without loading any of it: may it be written to, and what was it trained on?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from monai_tl.datasets.datalist import read_datalist
+from monai_tl.errors import ConfigError, DataError
+
+BEST, LAST = "model.pt", "last.pt"
+
+
+def refuse_existing(folder: Path, *, resume: bool) -> bool:
+    """Say if the folder holds a run to go on with; raise where anything would be overwritten.
+
+    Raises:
+        ConfigError: if the folder is not empty, unless it holds a run and ``resume`` is set.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    if not (folder / "config.yaml").is_file():
+        raise ConfigError(f"output '{folder}' exists and is no run folder; choose another")
+    if not any((folder / name).is_file() for name in (BEST, LAST)) and not resume:
+        raise ConfigError(
+            f"output '{folder}' holds a run that ended before its first validation, so that nothing is kept of it: remove the "
+            "folder, or choose another"
+        )
+    if not resume:
+        raise ConfigError(f"output '{folder}' already holds a run; choose another folder, or go on with it by --resume true")
+    return True
+
+
+def refuse_changed_datalist(run: str | Path, datalist: str) -> None:
+    """Refuse to score a run on a datalist that has changed since: its test cases may be training cases.
+
+    Raises:
+        ConfigError: with what to do.
+    """
+    trained = trained_on(Path(run))
+    if trained is not None and trained != read_datalist(Path(datalist)).sha256():
+        raise ConfigError(
+            f"{datalist} is not what '{run}' was trained with, so its test cases may be training cases; "
+            "restore it, or name another on purpose by --datalist"
+        )
+
+
+def trained_on(run: Path) -> str | None:
+    """Give the sha256 of the datalist that a run was trained with, None where the folder does not say.
+
+    Raises:
+        DataError: if the file that says it is damaged.
+    """
+    path = run / "provenance.json"
+    try:
+        return read_record_file(run, path.name).get("datalist_sha256") if path.is_file() else None
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path} is damaged ({error}): restore it") from None
+
+
+def read_record_file(folder: Path, name: str) -> dict[str, Any]:
+    """Read one of the JSON files of a run."""
+    return dict(json.loads((folder / name).read_text(encoding="utf-8")))

@@ -1,0 +1,46 @@
+"""What a run starts from, datalist, stages and source: looked at by name, before PyTorch, which takes seconds, is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_tl.datasets.datalist import read_datalist
+from monai_tl.networks.stage_names import known_stages, listed_stages, refuse_unknown_stages, resolve_freeze
+from monai_tl.transfer.weight_files import weights_at
+from monai_tl.workflow.merged_config import is_expression, plain_text
+
+
+def check_data(config: Mapping[str, Any], splits: Sequence[str]) -> None:
+    """Refuse a datalist that is not there, or lacks a split or a modality; one that only MONAI can name is passed over.
+
+    Args:
+        config: merged, settings included.
+        splits: that are used.
+
+    Raises:
+        DataError: as reading the datalist does.
+    """
+    path = plain_text(config, "datalist")
+    if path is None:
+        return
+    data, modalities = read_datalist(Path(path)), config.get("modalities")
+    for split in splits if isinstance(modalities, list) and not is_expression(modalities) else ():
+        data.split(split, modalities)
+
+
+def check_start(config: Mapping[str, Any]) -> None:
+    """Refuse stages that the network does not have, where it is one that is known by name, and a source without weights.
+
+    Raises:
+        TransferError: as the transfer does.
+    """
+    names, freeze, fresh = known_stages(config.get("network_def")), config.get("freeze"), config.get("fresh")
+    if names and freeze is not None and not is_expression(freeze):
+        resolve_freeze(names, freeze)
+    if names and fresh is not None and not is_expression(fresh):
+        refuse_unknown_stages(listed_stages(fresh), names)
+    source = plain_text(config, "source")
+    if source is not None:
+        weights_at(source)
