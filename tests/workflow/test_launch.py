@@ -39,7 +39,7 @@ def test_every_setting_of_training_is_read_by_training():
     ],
 )
 def test_what_nothing_reads_is_refused(names, key):
-    with pytest.raises(ConfigError, match=f"--{key} changes nothing here: .* leave it away. There are: .*spacing"):
+    with pytest.raises(ConfigError, match=f"--{key}.*nothing.*spacing"):
         refuse_idle_overrides(parser(*names), {key: 3})
 
 
@@ -60,5 +60,5 @@ def test_what_is_read_or_named_by_a_verb_passes(overrides):
 def test_an_override_may_cut_off_what_another_changes():
     """inference_window refers to window: given itself, nothing of an evaluation reads window."""
     refuse_idle_overrides(parser("train", "evaluate"), {"window": [8, 8, 8]})
-    with pytest.raises(ConfigError, match="--window changes nothing here"):
+    with pytest.raises(ConfigError, match="--window.*nothing"):
         refuse_idle_overrides(parser("train", "evaluate"), {"window": [8, 8, 8], "inference_window": [9, 9, 9]})
