@@ -8,11 +8,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
+from filelock import FileLock
 
 from monai_tl import __main__
 from monai_tl.cli.data_verbs import datalist_brats, datalist_ixi
@@ -24,10 +26,12 @@ from monai_tl.storage.files import sha256_of
 from monai_tl.training.run_files import trained_on
 from monai_tl.workflow.launch import run_configs
 from monai_tl.workflow.merged_config import bundle_config
+from tests.forked import forked_command
 
 ROOT = Path(__file__).parents[1]
 IXI, BRATS = ROOT / "bundles" / "ixi_hippocampus", ROOT / "bundles" / "brats_tumour_core"
-TINY = {"window": [16, 16, 16], "iterations": 4, "validate_every": 2, "patience": 0, "batch_size": 1, "device": "cpu"}
+SHORT = {"iterations": 4, "validate_every": 2, "patience": 0, "batch_size": 1}
+TINY = {"window": [16] * 3, "inference_window": [32] * 3, **SHORT, "device": "cpu"}
 
 
 class Answer(NamedTuple):
@@ -36,6 +40,37 @@ class Answer(NamedTuple):
     code: int
     out: str
     err: str
+
+
+def holds(text: str, fact: object) -> bool:
+    """Say if a text holds all parts of a fact in their order: ``"3 of 5 … --fresh"`` leaves open what stands between."""
+    at = 0
+    for part in str(fact).split(" … "):
+        found = text.find(part, at)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
+
+
+def mentions(text: str, *facts: object) -> None:
+    """Check that a message holds each fact: names, numbers, flags; not its prose, so that wording can improve."""
+    assert facts, "no fact to look for"
+    missing = [str(fact) for fact in facts if not holds(text, fact)]
+    assert not missing, f"{missing} not in:\n{text}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For ``pytest -n``: a file's tests stay together, since they share fixtures; files with slow tests come first.
+
+    Tests marked ``xdist_group("serial")`` use Ray, kill processes or wait for some: one process runs them in turn.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
 
 
 @pytest.fixture(autouse=True)
@@ -59,30 +94,74 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session")
-def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six heads each at 32 voxels, with datalists: three to train, one to validate, two to test."""
-    folder = tmp_path_factory.mktemp("phantoms") / "data"
-    write_phantoms(folder, subjects=6, size=32, seed=0)
-    datalist_ixi(root=str(folder / "ixi"), split="0.5,0.17,0.33")
-    datalist_brats(root=str(folder / "brats"), split="0.5,0.17,0.33")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that all processes of pytest-xdist share; what is made there belongs to all tests, and none changes it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
     return folder
 
 
 @pytest.fixture(scope="session")
-def source(tmp_path_factory: pytest.TempPathFactory, phantoms: Path) -> Path:
-    """The run folder of a hippocampus network after four iterations."""
-    run = tmp_path_factory.mktemp("source") / "run"
-    settings = {"bundle_root": str(IXI), "dataset_dir": str(phantoms / "ixi"), "run_dir": str(run), **TINY}
-    run_configs([bundle_config(IXI, "train")], settings)
-    return run
+def made_once(shared: Path) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Return a shared folder by name: the first process that asks makes its content, the others wait for it."""
+
+    def once(name: str, make: Callable[[Path], object]) -> Path:
+        folder, whole = shared / name, shared / f"{name}.whole"
+        with FileLock(shared / f"{name}.lock"):
+            if not whole.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                whole.touch()
+        return folder
+
+    return once
+
+
+@pytest.fixture(autouse=True)
+def shared_is_unchanged(shared: Path) -> Iterator[None]:
+    """A test that writes into what others share would make them depend on their order: it copies first."""
+
+    def state() -> dict[Path, int]:
+        folders = [path.with_suffix("") for path in shared.glob("*.whole")]
+        return {path: path.stat().st_mtime_ns for folder in folders for path in (folder, *folder.rglob("*"))}
+
+    before = state()
+    yield
+    after = state()
+    changed = [str(path) for path, at in before.items() if after.get(path) != at]
+    assert not changed, f"shared by all tests, and changed by this one or by one that ran beside it: {changed[:5]}"
 
 
 @pytest.fixture(scope="session")
-def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def phantoms(made_once: Callable[..., Path]) -> Path:
+    """Six heads each at 32 voxels, with datalists: three to train, one to validate, two to test."""
+
+    def make(folder: Path) -> None:
+        write_phantoms(folder / "data", subjects=6, size=32, seed=0)
+        datalist_ixi(root=str(folder / "data" / "ixi"), split="0.5,0.17,0.33")
+        datalist_brats(root=str(folder / "data" / "brats"), split="0.5,0.17,0.33")
+
+    return made_once("phantoms", make) / "data"
+
+
+@pytest.fixture(scope="session")
+def source(made_once: Callable[..., Path], phantoms: Path) -> Path:
+    """The run folder of a hippocampus network after four iterations."""
+
+    def make(folder: Path) -> None:
+        settings = {"bundle_root": str(IXI), "dataset_dir": str(phantoms / "ixi"), "run_dir": str(folder / "run"), **TINY}
+        run_configs([bundle_config(IXI, "train")], settings)
+
+    return made_once("source", make) / "run"
+
+
+@pytest.fixture(scope="session")
+def heads(made_once: Callable[..., Path]) -> Path:
     """Ten heads at 48 voxels in the layout of IXI, large enough to be measured and compared with each other."""
-    folder = tmp_path_factory.mktemp("heads") / "data"
-    write_phantoms(folder, subjects=10, size=48, seed=0, brats_subjects=1)
-    return folder / "ixi"
+    make = partial(write_phantoms, subjects=10, size=48, seed=0, brats_subjects=1)
+    return made_once("heads", lambda folder: make(folder / "data")) / "data" / "ixi"
 
 
 @pytest.fixture
@@ -126,15 +205,36 @@ def leave_scores(folder: Path, scores: Sequence[Score], split: str = "test", **p
     return table
 
 
-def run_script(name: str, folder: Path, settings: dict[str, str], *arguments: Path) -> subprocess.CompletedProcess[str]:
-    """Run one of ``scripts/`` in a copy of the tree that shares this one's environment."""
-    if not (ROOT / ".venv" / "fits").is_file():
-        pytest.skip("needs the .venv that scripts/test.sh makes")
-    if not (folder / ".venv").exists():
-        for part in ("bundles", "scripts", "monai_tl"):
-            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("models", "predictions", "__pycache__"))
-        for part in ("constraints.txt", "setup.cfg", "pyproject.toml", "README.md"):
-            shutil.copy(ROOT / part, folder)
-        (folder / ".venv").symlink_to(ROOT / ".venv")
-    command = ["bash", f"scripts/{name}", *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, env={**os.environ, **settings}, capture_output=True, text=True)
+@pytest.fixture(scope="session")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The executable ``monai_tl`` of this tree, which starts without importing torch again each time."""
+    with forked_command(tmp_path_factory.mktemp("command") / "bin", ROOT) as client:
+        yield client
+
+
+@pytest.fixture
+def run_script(command: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run one of ``scripts/`` in a copy of the tree: its name, the copy's folder, environment variables, arguments."""
+
+    def run(name: str, folder: Path, settings: dict[str, str], *arguments: Path) -> subprocess.CompletedProcess[str]:
+        if not (folder / ".venv").exists():
+            for part in ("bundles", "scripts", "monai_tl"):
+                shutil.copytree(
+                    ROOT / part, folder / part, ignore=shutil.ignore_patterns("models", "predictions", "__pycache__")
+                )
+            for part in ("constraints.txt", "setup.cfg", "pyproject.toml", "README.md"):
+                shutil.copy(ROOT / part, folder)
+            _environment(folder, command)
+        words = ["bash", f"scripts/{name}", *map(str, arguments)]
+        return subprocess.run(words, cwd=folder, env={**os.environ, **settings}, capture_output=True, text=True)
+
+    return run
+
+
+def _environment(folder: Path, command: Path) -> None:
+    """Make a .venv that scripts/environment.sh takes as it is: this environment's programs, and the command of the tests."""
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    for program in Path(sys.executable).parent.iterdir():
+        (folder / ".venv" / "bin" / program.name).symlink_to(command if program.name == "monai_tl" else program)
+    fits = 'echo "$(python3 --version) $(cat constraints.txt setup.cfg | sha256sum)" >.venv/fits'
+    subprocess.run(["bash", "-c", fits], cwd=folder, check=True)

@@ -16,11 +16,11 @@ CPU = torch.device("cpu")
 
 def test_devices_are_named_or_refused():
     assert choose_device("cpu") == CPU
-    with pytest.raises(ConfigError, match="unknown device 'gpu': use auto, cpu, cuda"):
+    with pytest.raises(ConfigError, match="unknown device 'gpu'.*auto, cpu, cuda"):
         choose_device("gpu")
     if not torch.cuda.is_available():
         assert choose_device() == CPU
-        with pytest.raises(ConfigError, match="device 'cuda' was asked for, but 0 GPUs are visible; use auto or cpu"):
+        with pytest.raises(ConfigError, match="device 'cuda'.*0 GPUs"):
             choose_device("cuda")
 
 
@@ -45,5 +45,5 @@ def test_autocast_training_moves_float32_weights():
 
 def test_auto_takes_what_the_processor_has():
     assert MixedPrecisionInferer(SimpleInferer(), CPU).bfloat16 == has_bfloat16(CPU) == torch.cpu._is_avx512_bf16_supported()
-    with pytest.raises(ConfigError, match="unknown precision 'half': There are: auto, bfloat16, float32"):
+    with pytest.raises(ConfigError, match="unknown precision 'half'.*bfloat16, float32"):
         MixedPrecisionInferer(SimpleInferer(), CPU, "half")

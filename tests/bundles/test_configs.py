@@ -80,7 +80,7 @@ def test_metadata_that_says_too_little_does_not_satisfy_it(bundle, tmp_path):
     metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
     del metadata["preprocessing"]["spacing"]
     (tmp_path / "metadata.json").write_text(json.dumps(metadata))
-    with pytest.raises(ValueError, match=r"'spacing' is a required property[\s\S]*Failed validating"):
+    with pytest.raises(ValueError, match="'spacing' is a required property"):
         verify_metadata(meta_file=str(tmp_path / "metadata.json"), filepath=str(bundle / "eval" / "schema.json"))
 
 

@@ -11,6 +11,7 @@ import pytest
 from monai_tl.cli.arguments import numbers, run
 from monai_tl.errors import ConfigError
 from monai_tl.settings.values import Number
+from tests.conftest import mentions
 
 CALLS: list[Any] = []
 
@@ -108,32 +109,32 @@ def test_settings_are_read_by_their_table_whichever_verb_passes_them_on():
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["pant"], "unknown verb 'pant': did you mean 'paint'\\? There are: paint, paper, strict, fetch, pin"),
-        (["paper"], "'paper' needs one of: fold"),
-        (["paper", "burn"], "unknown verb 'paper burn'"),
-        (["strict", "--sise", "3"], "unknown flag '--sise': did you mean 'size'\\?"),
-        (["strict", "3"], "'3' stands alone: values follow a flag. Flags: size"),
-        (["strict", "--size", "1", "--size", "2"], "--size is given twice"),
-        (["paint", "--coats", "2", "--colour"], "--colour needs a value: --colour VALUE"),
-        (["strict", "--size"], "--size needs a value"),
+        (["pant"], r"unknown.*'pant'.*'paint'\?"),
+        (["paper"], "'paper' needs.*fold"),
+        (["paper", "burn"], "unknown.*'paper burn'"),
+        (["strict", "--sise", "3"], r"unknown.*'--sise'.*'size'\?"),
+        (["strict", "3"], "'3'.*size"),
+        (["strict", "--size", "1", "--size", "2"], "--size.*twice"),
+        (["paint", "--coats", "2", "--colour"], "--colour.*value: --colour VALUE"),
+        (["strict", "--size"], "--size.*value"),
         (["paint"], "missing --colour. Paint: --colour NAME."),
-        (["paint", "--colour", ""], "colour takes text that is not empty; got ''"),
-        (["paint", "--coats", "2.0", "--colour", "x"], "coats takes a whole number; got 2.0"),
-        (["paint", "--coats", "two", "--colour", "x"], "coats takes a whole number; got 'two'"),
+        (["paint", "--colour", ""], "colour.*empty.*''"),
+        (["paint", "--coats", "2.0", "--colour", "x"], "coats.*2.0"),
+        (["paint", "--coats", "two", "--colour", "x"], "coats.*'two'"),
         (["paint", "--coats", "1_0", "--colour", "x"], "got 1_0"),
-        (["paint", "--coats", "--colour", "x"], "--coats needs a value: --coats VALUE"),
-        (["paper", "fold", "--sharp", "no"], "sharp takes true or false; got 'no'"),
-        (["paper", "fold", "--sharp=1"], "sharp takes true or false; got 1"),
-        (["fetch", "--limit", "0"], "limit takes a number above 0; got 0"),
-        (["fetch", "--limit", "inf"], "limit takes a number above 0; got 'inf'"),
-        (["fetch", "--place", "--x"], r"--place needs a value: --place VALUE \(--place=--… where it begins so\)"),
+        (["paint", "--coats", "--colour", "x"], "--coats.*value: --coats VALUE"),
+        (["paper", "fold", "--sharp", "no"], "sharp.*'no'"),
+        (["paper", "fold", "--sharp=1"], "sharp.*1"),
+        (["fetch", "--limit", "0"], "limit.*0.*0"),
+        (["fetch", "--limit", "inf"], "limit.*0.*'inf'"),
+        (["fetch", "--place", "--x"], r"--place.*value: --place VALUE \(--place=--….*so\)"),
         (["fetch", "--", "x"], "'--' stands alone"),
         (["paint", "--colour", "x", "--=5"], "unknown flag '--'"),
-        (["paint", "--colour", "x", "--seed", "--head_norm"], "--seed needs a value"),
-        (["paint", "--colour", "x", "--seed", "$1", "--workers", "-1"], "workers takes a whole number from 0"),
+        (["paint", "--colour", "x", "--seed", "--head_norm"], "--seed.*value"),
+        (["paint", "--colour", "x", "--seed", "$1", "--workers", "-1"], "workers.*0"),
         (
             ["paint", "--coats", "x", "--colour", "y", "--seed", "-1", "--window", "16"],
-            r"(?s)3 settings cannot be used:.*coats takes .*seed takes .*window takes three whole numbers .*; got 16$",
+            "(?s)3 settings.*coats.*seed.*window.*16$",
         ),
     ],
 )
@@ -154,14 +155,14 @@ def test_what_takes_seconds_to_import_is_not_imported_before_a_verb_runs():
     heavy = "[name for name in ('torch', 'monai', 'itk', 'matplotlib', 'scipy') if name in sys.modules]"
     code = f"import sys\nfrom monai_tl.__main__ import main\nsys.argv[1:] = ['--help']\nmain()\nprint({heavy})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "monai_tl study layers" in done.stdout
+    mentions(done.stdout, "study layers")
     assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_numbers_are_numbers():
     assert numbers("0.7,0.15,0.15", "--split") == (0.7, 0.15, 0.15)
     assert numbers("(17, 53)", "--foreground") == (17, 53)
-    with pytest.raises(ConfigError, match="--split takes numbers joined by commas, e.g. 0.7,0.15,0.15; got 'a,b'"):
+    with pytest.raises(ConfigError, match="--split.*e.g. 0.7,0.15,0.15.*'a,b'"):
         numbers("a,b", "--split")
 
 
@@ -173,5 +174,5 @@ def test_help_is_about_the_verb_that_is_named(capsys):
     assert "Fold" not in told
     run(VERBS, ["--help"])
     assert "Fold" in capsys.readouterr().out
-    with pytest.raises(ConfigError, match="unknown verb 'pant': did you mean 'paint'"):
+    with pytest.raises(ConfigError, match="unknown.*'pant'.*'paint'"):
         run(VERBS, ["pant", "--help"])

@@ -16,6 +16,7 @@ from monai_tl.datasets.datalist import read_datalist
 from monai_tl.datasets.patterns import find_cases
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.identity.persons import persons_of
+from tests.conftest import mentions
 
 REAL = os.environ.get("MONAI_TL_REALDATA")
 ALL = ("t1", "t1ce", "t2", "flair", "seg")
@@ -58,19 +59,19 @@ def test_both_grades_are_one_list_and_other_folders_beside_them_are_none(tmp_pat
     (tmp_path / "documents").mkdir()
     assert [case["subject"] for case in brats.find_brats_cases(tmp_path)] == ["Brats18_A_1", "Brats18_B_1"]
     subject(tmp_path, "Brats18_C_1")
-    with pytest.raises(DataError, match=r"holds subjects beside HGG and LGG \(Brats18_C_1\), whose grade is not told"):
+    with pytest.raises(DataError, match=r"subjects.*HGG.*LGG \(Brats18_C_1\).*grade"):
         brats.find_brats_cases(tmp_path)
 
 
 def test_a_grade_where_the_layout_tells_it(tmp_path):
     subject(tmp_path / "HGG", "Brats18_B_1")
-    with pytest.raises(DataError, match="--grade LGG: .* has no folder LGG, only HGG"):
+    with pytest.raises(DataError, match="--grade LGG.*LGG.*HGG"):
         brats.find_brats_cases(tmp_path, grade="LGG")
     subject(tmp_path / "LGG", "Brats18_A_1")
     assert [case["subject"] for case in brats.find_brats_cases(tmp_path, grade="HGG")] == ["Brats18_B_1"]
-    with pytest.raises(ConfigError, match=r"unknown grade 'hgg': .*There are: HGG, LGG"):
+    with pytest.raises(ConfigError, match="unknown grade 'hgg'.*HGG, LGG"):
         brats.find_brats_cases(tmp_path, grade="hgg")
-    with pytest.raises(DataError, match="--grade HGG: .* does not tell grades"):
+    with pytest.raises(DataError, match="--grade HGG"):
         brats.find_brats_cases(tmp_path / "HGG", grade="HGG")
 
 
@@ -78,7 +79,7 @@ def test_incomplete_subjects_are_named_the_empty_folder_too(tmp_path):
     subject(tmp_path / "HGG", "Brats18_A_1")
     subject(tmp_path / "HGG", "Brats18_B_1", endings=("t1", "seg"))
     subject(tmp_path / "HGG", "Brats18_C_1", endings=())
-    with pytest.raises(DataError, match="2 of 3 subjects are incomplete") as refusal:
+    with pytest.raises(DataError, match="2 of 3 subjects.*incomplete") as refusal:
         brats.find_brats_cases(tmp_path)
     expected = {"Brats18_B_1": "lacks T2", "Brats18_C_1": "lacks T1, T2, label"}
     assert str(refusal.value).splitlines()[1:] == [f"  {name} {fault}" for name, fault in expected.items()]
@@ -92,26 +93,26 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     subject(tmp_path / "HGG", "Brats18_B_1")
     closed = tmp_path / "HGG" / "Brats18_B_1"
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != closed)  # tests may run as root
-    with pytest.raises(DataError, match=f"no permission to read the folder {closed}; change its permissions"):
+    with pytest.raises(DataError, match=f"permission.*{closed}"):
         brats.find_brats_cases(tmp_path)
-    with pytest.raises(DataError, match=f"no permission to read the folder {closed}; change its permissions"):
+    with pytest.raises(DataError, match=f"permission.*{closed}"):
         find_cases({"T1": f"{tmp_path}/HGG/{{subject}}/*_t1.nii.gz"})
 
 
 def test_one_subject_twice_is_refused(tmp_path):
     subject(tmp_path / "HGG", "Brats18_A_1")
     subject(tmp_path / "LGG", "Brats18_A_1")
-    with pytest.raises(DataError, match=r"Brats18_A_1 has 2 files for T1 .*HGG.*LGG"):
+    with pytest.raises(DataError, match="Brats18_A_1.*2 files.*T1.*HGG.*LGG"):
         brats.find_brats_cases(tmp_path)
 
 
 def test_what_does_not_exist_is_refused_with_what_was_looked_for(tmp_path):
-    with pytest.raises(DataError, match=r"there is no folder .*nowhere; needed .*<subject>_\{t1,t2,seg\}.nii.gz"):
+    with pytest.raises(DataError, match=r"nowhere.*<subject>_\{t1,t2,seg\}.nii.gz"):
         brats.find_brats_cases(tmp_path / "nowhere")
     subject(tmp_path, "thing", endings=("photo",))
-    with pytest.raises(DataError, match=r"no case under .*: looked for \[HGG/ or LGG/\]<subject>.*; it holds thing"):
+    with pytest.raises(DataError, match=r"\[HGG/.*LGG/\]<subject>.*thing"):
         brats.find_brats_cases(tmp_path)
-    with pytest.raises(ConfigError, match=r"unknown BraTS modality 'T1c': did you mean 'T1ce'\? There are: T1, T1ce"):
+    with pytest.raises(ConfigError, match=r"unknown BraTS.*'T1c'.*'T1ce'\?.*T1, T1ce"):
         brats.find_brats_cases(tmp_path, ("T1", "T1c"))
 
 
@@ -166,9 +167,7 @@ def test_values_that_contradict_the_names_are_listed(tmp_path):
     labelled(tmp_path / "old", "BraTS2021_00000", 1, 2, 3)
     with pytest.raises(
         DataError,
-        match=r"called as in BraTS 2017–2021, whose label values are 1, 2, 4 \(gli2017\), but labels hold 1, 2, 3 "
-        r"\(1, 2, 3 in BraTS2021_00000\); keep tracks apart, name the track by --track, or say what the values mean by "
-        "--foreground and --labels. Tracks with such values: gli2023",
+        match=r"1, 2, 4 \(gli2017\).*1, 2, 3 \(1, 2, 3.*BraTS2021_00000\).*--track.*--foreground.*--labels.*gli2023",
     ):
         values_of(tmp_path / "old")
     assert values_of(tmp_path / "old", [1, 3], [1, 2, 3]) == ([1, 3], [1, 2, 3])
@@ -176,26 +175,25 @@ def test_values_that_contradict_the_names_are_listed(tmp_path):
     labelled(tmp_path / "new", "BraTS-GLI-00002-000", 1, 2, 3, endings=NEW)
     with pytest.raises(
         DataError,
-        match=r"label values are 1, 2, 3 \(gli2023\) or 1, 2, 3, 4 \(gli2024\), but labels hold 1, 2, 3, 4 "
-        r"\(1, 2, 3 in .*02-000; 1, 2, 4 in .*00-000\), and no label holds a cavity, 4, beside enhancing tumour, 3",
+        match=r"1, 2, 3 \(gli2023\).*1, 2, 3, 4 \(gli2024\).*1, 2, 3, 4 \(1, 2, 3.*02-000; 1, 2, 4.*00-000\).*label.*4.*3",
     ):
         values_of(tmp_path / "new")
     labelled(tmp_path / "odd", "BraTS2021_00000", 1, 0.5)
-    with pytest.raises(DataError, match=r"but labels hold 0.5, 1 "):
+    with pytest.raises(DataError, match="labels.*0.5, 1"):
         values_of(tmp_path / "odd")
     labelled(tmp_path / "empty", "BraTS2021_00000")
-    with pytest.raises(DataError, match="but labels hold nothing but 0"):
+    with pytest.raises(DataError, match="labels.*nothing.*0"):
         values_of(tmp_path / "empty")
 
 
 def test_values_asked_for_are_checked(tmp_path):
     labelled(tmp_path, "BraTS2021_00000", 1, 2)
-    with pytest.raises(DataError, match=r"labels hold 2 \(e.g. BraTS2021_00000\), which --labels 1, 4 does not name"):
+    with pytest.raises(DataError, match=r"labels.*2 \(e.g. BraTS2021_00000\).*--labels 1, 4"):
         values_of(tmp_path, [1], [1, 4])
-    with pytest.raises(DataError, match="no label holds the foreground 4, only 1, 2"):
+    with pytest.raises(DataError, match="label.*foreground 4.*1, 2"):
         values_of(tmp_path, [4])
     next(tmp_path.rglob("*seg.nii.gz")).write_bytes(b"")
-    with pytest.raises(DataError, match=r"BraTS2021_00000: label is not readable \(.*_seg.nii.gz"):
+    with pytest.raises(DataError, match=r"BraTS2021_00000: label.*readable \(.*_seg.nii.gz"):
         values_of(tmp_path)
 
 
@@ -216,7 +214,7 @@ def test_a_datalist_of_each_year(tmp_path, verb):
             labelled(tmp_path / year, name, 2, *core, endings=endings)
         answer = verb("datalist", "brats", "--root", tmp_path / year, "--split", "0.5,0.25,0.25")
         assert answer.code == 0, answer.err
-        assert f"tumour core: label values {core[0]},{core[1]}" in answer.out
+        mentions(answer.out, f"label … {core[0]},{core[1]}")
         data = read_datalist(tmp_path / year / "datalist.json")
         assert (list(data.foreground), list(data.labels)) == (core, sorted([*core, 2]))
         assert [case["subject"] for case in data.cases] == names
@@ -243,11 +241,9 @@ def test_the_studys_split_says_who_is_absent(tmp_path, verb, monkeypatch):
     monkeypatch.chdir(tmp_path)
     answer = verb(*words)
     assert answer.code == 2
-    assert (
-        "there is no file bundles/brats_tumour_core/splits/study.json; name the bundle that holds it by --target" in answer.err
-    )
+    mentions(answer.err, "bundles/brats_tumour_core/splits/study.json … --target")
     answer = verb(*words, "--target", "own")
-    assert "1 subjects listed in own/splits/study.json have no case: Brats18_X_1" in answer.err
+    mentions(answer.err, "1 subjects … own/splits/study.json … Brats18_X_1")
     assert verb(*words, "--target", "own", "--absent", "leave_out").code == 0
     data = read_datalist(tmp_path / "data" / "datalist.json")
     assert data.splits == {"train": ("Brats18_A_1",), "validation": ("Brats18_B_1",), "test": ("Brats18_C_1",)}

@@ -61,13 +61,13 @@ def test_most_labels_are_enough_for_a_check_only():
     assert brats_tracks.choose_track(["BraTS-SSA-00001-000"], found, None, most=True).name == "ssa2023"
     with pytest.raises(DataError, match="labels hold 1, 2, 3, 7"):
         brats_tracks.choose_track(["BraTS-SSA-00001-000"], found, None)
-    with pytest.raises(DataError, match=r"labels hold 1, 2, 3, 7 .*2 more"):
+    with pytest.raises(DataError, match="labels.*1, 2, 3, 7.*2 more"):
         brats_tracks.choose_track(["BraTS-SSA-00001-000"], {**found, (7,): ["BraTS-SSA-00002-000"] * 4}, None, most=True)
 
 
 def test_ids_of_no_family_are_those_of_the_files_or_asked_for():
     assert brats_tracks.choose_track(["ann"], {(1, 2): ["ann"]}, brats_tracks.OLD).name == "gli2017"
-    with pytest.raises(DataError, match=r"ids begin as those of no known BraTS track \(ann\) and labels hold 1, 2, 4"):
+    with pytest.raises(DataError, match=r"BraTS track \(ann\).*labels.*1, 2, 4"):
         brats_tracks.choose_track(["ann"], {(1, 2, 4): ["ann"]}, None)
 
 
@@ -76,7 +76,7 @@ def test_a_core_holds_no_oedema_and_no_cavity():
         told = {value for value, meaning in track.labels.items() if not re.search("oedema|FLAIR|cavity", meaning)}
         assert told == set(track.core), track.name
     assert len(set(brats_tracks.TRACK_NAMES)) == len(brats_tracks.TRACKS)
-    with pytest.raises(ConfigError, match="unknown track 'ped2024': did you mean 'peds2024'"):
+    with pytest.raises(ConfigError, match="unknown track 'ped2024'.*'peds2024'"):
         brats_tracks.named_track("ped2024")
 
 

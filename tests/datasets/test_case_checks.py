@@ -69,7 +69,7 @@ def test_what_differs_without_harm_passes(case):
 
 def test_an_image_of_one_value_is_no_image(case):
     save(case["T1"], np.full((8, 8, 8), 7, np.int16))
-    with pytest.raises(DataError, match="T1 holds nothing but 7: "):
+    with pytest.raises(DataError, match="T1.*nothing.*7"):
         check(case)
 
 

@@ -91,7 +91,7 @@ def test_the_hash_follows_content_and_not_location(tmp_path):
 def test_written_once(written, tmp_path):
     text = written.read_text()
     assert dl.write_datalist(written, made(tmp_path / "scans")) == written
-    with pytest.raises(ConfigError, match="exists and says something else; choose another name"):
+    with pytest.raises(ConfigError, match="exists.*something else"):
         dl.write_datalist(written, made(tmp_path / "scans", foreground=(17,)))
     assert written.read_text() == text
     assert [path.name for path in tmp_path.iterdir()] == ["datalist.json"], "nothing half written is left behind"
@@ -109,26 +109,26 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
 
 def test_unknown_split_and_modality_are_refused_with_those_that_exist(written):
     datalist = dl.read_datalist(written)
-    with pytest.raises(DataError, match=r"no split 'tset' in .*did you mean 'test'\? There are: train, test"):
+    with pytest.raises(DataError, match=r"split 'tset'.*'test'\?.*train, test"):
         datalist.split("tset")
-    with pytest.raises(DataError, match=r"no modality 'FLAIR' in .*There are: T1, T2"):
+    with pytest.raises(DataError, match="'FLAIR'.*T1, T2"):
         datalist.split("train", ["FLAIR"])
 
 
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"splits": {"train": ["A", "B"], "test": ["C"]}}, "do not match their sha256, so they were changed by hand"),
-        ({"sha256": {}}, "do not match their sha256"),
-        ({"format": 2}, "has format 2, this version reads 1"),
-        ({"cases": [{"T1": "x"}]}, "every case needs a subject and its paths"),
-        ({"cases": ["A"]}, "every case needs a subject and its paths"),
-        ({"cases": [{"subject": 7}]}, "every case needs a subject and its paths, all text"),
-        ({"cases": cases_in(Path("x"), "ABCC")}, "subjects occur twice in cases: C"),
-        ({"cases": cases_in(Path("x"), "AB")}, "subjects of split 'train' have no case: C"),
+        ({"splits": {"train": ["A", "B"], "test": ["C"]}}, "sha256.*changed"),
+        ({"sha256": {}}, "sha256"),
+        ({"format": 2}, "format 2.*version.*1"),
+        ({"cases": [{"T1": "x"}]}, "case.*subject.*paths"),
+        ({"cases": ["A"]}, "case.*subject.*paths"),
+        ({"cases": [{"subject": 7}]}, "case.*subject.*text"),
+        ({"cases": cases_in(Path("x"), "ABCC")}, "subjects.*twice.*C"),
+        ({"cases": cases_in(Path("x"), "AB")}, "subjects.*split 'train'.*C"),
         ({"modalities": ["T1", "PD"]}, "A lacks PD"),
-        ({"splits": ["A"]}, "splits take lists by name"),
-        ({"splits": {"train": "A"}}, "'train' has to be a list of subject ids"),
+        ({"splits": ["A"]}, "lists"),
+        ({"splits": {"train": "A"}}, "'train'.*subject"),
     ],
 )
 def test_a_changed_file_is_refused(written, changes, text):
@@ -140,7 +140,7 @@ def test_a_changed_file_is_refused(written, changes, text):
 
 def test_what_is_no_datalist_is_refused(tmp_path):
     path = tmp_path / "datalist.json"
-    with pytest.raises(DataError, match=r"there is no file .*make a datalist with `monai_tl datalist`"):
+    with pytest.raises(DataError, match="`monai_tl datalist`"):
         dl.read_datalist(path)
     for text, reason in (
         ("{", "is not JSON"),
@@ -156,27 +156,27 @@ def test_what_is_no_datalist_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "error", "text"),
     [
-        ({"modalities": ()}, ConfigError, "modalities takes different names"),
-        ({"modalities": ("T1", "T1")}, ConfigError, "modalities takes different names"),
-        ({"foreground": ()}, ConfigError, r"foreground takes label values, .*; got \[\]"),
-        ({"foreground": (0, 17)}, ConfigError, r"foreground takes label values, whole numbers from 1 .*; got \[0, 17\]"),
+        ({"modalities": ()}, ConfigError, "modalities.*different"),
+        ({"modalities": ("T1", "T1")}, ConfigError, "modalities.*different"),
+        ({"foreground": ()}, ConfigError, r"foreground.*label.*\[\]"),
+        ({"foreground": (0, 17)}, ConfigError, r"foreground.*label.*1.*\[0, 17\]"),
         ({"foreground": ("17",)}, ConfigError, r"got \['17'\]"),
         ({"foreground": (17.0, 53)}, ConfigError, r"got \[17.0, 53\]"),
         ({"foreground": (True,)}, ConfigError, r"got \[True\]"),
-        ({"foreground": (17, 17)}, ConfigError, r"each once, .*; got \[17, 17\]"),
-        ({"foreground": 17}, ConfigError, "foreground takes .*; got 17"),
-        ({"labels": (17, 53.0)}, ConfigError, r"labels takes label values, .*; got \[17, 53.0\]"),
-        ({"labels": (0, 17, 53)}, ConfigError, r"labels takes .*; got \[0, 17, 53\]"),
-        ({"splits": {"train": ("A", "B"), "test": ("B", "C")}}, DataError, "both in train and in test: B"),
-        ({"splits": {"train": ("A", "A"), "test": ("B",)}}, DataError, "occur twice in split 'train': A"),
-        ({"splits": {"train": ("A",), "test": ()}}, DataError, "the split 'test' is empty"),
-        ({"splits": {"train": ("A",), "test": ("Z",)}}, DataError, "split 'test' have no case: Z"),
+        ({"foreground": (17, 17)}, ConfigError, r"once.*\[17, 17\]"),
+        ({"foreground": 17}, ConfigError, "foreground.*17"),
+        ({"labels": (17, 53.0)}, ConfigError, r"labels.*label.*\[17, 53.0\]"),
+        ({"labels": (0, 17, 53)}, ConfigError, r"labels.*\[0, 17, 53\]"),
+        ({"splits": {"train": ("A", "B"), "test": ("B", "C")}}, DataError, "both.*train.*test: B"),
+        ({"splits": {"train": ("A", "A"), "test": ("B",)}}, DataError, "twice.*split 'train'"),
+        ({"splits": {"train": ("A",), "test": ()}}, DataError, "split 'test'.*empty"),
+        ({"splits": {"train": ("A",), "test": ("Z",)}}, DataError, "split 'test'.*Z"),
         (
             {"splits": {"train": ("A",), "val": ("B",)}},
             DataError,
-            "unknown split 'val': There are: train, validation, test",
+            "unknown split 'val'.*train, validation, test",
         ),
-        ({"splits": {}}, DataError, "there is no split; needed is at least one of train, validation, test"),
+        ({"splits": {}}, DataError, "split.*train, validation, test"),
     ],
 )
 def test_what_does_not_agree_is_refused(tmp_path, changes, error, text):
@@ -196,15 +196,15 @@ def test_random_splits_follow_ids_and_seed_alone():
 def test_a_share_of_zero_leaves_a_split_away_and_any_other_empty_split_is_refused():
     splits = dl.random_splits(SUBJECTS[:4], (0.5, 0.0, 0.5), seed=0)
     assert {name: len(subjects) for name, subjects in splits.items()} == {"train": 2, "test": 2}
-    with pytest.raises(DataError, match=r"4 subjects at ratios \[0.9, 0.05, 0.05\] leave validation and test empty"):
+    with pytest.raises(DataError, match=r"4 subjects.*\[0.9, 0.05, 0.05\].*validation.*test empty"):
         dl.random_splits(SUBJECTS[:4], (0.9, 0.05, 0.05), seed=0)
-    with pytest.raises(DataError, match="subjects occur twice in subjects: IXI000"):
+    with pytest.raises(DataError, match="subjects.*twice.*subjects: IXI000"):
         dl.random_splits(["IXI000", "IXI000", "IXI001"], (0.5, 0.0, 0.5), seed=0)
 
 
 @pytest.mark.parametrize("ratios", [(0.7, 0.3), (0.7, 0.2, 0.2), (1.2, -0.1, -0.1), (float("nan"), 0.5, 0.5)])
 def test_ratios_are_three_shares_of_one(ratios):
-    with pytest.raises(ConfigError, match="shares of train, validation, test, which sum to 1"):
+    with pytest.raises(ConfigError, match="train, validation, test.*1"):
         dl.random_splits(SUBJECTS, ratios, seed=0)
 
 
@@ -224,12 +224,12 @@ def test_splits_from_a_file(tmp_path, name):
 
 def test_listed_subjects_without_a_case_are_refused_or_written_down(tmp_path):
     path = lists_file(tmp_path, train=["A", "X", "Y"], val=["D"], test=["B"])
-    with pytest.raises(DataError, match=r"2 subjects listed in .* have no case: X, Y; .* --absent leave_out"):
+    with pytest.raises(DataError, match="2 subjects.*X, Y.*--absent leave_out"):
         dl.splits_from_file(path, "ABD")
     splits = dl.splits_from_file(path, "ABD", absent="leave_out")
     assert splits == {"train": ("A",), "validation": ("D",), "test": ("B",)}
     assert splits.left_out == dict.fromkeys("XY", "listed in lists.json, but has no case")
-    with pytest.raises(DataError, match="the split 'validation' is empty"):
+    with pytest.raises(DataError, match="split 'validation'.*empty"):
         dl.splits_from_file(path, "AB", absent="leave_out")
     with pytest.raises(ConfigError, match="unknown absent 'skip'"):
         dl.splits_from_file(path, "ABD", absent="skip")
@@ -238,13 +238,13 @@ def test_listed_subjects_without_a_case_are_refused_or_written_down(tmp_path):
 @pytest.mark.parametrize(
     ("lists", "text"),
     [
-        ({"train": ["A"], "test": ["A"]}, "both in train and in test: A"),
-        ({"train": ["A", "A"], "test": ["B"]}, "occur twice in split 'train': A"),
-        ({"train": ["A"], "test": []}, "the split 'test' is empty"),
-        ({"train": ["A"], "valid": ["B"]}, "unknown list 'valid' in .*did you mean 'validation'"),
-        ({"train": ["A"], "val": ["B"], "validation": ["C"]}, "has both 'val' and 'validation'"),
-        ({"S1": ["A"], "S2": ["B"]}, "no list 'train' in .*There are: S1, S2; choose one with --train"),
-        ({"train": [1, 2]}, "'train' has to be a list of subject ids in quotes"),
+        ({"train": ["A"], "test": ["A"]}, "both.*train.*test"),
+        ({"train": ["A", "A"], "test": ["B"]}, "twice.*split 'train'"),
+        ({"train": ["A"], "test": []}, "split 'test'.*empty"),
+        ({"train": ["A"], "valid": ["B"]}, "unknown.*'valid'.*'validation'"),
+        ({"train": ["A"], "val": ["B"], "validation": ["C"]}, "both 'val'.*'validation'"),
+        ({"S1": ["A"], "S2": ["B"]}, "'train'.*S1, S2.*--train"),
+        ({"train": [1, 2]}, "'train'.*subject"),
     ],
 )
 def test_lists_that_cannot_be_used_are_refused(tmp_path, lists, text):
@@ -276,5 +276,5 @@ def test_labels_that_may_occur_are_kept_and_hold_the_foreground(tmp_path):
     made = dl.make_datalist(cases, modalities=["T1"], foreground=[1, 4], labels=[1, 2, 4], splits={"train": ["a"]})
     assert dl.read_datalist(dl.write_datalist(tmp_path / "datalist.json", made)).labels == (1, 2, 4)
     assert dl.make_datalist(cases, modalities=["T1"], foreground=[1, 4], splits={"train": ["a"]}).labels is None
-    with pytest.raises(ConfigError, match=r"foreground \[1, 3\] is not among the labels \[1, 2, 4\]"):
+    with pytest.raises(ConfigError, match=r"foreground \[1, 3\].*labels \[1, 2, 4\]"):
         dl.make_datalist(cases, modalities=["T1"], foreground=[1, 3], labels=[1, 2, 4], splits={"train": ["a"]})

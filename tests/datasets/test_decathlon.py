@@ -65,13 +65,11 @@ def test_all_modalities_by_their_own_names(task):
     assert list(decathlon.pairs_of("", read)) == ["FLAIR", "T1w", "t1gd", "T2w"]
     cases = decathlon.find_decathlon_cases(read, decathlon.pairs_of("", read))
     assert cases[1]["t1gd"] == str(task / "imagesTr" / "BRATS_002.nii.gz#2")
-    with pytest.raises(
-        DataError, match=r"no modality 'T1' in .*dataset.json: did you mean 'T1w'\? There are: FLAIR, T1w, t1gd, T2w"
-    ):
+    with pytest.raises(DataError, match=r"'T1'.*dataset.json.*'T1w'\?.*FLAIR, T1w, t1gd, T2w"):
         decathlon.find_decathlon_cases(read, {"T1": "T1"})
-    with pytest.raises(ConfigError, match="--modalities takes different names"):
+    with pytest.raises(ConfigError, match="--modalities.*different"):
         decathlon.pairs_of("T1=T1w,T1=t1gd", read)
-    with pytest.raises(ConfigError, match=r"no label 'edma' in .*: did you mean 'edema \(1\)'\? There are: edema \(1\), "):
+    with pytest.raises(ConfigError, match=r"label 'edma'.*'edema \(1\)'\?.*\(1\)"):
         read.values(["edma"])
 
 
@@ -79,9 +77,7 @@ def test_test_cases_are_predicted_not_listed(task):
     assert find_scans(str(task), ["T2w", "FLAIR"]) == [
         {"subject": "BRATS_009", "T2w": f"{task}/imagesTs/BRATS_009.nii.gz#3", "FLAIR": f"{task}/imagesTs/BRATS_009.nii.gz#0"}
     ]
-    with pytest.raises(
-        DataError, match=r"no modality 'T1' .*#0 FLAIR, #1 T1w.*say which is which by --T1 'imagesTs/\{subject\}.nii.gz#NUMBER'"
-    ):
+    with pytest.raises(DataError, match=r"'T1'.*#0 FLAIR, #1 T1w.*--T1 'imagesTs/\{subject\}.nii.gz#NUMBER'"):
         find_scans(str(task), ["T1", "T2"])
     patterns = {"T1": "imagesTs/{subject}.nii.gz#1", "T2": "imagesTs/{subject}.nii.gz#3"}
     assert find_scans(str(task), ["T1", "T2"], patterns) == [
@@ -98,28 +94,28 @@ def test_files_that_are_missing_and_subjects_that_stand_twice(task):
     (task / "labelsTr" / "BRATS_003.nii.gz").unlink()
     (task / "imagesTr" / "BRATS_001.nii.gz").unlink()
     read = decathlon.read_task(task)
-    with pytest.raises(DataError, match=r"2 of 4 subjects are incomplete[\s\S]*BRATS_001 lacks T1\s+BRATS_003 lacks label"):
+    with pytest.raises(DataError, match=r"2 of 4 subjects.*incomplete[\s\S]*BRATS_001 lacks T1\s+BRATS_003 lacks label"):
         decathlon.find_decathlon_cases(read, {"T1": "T1w"})
     assert len(decathlon.find_decathlon_cases(read, {"T1": "T1w"}, incomplete="leave_out")) == 2
     twice = {**CONTENT, "training": CONTENT["training"] + CONTENT["training"][2:3]}
     (task / "dataset.json").write_text(json.dumps(twice))
-    with pytest.raises(DataError, match="BRATS_002 has 2 files for T1"):
+    with pytest.raises(DataError, match="BRATS_002.*2 files.*T1"):
         decathlon.find_decathlon_cases(decathlon.read_task(task), {"T1": "T1w"})
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("{", "is no dataset.json of the Decathlon"),
-        ("[]", "is no dataset.json of the Decathlon"),
-        (json.dumps({"modality": {"0": "T1"}, "training": []}), r"it lacks 'labels'\); needed: modality, labels, training"),
+        ("{", "dataset.json.*Decathlon"),
+        ("[]", "dataset.json.*Decathlon"),
+        (json.dumps({"modality": {"0": "T1"}, "training": []}), r"lacks 'labels'\).*labels"),
         (json.dumps({**CONTENT, "modality": {"0": "T1", "2": "T2"}}), "numbered from 0"),
-        (json.dumps({**CONTENT, "modality": {"0": "T1", "1": "T1"}}), "modality takes different names"),
+        (json.dumps({**CONTENT, "modality": {"0": "T1", "1": "T1"}}), "different"),
     ],
 )
 def test_what_is_no_task(task, text, told):
     (task / "dataset.json").write_text(text)
     with pytest.raises(DataError, match=told):
         decathlon.read_task(task)
-    with pytest.raises(DataError, match=r"there is no file .*dataset.json; needed is a Decathlon task's folder"):
+    with pytest.raises(DataError, match="dataset.json.*Decathlon task's"):
         decathlon.read_task(task / "imagesTr")

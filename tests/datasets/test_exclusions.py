@@ -7,6 +7,7 @@ import json
 import pytest
 
 from monai_tl.datasets import ixi
+from tests.conftest import mentions
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_qc_stands_for_the_only_qc_csv_below_the_root(verb, root, subjects, qc, 
     assert list(chosen) == subjects[1:3]
     assert kept.left_out == chosen
     (tmp_path / "qc.csv").write_text("case,state,reasons\n")
-    with pytest.raises(ValueError, match=r"needs one qc.csv in .* there are 2 there \(checked/qc.csv, qc.csv\)"):
+    with pytest.raises(ValueError, match=r"qc.csv.*2.*\(checked/qc.csv, qc.csv\)"):
         exclusions.leave_out(cases, "qc", tmp_path)
 
 
@@ -66,8 +67,8 @@ def test_low_scores_with_a_warning(verb, root, subjects, tmp_path):
     answer, content = make(verb, root, tmp_path, "--leave_out", f"{scores}:0.8")
     assert answer.code == 0
     assert content["left_out"] == {subjects[0]: "Dice 0.790 below 0.8 in scores_test.csv (selected on the outcome)"}
-    assert "selects on the outcome: 1 of 3 cases are left out" in answer.err
-    assert "A test split chosen so is refused" in answer.err
+    mentions(answer.err, "1 of 3 cases")
+    mentions(answer.err, "test split")
 
 
 def test_no_test_split_is_selected_on_the_outcome(verb, root, subjects, tmp_path):
@@ -81,7 +82,7 @@ def test_no_test_split_is_selected_on_the_outcome(verb, root, subjects, tmp_path
     ]:
         answer = verb(*words, "--split", split)
         assert answer.code == 2
-        assert text in answer.err
+        mentions(answer.err, text)
         assert not (tmp_path / "s.json").exists()
     (tmp_path / "lists.json").write_text(json.dumps({"train": subjects[:4], "test": subjects[4:]}))
     assert verb(*words, "--split", tmp_path / "lists.json").code == 0
@@ -127,5 +128,5 @@ def test_what_cannot_be_meant_is_refused(verb, root, subjects, qc, tmp_path):
     ]:
         answer, _ = make(verb, root, tmp_path, "--leave_out", choice)
         assert answer.code == 2
-        assert text in answer.err, answer.err
+        mentions(answer.err, text)
     assert not (tmp_path / "list.json").exists()

@@ -51,7 +51,7 @@ def test_only_the_modalities_asked_for_are_needed(tmp_path):
 def test_a_gap_shifts_no_pair(tmp_path):
     """By sorted position, IXI002's T1 would meet IXI003's T2."""
     root = touch(tmp_path, *subject(1), *subject(2, t2=False), *subject(3, label=False), *subject(4))
-    with pytest.raises(DataError, match=r"2 of 4 subjects are incomplete; .*--incomplete leave_out") as refusal:
+    with pytest.raises(DataError, match="2 of 4 subjects.*incomplete.*--incomplete leave_out") as refusal:
         ixi.find_ixi_cases(root)
     assert str(refusal.value).splitlines()[1:] == ["  IXI002 lacks T2", "  IXI003 lacks label"]
     cases = ixi.find_ixi_cases(root, incomplete="leave_out")
@@ -62,7 +62,7 @@ def test_a_gap_shifts_no_pair(tmp_path):
 
 def test_two_files_for_one_modality_are_refused(tmp_path):
     root = touch(tmp_path, *subject(1), *subject(2), "IXI-T1/IXI001-HH-0009-T1.nii.gz")
-    with pytest.raises(DataError, match=r"IXI001 has 2 files for T1 \(.*IXI001-Guys-0001-T1.*IXI001-HH-0009-T1"):
+    with pytest.raises(DataError, match=r"IXI001.*2 files.*T1 \(.*IXI001-Guys-0001-T1.*IXI001-HH-0009-T1"):
         ixi.find_ixi_cases(root)
     assert [case["subject"] for case in ixi.find_ixi_cases(root, incomplete="leave_out")] == ["IXI002"]
 
@@ -90,17 +90,17 @@ def test_the_first_five_are_named_and_the_others_counted(tmp_path):
 
 def test_nothing_complete_is_refused_even_if_incomplete_ones_may_be_left_out(tmp_path):
     root = touch(tmp_path, *subject(1, t2=False), *subject(2, t1=False))
-    with pytest.raises(DataError, match="2 of 2 subjects are incomplete; no id is the same in all of them"):
+    with pytest.raises(DataError, match="2 of 2 subjects.*incomplete"):
         ixi.find_ixi_cases(root, incomplete="leave_out")
 
 
 def test_what_does_not_exist_is_refused_with_what_was_looked_for(tmp_path):
-    with pytest.raises(DataError, match=r"there is no folder .*nowhere; needed is one that holds IXI-T1 and aseg"):
+    with pytest.raises(DataError, match="nowhere.*IXI-T1.*aseg"):
         ixi.find_ixi_cases(tmp_path / "nowhere")
     root = touch(tmp_path, *subject(1))
-    with pytest.raises(DataError, match=r"PD: .*/IXI-PD/\{subject\}-\*PD.nii.gz; .* holds IXI-T1, IXI-T2, aseg"):
+    with pytest.raises(DataError, match=r"PD.*/IXI-PD/\{subject\}-\*PD.nii.gz.*IXI-T1, IXI-T2"):
         ixi.find_ixi_cases(root, ("T1", "PD"))
-    with pytest.raises(ConfigError, match=r"unknown incomplete 'skip': .*There are: refuse, leave_out"):
+    with pytest.raises(ConfigError, match="unknown incomplete 'skip'.*leave_out"):
         ixi.find_ixi_cases(root, incomplete="skip")
 
 
@@ -120,14 +120,14 @@ def test_patterns_without_labels_give_cases_to_predict(tmp_path):
 
 
 def test_patterns_that_cannot_be_used_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"the pattern for T1 needs \{subject\}.*; got 't1/IXI012.nii'"):
+    with pytest.raises(ConfigError, match=r"pattern.*T1.*\{subject\}.*'t1/IXI012.nii'"):
         find_cases({"T1": "t1/IXI012.nii"})
     with pytest.raises(ConfigError, match="patterns take modality names"):
         find_cases({})
     with pytest.raises(ConfigError, match="patterns take modality names"):
         find_cases({"subject": "{subject}.nii"})
     touch(tmp_path, "scans/s1.nii.gz", "scans/s2.nii.gz")
-    with pytest.raises(DataError, match=r"T1: .*s\{subject\}.mgz; .*scans holds s1.nii.gz, s2.nii.gz"):
+    with pytest.raises(DataError, match=r"T1.*s\{subject\}.mgz.*s1.nii.gz, s2.nii.gz"):
         find_cases({"T1": f"{tmp_path}/scans/s{{subject}}.mgz"})
 
 

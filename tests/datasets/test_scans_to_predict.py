@@ -48,9 +48,9 @@ def test_a_datalist_whole_or_one_split_of_it(phantoms):
     path = str(phantoms / "ixi" / "datalist.json")
     assert len(find_scans(path, BOTH)) == 6
     assert len(find_scans(path, ["T2"], split="test")) == 2
-    with pytest.raises(DataError, match="no modality 'FLAIR' in .*: There are: T1, T2"):
+    with pytest.raises(DataError, match="'FLAIR'.*T1, T2"):
         find_scans(path, ["FLAIR"])
-    with pytest.raises(DataError, match="no split 'tset' in .*: did you mean 'test'"):
+    with pytest.raises(DataError, match="split 'tset'.*'test'"):
         find_scans(path, BOTH, split="tset")
 
 
@@ -70,25 +70,25 @@ def test_patterns_are_relative_to_the_input(own, monkeypatch):
     monkeypatch.chdir(own)
     assert find_scans(None, BOTH, patterns) == cases
     assert find_scans(None, BOTH, patterns, subjects=["bob"]) == cases[1:]
-    with pytest.raises(DataError, match="there is no subject 'bib': did you mean 'bob'"):
+    with pytest.raises(DataError, match="subject 'bib'.*'bob'"):
         find_scans(None, BOTH, patterns, subjects=["ann", "bib"])
-    with pytest.raises(ConfigError, match=r"the pattern for T1 needs \{subject\} where the subject id stands"):
+    with pytest.raises(ConfigError, match=r"pattern.*T1.*\{subject\}.*subject"):
         find_scans(None, BOTH, {"T1": "t1/bob-x.nii.gz", "T2": "t2/bob.nii"})
-    with pytest.raises(DataError, match="no pattern for T2: the network takes T1, T2"):
+    with pytest.raises(DataError, match="pattern.*T2.*T1, T2"):
         find_scans(None, BOTH, {"T1": patterns["T1"]})
     (own / "t2/bob.nii").unlink()
     assert find_scans(None, BOTH, patterns) == cases[:1]
     assert find_scans(None, BOTH, patterns).left_out == {"bob": "lacks T2"}
     assert find_scans(None, BOTH, patterns, subjects=["ann"]).left_out == {}
     (own / "t1/ann-x.nii.gz").unlink()
-    with pytest.raises(DataError, match=r"2 of 2 subjects are incomplete[\s\S]*bob lacks T2"):
+    with pytest.raises(DataError, match=r"2 of 2 subjects.*incomplete[\s\S]*bob lacks T2"):
         find_scans(None, BOTH, patterns)
 
 
 def test_one_modality_takes_images_as_they_are(own):
     assert subjects(find_scans(str(own / "t1"), ["T1"])) == ["ann-x", "bob-x"]
     assert find_scans(str(own / "t2" / "bob.nii"), ["T1"]) == [{"subject": "bob", "T1": str(own / "t2" / "bob.nii")}]
-    with pytest.raises(DataError, match="is one image, the network takes T1, T2: give their folder, or a pattern for each"):
+    with pytest.raises(DataError, match="T1, T2.*pattern"):
         find_scans(str(own / "t2" / "bob.nii"), BOTH)
     (own / "t2" / "bob.nii.gz").write_bytes(b"")
     with pytest.raises(DataError, match="bob stands for several scans"):
@@ -100,7 +100,7 @@ def test_what_is_not_there_or_not_known(own):
         find_scans(str(own / "nowhere"), BOTH)
     with pytest.raises(DataError, match="no input: give a datalist"):
         find_scans(None, BOTH)
-    with pytest.raises(DataError, match=r"in no layout known here \(it holds t1, t2\): give a pattern for each modality"):
+    with pytest.raises(DataError, match=r"\(it.*t1, t2\).*pattern"):
         find_scans(str(own), BOTH)
-    with pytest.raises(DataError, match="a split is one of a datalist's"):
+    with pytest.raises(DataError, match="split.*datalist's"):
         find_scans(str(own), BOTH, split="test")

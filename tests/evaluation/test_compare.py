@@ -9,7 +9,7 @@ from monai_tl.evaluation.metrics import Score
 from monai_tl.statistics import compare_arms
 from monai_tl.statistics.score_array import StudyScore
 from monai_tl.training.metrics_table import write_metrics
-from tests.conftest import leave_scores
+from tests.conftest import leave_scores, mentions
 
 NAN = math.nan
 
@@ -119,12 +119,12 @@ def test_undefined_cases_are_left_out_of_the_pair_and_counted(run):
 
 def test_different_subjects_are_named(run):
     one, two = run("one", {"a": 0.5, "b": 0.5, "c": 0.5}), run("two", {"b": 0.5, "z": 0.5})
-    with pytest.raises(DataError, match="one and two were scored on different subjects: two lacks a, c; one lacks z"):
+    with pytest.raises(DataError, match="two lacks a, c.*one lacks z"):
         compare_runs([one, two])
 
 
 def test_different_references_are_refused(run):
-    with pytest.raises(DataError, match="against different references: the reference volume differs in a, b"):
+    with pytest.raises(DataError, match="volume.*a, b"):
         compare_runs([run("one", {"a": 0.5, "b": 0.5}), run("two", {"b": 0.5, "a": 0.5}, reference_ml=2.1)])
 
 
@@ -132,11 +132,11 @@ def test_runs_that_cannot_be_compared(run, tmp_path):
     one = run("one", SCRATCH)
     with pytest.raises(ConfigError, match="no run to compare"):
         compare_runs([])
-    with pytest.raises(ConfigError, match=r"a run is given more than once: .*one, .*one"):
+    with pytest.raises(ConfigError, match="once: .*one, .*one"):
         compare_runs([one, tmp_path / "x" / ".." / "one"])
-    with pytest.raises(ConfigError, match=r"no scores at .*two.scores_test\.csv: run `monai_tl evaluate --run .*two --sp"):
+    with pytest.raises(ConfigError, match=r"two.scores_test\.csv.*--run .*two --sp"):
         compare_runs([one, tmp_path / "two"])
-    with pytest.raises(ConfigError, match=r"scores_validation\.csv: run `monai_tl evaluate .* --split validation`"):
+    with pytest.raises(ConfigError, match=r"scores_validation\.csv.*`monai_tl evaluate.*--split validation`"):
         compare_runs([one], split="validation")
 
 
@@ -156,8 +156,8 @@ def test_runs_of_one_name_go_by_their_paths(run):
 )
 def test_the_sentence_says_what_the_interval_says(run, by, words):
     text = format_comparison(compare_runs([run("scratch", SCRATCH), run("transfer", shifted(by))]))
-    assert words in text
-    assert "Fewer than 10 cases:" in text
+    mentions(text, words)
+    mentions(text, "Fewer … 10 cases")
 
 
 def test_the_table_is_aligned_and_complete(run):

@@ -17,6 +17,7 @@ from monai_tl.evaluation import score_table as module
 from monai_tl.evaluation.metrics import Score, score_case, summarise
 from monai_tl.evaluation.score_record import ScoreRecord, read_record
 from monai_tl.evaluation.score_table import MeanCaseDice, ScoreTable, read_scores, write_scores
+from tests.conftest import mentions
 
 NAN = math.nan
 
@@ -99,9 +100,9 @@ def test_tensors_arrays_and_flipped_views_score_alike():
     [
         (
             np.zeros((30, 30, 31), bool),
-            r"A: the prediction has shape \(30, 30, 31\) but the reference has \(30, 30, 30\)",
+            r"shape \(30, 30, 31\).*\(30, 30, 30\)",
         ),
-        (np.zeros((1, 30, 30, 30), bool), r"A: the prediction has shape \(1, 30, 30, 30\), needed are three axes"),
+        (np.zeros((1, 30, 30, 30), bool), r"shape \(1, 30, 30, 30\)"),
         (np.full((30, 30, 30), 0.3), "A: the prediction holds other values than 0 and 1"),
         (np.full((30, 30, 30), NAN), "A: the prediction holds other values than 0 and 1"),
     ],
@@ -139,12 +140,12 @@ HEADER = "subject,dice,hd95_mm,reference_ml,prediction_ml,seconds\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("subject,dice,reference_ml,prediction_ml\nA,1,1,1\n", r"lacks the column hd95_mm, seconds: run"),
-        ("", "lacks the column subject, dice"),
+        ("subject,dice,reference_ml,prediction_ml\nA,1,1,1\n", "lacks.*hd95_mm, seconds"),
+        ("", "lacks.*subject, dice"),
         (HEADER, "holds no case: run"),
-        (HEADER + "A,1,0,1,1,1\nB,1,0,1,1,1\nA,1,0,1,1,1\n", "has A more than once: run"),
-        (HEADER + "A,1,0,1,1,1\nB,1,0,1\n", r"scores_validation\.csv, line 3 is not a subject and 5 numbers: run"),
-        (HEADER + "A,high,0,1,1,1\n", "line 2 is not a subject and 5 numbers: run"),
+        (HEADER + "A,1,0,1,1,1\nB,1,0,1,1,1\nA,1,0,1,1,1\n", "A .*once"),
+        (HEADER + "A,1,0,1,1,1\nB,1,0,1\n", r"scores_validation\.csv.*3.*subject.*5"),
+        (HEADER + "A,high,0,1,1,1\n", "line 2 .*subject.*5"),
     ],
 )
 def test_a_table_that_cannot_be_read_says_what_to_run(tmp_path, text, message):
@@ -152,11 +153,11 @@ def test_a_table_that_cannot_be_read_says_what_to_run(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(DataError, match=message) as caught:
         read_scores(path)
-    assert f"`monai_tl evaluate --run {tmp_path} --split validation` again" in str(caught.value)
+    mentions(str(caught.value), f"`monai_tl evaluate --run {tmp_path} --split validation`")
 
 
 def test_missing_scores_say_what_to_run(tmp_path):
-    with pytest.raises(ConfigError, match=r"no scores at .*run7.scores_test\.csv: run `monai_tl evaluate --run .*run7 -"):
+    with pytest.raises(ConfigError, match=r"run7.scores_test\.csv.*`monai_tl.*--run.*run7"):
         read_scores(tmp_path / "run7" / "scores_test.csv")
 
 
@@ -226,7 +227,7 @@ def test_the_evaluator_scores_every_case_on_its_grid(tmp_path, caplog, batch_siz
     assert [row.reference_ml for row in rows] == [5.0, 5.0, 0.0]
     assert math.isnan(rows[2].dice)
     assert all(row.seconds > 0 for row in rows)
-    assert "Dice mean 0.800, median 0.800 over 3 cases; 1 undefined" in caplog.text
+    mentions(caplog.text, "Dice … 0.800 … 0.800 … 3 cases; 1")
 
 
 def test_the_metric_of_validation_is_the_mean_of_the_table(tmp_path):
@@ -321,14 +322,14 @@ def three_channels(subject):
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"subjects": "ABA"}, DataError, "subject A comes twice in one evaluation"),
-        ({"load": without_affine}, DataError, "A: the label has no affine"),
+        ({"subjects": "ABA"}, DataError, "A .*twice"),
+        ({"load": without_affine}, DataError, "A: .*label.*affine"),
         (
             {"load": on_another_grid},
             DataError,
-            r"A: the prediction has shape \(30, 30, 30\) but the reference has \(30, 3",
+            r"shape \(30, 30, 30\).*\(30, 3",
         ),
-        ({"load": three_channels}, DataError, r"A: a volume has shape \(3, 30, 30, 30\), needed is \(1, i, j, k\)"),
+        ({"load": three_channels}, DataError, r"volume.*shape \(3, 30, 30, 30\).*\(1.*k\)"),
         (
             {"network": torch.nn.Softplus(), "post": False},
             DataError,

@@ -102,7 +102,7 @@ def test_images_of_one_value_are_copies_of_none(tmp_path):
 def test_what_cannot_be_read_is_told_by_case(tmp_path):
     (tmp_path / "bad.nii.gz").write_bytes(b"nothing")
     good = written(tmp_path / "good.nii")
-    with pytest.raises(DataError, match="is not readable"):
+    with pytest.raises(DataError, match="not readable"):
         fingerprint(str(tmp_path / "bad.nii.gz"))
     cases = [{"subject": "ann", "T1": good, "T2": str(tmp_path / "bad.nii.gz")}, {"subject": "bob", "T1": str(tmp_path / "no")}]
     found = fingerprint_cases(cases, ["T1", "T2"])

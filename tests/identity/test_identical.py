@@ -39,12 +39,12 @@ def test_across_splits_it_is_refused_within_one_it_is_told():
 def test_an_image_that_is_its_own_label_is_refused():
     """A pattern that matched the label: the network would learn to copy it, to a Dice of nearly 1."""
     cases = prints(ann="ab", bob="c0")
-    with pytest.raises(DataError, match=r"an image is its own label, voxel for voxel; .*\s+T2 of bob \(train\)$"):
+    with pytest.raises(DataError, match=r"label.*\s+T2 of bob \(train\)$"):
         refuse_identical(cases, {"train": ["ann", "bob"]})
 
 
 def test_two_modalities_of_one_case_are_refused():
-    with pytest.raises(DataError, match=r"two modalities.*\s+T1 of bob \(test\) = T2 of bob \(test\)"):
+    with pytest.raises(DataError, match=r"modalities.*\s+T1 of bob \(test\) = T2 of bob \(test\)"):
         refuse_identical(prints(ann="ab", bob="cc"), {"train": ["ann"], "test": ["bob"]})
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.identity.persons import persons_of, refuse_divided
+from tests.conftest import mentions
 
 
 @pytest.mark.parametrize(
@@ -57,14 +58,14 @@ def test_a_pattern_says_it(pattern, subject, person):
 
 @pytest.mark.parametrize("pattern", ["sub", "{person}{person}", "{subject}_{}", "{person}_{x}", ","])
 def test_what_is_no_pattern_is_refused(pattern):
-    with pytest.raises(ConfigError, match="--person takes a pattern"):
+    with pytest.raises(ConfigError, match="--person.*pattern"):
         persons_of(["a_1"], pattern)
 
 
 def test_a_pattern_fits_every_id_in_one_way():
-    with pytest.raises(DataError, match=r"does not fit 2 of 3 ids: x, y; add a pattern that does, after a comma"):
+    with pytest.raises(DataError, match="2 of 3 ids: x, y.*pattern"):
         persons_of(["a_1", "x", "y"], "{person}_{}")
-    with pytest.raises(DataError, match=r"fits 'a_b_c' in two ways \(person 'a' or 'a_b'\)"):
+    with pytest.raises(DataError, match=r"'a_b_c'.*\(person 'a'.*'a_b'\)"):
         persons_of(["a_b_c"], "{person}_{}")
 
 
@@ -110,9 +111,7 @@ def test_numbers_and_sites_are_no_sessions(subjects):
 def test_lists_may_not_divide_a_person():
     persons = persons_of(["sub-1_ses-1", "sub-1_ses-2", "sub-2"])
     refuse_divided({"train": ["sub-1_ses-1", "sub-1_ses-2"], "test": ["sub-2"]}, persons, Path("lists.json"))
-    with pytest.raises(
-        DataError, match=r"1 persons have cases in more than one split of lists.json[^\n]*\n  sub-1: sub-1_ses-1 in"
-    ):
+    with pytest.raises(DataError, match=r"1 persons.*split.*lists.json[^\n]*\n  sub-1: sub-1_ses-1"):
         refuse_divided({"train": ["sub-1_ses-1"], "test": ["sub-1_ses-2", "sub-2"]}, persons, Path("lists.json"))
 
 
@@ -131,7 +130,7 @@ def test_lists_may_not_divide_a_person():
 def test_times_that_more_text_follows_are_warned_about_with_a_pattern_that_fits(scans, remedy):
     subjects = [f"P{person}{scan}" for person in range(5) for scan in scans]
     found = persons_of(subjects)
-    assert f"{len(subjects)} of {len(subjects)} ids look like several scans of one person" in found.warning
+    mentions(found.warning, f"{len(subjects)} … {len(subjects)} … person")
     assert f"--person '{remedy}'" in found.warning
     assert persons_of(subjects, remedy).count == 5
 

@@ -13,6 +13,7 @@ from monai_tl.errors import DataError
 from monai_tl.imaging.geometry import affine_fault, geometry_of_nifti
 from monai_tl.imaging.grids import on_grid_of
 from monai_tl.imaging.scan_files import files_of, geometry_of, open_scan, sha256_of_scan
+from tests.conftest import mentions
 
 AFFINE = np.array([[-1.5, 0, 0.1, 12], [0, 0, 2, -7], [0.1, 1, 0, 3], [0, 0, 0, 1.0]])
 STRAIGHT = nib.affines.from_matvec(np.diag([-2.0, 2, 2.5]), [9, -8, 7])
@@ -69,17 +70,17 @@ def test_the_form_in_use_counts_and_the_sform_first():
 @pytest.mark.parametrize(
     ("fields", "facts"),
     [
-        ({"sform": 0, "qform": 0}, ("no known orientation", "sform_code 0, qform_code 0", "set_sform", "dcm2niix")),
-        ({"sform": -1, "qform": 0}, ("no known orientation", "sform_code -1")),
-        ({"srow_y": (0, np.nan, 0, 1)}, ("sform (code 1)", "not finite", "srow_y: 0, nan, 0, 1", "set sform_code to 0")),
+        ({"sform": 0, "qform": 0}, ("orientation", "sform_code 0, qform_code 0", "set_sform", "dcm2niix")),
+        ({"sform": -1, "qform": 0}, ("orientation", "sform_code -1")),
+        ({"srow_y": (0, np.nan, 0, 1)}, ("sform (code 1)", "not finite", "srow_y: 0, nan, 0, 1", "sform_code … 0")),
         ({"srow_x": (-2, 0, 0, np.inf), "qform": 0}, ("sform (code 1)", "srow_x: -2, 0, 0, inf")),
-        ({"srow_z": (0, 0, 0, 7)}, ("sform (code 1) gives axis k a length of 0", "set sform_code to 0")),
+        ({"srow_z": (0, 0, 0, 7)}, ("sform (code 1) … axis k … 0", "sform_code … 0")),
         ({"srow_z": (2, 2, 0, 7), "srow_x": (2, 2, 0, 1), "srow_y": (0, 0, 1, 1)}, ("axes that lie in one plane",)),
         ({"sform": 0, "pixdim3": 0}, ("qform (code 1)", "along k", "pixdim[3] is 0")),
         ({"sform": 0, "pixdim1": -2}, ("along i", "pixdim[1] is -2")),
         ({"sform": 0, "pixdim2": np.nan}, ("along j", "pixdim[2] is nan")),
-        ({"sform": 0, "pixdim0": 0.5}, ("pixdim[0] is 0.5, not 1 or -1",)),
-        ({"sform": 0, "quatern_b": 1.1, "quatern_c": 0, "quatern_d": 0}, ("quaternion of length 1.1",)),
+        ({"sform": 0, "pixdim0": 0.5}, ("pixdim[0] … 0.5 … 1 … -1",)),
+        ({"sform": 0, "quatern_b": 1.1, "quatern_c": 0, "quatern_d": 0}, ("quaternion … 1.1",)),
         ({"sform": 0, "qoffset_y": np.nan}, ("not finite", "offset")),
         ({"xyzt_units": 1}, ("2000 × 2000 × 2500 mm", "metre", "0.05 to 30")),
         ({"xyzt_units": 3}, ("0.002 × 0.002 × 0.0025 mm", "micron")),
@@ -89,7 +90,7 @@ def test_the_form_in_use_counts_and_the_sform_first():
 )
 def test_what_cannot_be_used_is_a_fault(kind, fields, facts):
     fault = geometry_of_nifti(header(kind=kind, **fields)).fault
-    assert all(fact in fault for fact in facts), fault
+    mentions(fault, *facts)
 
 
 @pytest.mark.parametrize("scale", [0.01, 40.0])
@@ -101,15 +102,15 @@ def test_lengths_without_a_unit_that_no_scan_has(scale):
 @pytest.mark.parametrize(
     ("fields", "facts"),
     [
-        ({"qform": 0, "pixdim1": 1}, ("the sform is taken", "pixdim 1 × 2 × 2.5, sform 2 × 2 × 2.5, qform_code 0")),
+        ({"qform": 0, "pixdim1": 1}, ("sform", "pixdim 1 × 2 × 2.5, sform 2 × 2 × 2.5, qform_code 0")),
         ({"qform": 0, "pixdim3": 2.5 * 1.001}, ("pixdim 2 × 2 × 2.5025, sform 2 × 2 × 2.5,",)),
-        ({"pixdim2": 0}, ("its qform cannot be used: the sform is taken", "pixdim[2] is 0")),
-        ({"quatern_b": np.nan}, ("its qform cannot be used", "not finite")),
-        ({"quatern_b": 0, "quatern_c": 1.2, "quatern_d": 0}, ("its qform cannot be used", "quaternion of length 1.2")),
+        ({"pixdim2": 0}, ("qform … sform", "pixdim[2] is 0")),
+        ({"quatern_b": np.nan}, ("qform", "not finite")),
+        ({"quatern_b": 0, "quatern_c": 1.2, "quatern_d": 0}, ("qform", "quaternion … 1.2")),
         ({"quatern_c": 1.00001}, ("scaled to 1", "length 1.00001")),
         ({"sform": 0, "quatern_c": 1.0009}, ("scaled to 1", "length 1.0009")),
-        ({"sform": 25}, ("sform_code is not defined", "sform_code 25")),
-        ({"xyzt_units": 5}, ("not defined by NIfTI: taken as mm", "5")),
+        ({"sform": 25}, ("sform_code … defined", "sform_code 25")),
+        ({"xyzt_units": 5}, ("defined … NIfTI", "5")),
     ],
     ids=str,
 )
@@ -118,7 +119,7 @@ def test_what_is_passed_over_is_said_and_the_grid_is_the_same(fields, facts):
     assert found.fault == ""
     assert np.allclose(found.affine, STRAIGHT, atol=1e-4)
     (note,) = found.notes
-    assert all(fact in str(note) for fact in facts), note
+    mentions(str(note), *facts)
 
 
 def test_what_is_usual_is_not_remarked():
@@ -198,14 +199,14 @@ def test_a_pair_of_header_and_image_goes_through_the_same_door(tmp_path):
     content = bytearray((tmp_path / "scan.hdr").read_bytes())
     content[252:256] = bytes(4)
     (tmp_path / "scan.hdr").write_bytes(content)
-    with pytest.raises(DataError, match="has no known orientation: neither its sform nor its qform is in use"):
+    with pytest.raises(DataError, match="orientation: neither.*sform.*qform"):
         open_scan(tmp_path / "scan.img")
     assert sha256_of_scan(tmp_path / "scan.img") != before, "a header that changed is a scan that changed"
 
 
 def test_analyze_holds_no_orientation_and_spms_matrix_does(tmp_path):
     nib.save(nib.AnalyzeImage(np.ones(SHAPE, np.int16), np.diag([-2.0, 2, 2, 1])), tmp_path / "scan.img")
-    with pytest.raises(DataError, match=r"has no known orientation: it is an Analyze image.*dcm2niix"):
+    with pytest.raises(DataError, match="orientation.*Analyze.*dcm2niix"):
         open_scan(tmp_path / "scan.img")
     nib.save(nib.Spm2AnalyzeImage(np.ones(SHAPE, np.int16), STRAIGHT), tmp_path / "spm.img")
     spm = open_scan(tmp_path / "spm.img")
@@ -240,7 +241,7 @@ def test_freesurfers_format_without_its_flag_is_unknown(tmp_path, ending):
 def test_a_scaling_that_is_not_finite_is_a_fault(tmp_path, slope, inter, told):
     with pytest.raises(DataError, match="scaling of its voxels that is not finite") as refusal:
         open_scan(write(tmp_path / "scan.nii", header(scl_slope=slope, scl_inter=inter)))
-    assert told in str(refusal.value)
+    mentions(str(refusal.value), told)
 
 
 def test_a_slope_that_is_no_number_means_none_and_is_said(tmp_path):

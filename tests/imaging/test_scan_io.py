@@ -100,16 +100,16 @@ def test_opening_reads_no_voxels(tmp_path):
 
 def test_what_is_no_volume_is_refused_with_what_there_is(tmp_path):
     path = save(tmp_path / "four.nii", voxels(4, 5, 6, 3))
-    with pytest.raises(DataError, match=r"is not 3D \(shape 4×5×6×3\); a single volume is named by #0 to #2 behind the path"):
+    with pytest.raises(DataError, match=r"3D \(shape 4×5×6×3\).*volume.*#0.*#2"):
         open_scan(path)
     for part in ("3", "-1", "T1", ""):
-        with pytest.raises(DataError, match=rf"has no volume '{part}' \(shape 4×5×6×3\); .* from #0 to #2"):
+        with pytest.raises(DataError, match=rf"volume '{part}' \(shape 4×5×6×3\).*#0.*#2"):
             open_scan(f"{path}#{part}")
-    with pytest.raises(DataError, match=r"is not 3D \(shape 4×5×6×2×2\)"):
+    with pytest.raises(DataError, match=r"3D \(shape 4×5×6×2×2\)"):
         open_scan(save(tmp_path / "five.nii", voxels(4, 5, 6, 2, 2)) + "#0")
     with pytest.raises(DataError, match="does not exist"):
         open_scan(f"{path}x#0")
-    with pytest.raises(DataError, match=r"four.nii#7 has no volume '7'"):
+    with pytest.raises(DataError, match="four.nii#7.*volume '7'"):
         LoadScand("T1")({"T1": f"{path}#7"})
 
 

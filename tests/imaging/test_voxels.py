@@ -13,6 +13,7 @@ import pytest
 from monai_tl.imaging import voxels
 from monai_tl.imaging.scan_files import open_scan
 from monai_tl.imaging.voxels import Stored, read_stored, voxel_faults
+from tests.conftest import mentions
 
 SHAPE = (16, 16, 16)
 
@@ -77,11 +78,11 @@ def spoil(content: bytes, how: str) -> bytes:
     ("how", "told"),
     [
         ("check sum", "CRC check failed"),
-        ("length", "Incorrect length of data produced"),
-        ("no trailer", "Compressed file ended before the end-of-stream marker"),
-        ("part of the trailer", "Compressed file ended before the end-of-stream marker"),
+        ("length", "Incorrect length"),
+        ("no trailer", "Compressed file ended"),
+        ("part of the trailer", "Compressed file ended"),
         ("rubbish behind", "Not a gzipped file"),
-        ("a second file behind", "bytes more than its header says, 16×16×16 voxels of type int16"),
+        ("a second file behind", "bytes more .*16×16×16 voxels.*int16"),
     ],
 )
 def test_a_damaged_end_is_found_that_nibabel_passes_over(tmp_path, how, told):
@@ -110,10 +111,10 @@ def test_files_that_do_not_fit_their_header(tmp_path, ending, pack):
     content = save(tmp_path / "scan.nii", head()).read_bytes()
     path = tmp_path / f"other{ending}"
     path.write_bytes(pack(content[:-2]))
-    with pytest.raises(Exception, match=r"Expected 8192 bytes, got 8190 bytes|2 bytes less|mmap length"):
+    with pytest.raises(Exception, match="Expected 8192 bytes, got 8190 bytes|2 bytes less|mmap length"):
         read(path)
     path.write_bytes(pack(content + bytes(5000)))
-    with pytest.raises(Exception, match="5000 bytes more than its header says"):
+    with pytest.raises(Exception, match="bytes more .*16×16×16 voxels.*int16"):
         read(path)
     path.write_bytes(pack(content + bytes(100)))
     assert np.array_equal(read(path).voxels, head()), "a little padding means nothing"
@@ -139,26 +140,26 @@ def one(value: float, dtype=np.float64, count: int = 1) -> np.ndarray:
 @pytest.mark.parametrize(
     ("stored", "told"),
     [
-        (Stored(one(1e300)), "values from 0 to 1e+300, beyond what 32-bit floats hold"),
-        (Stored(one(3e38, np.float32)), "squares 32-bit floats do not hold"),
-        (Stored(one(-3e38, np.float32)), "squares 32-bit floats do not hold"),
-        (Stored(head(), 1e38), "beyond what 32-bit floats hold"),
-        (Stored(head(), 1e30), "squares 32-bit floats do not hold"),
-        (Stored(head(), -1e-30), "squares 32-bit floats do not hold"),
-        (Stored(head(), 1.0, 1e10), "steps of 1.02e+03 only"),
+        (Stored(one(1e300)), "0 … 1e+300 … 32-bit"),
+        (Stored(one(3e38, np.float32)), "32-bit"),
+        (Stored(one(-3e38, np.float32)), "32-bit"),
+        (Stored(head(), 1e38), "32-bit"),
+        (Stored(head(), 1e30), "32-bit"),
+        (Stored(head(), -1e-30), "32-bit"),
+        (Stored(head(), 1.0, 1e10), "1.02e+03"),
         (Stored(head(), 1.0, 2e38), "steps of"),
-        (Stored(one(1e7, np.float32)), "an extreme value, 1e+07"),
-        (Stored(one(1e5, np.float32, 3)), "3 voxels beyond 1000 times"),
-        (Stored(one(-1e6, np.float32)), "an extreme value, -1e+06"),
-        (Stored(one(6e4, np.float32, 150)), "after z-scoring all else would be flat"),
-        (Stored(np.where(np.arange(48**3).reshape(48, 48, 48) == 7, 5.0, 0)), "holds 0 in all but 1 of 110592 voxels"),
-        (Stored(np.where(head() > 0, 1.0, 0) + (head() == head().max()) * 1e6), "an extreme value, 1e+06"),
+        (Stored(one(1e7, np.float32)), "value, 1e+07"),
+        (Stored(one(1e5, np.float32, 3)), "3 voxels … 1000"),
+        (Stored(one(-1e6, np.float32)), "value, -1e+06"),
+        (Stored(one(6e4, np.float32, 150)), "z-scor"),
+        (Stored(np.where(np.arange(48**3).reshape(48, 48, 48) == 7, 5.0, 0)), "0 … 1 of 110592 voxels"),
+        (Stored(np.where(head() > 0, 1.0, 0) + (head() == head().max()) * 1e6), "value, 1e+06"),
     ],
     ids=range(14),
 )
 def test_what_leaves_no_z_score_is_found(stored, told):
     (fault,) = voxel_faults(stored)
-    assert told in fault
+    mentions(fault, told)
 
 
 @pytest.mark.parametrize("stored", [
@@ -179,4 +180,4 @@ def test_scaling_changes_no_verdict(slope):
     """What is measured is the scaled value: the ratio of the stored ones is the same."""
     assert voxel_faults(Stored(one(20000, np.float64), slope, 5.0)) == []
     (fault,) = voxel_faults(Stored(one(200000, np.float64), slope, 5.0))
-    assert f"an extreme value, {200000 * slope + 5:.4g}" in fault
+    mentions(fault, f"{200000 * slope + 5:.4g}")

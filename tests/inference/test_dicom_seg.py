@@ -22,7 +22,7 @@ from monai_tl.inference.dicom_seg import Origin, codes_of, write_dicom_seg
 from monai_tl.inference.model import find_model
 from monai_tl.inference.predict import predict_cases
 from monai_tl.workflow.task_file import DicomCode, SegmentCodes, TaskFile, read_task_file
-from tests.conftest import BRATS, IXI
+from tests.conftest import BRATS, IXI, mentions
 from tests.dicom import write_series
 
 SHAPE = (6, 7, 8)
@@ -187,11 +187,9 @@ def test_headers_that_lack_something(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
     output.unlink()
     change(tmp_path / "T1", ("FrameOfReferenceUID",))
-    with pytest.raises(
-        DataError, match=r"the series has no FrameOfReferenceUID, so .* belong nowhere; leave --dicom_seg away: .*T1"
-    ):
+    with pytest.raises(DataError, match="FrameOfReferenceUID.*--dicom_seg.*T1"):
         write_dicom_seg(output, scan, blob(), origin(tmp_path))
-    with pytest.raises(DataError, match=r"the prediction has shape \(1, 7, 6, 8\), the series \(6, 7, 8\) and 1 classes: .*T1"):
+    with pytest.raises(DataError, match=r"shape \(1, 7, 6, 8\).*\(6, 7, 8\).*1 classes.*T1"):
         write_dicom_seg(output, scan, blob().transpose(0, 2, 1, 3), origin(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["T1"]
 
@@ -228,10 +226,10 @@ def test_predict_writes_what_the_nifti_holds_and_adds_what_is_missing(scans, smo
         assert found.ReferencedSeriesSequence[0].SeriesInstanceUID == source.SeriesInstanceUID
         assert [item.SegmentLabel for item in found.SegmentSequence] == ["hippocampus"]
     times = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
-    assert "2 of 2 cases are finished already" in verb(*words(smoother, scans, out, "--dicom_seg")).out
+    mentions(verb(*words(smoother, scans, out, "--dicom_seg")).out, "2 of 2 cases … finished")
     (out / "bob_seg.dcm").unlink()
     answer = verb(*words(smoother, scans, out, "--dicom_seg"))
-    assert "1 of 2 cases are finished already" in answer.out
+    mentions(answer.out, "1 of 2 cases … finished")
     assert (out / "ann_seg.dcm").stat().st_mtime_ns == times["ann_seg.dcm"]
     assert (out / "bob_seg.dcm").is_file()
 
@@ -253,8 +251,8 @@ def test_what_is_not_dicom_is_said_before_anything_is_done(scans, smoother, tmp_
     patterns = {name: f"{{subject}}_{name}.nii.gz" for name in ("T1", "T2")}
     answer = verb(*words(smoother, scans, tmp_path / "out", "--dicom_seg", patterns=patterns))
     assert answer.code == 2
-    told = "--dicom_seg needs T1 as a DICOM series, which 1 of 1 cases are not (eve): leave --dicom_seg away"
-    assert told in answer.err
+    told = "--dicom_seg … T1 … DICOM … 1 of 1 cases … (eve) … --dicom_seg"
+    mentions(answer.err, told)
     assert answer.err.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
@@ -285,7 +283,7 @@ def test_without_highdicom_it_is_said_how_to_get_it(scans, smoother, tmp_path, v
     answer = verb(*words(smoother, scans, tmp_path / "out", "--dicom_seg"))
     assert answer.code == 2
     assert answer.err.startswith("monai_tl: --dicom_seg needs highdicom, which cannot be imported")
-    assert "pip install highdicom, or this package with its extra, monai_tl[dicom]" in answer.err
+    mentions(answer.err, "monai_tl[dicom]")
     assert answer.err.count("\n") == 1
     assert not (tmp_path / "out").exists()
     assert verb(*words(smoother, scans, tmp_path / "out", "--subjects", "ann")).code == 0, "not needed for NIfTI"
@@ -293,9 +291,7 @@ def test_without_highdicom_it_is_said_how_to_get_it(scans, smoother, tmp_path, v
 
 def test_one_that_fails_does_not_stop_the_others(scans, smoother, tmp_path, verb):
     change(scans / "ann" / "T1", ("FrameOfReferenceUID",))
-    with pytest.raises(
-        PartlyDoneError, match="1 of 2 cases could not be predicted:\n  ann: the series has no FrameOfReferenceUID"
-    ):
+    with pytest.raises(PartlyDoneError, match=r"1 of 2 cases[\s\S]*ann[\s\S]*FrameOfReferenceUID"):
         predict_cases(find_model(str(smoother)), str(scans), tmp_path / "out", patterns=PATTERNS, dicom_seg=True)
     assert sorted(path.name for path in (tmp_path / "out").glob("*.dcm")) == ["bob_seg.dcm"]
     assert (tmp_path / "out" / "predictions.csv").read_text().count("\n") == 2
@@ -310,6 +306,6 @@ def test_that_nothing_was_found_is_told(scans, smoother, tmp_path, verb):
     torch.save({"weight": weights["weight"], "bias": torch.tensor([0.0, -1e6])}, deaf / "model.pt")
     answer = verb(*words(deaf, scans, tmp_path / "out", "--dicom_seg"))
     assert answer.code == 0, answer.err
-    told = "nothing was found in 2 of them: ann, bob; the frames of their DICOM segmentations are all there, and empty"
-    assert told in answer.out
+    told = "nothing … 2 of … ann, bob … DICOM … empty"
+    mentions(answer.out, told)
     assert pydicom.dcmread(tmp_path / "out" / "ann_seg.dcm").pixel_array.max() == 0

@@ -42,12 +42,12 @@ def test_a_bundles_models_folder_is_the_run_that_trained_it(source, tmp_path):
 
 
 def test_what_is_neither_run_nor_bundle(source, tmp_path):
-    with pytest.raises(ConfigError, match="is neither a run folder .* nor a bundle"):
+    with pytest.raises(ConfigError, match="neither.*run.*bundle"):
         find_model(str(tmp_path))
     run = shutil.copytree(source, tmp_path / "run")
     config = yaml.safe_load((run / "config.yaml").read_text())
     (run / "config.yaml").write_text(yaml.safe_dump({**config, "bundle_root": "/gone"}))
-    with pytest.raises(ConfigError, match="is no longer at /gone; name it by --bundle_root"):
+    with pytest.raises(ConfigError, match="/gone.*--bundle_root"):
         find_model(str(run))
     assert find_model(str(run), bundle_root=str(IXI)).part("classes") == ["background", "hippocampus"]
     (run / "model.pt").unlink()
@@ -57,7 +57,7 @@ def test_what_is_neither_run_nor_bundle(source, tmp_path):
 
 def test_unknown_ids_and_devices(source):
     model = find_model(str(source))
-    with pytest.raises(ConfigError, match="unknown flag or config id 'inference_windows': did you mean 'inference_window'"):
+    with pytest.raises(ConfigError, match="unknown.*'inference_windows'.*'inference_window'"):
         model.set({"inference_windows": [1, 1, 1]})
-    with pytest.raises(ConfigError, match="device 'cuda:9' was asked for, but 0 GPUs are visible"):
+    with pytest.raises(ConfigError, match="device 'cuda:9'.*0 GPUs"):
         model.set({"device": "cuda:9"})

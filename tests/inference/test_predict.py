@@ -18,7 +18,7 @@ from monai_tl.datasets.datalist import read_datalist
 from monai_tl.errors import ConfigError, DataError, PartlyDoneError
 from monai_tl.inference.model import find_model
 from monai_tl.inference.predict import predict_cases
-from tests.conftest import IXI
+from tests.conftest import IXI, mentions
 from tests.dicom import write_series
 
 
@@ -195,7 +195,7 @@ def test_finished_cases_are_skipped_and_changed_ones_done_again(heads, smoother,
     first = times()
     predict_cases(find_model(str(smoother)), str(heads), out, patterns=PATTERNS)
     assert times() == first
-    assert "2 of 2 cases are finished already" in capsys.readouterr().out
+    mentions(capsys.readouterr().out, "2 of 2 cases … finished")
     scan = nib.load(heads / "other_T1.nii.gz")
     nib.save(nib.Nifti1Image(np.flip(np.asanyarray(scan.dataobj), 0).copy(), scan.affine), heads / "other_T1.nii.gz")
     (out / "original.png").unlink()
@@ -210,9 +210,9 @@ def test_predictions_made_otherwise_are_not_mixed(heads, smoother, source, tmp_p
     predict_cases(find_model(str(smoother)), str(heads), out, patterns=PATTERNS)
     model = find_model(str(smoother))
     model.set({"inference_overlap": 0.5})
-    with pytest.raises(ConfigError, match="holds predictions made with other inference_overlap; choose another folder"):
+    with pytest.raises(ConfigError, match="inference_overlap"):
         predict_cases(model, str(heads), out, patterns=PATTERNS)
-    with pytest.raises(ConfigError, match="made with other weights, normalisation, inference_window, precision"):
+    with pytest.raises(ConfigError, match="weights, normalisation, inference_window, precision"):
         predict_cases(find_model(str(source)), str(heads), out, patterns=PATTERNS)
 
 
@@ -225,7 +225,7 @@ def test_another_persons_scan_under_the_same_name_is_refused(heads, smoother, tm
             nib.Nifti1Image(np.flip(np.asanyarray(scan.dataobj), 0).copy(), scan.affine), other / f"original_{name}.nii.gz"
         )
     predict_cases(find_model(str(smoother)), str(heads), tmp_path / "out", patterns=PATTERNS)
-    with pytest.raises(ConfigError, match="holds a prediction of 'original' from other files .*; choose another folder"):
+    with pytest.raises(ConfigError, match="'original'"):
         predict_cases(find_model(str(smoother)), str(other), tmp_path / "out", patterns=PATTERNS)
 
 
@@ -235,18 +235,18 @@ def test_that_nothing_was_found_is_told(heads, smoother, tmp_path, capsys):
         board = (np.indices(scan.shape).sum(axis=0) % 2 + 1).astype(np.int16)  # its means over 125 voxels are all alike
         nib.save(nib.Nifti1Image(board, scan.affine), heads / f"nobody_{name}.nii.gz")
     predict_cases(find_model(str(smoother)), str(heads), tmp_path / "out", patterns=PATTERNS)
-    assert "nothing was found in 1 of them: nobody" in capsys.readouterr().out
+    mentions(capsys.readouterr().out, "nothing … 1 of")
 
 
 def test_what_lies_in_the_way_is_not_overwritten(heads, smoother, tmp_path):
     out = tmp_path / "mine"
     out.mkdir()
     (out / "original_seg.nii.gz").write_text("drawn by hand")
-    with pytest.raises(ConfigError, match=r"original_seg.nii.gz' exists and would be overwritten; choose another"):
+    with pytest.raises(ConfigError, match="original_seg.nii.gz' exists.*overwritten"):
         predict_cases(find_model(str(smoother)), str(heads), out, patterns=PATTERNS)
     assert [path.name for path in out.iterdir()] == ["original_seg.nii.gz"]
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match=r"file' exists and would be overwritten"):
+    with pytest.raises(ConfigError, match="file' exists.*overwritten"):
         predict_cases(find_model(str(smoother)), str(heads), tmp_path / "file", patterns=PATTERNS)
 
 
@@ -254,24 +254,24 @@ def test_one_failing_case_does_not_stop_the_others(heads, smoother, tmp_path, ve
     for name in ("T1", "T2"):
         whole = (heads / f"original_{name}.nii.gz").read_bytes()
         (heads / f"broken_{name}.nii.gz").write_bytes(whole[: len(whole) // 2] if name == "T2" else whole)
-    with pytest.raises(PartlyDoneError, match=r"1 of 2 cases could not be predicted:\s+broken: .*T2 is not readable"):
+    with pytest.raises(PartlyDoneError, match=r"1 of 2 cases.*predicted:\s+broken.*T2.*readable"):
         predict_cases(find_model(str(smoother)), str(heads), tmp_path / "out", patterns=PATTERNS)
     assert set(table(tmp_path / "out")) == {"original"}
     words = [f"--{name}={pattern}" for name, pattern in PATTERNS.items()]
     answer = verb("predict", "--bundle", smoother, "--input", heads, "--output", tmp_path / "out", *words)
     assert (answer.code, "Traceback" in answer.err) == (1, False)
-    assert "1 of 2 cases are finished already" in answer.out
+    mentions(answer.out, "1 of 2 cases … finished")
     (heads / "original_T1.nii.gz").write_bytes(b"")
-    with pytest.raises(DataError, match="none of 2 cases could be predicted"):
+    with pytest.raises(DataError, match="none.*2 cases"):
         predict_cases(find_model(str(smoother)), str(heads), tmp_path / "second", patterns=PATTERNS)
 
 
 def test_a_subject_that_lacks_a_modality_does_not_stop_the_others(heads, smoother, tmp_path):
     (heads / "half_T1.nii.gz").write_bytes((heads / "original_T1.nii.gz").read_bytes())
-    with pytest.raises(PartlyDoneError, match=r"1 of 2 cases could not be predicted:\s+half: lacks T2"):
+    with pytest.raises(PartlyDoneError, match=r"1 of 2 cases.*predicted:\s+half: lacks T2"):
         predict_cases(find_model(str(smoother)), str(heads), tmp_path / "out", patterns=PATTERNS)
     assert set(table(tmp_path / "out")) == {"original"}
-    with pytest.raises(DataError, match=r"none of 1 cases could be predicted:\s+half: lacks T2"):
+    with pytest.raises(DataError, match=r"none.*1 cases.*predicted:\s+half: lacks T2"):
         predict_cases(find_model(str(smoother)), str(heads), tmp_path / "new", patterns=PATTERNS, subjects=["half"])
     assert not (tmp_path / "new").exists()
 
@@ -284,7 +284,7 @@ def test_a_full_disk_ends_it_with_a_line(heads, smoother, tmp_path, verb, monkey
     words = [f"--{name}={pattern}" for name, pattern in PATTERNS.items()]
     answer = verb("predict", "--bundle", smoother, "--input", heads, "--output", tmp_path / "out", *words)
     assert answer.code == 2
-    assert "the disk is full while writing out/original_seg.nii.gz: free some space and repeat the command" in answer.err
+    mentions(answer.err, "disk … full … out/original_seg.nii.gz")
     assert not list((tmp_path / "out").glob("*.nii.gz"))
     monkeypatch.undo()
     assert verb("predict", "--bundle", smoother, "--input", heads, "--output", tmp_path / "out", *words).code == 0

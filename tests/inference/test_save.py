@@ -52,7 +52,7 @@ def test_a_prediction_of_another_shape_is_refused(tmp_path):
     nib.save(nib.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.eye(4)), tmp_path / "image.nii")
     image = MetaTensor(torch.zeros(1, 4, 5, 6), meta={"filename_or_obj": str(tmp_path / "image.nii")})
     save = SavePredictiond("pred", "image", str(tmp_path / "out"))
-    with pytest.raises(DataError, match=r"IXI012: the prediction has shape \(4, 5, 7\), the image \(4, 5, 6\)"):
+    with pytest.raises(DataError, match=r"IXI012.*shape \(4, 5, 7\).*\(4, 5, 6\)"):
         save({"subject": "IXI012", "image": image, "pred": torch.zeros(1, 4, 5, 7)})
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 

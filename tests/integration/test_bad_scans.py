@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from tests.conftest import mentions
 from tests.dicom import write_series
 
 BAD, GOOD = "IXI001", "IXI002"
@@ -66,31 +67,31 @@ def loop(path):
 
 SHEAR = np.eye(4) + np.diag([0.3, 0, 0], 1)[:4, :4]
 IMAGES = {
-    "truncated gzip": (lambda path: path.write_bytes(path.read_bytes()[:2000]), "T2 is not readable ("),
-    "zero bytes": (lambda path: path.write_bytes(b""), "T2 is not readable ("),
-    "an affine of zeros": (flatten, "T2 has no usable affine: its sform (code 1) gives axis i a length of 0; mend the header"),
+    "truncated gzip": (lambda path: path.write_bytes(path.read_bytes()[:2000]), "T2 … readable ("),
+    "zero bytes": (lambda path: path.write_bytes(b""), "T2 … readable ("),
+    "an affine of zeros": (flatten, "T2 … affine … sform (code 1) … axis i … 0"),
     "axes that are not at right angles": (
         lambda path: again(path, SHEAR),
-        "T2 has axes that are not at right angles (i and j at 73",
+        "T2 … (i and j at 73",
     ),
     "sform against qform": (
         lambda path: again(path, code=1),
-        "T2 has a sform and a qform that disagree by up to 3 mm; set the code",
+        "T2 … sform … qform … 3 mm",
     ),
     "several volumes": (
         lambda path: again(path, change=lambda v: np.stack([v, v], -1)),
-        "T2 is not 3D (shape 32×32×32×2); a single volume is named by #0 to #1 behind the path",
+        "T2 … 3D (shape 32×32×32×2) … #0 to #1",
     ),
-    "a link to itself": (loop, "T2 is a link that leads nowhere (to IXI106-HH-0001-T2.nii.gz)"),
+    "a link to itself": (loop, "T2 … link … IXI106-HH-0001-T2.nii.gz"),
 }
 LABELS = {
     "half a voxel off": (
         lambda path: again(path, nib.affines.from_matvec(np.eye(3), [0.5, 0, 0])),
-        "label and T1 lie apart by up to 0.5 mm; resample one to the other",
+        "label and T1 … 0.5 mm … resample",
     ),
     "halves among the values": (
         lambda path: again(path, change=lambda v: (v / 2).astype(np.float32)),
-        "label holds values that are no integers (",
+        "label … integers (",
     ),
 }
 
@@ -116,27 +117,28 @@ def test_bad_images_are_named_and_the_others_predicted(verb, source, spoiled, tm
     answer = verb(*words, tmp_path / "out")
     assert answer.code == 1, answer.err
     head, *lines = answer.err[answer.err.index("monai_tl: ") :].splitlines()
-    assert head == f"monai_tl: {len(bad)} of {len(SUBJECTS) + 1} cases could not be predicted:"
+    mentions(head, f"monai_tl: {len(bad)} of {len(SUBJECTS) + 1} cases")
     for line, subject in zip(lines, bad, strict=True):
-        assert line.startswith(f"  {subject}: {IMAGES[SUBJECTS[subject]][1]}")
+        assert line.startswith(f"  {subject}: ")
+        mentions(line, IMAGES[SUBJECTS[subject]][1])
     assert "Traceback" not in answer.err
     assert [path.name for path in sorted((tmp_path / "out").glob("*.nii.gz"))] == [f"{subject}_seg.nii.gz" for subject in good]
     answer = verb(*words, tmp_path / "none", "--subjects", ",".join(bad))
-    assert (answer.code, f"none of {len(bad)} cases could be predicted:" in answer.err) == (2, True)
+    assert answer.code == 2
+    mentions(answer.err, f"none of {len(bad)} cases")
     assert not (tmp_path / "none").exists()
 
 
 def test_bad_images_and_labels_are_named_and_the_others_checked(verb, spoiled, tmp_path):
     answer = verb("check", spoiled, "--output", tmp_path / "out")
     assert answer.code == 1, answer.err
-    told = f"{len(SUBJECTS)} of {len(SUBJECTS) + 1} cases have problems, the others are checked; "
-    assert told + "mend these files, or go on without these cases by --leave_out:" in answer.err
+    mentions(answer.err, f"{len(SUBJECTS)} of {len(SUBJECTS) + 1} cases … --leave_out")
     with (tmp_path / "out" / "qc.csv").open(newline="", encoding="utf-8") as file:
         rows = {row["case"]: row for row in csv.DictReader(file)}
     assert rows["IXI200"]["state"] != "problem"
     for subject, name in SUBJECTS.items():
         assert rows[subject]["state"] == "problem"
-        assert (IMAGES | LABELS)[name][1] in rows[subject]["reasons"]
+        mentions(rows[subject]["reasons"], (IMAGES | LABELS)[name][1])
 
 
 def test_one_volume_on_a_fourth_axis_and_whole_numbers_stored_as_floats_are_as_good_as_any(verb, source, folder, tmp_path):
@@ -157,28 +159,30 @@ def test_one_volume_on_a_fourth_axis_and_whole_numbers_stored_as_floats_are_as_g
 def only_the_good_one_is_taken(verb, source, folder, tmp_path, told):
     """By predict, which goes on; a datalist is not written without a choice."""
     answer = verb("predict", "--bundle", source, "--input", folder, "--output", tmp_path / "predictions")
-    assert (answer.code, told.format(":") in answer.err) == (1, True)
+    assert answer.code == 1, answer.err
+    mentions(answer.err, told.format(":"))
     assert [path.name for path in (tmp_path / "predictions").glob("*_seg.nii.gz")] == ["IXI002_seg.nii.gz"]
     answer = verb("datalist", "ixi", "--root", folder, "--output", tmp_path / "none.json")
-    assert (answer.code, told.format("") in answer.err) == (2, True)
+    assert answer.code == 2, answer.err
+    mentions(answer.err, told.format(""))
     assert not (tmp_path / "none.json").exists()
 
 
 def test_scans_of_different_people_under_one_number(verb, source, folder, tmp_path):
     file_of(folder).rename(file_of(folder).with_name(f"{BAD}-Guys-0777-T2.nii.gz"))
-    told = f"{BAD}{{}} names different people (T1 {BAD}-HH-0001, T2 {BAD}-Guys-0777"
+    told = f"{BAD}{{}} … (T1 {BAD}-HH-0001, T2 {BAD}-Guys-0777"
     answer = verb("check", folder, "--output", tmp_path / "out")
     assert answer.code == 1
-    assert told.format(":") in answer.err
-    assert "rename the files or take the wrong one out" in answer.err
+    mentions(answer.err, told.format(":"))
     only_the_good_one_is_taken(verb, source, folder, tmp_path, told)
 
 
 def test_one_id_twice(verb, source, folder, tmp_path):
     shutil.copy(file_of(folder), file_of(folder).with_name(f"{BAD}-Guys-0777-T2.nii.gz"))
-    told = f"{BAD}{{}} has 2 files for T2 ("
+    told = f"{BAD}{{}} … 2 files … T2 ("
     answer = verb("check", folder, "--output", tmp_path / "out")
-    assert (answer.code, told.format(":") in answer.err) == (1, True)
+    assert answer.code == 1, answer.err
+    mentions(answer.err, told.format(":"))
     only_the_good_one_is_taken(verb, source, folder, tmp_path, told)
 
 
@@ -188,8 +192,8 @@ def test_a_folder_that_may_not_be_read(verb, source, folder, tmp_path, monkeypat
     closed, access = str(file_of(folder, role).parent), os.access
     monkeypatch.setattr(os, "access", lambda path, mode: str(path) != closed and access(path, mode))
     answer = verb("check", folder, "--output", tmp_path / "out")
-    told = f"no permission to read the folder {closed}; change its permissions, or the pattern"
-    assert (answer.code, told in answer.err, (tmp_path / "out").exists()) == (2, True, False)
+    assert (answer.code, (tmp_path / "out").exists()) == (2, False)
+    mentions(answer.err, f"permission … {closed}")
 
 
 @pytest.fixture
@@ -219,11 +223,11 @@ def test_a_folder_with_a_localiser_and_two_series(verb, source, series, tmp_path
             path.rename(path.with_name(f"s{number}{path.name[1:]}"))
     answer = predicted(verb, source, series, tmp_path / "out")
     assert answer.code == 1, answer.err
-    assert "1 of 2 cases could not be predicted:\n  ann: " in answer.err
+    mentions(answer.err, "1 of 2 cases … ann")
     assert "T1 holds 3 series: " in answer.err
     for told in ("'Localiser' (3 slices, MR, ", "'T1 tra' (5 slices, MR, ", "'T1 sag' (16 slices, MR, "):
-        assert told in answer.err
-    assert f"name one as {place}#DESCRIPTION or {place}#UID" in answer.err
+        mentions(answer.err, told)
+    mentions(answer.err, f"{place}#DESCRIPTION … {place}#UID")
     assert (tmp_path / "out" / "bob_seg.nii.gz").is_file()
 
 
@@ -232,7 +236,7 @@ def test_a_slice_that_went_missing_after_the_first_call_too(verb, source, series
     sorted((series / "ann" / "T1").iterdir())[7].unlink()
     answer = predicted(verb, source, series, tmp_path / "out")
     assert answer.code == 1, answer.err
-    assert "1 of 2 cases are finished already" in answer.out
+    mentions(answer.out, "1 of 2 cases … finished")
     assert "T1 series 'T1 sag' (15 slices, MR, " in answer.err
     assert "lacks 1 slice between " in answer.err
     assert "export it anew from the archive" in answer.err
@@ -249,7 +253,7 @@ def test_a_series_whose_folder_may_not_be_read(verb, source, series, tmp_path, m
     monkeypatch.setattr(os, "scandir", refuse)
     answer = predicted(verb, source, series, tmp_path / "out")
     assert answer.code == 1, answer.err
-    assert "ann: T1 is not readable ([Errno 13] Permission denied" in answer.err
+    mentions(answer.err, "ann: T1 … readable ([Errno 13] Permission")
     assert (tmp_path / "out" / "bob_seg.nii.gz").is_file()
 
 
@@ -268,7 +272,7 @@ def test_a_full_disk(verb, source, folder, tmp_path, monkeypatch, what):
     monkeypatch.setattr(os, "fsync", full)
     answer = verb(*words)
     assert answer.code == 2
-    assert "the disk is full: free some space and repeat the command" in answer.err
+    mentions(answer.err, "disk … full")
     assert [path for path in Path(tmp_path / "out").rglob("*") if path.is_file()] == []
     monkeypatch.undo()
     assert verb(*words).code == 0

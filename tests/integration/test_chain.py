@@ -16,7 +16,7 @@ from monai_tl.datasets.datalist import read_datalist
 from monai_tl.evaluation.score_table import read_scores
 from monai_tl.workflow.launch import run_configs
 from monai_tl.workflow.merged_config import bundle_config
-from tests.conftest import BRATS, IXI, TINY
+from tests.conftest import BRATS, IXI, TINY, mentions
 
 
 def weights(run, name="model.pt"):
@@ -110,7 +110,7 @@ def test_scores_at_another_spacing_are_still_of_the_own_grid(source, phantoms, t
     """A network at 2 mm is scored against references with the volume they were drawn with at 1 mm."""
     answer = verb("evaluate", "--run", source, "--split", "test", "--spacing", "[2.0,2.0,2.0]")
     assert answer.code == 2
-    assert "was trained on other images (spacing: trained on [1.0, 1.0, 1.0], to be given [2.0, 2.0, 2.0])" in answer.err
+    mentions(answer.err, "images (spacing … [1.0, 1.0, 1.0] … [2.0, 2.0, 2.0])")
     run = tmp_path / "run"
     settings = {"bundle_root": str(IXI), "dataset_dir": str(phantoms / "ixi"), "run_dir": str(run), **TINY}
     run_configs([bundle_config(IXI, "train")], {**settings, "spacing": [2.0, 2.0, 2.0]})
@@ -194,7 +194,7 @@ def test_a_source_that_learned_nothing_is_told(source, tiny_flags, tmp_path, ver
     told = json.loads((source / "metadata.json").read_text())
     assert 0 <= told["validation_dice"] < 0.1
     answer = verb("transfer", *tiny_flags, "--output", tmp_path / "run")
-    assert f"validation Dice in its own task {told['validation_dice']:.3f} — the source learned next to nothing" in answer.out
+    mentions(answer.out, f"validation Dice … {told['validation_dice']:.3f} … nothing")
 
 
 def test_the_train_verb_gives_what_the_config_gives(source, phantoms, tmp_path, verb):
@@ -202,5 +202,5 @@ def test_the_train_verb_gives_what_the_config_gives(source, phantoms, tmp_path, 
     answer = verb("train", "--bundle", IXI, "--output", tmp_path / "run", "--dataset_dir", phantoms / "ixi", *words)
     assert answer.code == 0, answer.err
     assert same(weights(tmp_path / "run", "last.pt"), weights(source, "last.pt"))
-    assert f"next: monai_tl evaluate --run {tmp_path / 'run'} --split test" in answer.out
+    mentions(answer.out, f"monai_tl … --run {tmp_path / 'run'} --split test")
     assert verb("train", "--bundle", IXI, "--output", tmp_path / "run", *words).code == 2, "it holds a run"

@@ -5,21 +5,20 @@ from __future__ import annotations
 import csv
 import math
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
 import pytest
 
 from monai_tl.datasets.datalist import read_datalist
 from monai_tl.statistics.score_array import StudyScore
 from monai_tl.study.study_tables import CurveRow, RunRow, read_study_table
-from tests.conftest import BRATS, run_script
+from tests.conftest import BRATS, mentions
+
+pytestmark = pytest.mark.xdist_group("serial")
 
 
 def study_flags(tiny_flags, output, **flags):
@@ -57,7 +56,7 @@ def _without_seconds(folder, kind, name):
 @pytest.mark.slow
 def test_a_study_leaves_its_tables(whole, phantoms):
     folder, _, told = whole
-    assert "2 runs (2 arms × 1 sizes × 1 seeds), planned in study.json" in told
+    mentions(told, "2 runs (2 arms × 1 sizes × 1 seeds) … study.json")
     assert "[2/2] 2_n3_seed0: validation Dice" in told
     data = read_datalist(phantoms / "brats" / "datalist.json")
     scores = read_study_table(folder / "scores.csv", StudyScore)
@@ -118,7 +117,7 @@ def test_a_run_of_a_study_is_not_scored_anew_in_another_way(whole, verb):
     assert (answer.code, scores.read_bytes()) == (2, before)
     assert "--inference_overlap: '" in answer.err
     assert "belongs to the study in" in answer.err
-    assert "name another file by --scores FILE" in answer.err
+    mentions(answer.err, "--scores FILE")
     pictures = {path: path.stat().st_mtime_ns for path in (scores.parent / "overlays_test").iterdir()}
     answer = verb("evaluate", "--run", scores.parent, "--inference_overlap", "0.5", "--scores", folder / "other.csv")
     assert answer.code == 0, answer.err
@@ -163,12 +162,12 @@ def test_a_finished_study_is_not_done_again_and_another_plan_is_refused(whole, v
     before = scores.stat().st_mtime_ns, (folder / "study.json").read_bytes()
     answer = verb(*study_flags(tiny, folder))
     assert answer.code == 0, answer.err
-    assert "2 of 2 runs are finished already" in answer.out
+    mentions(answer.out, "2 of 2 runs … finished")
     answer = verb(*study_flags(tiny, folder, learning_rate="0.5"))
     assert answer.code == 2
-    assert "holds another study (learning_rate was not set, is 0.5)" in answer.err
+    mentions(answer.err, "(learning_rate … 0.5)")
     answer = verb(*study_flags(tiny, folder, arms="2"))
-    assert "(arms were scratch,2, are 2: only more may be asked for)" in answer.err
+    mentions(answer.err, "arms … scratch,2 … 2")
     assert before == (scores.stat().st_mtime_ns, (folder / "study.json").read_bytes())
     answer = verb("study", "gather", "--output", folder)
     assert "2 of 2 runs finished, 0 failed; 4 scores" in answer.out
@@ -193,23 +192,23 @@ def test_a_plan_writes_nothing(tiny_flags, tmp_path, verb):
     answer = verb(*study_flags(tiny_flags, tmp_path / "study"), "--plan")
     assert answer.code == 0, answer.err
     assert "2 runs; seeds 0" in answer.out
-    assert "nothing was written" in answer.out
+    mentions(answer.out, "nothing was written")
     assert not (tmp_path / "study").exists()
 
 
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        ({"engine": "rey"}, "unknown engine 'rey': did you mean 'ray'? There are: here, ray"),
-        ({"parallel": "0"}, "parallel takes a whole number from 1 (runs at a time); got 0"),
-        ({"arms": "sratch"}, "no arm is called 'sratch'"),
-        ({"learning_rat": "1"}, "unknown flag or config id 'learning_rat': did you mean 'learning_rate'?"),
+        ({"engine": "rey"}, "unknown … 'rey' … 'ray'?"),
+        ({"parallel": "0"}, "parallel … 1 (runs … 0"),
+        ({"arms": "sratch"}, "'sratch'"),
+        ({"learning_rat": "1"}, "unknown … 'learning_rat' … 'learning_rate'?"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_written(tiny_flags, tmp_path, verb, flags, told):
     answer = verb(*study_flags(tiny_flags, tmp_path / "study", **flags))
     assert answer.code == 2
-    assert told in answer.err
+    mentions(answer.err, told)
     assert not (tmp_path / "study").exists()
 
 
@@ -217,47 +216,17 @@ def test_a_folder_of_something_else_is_left_alone(tiny_flags, tmp_path, verb):
     (tmp_path / "notes.txt").write_text("mine")
     answer = verb(*study_flags(tiny_flags, tmp_path))
     assert (answer.code, [path.name for path in tmp_path.iterdir()]) == (2, ["notes.txt"])
-    assert "exists and is no study; choose another" in answer.err
-    assert "is no study: it has no study.json" in verb("study", "gather", "--output", tmp_path).err
+    mentions(answer.err, "exists")
+    mentions(verb("study", "gather", "--output", tmp_path).err, "study.json")
 
 
 def test_a_search_wants_a_gain(tiny_flags, tmp_path, verb):
     answer = verb("study", "depth", "--search", *tiny_flags, "--gain", "2", "--output", tmp_path / "study")
-    assert "gain takes a number from 0 and below 1 (a difference in Dice), e.g. 0.01; got 2" in answer.err
+    mentions(answer.err, "gain … 0 … 1 … Dice), e.g. 0.01 … 2")
     answer = verb("study", "depth", *tiny_flags, "--gain", "0.1", "--output", tmp_path / "study")
-    assert "--gain ends a search: add --search" in answer.err
+    mentions(answer.err, "--gain … --search")
 
 
 def test_no_arms_are_not_all_depths(tiny_flags, tmp_path, verb):
     answer = verb(*study_flags(tiny_flags, tmp_path / "study", arms=""))
     assert (answer.code, "arms" in answer.err, (tmp_path / "study").exists()) == (2, True, False)
-
-
-@pytest.mark.slow
-def test_the_phantom_study_in_small(tmp_path):
-    small = {"SUBJECTS": 14, "SIZE": 32, "WINDOW": 16, "SOURCE_ITERATIONS": 4, "TARGET_ITERATIONS": 6, "SEEDS": 1}
-    done = run_script("phantom_study.sh", tmp_path, {f"STUDY_{name}": str(value) for name, value in small.items()})
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
-    assert "report.html: 8 runs, 8 finished" in done.stdout
-    scores = read_study_table(tmp_path / "studies" / "phantom" / "study" / "scores.csv", StudyScore)
-    assert {(row.arm, row.n) for row in scores} == {(arm, n) for arm in ("scratch", "0", "2", "random2") for n in (2, 5)}
-
-
-@pytest.mark.slow
-def test_the_real_study_in_small(phantoms, tmp_path):
-    """On phantoms in the layout of the real scans: T1 and labels of DLMUSE beside each other, BraTS as downloaded."""
-    for folder in ("t1", "dlmuse_seg"):
-        (tmp_path / "ixi" / folder).mkdir(parents=True)
-    for case in read_datalist(phantoms / "ixi" / "datalist.json").cases:
-        shutil.copy(case["T1"], tmp_path / "ixi" / "t1" / f"{case['subject']}_T1.nii.gz")
-        label = nib.load(case["label"])
-        coded = np.select([np.asanyarray(label.dataobj) == value for value in (17, 53)], [48, 47]).astype(np.uint8)
-        nib.save(nib.Nifti1Image(coded, label.affine), tmp_path / "ixi" / "dlmuse_seg" / f"{case['subject']}_T1_DLMUSE.nii.gz")
-    small = {"ITERATIONS": "5", "SOURCE_ITERATIONS": "7", "ARMS": "scratch,2", "SPLIT": "0.34,0.16,0.5"}
-    places = (tmp_path / "ixi", phantoms / "brats", tmp_path / "out")
-    done = run_script("real_study.sh", tmp_path / "tree", {f"STUDY_{name}": value for name, value in small.items()}, *places)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
-    for name in ("t1", "t1_t2"):
-        assert f"{name}/report.html: 2 runs, 2 finished" in done.stdout
-        assert len(read_study_table(tmp_path / "out" / name / "scores.csv", StudyScore)) == 6
-        assert all(0 <= run.training_dice <= 1 for run in read_study_table(tmp_path / "out" / name / "runs.csv", RunRow))

@@ -245,5 +245,5 @@ def test_bf16_autocast_stays_within_its_precision(network, image):
 
 @pytest.mark.parametrize(("in_channels", "out_channels"), [(0, 2), (2, 0)])
 def test_a_network_without_channels_is_refused(in_channels, out_channels):
-    with pytest.raises(ConfigError, match=f"needs 1 channel or more .* not {in_channels} in, {out_channels} out"):
+    with pytest.raises(ConfigError, match=f"1 channel.*{in_channels}.*{out_channels}"):
         HighRes3DNet(in_channels, out_channels)

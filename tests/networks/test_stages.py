@@ -11,6 +11,7 @@ from monai_tl.errors import TransferError
 from monai_tl.networks.highres3dnet import HighRes3DNet
 from monai_tl.networks.stage_names import resolve_freeze
 from monai_tl.networks.stages import format_stage_table, stage_table, stages
+from tests.conftest import mentions
 
 NAMES = ("conv_0", "res_1", "res_2", "res_3", "conv_1", "conv_2")
 
@@ -45,25 +46,25 @@ def test_declared_stage_names_go_before_the_order_of_declaration():
 
 @pytest.mark.parametrize("network", [nn.Conv3d(1, 2, 3), nn.Sequential(nn.Conv3d(1, 2, 3)), nn.Sequential()])
 def test_a_network_without_named_stages_is_refused(network):
-    with pytest.raises(TransferError, match=r"^(Conv3d|Sequential) has no named stages; build it as an ordered"):
+    with pytest.raises(TransferError, match="^(Conv3d|Sequential) .*stages"):
         stages(network)
 
 
 def test_a_declared_stage_that_does_not_exist_is_refused():
     network = Backwards()
     network.stage_names = ("body", "heat")
-    with pytest.raises(TransferError, match="stage 'heat' that it does not have: did you mean 'head'"):
+    with pytest.raises(TransferError, match="stage 'heat'.*'head'"):
         stages(network)
 
 
 def test_a_weight_outside_all_stages_is_refused():
     network = Backwards()
     network.stage_names = ("body",)
-    with pytest.raises(TransferError, match=r"weight 'head\.weight' outside its stages body"):
+    with pytest.raises(TransferError, match=r"'head\.weight'.*body"):
         stages(network)
     network = nn.Sequential(OrderedDict(body=nn.Conv3d(1, 2, 1)))
     network.register_buffer("token", torch.zeros(1))
-    with pytest.raises(TransferError, match="weight 'token' outside its stages body"):
+    with pytest.raises(TransferError, match="'token'.*body"):
         stages(network)
 
 
@@ -87,12 +88,12 @@ def test_any_other_freeze_is_refused_with_what_is_allowed(freeze):
     message = str(caught.value)
     assert "\n" not in message
     assert message.startswith(f"freeze takes 0–5 or the name of the last frozen stage, not {freeze!r}; ")
-    assert "the head, conv_2, is always trained" in message
+    mentions(message, "head, conv_2")
     assert message.endswith("There are: conv_0, res_1, res_2, res_3, conv_1")
 
 
 def test_a_misspelt_stage_is_answered_with_the_nearest():
-    with pytest.raises(TransferError, match=r"not 'rs_2'; .* did you mean 'res_2'"):
+    with pytest.raises(TransferError, match="'rs_2'.*'res_2'"):
         resolve_freeze(NAMES, "rs_2")
 
 

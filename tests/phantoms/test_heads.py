@@ -10,6 +10,7 @@ from scipy.ndimage import label as connected
 from monai_tl.errors import ConfigError
 from monai_tl.phantoms.heads import Layer, Tumour, render_tumour, scan
 from monai_tl.phantoms.phantom_files import write_phantoms
+from tests.conftest import mentions
 
 CORTEX, WHITE, VENTRICLE, HIPPOCAMPUS = (3, 42), (2, 41), (4, 43), (17, 53)
 
@@ -220,10 +221,10 @@ def test_a_subject_does_not_depend_on_how_many_are_asked_for_but_on_the_seed(tmp
 
 def test_existing_output_is_refused_and_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(ConfigError, match=r"already exists and is not an empty folder; remove it or choose another"):
+    with pytest.raises(ConfigError, match="exists.*empty"):
         write_phantoms(tmp_path, subjects=1, size=32)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
-    with pytest.raises(ConfigError, match=r"mine\.txt already exists"):
+    with pytest.raises(ConfigError, match=r"mine\.txt.*exists"):
         write_phantoms(tmp_path / "mine.txt", subjects=1, size=32)
 
 
@@ -248,14 +249,15 @@ def test_nothing_half_written_stays_when_a_head_fails(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
-        ({"subjects": 0}, "subjects is 0; it has to be a whole number, 1 or more"),
-        ({"subjects": 1, "brats_subjects": 0}, "brats_subjects is 0; it has to be a whole number, 1 or more"),
-        ({"subjects": 1, "size": 31}, "size is 31; it has to be a whole number, 32 or more"),
-        ({"subjects": 1, "size": 64.5}, "size is 64.5; it has to be a whole number"),
-        ({"subjects": 1, "seed": -1}, "seed is -1; it has to be a whole number, 0 or more"),
+        ({"subjects": 0}, "subjects … 0 … 1"),
+        ({"subjects": 1, "brats_subjects": 0}, "brats_subjects … 0 … 1"),
+        ({"subjects": 1, "size": 31}, "size … 31 … 32"),
+        ({"subjects": 1, "size": 64.5}, "size … 64.5"),
+        ({"subjects": 1, "seed": -1}, "seed … -1 … 0"),
     ],
 )
 def test_impossible_numbers_are_refused_before_anything_is_made(tmp_path, wrong, text):
-    with pytest.raises(ConfigError, match=re.escape(text)):
+    with pytest.raises(ConfigError) as raised:
         write_phantoms(tmp_path / "data", **wrong)
+    mentions(str(raised.value), text)
     assert list(tmp_path.iterdir()) == []

@@ -64,7 +64,7 @@ def test_a_voxel_lies_at_the_same_place_for_nibabel_and_itk(flip):
 def test_axes_that_are_not_at_right_angles_are_refused():
     skewed = np.eye(4)
     skewed[0, 1] = 0.1
-    with pytest.raises(DataError, match=r"the voxel axes are not at right angles \(they are off by 5\.7°\).*resample"):
+    with pytest.raises(DataError, match=r"5\.7°.*resample"):
         grids.to_itk(np.zeros((2, 2, 2), np.float32), skewed)
 
 
@@ -141,7 +141,7 @@ def test_the_transform_file_holds_the_convention(registered, tmp_path):
 
 def test_a_file_that_holds_no_transform_is_refused(tmp_path):
     (tmp_path / "t.tfm").write_text("nothing")
-    with pytest.raises(DataError, match=r"t\.tfm holds no transform that ITK reads"):
+    with pytest.raises(DataError, match=r"t\.tfm.*ITK"):
         register.read_transform(tmp_path / "t.tfm")
 
 
@@ -164,7 +164,7 @@ def test_resampling_onto_the_own_grid_changes_nothing_and_leaves_air_where_nothi
 def test_a_scan_of_one_value_is_refused(registered):
     t1 = registered[0][0].t1
     flat = nib.Nifti1Image(np.full((4, 4, 4), 7, np.float32), np.eye(4))
-    with pytest.raises(DataError, match="T2 holds nothing but the value 7; it cannot be registered"):
+    with pytest.raises(DataError, match="T2.*nothing.*value 7"):
         register.register(t1, flat)
 
 

@@ -15,6 +15,7 @@ from monai_tl.preparation.prepare_ixi import MADE_WITH
 from monai_tl.quality.candidates import find_candidates
 from monai_tl.quality.check import check_scans
 from monai_tl.storage.files import write_json
+from tests.conftest import mentions
 
 OLD, NEW = ("_t1", "_t1ce", "_t2", "_flair", "_seg"), ("-t1n", "-t1c", "-t2w", "-t2f", "-seg")
 
@@ -82,9 +83,7 @@ def test_brats_without_labels_as_a_challenge_hands_out_its_validation(tmp_path):
 def test_names_of_two_years_are_refused(tmp_path):
     subject(tmp_path, "Brats18_A_1", OLD, 1)
     subject(tmp_path, "BraTS-GLI-00001-000", NEW, 1)
-    with pytest.raises(
-        DataError, match=r"names of different years in one folder \(2017–2021: Brats18_A_1; 2023–2024: BraTS-GLI-"
-    ):
+    with pytest.raises(DataError, match=r"different.*\(2017–2021: Brats18_A_1; 2023–2024: BraTS-GLI-"):
         find_candidates(tmp_path)
 
 
@@ -115,7 +114,7 @@ def test_a_decathlon_task(task):
     assert find_candidates(task, ["T1=ADC"]).cases[0]["T1"].endswith("#1")
     (task / "labelsTr" / "prostate_02.nii.gz").unlink()
     assert find_candidates(task).incomplete == {"prostate_02": "lacks label"}
-    with pytest.raises(DataError, match=r"no modality 'T1' in .*dataset.json: did you mean 'T2'\? There are: T2, ADC"):
+    with pytest.raises(DataError, match=r"'T1'.*dataset.json.*'T2'\?.*T2, ADC"):
         find_candidates(task, ["T1"])
 
 
@@ -157,15 +156,13 @@ def test_ixi_as_downloaded_and_prepared_with_the_coding_of_its_labels(tmp_path):
     (note,) = find_candidates(tmp_path / "raw").notes
     assert note.startswith("T1 and T2 lie on grids of their own, as IXI is downloaded: `monai_tl prepare ixi` brings them")
     (tmp_path / "dlmuse" / MADE_WITH).write_text("{}")
-    with pytest.raises(DataError, match=r"prepared.json is damaged"):
+    with pytest.raises(DataError, match="prepared.json.*damaged"):
         find_candidates(tmp_path / "dlmuse")
 
 
 def test_an_unknown_layout_is_refused_with_those_that_are_known(tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(
-        ConfigError, match=r"is in no layout known here \(it holds letter.txt\). Known are IXI, as downloaded or"
-    ) as no:
+    with pytest.raises(ConfigError, match="letter.txt.*IXI") as no:
         find_candidates(tmp_path)
     for told in (
         "IXI-T1, IXI-T2, aseg",
@@ -174,15 +171,15 @@ def test_an_unknown_layout_is_refused_with_those_that_are_known(tmp_path):
         "a Decathlon task (dataset.json)",
         "datalist files",
     ):
-        assert told in str(no.value)
+        mentions(str(no.value), told)
 
 
 def test_a_track_is_for_brats_alone(tmp_path):
-    with pytest.raises(ConfigError, match="--track gli2023: .*raw' is no folder in the layout of BraTS"):
+    with pytest.raises(ConfigError, match="--track gli2023.*raw'.*BraTS"):
         find_candidates(ixi(tmp_path / "raw", None), track="gli2023")
     for number in range(2):
         subject(tmp_path / "peds", f"BraTS-PED-0000{number}-000", NEW, 1, 2, 3)
-    with pytest.raises(DataError, match=r"does not tell the track: name the track by --track.*peds2023 .*; peds2024 "):
+    with pytest.raises(DataError, match="track.*track.*--track.*peds2023.*peds2024"):
         find_candidates(tmp_path / "peds")
     assert find_candidates(tmp_path / "peds", track="peds2024").foreground == (1, 2, 3)
     assert find_candidates(tmp_path / "peds", foreground=[1], labels=[1, 2, 3]).foreground == (1,)

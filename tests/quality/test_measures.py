@@ -13,6 +13,7 @@ from monai_tl.datasets import ixi
 from monai_tl.quality import measures
 from monai_tl.quality.measures import bridged, field_of_view, measure_case
 from monai_tl.quality.outliers import ROBUST_Z, asymmetry, judge, robust_z
+from tests.conftest import mentions
 
 SIDES = (17, 53)
 MODALITIES = ("T1", "T2")
@@ -197,7 +198,7 @@ def test_volumes_of_life_size_heads_are_held_against_those_of_adults(cases, tmp_
         nib.save(nib.Nifti1Image(volume, image.affine @ np.diag([4, 4, 4, 1])), case[role])
     (one,), notes = judge([measure_case(case, MODALITIES, SIDES)])
     assert 800 < one.measures.head_ml < 8000
-    assert "right hippocampus of 0.00 ml; adults have 1.5 to 5.5" in one.reasons
+    mentions(one.reasons, "0.00 ml … 1.5 … 5.5")
     assert notes == ["1 usable cases are too few to be compared with each other; from 8 on that is done too."]
 
 
@@ -221,7 +222,7 @@ def test_an_empty_label_and_a_label_on_the_border_are_suspect(spoiled):
         volume[0, 20:23, 20] = 17
         return volume
 
-    assert "3 foreground voxels lie on the volume's border: cut off?" in spoiled(to_the_border, "label").reasons
+    mentions(spoiled(to_the_border, "label").reasons, "3 foreground … volume's")
 
 
 def test_measures_by_hand():

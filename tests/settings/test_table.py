@@ -44,13 +44,13 @@ def test_each_setting_refuses_what_is_nothing_of_the_kind(name):
 
 
 def test_contradictions():
-    with pytest.raises(ConfigError, match=r"iterations \(5\) must be a multiple of validate_every \(2\)"):
+    with pytest.raises(ConfigError, match=r"iterations \(5\).*validate_every \(2\)"):
         refuse_settings(iterations=5, validate_every=2)
     refuse_settings(iterations=4, validate_every=2, patience=0)
     refuse_settings(iterations=4, validate_every=2, patience=2)
-    with pytest.raises(ConfigError, match=r"patience \(1\) .* shorter than validate_every \(2\)"):
+    with pytest.raises(ConfigError, match=r"patience \(1\).*validate_every \(2\)"):
         refuse_settings(validate_every=2, patience=1)
-    with pytest.raises(ConfigError, match="classes names the background first"):
+    with pytest.raises(ConfigError, match="classes.*background"):
         refuse_settings(classes=["a", "background"])
     assert problems({"iterations": "x", "validate_every": 2, "other": {}}) == [
         "iterations takes a whole number from 1, e.g. 4000; got 'x'"

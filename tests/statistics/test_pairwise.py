@@ -201,16 +201,16 @@ def test_an_arm_that_was_not_run_at_a_size_is_not_compared_there():
 
 
 def test_a_dice_that_is_none_is_refused_by_name():
-    with pytest.raises(DataError, match="case2 has Dice 1.7 in the run freeze 1, n 26, seed 0, and Dice lies between 0 and 1"):
+    with pytest.raises(DataError, match=r"case2.*1\.7.*freeze 1, n 26, seed 0.*0.*1"):
         compare_arms(rows({"scratch": np.full((1, 6), 0.5), "1": np.array([[0.5, 0.5, 1.7, 0.5, 0.5, 0.5]])}))
 
 
 def test_different_subjects_are_refused_by_name():
     scores = rows(drawn(3, 8))
     lacking = [row for row in scores if not (row.arm == "1" and row.seed == 2 and row.subject in ("case3", "case5"))]
-    with pytest.raises(DataError, match="different subjects: freeze 1, n 26, seed 2 lacks case3, case5; 1 of 6 runs lack some"):
+    with pytest.raises(DataError, match="freeze 1, n 26, seed 2 lacks case3, case5; 1 of 6 runs"):
         compare_arms(lacking)
-    with pytest.raises(DataError, match="case0 was scored more than once in the run scratch, n 26, seed 0"):
+    with pytest.raises(DataError, match="case0.*once.*scratch, n 26, seed 0"):
         compare_arms([*scores, scores[0]])
     with pytest.raises(DataError, match="there is no score"):
         compare_arms([])

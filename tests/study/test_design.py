@@ -19,7 +19,7 @@ from monai_tl.study.design import design, run_settings, write_training_sets
 from monai_tl.study.estimate import Estimate, estimate, format_plan, run_seconds
 from monai_tl.study.execute import in_time
 from monai_tl.study.study_plan import refuse_changed
-from tests.conftest import BRATS
+from tests.conftest import BRATS, mentions
 from tests.study.conftest import finish
 
 
@@ -82,9 +82,7 @@ def broken(tmp_path, phantoms, request_of):
 
 
 def test_a_test_case_that_cannot_be_scored_is_found_before_anything_is_trained(broken):
-    with pytest.raises(
-        DataError, match="(?s)1 problem in the study's 6 cases; mend these files:.*: label does not exist: .*seg.nii.gz"
-    ):
+    with pytest.raises(DataError, match="(?s)1 problem.*study's 6 cases.*label.*seg.nii.gz"):
         broken("test", Path.unlink)
 
 
@@ -93,16 +91,16 @@ def test_a_training_case_without_foreground_is_refused_whichever_seed_would_draw
         label = nib.load(path)
         nib.save(nib.Nifti1Image(np.zeros(label.shape, np.uint8), label.affine), path)
 
-    with pytest.raises(DataError, match=r"training cases without foreground \(1, 4\): Brats18.*; mend their labels, or leave"):
+    with pytest.raises(DataError, match=r"foreground \(1, 4\): Brats18.*labels"):
         broken("train", empty)
 
 
 def test_lists_hold_subject_ids(request_of, tmp_path):
     (tmp_path / "lists.json").write_text(json.dumps({"few": ["a", 3]}))
-    with pytest.raises(DataError, match="list 'few' holds more than subject ids in quotes"):
+    with pytest.raises(DataError, match="'few'.*quotes"):
         design(request_of(sizes=("few",), lists=str(tmp_path / "lists.json")))
     (tmp_path / "lists.json").write_text(json.dumps({"few": []}))
-    with pytest.raises(DataError, match="list 'few' names no subject"):
+    with pytest.raises(DataError, match="'few'.*no subject"):
         design(request_of(sizes=("few",), lists=str(tmp_path / "lists.json")))
 
 
@@ -125,41 +123,41 @@ def test_what_runs_are_scored_by_is_part_of_the_plan(request_of):
     assert evaluate.endswith("evaluate.yaml")
     assert untrained.endswith("untrained.yaml")
     other = replace(made.study, evaluation={**made.study.evaluation, evaluate: "0" * 64})
-    with pytest.raises(ConfigError, match="evaluation .*evaluate.yaml was 0000"):
+    with pytest.raises(ConfigError, match="evaluate.yaml.*0000"):
         refuse_changed(Path("study"), other, made.study)
 
 
 @pytest.mark.parametrize(
     ("changed", "error", "told"),
     [
-        ({"settings": {"seed": 3}}, ConfigError, "--seed differs from run to run of a study: .* told by --seeds"),
-        ({"settings": {"freeze": 3}}, ConfigError, "told by --arms"),
-        ({"settings": {"run_dir": "x"}}, ConfigError, "told by --output"),
-        ({"settings": {"learning_rat": 1.0}}, ConfigError, "did you mean 'learning_rate'"),
-        ({"settings": {"seedz": 3}, "also": ("seeds",)}, ConfigError, "'seedz': did you mean 'seeds'"),
-        ({"settings": {"iterations": 3}}, ConfigError, r"iterations \(3\) must be a multiple of validate_every \(2\)"),
-        ({"budget": "2=3"}, ConfigError, r"iterations \(3\) must be a multiple"),
+        ({"settings": {"seed": 3}}, ConfigError, "--seed.*--seeds"),
+        ({"settings": {"freeze": 3}}, ConfigError, "--arms"),
+        ({"settings": {"run_dir": "x"}}, ConfigError, "--output"),
+        ({"settings": {"learning_rat": 1.0}}, ConfigError, "'learning_rate'"),
+        ({"settings": {"seedz": 3}, "also": ("seeds",)}, ConfigError, "'seedz'.*'seeds'"),
+        ({"settings": {"iterations": 3}}, ConfigError, r"iterations \(3\).*validate_every \(2\)"),
+        ({"budget": "2=3"}, ConfigError, r"iterations \(3\)"),
         ({"settings": {"spacing": [0.9, 0.9, 0.9]}}, TransferError, "source and target differ in what harms a transfer"),
-        ({"settings": {"dataset_dir": "nowhere"}}, DataError, "there is no file .*nowhere.*datalist.json"),
-        ({"source": "nowhere"}, TransferError, "source 'nowhere' does not exist"),
+        ({"settings": {"dataset_dir": "nowhere"}}, DataError, "nowhere.*datalist.json"),
+        ({"source": "nowhere"}, TransferError, "'nowhere'"),
         ({"arms": ("7",)}, ConfigError, "7 stages cannot be frozen"),
-        ({"sizes": ("S1",)}, DataError, "26 subjects of list 'S1' are not in the training split"),
-        ({"lists": "nowhere.json"}, DataError, "there is no file nowhere.json with lists"),
-        ({"overlay": "thesiss"}, ConfigError, "has no config 'thesiss'"),
-        ({"sizes": ("nan",)}, ConfigError, "a size is a count, a fraction or a list's name; got 'nan'"),
-        ({"settings": {"modalities": ["T1", "FLAIR"]}}, DataError, "no modality 'FLAIR' in .*datalist.json"),
-        ({"settings": {"device": "cuda:99"}}, ConfigError, "device 'cuda:99' was asked for, but . GPUs are visible"),
+        ({"sizes": ("S1",)}, DataError, "26 subjects.*'S1'.*split"),
+        ({"lists": "nowhere.json"}, DataError, "nowhere.json.*lists"),
+        ({"overlay": "thesiss"}, ConfigError, "'thesiss'"),
+        ({"sizes": ("nan",)}, ConfigError, "size.*list's.*'nan'"),
+        ({"settings": {"modalities": ["T1", "FLAIR"]}}, DataError, "'FLAIR'.*datalist.json"),
+        ({"settings": {"device": "cuda:99"}}, ConfigError, "device 'cuda:99'.*GPUs"),
         (
             {"settings": {"patience": -5, "batch_size": 0}},
             ConfigError,
-            "2 settings cannot be used:\\s+patience .*\\s+batch_size",
+            r"2 settings.*used:\s+patience.*\s+batch_size",
         ),
         (
             {"settings": {"scheduler#warmup_multiplier": 2}},
             ConfigError,
-            "no training can be set up with these settings: ValueError: warmup_multiplier",
+            "ValueError: warmup_multiplier",
         ),
-        ({"settings": {"precision": "float16"}}, ConfigError, "unknown precision 'float16': did you mean 'bfloat16'"),
+        ({"settings": {"precision": "float16"}}, ConfigError, "unknown precision 'float16'.*'bfloat16'"),
     ],
 )
 def test_what_no_run_could_do_is_refused_first(request_of, changed, error, told):
@@ -176,7 +174,7 @@ def test_named_lists(request_of, tmp_path, phantoms):
     assert {run.datalist for run in made.study.runs} == {"datalists/list_n1.json", "datalists/list_n2.json"}
     assert made.study.asked == {"sizes": "most,few", "lists": str(tmp_path / "lists.json")}
     (tmp_path / "lists.json").write_text(json.dumps({"few": train[1:2], "most": train[:2]}))
-    with pytest.raises(ConfigError, match="list_n1.json exists and says something else"):
+    with pytest.raises(ConfigError, match="list_n1.json exists.*something else"):
         write_training_sets(tmp_path, design(request_of(sizes=("most", "few"), lists=str(tmp_path / "lists.json"))))
 
 
@@ -186,7 +184,7 @@ def test_a_datalist_without_a_test_split_is_refused(request_of, tmp_path, phanto
     content = json.loads(path.read_text())
     del content["splits"]["test"], content["sha256"]["test"]
     path.write_text(json.dumps(content))
-    with pytest.raises(DataError, match="has no test split, and a study needs all three"):
+    with pytest.raises(DataError, match="test split"):
         design(request_of(settings={"dataset_dir": str(tmp_path / "brats")}))
 
 
@@ -199,7 +197,7 @@ def test_the_plan_tells_the_grid_and_what_it_may_cost(request_of, tmp_path):
     more = run_seconds(run, measured, asked) - run_seconds(run, measured, made)
     assert more == pytest.approx(3 * measured.case_seconds), "three training cases"
     told = format_plan(made, tmp_path, measured, 1)
-    assert f"study size in {tmp_path}: 4 runs; seeds 0, 1" in told
+    mentions(told, f"size … {tmp_path}: 4 runs; seeds 0, 1")
     assert "up to 4" in told
     assert "n = 3" in told
     assert not any(tmp_path.iterdir())
@@ -211,9 +209,9 @@ def test_the_plan_s_upper_bound(request_of, tmp_path):
     measured = Estimate("cpu", {"scratch": 60.0, "2": 60.0}, 300.0, 2)
     told = format_plan(made, tmp_path, measured, 8)
     one, three = ((4 * 60 + (2 * 1 + 2 + n) * 300) / 60 for n in (1, 3))
-    assert f"1 × {one:.0f} min  1 × {three:.0f} min" in told
+    mentions(told, f"1 × {one:.0f} … 1 × {three:.0f}")
     at_once = min(8, max(cores_at_hand() // made.study.threads, 1))
-    assert f"at most {in_time(60 * max(2 * (one + three) / at_once, three))} on cpu, 8 at a time" in told
+    mentions(told, f"{in_time(60 * max(2 * (one + three) / at_once, three))} … 8")
     alone = design(request_of(sizes=("all",), seeds=(0,), arms=("scratch",), parallel=1000))
     assert f"at most {in_time(240 + 4 * 300)} on cpu, 8 at a time" in format_plan(alone, tmp_path, measured, 8)
     for run in made.study.runs:

@@ -10,7 +10,7 @@ from monai_tl.errors import ConfigError, PartlyDoneError
 from monai_tl.evaluation.metrics import Score
 from monai_tl.storage.processes import Outcome
 from monai_tl.study.execute import execute, fault_file, held, in_time, order_of, state_of
-from tests.conftest import leave_scores
+from tests.conftest import leave_scores, mentions
 from tests.study.conftest import a_study, finish
 
 CASE = [Score("C", 0.5, 2.0, 10.0, 9.0, 0.1)]
@@ -35,7 +35,7 @@ def test_finished_runs_are_skipped_and_failed_ones_tried_again(tmp_path, capsys)
     study, asked = a_study("scratch,0,1"), list[str]()
     scratch, zero, one = study.runs
     finish(tmp_path, scratch, [0.5])
-    with pytest.raises(PartlyDoneError, match="1 of 3 runs failed: 0_n26_seed0; the reasons are in .*faults.*Repeat"):
+    with pytest.raises(PartlyDoneError, match="1 of 3 runs failed: 0_n26_seed0.*faults"):
         execute(tmp_path, study, study.runs, engine=engine_that(tmp_path, study, fails=[zero.name], asked=asked))
     assert asked == [zero.name, one.name]
     assert [state_of(tmp_path, run) for run in study.runs] == [
@@ -44,9 +44,9 @@ def test_finished_runs_are_skipped_and_failed_ones_tried_again(tmp_path, capsys)
         ("finished", ""),
     ]
     told = capsys.readouterr().out
-    assert "1 of 3 runs are finished already" in told
-    assert "[2/3] 0_n26_seed0: out of memory; about" in told
-    assert "[3/3] 1_n26_seed0: validation Dice 0.400 at iteration 50 of 50; all in 0 s" in told
+    mentions(told, "1 of 3 runs … finished")
+    mentions(told, "[2/3] 0_n26_seed0: out of memory")
+    mentions(told, "[3/3] 1_n26_seed0: validation Dice 0.400 … 50 of 50 … 0 s")
     execute(tmp_path, study, study.runs, engine=engine_that(tmp_path, study, asked=asked))
     assert asked[2:] == [zero.name]
     assert state_of(tmp_path, zero) == ("finished", "")

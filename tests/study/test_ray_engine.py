@@ -19,6 +19,7 @@ from monai_tl.study.worker import Order
 from tests.conftest import leave_scores
 
 ray = pytest.importorskip("ray")
+pytestmark = pytest.mark.xdist_group("serial")
 
 
 def orders(folder: Path, count: int) -> dict[str, Order]:
@@ -92,14 +93,14 @@ def test_a_run_s_fault_is_told_once_and_a_run_without_room_is_refused(cluster, t
     outcomes = dict(ray_engine.run_on_ray(orders(tmp_path, 2), 1))
     assert {name: outcome.fault for name, outcome in outcomes.items()} == {f"run{n}": f"no room for run{n}" for n in (0, 1)}
     large = {name: replace(order, threads=3) for name, order in orders(tmp_path, 1).items()}
-    with pytest.raises(ConfigError, match=r"no node of the Ray cluster has room for a run \(3 CPUs, 0 GPUs\)"):
+    with pytest.raises(ConfigError, match=r"Ray.*\(3 CPUs, 0 GPUs\)"):
         list(ray_engine.run_on_ray(large, 1))
     monkeypatch.setenv(ray_engine.GPUS, "many")
-    with pytest.raises(ConfigError, match="takes a share of a GPU, e.g. 0.5, or 1; got 'many'"):
+    with pytest.raises(ConfigError, match="GPU, e.g. 0.5.*1.*'many'"):
         list(ray_engine.run_on_ray(orders(tmp_path, 1), 1))
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ConfigError, match=r"--engine ray needs Ray: pip install 'monai_tl\[ray\]'"):
+    with pytest.raises(ConfigError, match=r"--engine.*Ray.*'monai_tl\[ray\]'"):
         list(ray_engine.run_on_ray(orders(tmp_path, 1), 1))

@@ -34,7 +34,7 @@ def test_a_plan_that_another_call_wrote_meanwhile_is_not_overwritten(request_of,
         return design(request, before)
 
     monkeypatch.setattr(module, "design", slowly)
-    with pytest.raises(ConfigError, match="another process changed the study in .* meanwhile; repeat the command"):
+    with pytest.raises(ConfigError, match="changed the study"):
         conduct(request_of(sizes=("all",)), Conduct(tmp_path / "study"))
     assert read_study(tmp_path / "study") == a_study("scratch")
 
@@ -51,7 +51,7 @@ def test_a_plan_that_nothing_came_of_is_replaced(request_of, tmp_path, monkeypat
     assert sorted(path.name for path in (folder / "datalists").iterdir()) == ["all_n3.json", "seed0_n1.json", "seed1_n1.json"]
     assert (read_study(folder).settings["patience"], read_study(folder).threads) == (2, 4)
     finish(folder, read_study(folder).runs[0], [0.5])
-    with pytest.raises(ConfigError, match="holds another study .*patience was 2, is 0"):
+    with pytest.raises(ConfigError, match="patience.*2.*0"):
         conduct(request_of(sizes=("1", "all"), seeds=(0, 1)), Conduct(folder))
 
 

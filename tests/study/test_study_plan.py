@@ -8,6 +8,7 @@ import pytest
 
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.study.study_plan import changes, read_budget, read_seeds, read_study, refuse_changed, write_study
+from tests.conftest import mentions
 from tests.study.conftest import a_study
 
 
@@ -28,7 +29,7 @@ def test_a_plan_comes_back_as_it_was(tmp_path):
 
 
 def test_a_plan_that_is_missing_or_damaged_is_told(tmp_path):
-    with pytest.raises(DataError, match="is no study: it has no study.json; `monai_tl study layers`"):
+    with pytest.raises(DataError, match="study.json; `monai_tl study layers`"):
         read_study(tmp_path)
     write_study(tmp_path, a_study())
     path = tmp_path / "study.json"
@@ -37,7 +38,7 @@ def test_a_plan_that_is_missing_or_damaged_is_told(tmp_path):
     with pytest.raises(DataError, match="study.json is damaged"):
         read_study(tmp_path)
     path.write_text(text.replace('"format": 1', '"format": 2'))
-    with pytest.raises(DataError, match="has format 2, this version reads 1"):
+    with pytest.raises(DataError, match="format 2.*version.*1"):
         read_study(tmp_path)
 
 
@@ -51,28 +52,28 @@ def test_more_runs_may_be_asked_for():
 @pytest.mark.parametrize(
     ("now", "told"),
     [
-        (a_study("scratch", (26,), (0,)), "arms were scratch,2, are scratch: only more may be asked for"),
-        (a_study("scratch,2", (52,), (0,)), "sizes were 26, are 52"),
-        (a_study("scratch,2", (26,), (1,)), "seeds were 0, are 1"),
-        (a_study("scratch,2", settings={"patience": 5}), "patience was 0, is 5"),
-        (a_study("scratch,2", settings={"patience": 0, "window": [8, 8, 8]}), "window was not set, is 8,8,8"),
-        (a_study("scratch,2", datalist={"path": "/data/datalist.json", "sha256": "d" * 64}), "datalist sha256 was ccc"),
-        (a_study("scratch,2", source={"path": "/other", "sha256": "a" * 64}), "source path was /source, is /other"),
-        (a_study("scratch,2", source=None), "source path was /source, is not set"),
+        (a_study("scratch", (26,), (0,)), 'arms … scratch,2'),
+        (a_study("scratch,2", (52,), (0,)), 'sizes … 26 … 52'),
+        (a_study("scratch,2", (26,), (1,)), 'seeds … 0 … 1'),
+        (a_study("scratch,2", settings={"patience": 5}), 'patience … 0 … 5'),
+        (a_study("scratch,2", settings={"patience": 0, "window": [8, 8, 8]}), 'window … 8,8,8'),
+        (a_study("scratch,2", datalist={"path": "/data/datalist.json", "sha256": "d" * 64}), "sha256 … ccc"),
+        (a_study("scratch,2", source={"path": "/other", "sha256": "a" * 64}), '/source … /other'),
+        (a_study("scratch,2", source=None), "/source … not set"),
         (a_study("scratch,2", configs={"/bundle/configs/train.yaml": "e" * 64}), "was bbbbbbbbbbbb…, is eeeeeeeeeeee…"),
-        (a_study("scratch,2", kind="layers"), "kind was size, is layers"),
+        (a_study("scratch,2", kind="layers"), "size … layers"),
     ],
 )  # fmt: skip
 def test_whatever_else_changes_is_refused_with_the_difference(now, told, tmp_path):
     with pytest.raises(ConfigError, match="holds another study") as raised:
         refuse_changed(tmp_path, a_study("scratch,2", (26,), (0,)), now)
-    assert told in str(raised.value)
+    mentions(str(raised.value), told)
 
 
 def test_a_changed_budget_is_told_of_its_runs(tmp_path):
     before = a_study("scratch,2")
     longer = [replace(run, settings={**run.settings, "iterations": 200}) if run.arm == "2" else run for run in before.runs]
-    with pytest.raises(ConfigError, match="iterations of 2_n26_seed0 was 100, is 200"):
+    with pytest.raises(ConfigError, match="iterations.*2_n26_seed0.*100.*200"):
         refuse_changed(tmp_path, before, replace(before, runs=tuple(longer)))
 
 
@@ -82,9 +83,9 @@ def test_budgets_by_arm():
     assert read_budget("scratch=5000, default=1500", ["scratch", "0"], 600) == {"scratch": 5000, "0": 1500}
     with pytest.raises(ConfigError, match="an arm '1' that this study does not have: .*There are: scratch, 0, default"):
         read_budget("1=5000", ["scratch", "0"], 600)
-    with pytest.raises(ConfigError, match="budget names 'scratch' twice"):
+    with pytest.raises(ConfigError, match="budget.*'scratch' twice"):
         read_budget("scratch=5000,scratch=4", ["scratch"], 600)
-    with pytest.raises(ConfigError, match="budget takes iterations by arm.*got 'scratch=many'"):
+    with pytest.raises(ConfigError, match="budget.*iterations.*'scratch=many'"):
         read_budget("scratch=many", ["scratch"], 600)
 
 
@@ -93,5 +94,5 @@ def test_seeds():
     assert read_seeds("7,8") == (7, 8)
     assert [read_seeds(text) for text in ("7,", "[7]", (7,), "0,")] == [(7,), (7,), (7,), (0,)], "these are no numbers of seeds"
     for wrong in ("0", "", "1,1", "7,07", "-1", "two"):
-        with pytest.raises(ConfigError, match="seeds takes how many"):
+        with pytest.raises(ConfigError, match="seeds takes"):
             read_seeds(wrong)

@@ -22,7 +22,7 @@ def test_rows_come_back_as_they_were(tmp_path, row):
 
 def test_damage_is_named(tmp_path):
     path = tmp_path / "scores.csv"
-    with pytest.raises(DataError, match="there is no .*scores.csv"):
+    with pytest.raises(DataError, match="scores.csv"):
         read_study_table(path, StudyScore)
     write_study_table(path, StudyScore, [SCORE])
     text = path.read_text()
@@ -30,7 +30,7 @@ def test_damage_is_named(tmp_path):
     with pytest.raises(DataError, match="line 2: invalid literal for int"):
         read_study_table(path, StudyScore)
     path.write_text(text.rpartition(",")[0] + "\n")
-    with pytest.raises(DataError, match="line 2 has 7 cells, needed are 8"):
+    with pytest.raises(DataError, match="2.*7 cells.*8"):
         read_study_table(path, StudyScore)
-    with pytest.raises(DataError, match="has the columns arm, n, seed, subject.*needed are arm, n, seed, folder.*study gather"):
+    with pytest.raises(DataError, match="arm, n, seed, subject.*arm, n, seed, folder.*study gather"):
         read_study_table(path, RunRow)

@@ -57,16 +57,16 @@ def test_named_lists_are_taken_as_they_are():
 @pytest.mark.parametrize(
     ("texts", "error", "told"),
     [
-        (["S1"], DataError, "1 subjects of list 'S1' are not in the training split: gone; make the datalist"),
-        (["S2", "S3"], DataError, "the lists are not nested: that of 3 lacks s000"),
-        (["S2", "1"], ConfigError, "either named lists or drawn"),
-        (["S22"], ConfigError, "no list is called 'S22', and it is no number: did you mean 'S2'"),
-        (["200"], DataError, "size 200 comes to 200 training subjects, and there are 105"),
-        (["0.5", "2"], ConfigError, "where one size has a point all are fractions, above 0 and up to 1; got '2'"),
-        (["S4"], DataError, "list 'S4' names s000 more than once"),
-        (["0.5", "0.499"], ConfigError, "two sizes come to 52 of 105"),
-        (["0"], DataError, "give 1 to 105"),
-        ([], ConfigError, "a study needs sizes"),
+        (["S1"], DataError, "1 subjects.*'S1'.*split"),
+        (["S2", "S3"], DataError, "3 lacks s000"),
+        (["S2", "1"], ConfigError, "named"),
+        (["S22"], ConfigError, "'S22'.*'S2'"),
+        (["200"], DataError, "size 200.*200 training subjects.*105"),
+        (["0.5", "2"], ConfigError, "size.*0.*1.*'2'"),
+        (["S4"], DataError, "'S4'.*s000.*once"),
+        (["0.5", "0.499"], ConfigError, "sizes.*52 of 105"),
+        (["0"], DataError, "1 to 105"),
+        ([], ConfigError, "needs sizes"),
     ],
 )
 def test_sizes_that_are_none_are_refused(texts, error, told):

@@ -14,7 +14,7 @@ from monai_tl.storage.files import sha256_of
 from monai_tl.study import worker
 from monai_tl.study.run_state import is_finished
 from monai_tl.study.worker import Order, perform
-from tests.conftest import leave_scores
+from tests.conftest import leave_scores, mentions
 
 CASE = [Score("A", 0.5, 2.0, 10.0, 9.0, 0.1)]
 
@@ -49,7 +49,7 @@ def test_what_was_changed_after_the_plan_stops_a_run(tmp_path, content):
     planned = {str(config): sha256_of(config)}
     config.unlink() if content is None else config.write_text(content)
     now = "missing" if content is None else "[0-9a-f]{12}"
-    with pytest.raises(DataError, match=rf"train.yaml is not what the study was planned with \(sha256 .*…, now {now}\)"):
+    with pytest.raises(DataError, match=rf"train.yaml.*\(sha256.*{now}\)"):
         perform(replace(order(tmp_path), files=planned))
     assert not (tmp_path / "runs").exists()
 
@@ -67,7 +67,7 @@ def test_what_it_prints_and_why_it_failed_stands_in_its_log(tmp_path, monkeypatc
         perform(order(tmp_path))
     told = (tmp_path / "logs" / "one.txt").read_text()
     assert "so far so good\na library in C\n" in told
-    assert "ConfigError: no room" in told
+    mentions(told, "no room")
     assert "Traceback" in told
     print("and back", flush=True)
     assert capfd.readouterr().out.splitlines()[-1] == "and back"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from monai_tl.training.bad_loss import describe_bad_loss
+from tests.conftest import mentions
 
 
 def batch(count: int = 3):
@@ -51,7 +52,7 @@ def test_a_finite_prediction_with_a_loss_that_is_not():
     names, output = batch(2)
     output["label"][0] = 1e38
     told = describe_bad_loss(names, output, lambda prediction, label: (label * label).sum() + prediction.mean())
-    assert "subject s0 has such a loss" in told
+    mentions(told, "subject s0")
     assert "s1" not in told
 
 
@@ -61,7 +62,7 @@ def test_where_all_are_alike_all_are_named():
     told = describe_bad_loss(names, output, None)
     assert all(f"subject s{n}" in told for n in range(8))
     assert "and 2 more" in told
-    assert "lower learning_rate, or try precision float32" in told
+    mentions(told, "learning_rate … precision float32")
 
 
 def test_a_batch_of_another_make_still_gives_the_place():

@@ -11,6 +11,7 @@ from monai_tl.errors import DataError
 from monai_tl.imaging.scan_files import open_scan
 from monai_tl.imaging.scan_io import LoadScand
 from monai_tl.training.label_grid import Resampled, on_grid, refuse_lost_labels, resample_labels
+from tests.conftest import mentions
 
 SPACING = (2.0, 2.0, 2.0)
 
@@ -90,13 +91,13 @@ def row(subject: str, before: int, after: int, ratio: float) -> Resampled:
 
 def test_training_cases_that_lose_all_are_refused_and_a_single_validation_case_is_told():
     rows = [row("ann", 9, 0, 0), row("bob", 90, 12, 1.07)]
-    with pytest.raises(DataError, match=r"1 of 4 train cases lose all foreground .*2 × 2 × 2 mm") as refusal:
+    with pytest.raises(DataError, match="1 of 4 train.*foreground.*2 × 2 × 2 mm") as refusal:
         refuse_lost_labels(rows, "train", 4, SPACING)
-    assert "ann: 9 voxels of 1 × 1 × 1 mm become 0" in str(refusal.value)
+    mentions(str(refusal.value), "ann: 9 voxels … 1 × 1 × 1 mm … 0")
     assert "bob" not in str(refusal.value)
     (line,) = refuse_lost_labels(rows, "validation", 4, SPACING)
-    assert "1 of 4 validation cases (ann) lose all foreground" in line
-    with pytest.raises(DataError, match="1 of 1 validation cases lose all"):
+    mentions(line, "1 of 4 validation … (ann) … foreground")
+    with pytest.raises(DataError, match="1 of 1 validation"):
         refuse_lost_labels(rows[:1], "validation", 1, SPACING)
 
 
@@ -105,5 +106,5 @@ def test_only_large_changes_are_told_and_an_empty_label_lost_nothing():
         refuse_lost_labels([row("ann", 100, 7, 0.56), row("bob", 0, 0, 1.0), row("cem", 9, 2, 1.8)], "train", 3, SPACING) == []
     )
     (line,) = refuse_lost_labels([row("ann", 100, 6, 0.48), row("bob", 1, 1, 8.0)], "train", 3, SPACING)
-    assert "2 of 3 train cases (ann, bob) change in volume by more than a factor of 2" in line
-    assert "48% of the volume" in line
+    mentions(line, "2 of 3 train … (ann, bob) … 2")
+    mentions(line, "48% … volume")

@@ -106,8 +106,8 @@ def test_numbers_go_on_where_the_last_epoch_ended():
 
 def test_epochs():
     assert epochs_of(600, 50) == 12
-    with pytest.raises(ConfigError, match=r"iterations \(600\) must be a multiple of validate_every \(70\)"):
+    with pytest.raises(ConfigError, match=r"iterations \(600\).*validate_every \(70\)"):
         epochs_of(600, 70)
     for bad in (0, "10", 2.5, True):
-        with pytest.raises(ConfigError, match="validate_every takes a whole number from 1"):
+        with pytest.raises(ConfigError, match="validate_every.*1"):
             epochs_of(600, bad)  # type: ignore[arg-type]

@@ -62,7 +62,7 @@ def test_a_loss_that_is_no_number_ends_the_run(tmp_path):
     trainer.state.max_epochs, trainer.state.epoch_length = 1, 2
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     Record(str(tmp_path), optimizer, Engine(lambda engine, batch: None)).attach(trainer)
-    with pytest.raises(ConfigError, match="the loss is nan at iteration 1: lower learning_rate, or try precision float32"):
+    with pytest.raises(ConfigError, match="nan.*1.*learning_rate.*precision float32"):
         trainer.run([0, 1], max_epochs=1)
 
 
@@ -80,7 +80,7 @@ def test_costs_that_are_damaged_are_told(tmp_path):
     assert read_costs(tmp_path / "cost.csv") == [Cost(2, 0.5, 900.0)]
     with (tmp_path / "cost.csv").open("a") as file:
         file.write("4,0.5\n")
-    with pytest.raises(DataError, match="cost.csv, line 3 is not iteration, step_seconds, memory_mib: restore it"):
+    with pytest.raises(DataError, match="cost.csv.*3.*step_seconds, memory_mib"):
         read_costs(tmp_path / "cost.csv")
 
 

@@ -16,7 +16,7 @@ from monai_tl.settings.table import is_true
 from monai_tl.training.run_files import refuse_changed_datalist, refuse_existing
 from monai_tl.training.run_folder import finish_run, refuse_unknown_ids
 from monai_tl.workflow.merged_config import bundle_config, read_run_config
-from tests.conftest import IXI
+from tests.conftest import IXI, mentions
 
 
 def test_a_folder_with_anything_in_it_is_refused(tmp_path):
@@ -24,13 +24,13 @@ def test_a_folder_with_anything_in_it_is_refused(tmp_path):
     assert refuse_existing(tmp_path, resume=False) is False
     (tmp_path / "thesis.docx").touch()
     for resume in (False, True):
-        with pytest.raises(ConfigError, match="exists and is no run folder; choose another"):
+        with pytest.raises(ConfigError, match="no run folder"):
             refuse_existing(tmp_path, resume=resume)
     (tmp_path / "config.yaml").touch()
-    with pytest.raises(ConfigError, match="ended before its first validation, .*: remove the folder, or choose another"):
+    with pytest.raises(ConfigError, match="first validation"):
         refuse_existing(tmp_path, resume=False)
     (tmp_path / "last.pt").touch()
-    with pytest.raises(ConfigError, match="already holds a run; choose another folder, or go on with it by --resume true"):
+    with pytest.raises(ConfigError, match="already holds a run.*--resume true"):
         refuse_existing(tmp_path, resume=False)
     assert refuse_existing(tmp_path, resume=True) is True
 
@@ -40,15 +40,15 @@ def test_an_id_that_no_config_has_is_refused_with_the_nearest():
     config = yaml.safe_load(base.read_text())
     refuse_unknown_ids(config, base)
     refuse_unknown_ids({**config, "mine": 3, "loss": "$@mine"}, base)  # new, but read
-    with pytest.raises(ConfigError, match="nothing in this config reads an id 'learning_rat': did you mean 'learning_rate'"):
+    with pytest.raises(ConfigError, match="nothing.*'learning_rat'.*'learning_rate'"):
         refuse_unknown_ids({**config, "learning_rat": 3}, base)
-    with pytest.raises(ConfigError, match="nothing in this config reads an id 'freeze'"):
+    with pytest.raises(ConfigError, match="nothing.*'freeze'"):
         refuse_unknown_ids({**config, "freeze": 2}, base)  # transfer.yaml was not merged
 
 
 def test_a_run_is_resumed_by_true_or_its_text():
     assert (is_true("true"), is_true("False"), is_true(True)) == (True, False, True)
-    with pytest.raises(ConfigError, match="resume takes true or false; got 'yes'"):
+    with pytest.raises(ConfigError, match="resume.*'yes'"):
         is_true("yes")
 
 
@@ -77,25 +77,23 @@ def test_a_run_folder_tells_what_was_done(source, phantoms):
 
 
 def test_no_run_no_config(tmp_path):
-    with pytest.raises(ConfigError, match="is no run folder: it has no config.yaml; training writes one"):
+    with pytest.raises(ConfigError, match="config.yaml"):
         read_run_config(tmp_path)
-    with pytest.raises(ConfigError, match="has no config 'tran': did you mean 'train'"):
+    with pytest.raises(ConfigError, match="'tran'.*'train'"):
         bundle_config(IXI, "tran")
-    with pytest.raises(ConfigError, match="is no bundle: it has no configs folder with train.yaml in it"):
+    with pytest.raises(ConfigError, match="train.yaml"):
         bundle_config(tmp_path, "train")
 
 
 def test_a_validation_without_any_foreground_is_refused(phantoms):
     data = replace(read_datalist(phantoms / "ixi" / "datalist.json"), foreground=(99,))
-    with pytest.raises(DataError, match="no validation case holds any foreground"):
+    with pytest.raises(DataError, match="no validation.*foreground"):
         check_split(data, "validation", ["T1"])
 
 
 def test_a_training_in_which_no_dice_was_defined_says_so(tmp_path):
     torch.save({"best": {"value": None, "iteration": 0}, "iteration": 4}, tmp_path / "last.pt")
-    with pytest.raises(
-        ConfigError, match="has no model.pt: in no validation was a case's Dice defined .* so nothing chose weigh"
-    ):
+    with pytest.raises(ConfigError, match="model.pt.*validation.*Dice"):
         finish_run(str(tmp_path), torch.nn.Linear(1, 1))
 
 
@@ -103,13 +101,13 @@ def test_a_run_of_an_earlier_version_is_not_scored_in_another_way(source, tmp_pa
     config = yaml.safe_load((source / "config.yaml").read_text())
     del config["validate"]["crop"]
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    with pytest.raises(ConfigError, match="was trained by an earlier version, whose validation scored cases on another grid"):
+    with pytest.raises(ConfigError, match="version.*validation.*grid"):
         read_run_config(tmp_path)
 
 
 def test_a_datalist_that_changed_is_not_scored(source, phantoms, tmp_path):
     refuse_changed_datalist(source, str(phantoms / "ixi" / "datalist.json"))
-    with pytest.raises(ConfigError, match="so its test cases may be training cases; restore it, or name another"):
+    with pytest.raises(ConfigError, match="training cases"):
         refuse_changed_datalist(source, str(phantoms / "brats" / "datalist.json"))
 
 
@@ -121,5 +119,5 @@ def test_weights_that_no_validation_chose_are_told(tmp_path, caplog, dice, told)
     (tmp_path / "metadata.json").write_text("{}")
     with caplog.at_level("INFO"):
         finish_run(str(tmp_path), network)
-    assert f"best validation Dice {dice:.3f} at iteration 2 of 4" in caplog.text
+    mentions(caplog.text, f"validation Dice {dice:.3f} … 2 of 4")
     assert ("nothing was found in any validation, so nothing chose these weights" in caplog.text) == told

@@ -247,7 +247,7 @@ def test_nothing_is_warned_of_where_new_modalities_are_trained(tiny, contract, r
 def test_a_difference_that_harms_stops_unless_accepted(tiny, contract, run_folder, trained, changed, told):
     folder, network = run_folder(trained, contract()), tiny(seed=2)
     message = f"source and target differ in what harms a transfer: {told}. Prepare the target's images as the source's were, or"
-    with pytest.raises(TransferError, match=f"^{re.escape(message)} go on all the same with --accept_differences$"):
+    with pytest.raises(TransferError, match=f"^{re.escape(message)}.*--accept_differences$"):
         apply_transfer(network, source=folder, contract=contract(**changed))
     assert equal_stages(network, tiny(seed=2)) == {"first", "body", "head"}
     report = apply_transfer(network, source=folder, contract=contract(**changed), accept_differences=True).report
@@ -258,7 +258,7 @@ def test_a_difference_that_harms_stops_unless_accepted(tiny, contract, run_folde
 def test_a_source_of_which_nothing_is_known_stops_unless_accepted(tiny, contract, run_folder, trained):
     folder, network = run_folder(trained), tiny(seed=2)
     told = f"source '{folder}' has no metadata.json: its spacing, orientation, normalisation and modalities are unknown"
-    with pytest.raises(TransferError, match=rf"^{re.escape(told)}\. Put it next to the weights, or .* --accept_differences$"):
+    with pytest.raises(TransferError, match=rf"^{re.escape(told)}\..*--accept_differences$"):
         apply_transfer(network, source=folder, contract=contract())
     report = apply_transfer(network, source=folder, contract=contract(), accept_differences=True).report
     assert report["contract"] == {**report["contract"], "source": None, "differences": [told]}

@@ -25,16 +25,16 @@ def test_each_arm_has_a_name_and_settings():
 @pytest.mark.parametrize(
     ("names", "error", "told"),
     [
-        (["two"], ConfigError, "no arm is called 'two': there are untrained, scratch, 0 to 5, and random1"),
-        (["random0"], ConfigError, "no arm is called 'random0'"),
+        (["two"], ConfigError, "'two'.*0.*5.*random1"),
+        (["random0"], ConfigError, "'random0'"),
         (
             ["7"],
             ConfigError,
-            "no arm is called '7', since 7 stages cannot be frozen: there are untrained, scratch, 0 to 5, and random1 to",
+            "'7'.*7.*0.*5.*random1",
         ),
-        (["random6"], ConfigError, "no arm is called 'random6', since 6 stages cannot be frozen"),
-        (["1", "1"], ConfigError, "the arm '1' is given twice"),
-        ([], ConfigError, "a study needs arms"),
+        (["random6"], ConfigError, "'random6'.*6"),
+        (["1", "1"], ConfigError, "'1'.*twice"),
+        ([], ConfigError, "needs arms"),
     ],
 )
 def test_what_is_no_arm_is_refused(names, error, told):

@@ -1,10 +1,10 @@
 import json
-import re
 
 import pytest
 
 from monai_tl.errors import ConfigError, TransferError
 from monai_tl.transfer.contract import Contract, describe, differences, read_contract
+from tests.conftest import mentions
 
 
 @pytest.mark.parametrize("channels", [["T1"], ["T2", "FLAIR", "T1"], [f"m{n}" for n in range(12)]])
@@ -28,7 +28,7 @@ def test_describing_leaves_the_given_metadata_alone(contract, metadata):
 
 
 def test_lists_become_tuples_and_a_single_word_is_refused(contract):
-    with pytest.raises(ConfigError, match=r"modalities takes different names .*; got 'T1'"):
+    with pytest.raises(ConfigError, match="modalities.*different.*'T1'"):
         contract(modalities="T1")
     made = contract(modalities=["T1"], spacing=[1, 1, 1])
     assert made == Contract(("T1",), (1.0, 1.0, 1.0), "RAS", "zscore_volume", ("background", "hippocampus"))
@@ -65,27 +65,28 @@ def test_the_order_of_modalities_is_a_difference(contract):
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"normalisation": "zscore"}, "unknown normalisation 'zscore': did you mean 'zscore_volume'? There are: zscore_volume"),
-        ({"spacing": "1.0"}, "spacing takes three lengths in mm above 0, e.g. [1.0, 1.0, 1.0]; got '1.0'"),
-        ({"spacing": "123"}, "spacing takes three lengths in mm above 0, e.g. [1.0, 1.0, 1.0]; got '123'"),
-        ({"spacing": 1.0}, "spacing takes three lengths in mm above 0, e.g. [1.0, 1.0, 1.0]; got 1.0"),
-        ({"spacing": None}, "spacing takes three lengths in mm above 0, e.g. [1.0, 1.0, 1.0]; got None"),
-        ({"spacing": [1.0, 1.0]}, "e.g. [1.0, 1.0, 1.0]; got [1.0, 1.0]"),
+        ({"normalisation": "zscore"}, "unknown normalisation 'zscore' … 'zscore_volume'? … zscore_volume"),
+        ({"spacing": "1.0"}, "spacing … 0, e.g. [1.0, 1.0, 1.0] … '1.0'"),
+        ({"spacing": "123"}, "spacing … 0, e.g. [1.0, 1.0, 1.0] … '123'"),
+        ({"spacing": 1.0}, "spacing … 0, e.g. [1.0, 1.0, 1.0] … 1.0"),
+        ({"spacing": None}, "spacing … [1.0, 1.0, 1.0] … None"),
+        ({"spacing": [1.0, 1.0]}, "e.g. [1.0, 1.0, 1.0] … [1.0, 1.0]"),
         ({"spacing": [1.0, 0.0, 1.0]}, "got [1.0, 0.0, 1.0]"),
         ({"spacing": [1.0, "1", 1.0]}, "got [1.0, '1', 1.0]"),
         ({"spacing": [1.0, 1.0, float("nan")]}, "got [1.0, 1.0, nan]"),
-        ({"orientation": "ras"}, "orientation takes three axis codes, of R/L, A/P and I/S one each, e.g. RAS; got 'ras'"),
-        ({"orientation": "RAL"}, "one each, e.g. RAS; got 'RAL'"),
-        ({"orientation": "RA"}, "one each, e.g. RAS; got 'RA'"),
-        ({"orientation": None}, "one each, e.g. RAS; got None"),
-        ({"modalities": ["T1", "T1"]}, "modalities takes different names without #, e.g. \"['T1','T2']\"; got ['T1', 'T1']"),
-        ({"modalities": []}, "modalities takes different names without #, e.g. \"['T1','T2']\"; got []"),
-        ({"classes": ["tumour", "tumour"]}, "classes takes different names"),
+        ({"orientation": "ras"}, "orientation … R/L, A/P … I/S … e.g. RAS … 'ras'"),
+        ({"orientation": "RAL"}, "'RAL'"),
+        ({"orientation": "RA"}, "'RA'"),
+        ({"orientation": None}, "None"),
+        ({"modalities": ["T1", "T1"]}, "modalities … different … #, e.g. \"['T1','T2']\" … ['T1', 'T1']"),
+        ({"modalities": []}, "modalities … different … #, e.g. \"['T1','T2']\" … []"),
+        ({"classes": ["tumour", "tumour"]}, "classes … different"),
     ],
 )
 def test_a_contract_that_nothing_could_follow_is_refused(contract, changed, told):
-    with pytest.raises(ConfigError, match=re.escape(told)):
+    with pytest.raises(ConfigError) as raised:
         contract(**changed)
+    mentions(str(raised.value), told)
 
 
 @pytest.mark.parametrize("orientation", ["LPS", "SRA", "PIR"])
@@ -107,10 +108,10 @@ def without(metadata, *path):
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        (("network_data_format",), "('network_data_format' is missing)"),
-        (("network_data_format", "inputs", "image", "channel_def"), "('channel_def' is missing)"),
-        (("preprocessing",), "('preprocessing' is missing)"),
-        (("preprocessing", "spacing"), "missing 1 required positional argument: 'spacing'"),
+        (("network_data_format",), "('network_data_format' … missing)"),
+        (("network_data_format", "inputs", "image", "channel_def"), "('channel_def' … missing)"),
+        (("preprocessing",), "('preprocessing' … missing)"),
+        (("preprocessing", "spacing"), "missing 1 … 'spacing'"),
     ],
 )
 def test_metadata_that_says_too_little_is_refused(contract, metadata, path, reason):
@@ -120,9 +121,9 @@ def test_metadata_that_says_too_little_is_refused(contract, metadata, path, reas
         "it needs network_data_format (inputs#image#channel_def, outputs#pred#channel_def) and "
         "preprocessing (spacing, orientation, normalisation)"
     )
-    with pytest.raises(TransferError, match=r"^the metadata.json of source 'a run' does not tell what") as raised:
+    with pytest.raises(TransferError, match="metadata.json.*'a run'") as raised:
         read_contract(told, "a run")
-    assert reason in str(raised.value)
+    mentions(str(raised.value), reason)
     assert str(raised.value).endswith(needed)
 
 
@@ -132,7 +133,7 @@ def test_metadata_that_says_too_little_is_refused(contract, metadata, path, reas
 def test_metadata_that_says_something_else_is_refused(contract, metadata, field, value):
     told = describe(metadata, contract())
     told["preprocessing"][field] = value
-    with pytest.raises(TransferError, match=rf"^the metadata.json of source 'a run' does not tell .*{field}"):
+    with pytest.raises(TransferError, match=rf"metadata.json.*'a run'.*{field}"):
         read_contract(told, "a run")
 
 
@@ -140,5 +141,5 @@ def test_metadata_that_says_something_else_is_refused(contract, metadata, field,
 def test_metadata_whose_channels_are_no_numbered_names_is_refused(contract, metadata, channel_def):
     told = describe(metadata, contract())
     told["network_data_format"]["inputs"]["image"]["channel_def"] = channel_def
-    with pytest.raises(TransferError, match=r"^the metadata\.json of source 'a run' does not tell what its weights expect"):
+    with pytest.raises(TransferError, match=r"metadata\.json.*'a run'"):
         read_contract(told, "a run")

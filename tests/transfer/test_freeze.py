@@ -265,8 +265,8 @@ def test_a_second_call_holds_more(tiny):
 @pytest.mark.parametrize(
     ("frozen", "norm", "told"),
     [
-        (["first", "bodi"], "freeze", r"^no stage is called 'bodi': did you mean 'body'\? There are: first, body, head$"),
-        (["first"], "freez", r"^unknown norm 'freez': did you mean 'freeze'\? There are: freeze, track$"),
+        (["first", "bodi"], "freeze", r"^no stage.*'bodi'.*'body'\?.*first, body, head$"),
+        (["first"], "freez", r"^unknown norm 'freez'.*'freeze'\?.*freeze, track$"),
     ],
 )
 def test_unknown_words_are_refused_before_anything_is_frozen(tiny, frozen, norm, told):

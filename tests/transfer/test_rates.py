@@ -55,11 +55,11 @@ def test_a_rate_that_is_no_number_above_0_is_refused(tiny, name, rate):
 
 @pytest.mark.parametrize("decay", ["1e-2", -0.01, float("nan"), None])
 def test_a_decay_that_is_no_number_is_refused(tiny, decay):
-    with pytest.raises(ConfigError, match=rf"^weight_decay takes a number from 0, .*; got {decay!r}"):
+    with pytest.raises(ConfigError, match=rf"^weight_decay.*0.*{decay!r}"):
         parameter_groups(tiny(), 1e-3, weight_decay=decay)
 
 
 def test_nothing_to_train_is_refused(tiny):
     network = tiny().requires_grad_(False)
-    with pytest.raises(ConfigError, match=r"^nothing is trainable: all of first, body, head are held still; freeze fewer"):
+    with pytest.raises(ConfigError, match="nothing is trainable.*first, body, head"):
         parameter_groups(network, 1e-3)

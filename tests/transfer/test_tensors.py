@@ -30,7 +30,7 @@ def changed(**values):
 @pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 def test_one_value_that_is_not_finite_is_named_and_counted(kind, value):
     weight = torch.tensor([1.0, value, 2.0]).to(kind)
-    with pytest.raises(TransferError, match=r"NaN or infinite values in body.weight \(1 of 3\): the training that saved it"):
+    with pytest.raises(TransferError, match=r"NaN.*infinite.*body.weight \(1 of 3\)"):
         refuse_odd_tensors(changed(body__weight=weight), FILE)
 
 
@@ -42,9 +42,9 @@ def test_what_holds_no_plain_numbers_is_named():
         "or without values": torch.zeros(2, device="meta"),
     }
     for told, value in odd.items():
-        with pytest.raises(TransferError, match=f"{told}.*: head.bias; save them as plain floating-point tensors"):
+        with pytest.raises(TransferError, match=f"{told}.*head.bias"):
             refuse_odd_tensors(changed(head__bias=value), FILE)
-    with pytest.raises(TransferError, match="variances below 0, which would make NaN of every image: body.running_var"):
+    with pytest.raises(TransferError, match="0.*NaN.*body.running_var"):
         refuse_odd_tensors(changed(body__running_var=torch.tensor([1.0, -1e-6])), FILE)
     refuse_odd_tensors(changed(), FILE)
 
@@ -95,11 +95,11 @@ def test_formats_are_converted_and_told(kind):
     [
         (torch.ones(2, dtype=torch.int8), "head.bias \\(int8\\)"),
         (torch.ones(2, dtype=torch.bool), "head.bias \\(bool\\)"),
-        (torch.tensor([1e39, 0.0], dtype=torch.float64), "head.bias \\(float64, beyond what float32 holds\\)"),
+        (torch.tensor([1e39, 0.0], dtype=torch.float64), r"head.bias \(float64.*float32 holds\)"),
     ],
 )
 def test_what_cannot_be_converted_is_named(value, told):
-    with pytest.raises(TransferError, match=f"of another kind than the network's: {told}; save them as floating-point numbers"):
+    with pytest.raises(TransferError, match=f"network's: {told}"):
         fitted(changed(head__bias=value), NETWORK, FILE)
 
 

@@ -5,20 +5,16 @@ After a message has changed: MONAI_TL_WRITE_DOCS=1 pytest tests/trust
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
-from filelock import FileLock
 
-from monai_tl.storage.files import write_text
-from tests.conftest import ROOT, Answer
+from tests.conftest import ROOT, Answer, holds, mentions
+from tests.documented import MessageTable
 
-DOCS = ROOT / "docs" / "trust.md"
 LONGEST = 420  # letters of what is said
 
 
@@ -58,9 +54,14 @@ def write_brats(
     return root
 
 
+@pytest.fixture(scope="session")
+def table(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> MessageTable:
+    return MessageTable(ROOT / "docs" / "trust.md", (shared, tmp_path_factory.getbasetemp()), "tests/trust")
+
+
 @pytest.fixture
-def says(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
-    """Check that ``docs/trust.md`` lists a check with the very words that users see; write it there if asked."""
+def says(table: MessageTable) -> Callable[..., None]:
+    """Check that ``docs/trust.md`` lists a check with the message that users see; write it there if asked."""
 
     def check(topic: str, came: str, when: str, answer: Answer | str, *texts: str) -> None:
         """Compare a row.
@@ -72,19 +73,9 @@ def says(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
             answer: of a verb, or the text itself; of an answer the lines with the texts are shown, else its error.
             texts: that have to be in it.
         """
-        said = answer if isinstance(answer, str) else answer.err + "\n" + answer.out
-        for text in texts:
-            assert text in said, said
-        shown = said if isinstance(answer, str) else _shown(answer, texts)
-        whole = _tidy(shown, str(tmp_path_factory.getbasetemp()))
-        row = f"| {came} | {when} | `` {whole if len(whole) <= LONGEST else whole[: LONGEST - 2] + ' …'} `` |"
-        with FileLock(ROOT / ".trust.lock"):
-            content = DOCS.read_text(encoding="utf-8")
-            listed = any(_says(line, came, when, whole) for line in content.splitlines())
-            if os.environ.get("MONAI_TL_WRITE_DOCS") and not listed:
-                write_text(DOCS, _with_row(content, topic, came, row))
-                listed = True
-        assert listed, f"{row}\nis not in {DOCS}: MONAI_TL_WRITE_DOCS=1 pytest tests/trust writes it"
+        mentions(answer if isinstance(answer, str) else answer.err + "\n" + answer.out, *texts)
+        whole = table.tidy(answer if isinstance(answer, str) else _shown(answer, texts))
+        table.check((came, when), whole if len(whole) <= LONGEST else whole[: LONGEST - 2] + " …", topic)
 
     return check
 
@@ -96,37 +87,4 @@ def _shown(answer: Answer, texts: Sequence[str]) -> str:
         first = next(number for number, line in enumerate(lines) if line.startswith("monai_tl: "))
         return " ".join(line.strip() for line in lines[first:])
     lines = (answer.err + "\n" + answer.out).splitlines()
-    return " … ".join(dict.fromkeys(next(line.strip() for line in lines if text in line) for text in texts))
-
-
-def _tidy(said: str, base: str) -> str:
-    """Without the places of this machine, in one line."""
-    said = re.sub(re.escape(base) + r"/[^/\s']+/?", "", said).replace(f"{ROOT}/", "").replace("|", "\\|")
-    return re.sub(r"There are: ([^()\n]{60})[^()\n]*?(?=[.;)]|$)", r"There are: \1…", " ".join(said.split()))
-
-
-def _says(line: str, came: str, when: str, whole: str) -> bool:
-    """Say if a row says this, numbers and hashes apart: trained weights differ in them from processor to processor."""
-    start = f"| {came} | {when} | `` "
-    if not line.startswith(start):
-        return False
-    shown, now = (
-        re.sub(r"\b[0-9a-f]{12}\b|\d+(\.\d*)?(e[-+]?\d+)?", "#", text) for text in (line[len(start) : -len(" `` |")], whole)
-    )
-    return now.startswith(shown.removesuffix(" …").rstrip("#")) if shown.endswith(" …") else now == shown
-
-
-def _with_row(content: str, topic: str, came: str, row: str) -> str:
-    """Put a row in its place: over the one that came before, else at the end of its topic's table."""
-    lines = content.splitlines()
-    old = [number for number, line in enumerate(lines) if line.startswith(f"| {came} | ")]
-    if old:
-        lines[old[0]] = row
-    else:
-        at = lines.index(f"## {topic}") + 1
-        while at < len(lines) and not lines[at].startswith("## "):
-            at += 1
-        while not lines[at - 1]:
-            at -= 1
-        lines.insert(at, row)
-    return "\n".join(lines) + "\n"
+    return " … ".join(dict.fromkeys(next(line.strip() for line in lines if holds(line, text)) for text in texts))

@@ -18,7 +18,7 @@ from monai_tl.cli.data_verbs import datalist_brats
 from monai_tl.evaluation.metrics import summarise
 from monai_tl.evaluation.score_table import read_scores
 from monai_tl.training.metrics_table import read_metrics
-from tests.conftest import BRATS
+from tests.conftest import BRATS, mentions
 from tests.trust.conftest import head, write_brats, write_image
 
 TOPIC = "Weights and scores"
@@ -101,7 +101,7 @@ def test_validation_is_evaluation(cohort, train, verb, says, kind):
         assert best["val_dice"] == scores[0].dice / 2
         said = answer.out.strip().splitlines()[-1].split(": ")[1]
         says(TOPIC, "a validation case without foreground in which something is found", "train, evaluate, study",
-             f"it counts as Dice 0 in {said}", "over 2 cases; 0 undefined")  # fmt: skip
+             f"it counts as Dice 0 in {said}", "2 cases; 0 undefined")  # fmt: skip
 
 
 def test_a_validation_without_any_foreground_is_refused(cohort, train, verb, says, tmp_path):
@@ -110,7 +110,7 @@ def test_a_validation_without_any_foreground_is_refused(cohort, train, verb, say
     answer = verb("train", "--bundle", BRATS, "--output", tmp_path / "run", *words)
     assert answer.code == 2
     assert not (tmp_path / "run").exists()
-    says(TOPIC, "no validation case with foreground", "train, transfer, study, evaluate", answer, "so Dice would say nothing")
+    says(TOPIC, "no validation case with foreground", "train, transfer, study, evaluate", answer, "Dice would … nothing")
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +187,7 @@ def test_other_data_are_scored_to_another_file(run, cohort, verb, says, tmp_path
     assert sorted(path.stem for path in (file.parent / "overlays_other").iterdir()) == ["s4", "s5"]
     answer = verb("evaluate", "--run", run, "--scores", file)
     assert answer.code == 2
-    says(TOPIC, "evaluate over scores of other data", "evaluate", answer, f"of other data, {other / 'datalist.json'}: s4, s5")
+    says(TOPIC, "evaluate over scores of other data", "evaluate", answer, f"{other / 'datalist.json'}: s4, s5")
     answer = verb("evaluate", "--run", run, "--scores", tmp_path / "c.csv", "--overlays", run / "overlays_test")
     assert answer.code == 2
     says(TOPIC, "evaluate over the pictures of other scores", "evaluate", answer, "holds the pictures of", "--overlays DIR")
@@ -201,7 +201,7 @@ def test_other_data_are_scored_to_another_file(run, cohort, verb, says, tmp_path
         "scores of another datalist in a run's place",
         "compare, report, study",
         answer,
-        "of another datalist than the run's",
+        "datalist … run's",
     )
 
 
@@ -209,17 +209,17 @@ def test_other_settings_and_weights_do_not_replace_scores(run, verb, says, tmp_p
     before = contents(run)
     answer = verb("evaluate", "--run", run, "--inference_window", "[12,12,12]")
     assert answer.code == 2
-    text = "windows were 20×20×20 voxels, overlap 0.25, are 12×12×12 voxels, overlap 0.25"
+    text = "20×20×20 voxels, overlap 0.25 … 12×12×12 voxels, overlap 0.25"
     says(TOPIC, "evaluate in other windows over scores", "evaluate", answer, text, "--scores FILE")
     answer = verb("evaluate", "--run", run, "--validate#postprocessing#transforms#2#threshold", "0.4")
     assert answer.code == 2
-    assert "validate#postprocessing was another, is another" in answer.err
+    mentions(answer.err, "validate#postprocessing")
     answer = verb("evaluate", "--run", run, "--ckpt", run / "last.pt")
     assert answer.code == 2
-    says(TOPIC, "evaluate with other weights than the run's", "evaluate", answer, "last.pt holds others", "--scores FILE")
+    says(TOPIC, "evaluate with other weights than the run's", "evaluate", answer, "last.pt", "--scores FILE")
     answer = verb("evaluate", "--run", run, "--split", "validation", "--scores", run / "scores_test.csv")
     assert answer.code == 2
-    assert "is for the test split, and these are scores of validation" in answer.err
+    mentions(answer.err, "test split … validation")
     assert contents(run) == before
     answer = verb("evaluate", "--run", run)
     assert answer.code == 0, answer.err
@@ -249,8 +249,8 @@ def test_an_override_that_changes_nothing_is_refused(run, verb, says, name):
     answer = verb("evaluate", "--run", run, f"--{name}", "1")
     assert answer.code == 2
     assert contents(run) == before
-    text = f"--{name} changes nothing here: no part of what this verb runs reads it"
-    assert text in answer.err
+    text = f"--{name} … nothing"
+    mentions(answer.err, text)
     if name == "iterations":
         says(TOPIC, "evaluate with a setting of training", "evaluate, predict, train, transfer", answer, text)
 
@@ -259,8 +259,8 @@ def test_overrides_that_overlays_or_predictions_do_not_read_are_refused(run, ver
     answer = verb("train", "--bundle", BRATS, "--output", tmp_path / "t", "--overlay", "thesis", "--class_ratios", "[1,3]")
     assert answer.code == 2
     words = ("predict", "--bundle", run, "--input", tmp_path, "--output", tmp_path / "p")
-    assert "--datalist changes nothing here" in verb(*words, "--datalist", tmp_path / "d.json").err
-    assert "the folder of the predictions is named by --output" in verb(*words, "--output_dir", tmp_path).err
+    mentions(verb(*words, "--datalist", tmp_path / "d.json").err, "--datalist … nothing")
+    mentions(verb(*words, "--output_dir", tmp_path).err, "--output")
     assert "the run folder is named by --run" in verb("evaluate", "--run", run, "--run_dir", tmp_path).err
 
 
@@ -288,7 +288,7 @@ def test_scores_older_than_the_weights(run, scored, verb, says, tmp_path):
     page = (tmp_path / "runs" / "report.html").read_text()
     row = next(part for part in page.split("<tr>") if "<bdi>second</bdi>" in part)
     assert "scores are older than its weights" in row
-    assert "2 runs, 1 of them evaluated" in answer.out
+    mentions(answer.out, "2 runs, 1 of")
     says(
         TOPIC, "a report of scores older than the weights", "report", "its scores are older than its weights, and none is shown"
     )
@@ -306,7 +306,7 @@ def test_scores_that_were_changed_or_say_nothing_are_not_compared(run, scored, v
     table.write_text("\n".join(",".join(row) for row in rows) + "\n")
     answer = verb("compare", scored, run)
     assert answer.code == 2
-    says(TOPIC, "scores that were changed by hand", "compare, report, study", answer, "were changed after they were written")
+    says(TOPIC, "scores that were changed by hand", "compare, report, study", answer, "changed after")
     (run / "scores_test.json").unlink()
     answer = verb("compare", scored, run)
     assert answer.code == 2
@@ -315,12 +315,12 @@ def test_scores_that_were_changed_or_say_nothing_are_not_compared(run, scored, v
         "scores that say nothing of what they are of",
         "compare, report, study",
         answer,
-        "there is no scores_test.json",
+        "scores_test.json",
         "remove",
     )
     answer = verb("evaluate", "--run", run)
     assert answer.code == 2
-    says(TOPIC, "evaluate over a table of unknown origin", "evaluate", answer, "nothing beside it says what it is of")
+    says(TOPIC, "evaluate over a table of unknown origin", "evaluate", answer, "nothing … says")
     table.unlink()
     assert verb("evaluate", "--run", run).code == 0
     assert verb("compare", scored, run).code == 0
@@ -348,7 +348,7 @@ def test_references_of_equal_volume_but_other_voxels_are_not_compared(run, score
         "runs scored against labels mirrored meanwhile",
         "compare, report",
         answer,
-        "equal volumes, but other voxels, in s4",
+        "volumes … s4",
     )
 
 
@@ -357,7 +357,7 @@ def test_windows_of_their_own_are_said(run, scored, verb, says):
     assert verb("evaluate", "--run", run, "--inference_window", "[16,16,16]").code == 0
     answer = verb("compare", scored, run)
     assert answer.code == 0
-    says(TOPIC, "runs predicted in different windows", "compare, report", answer, "predicted in different windows")
+    says(TOPIC, "runs predicted in different windows", "compare, report", answer, "different windows")
     assert "16×16×16 voxels, overlap 0.25" in answer.out
 
 

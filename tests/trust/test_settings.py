@@ -14,7 +14,7 @@ import yaml
 
 from monai_tl.evaluation.metrics import Score
 from monai_tl.workflow.merged_config import read_run_config
-from tests.conftest import BRATS, IXI, ROOT, TINY, Answer, leave_scores
+from tests.conftest import BRATS, IXI, ROOT, TINY, Answer, leave_scores, mentions
 from tests.trust.conftest import head, write_image
 
 TOPIC = "Settings"
@@ -42,7 +42,7 @@ def refused(answer, output, *texts):
     assert answer.err.startswith("monai_tl: ")
     assert "Traceback" not in answer.err + answer.out
     for text in texts:
-        assert text in answer.err, answer.err
+        mentions(answer.err, text)
     assert not output.exists()
     assert not output.parent.is_dir() or not list(output.parent.glob(".*")), "something half written was left"
 
@@ -111,33 +111,33 @@ def test_the_command_that_was_refused_works_once_it_is_mended(train, says):
 
 def test_all_that_is_wrong_is_said_at_once(train):
     answer, run = train(window="16", batch_size="0", seed="None", head_norm="maybe")
-    refused(answer, run, "4 settings cannot be used:", "window takes", "batch_size takes", "seed takes", "head_norm takes")
+    refused(answer, run, "4 settings", "window takes", "batch_size takes", "seed takes", "head_norm takes")
     assert len(answer.err.splitlines()) == 5
 
 
 def test_settings_that_contradict_each_other(train, says):
     answer, run = train(iterations=3)
-    refused(answer, run, "iterations (3) must be a multiple of validate_every (2)")
+    refused(answer, run, "iterations (3) … validate_every (2)")
     answer, run = train(patience=1)
-    refused(answer, run, "patience (1) counts iterations and is shorter than validate_every (2)")
+    refused(answer, run, "patience (1) … iterations … validate_every (2)")
     came = "`--patience 1` where validations are 2 iterations apart, as if it counted validations"
-    says(TOPIC, came, "`train`, `transfer`, `study`", answer, "patience (1) counts iterations")
+    says(TOPIC, came, "`train`, `transfer`, `study`", answer, "patience (1) … iterations")
     answer, run = train(classes="['tumour core','background']")
-    refused(answer, run, "classes names the background first; got ['tumour core', 'background']")
+    refused(answer, run, "classes … background … ['tumour core', 'background']")
     answer, run = train(epochs=7)
-    refused(answer, run, "epochs follows from iterations and validate_every: set these")
+    refused(answer, run, "iterations … validate_every")
 
 
 def test_yes_and_no_are_neither_true_nor_false(verb, tiny_flags, tmp_path, says):
     run = tmp_path / "out" / "run"
     for text in ("no", "yes", "maybe", "1", "off", "None"):
         answer = verb("transfer", *tiny_flags, "--output", run, "--accept_differences", text)
-        refused(answer, run, f"accept_differences takes true or false; got {text if text == '1' else repr(text)}")
+        refused(answer, run, f"accept_differences … {text if text == '1' else repr(text)}")
     answer = verb("transfer", *tiny_flags, "--output", run, "--accept_differences", "no")
     says(TOPIC, "`--accept_differences no`, which accepted them", "all verbs, each yes or no", answer, "got 'no'")
     refused(verb("transfer", *tiny_flags, "--scratch", "nope", "--output", run), run, "scratch takes true or false")
     refused(verb("check", tmp_path, "--output", run, "--anonymous=yes"), run, "anonymous takes true or false; got 'yes'")
-    refused(verb("stages", "--head_norm", "0"), run, "head_norm takes true or false; got 0")
+    refused(verb("stages", "--head_norm", "0"), run, "head_norm … 0")
     refused(
         verb("predict", "--bundle", "x", "--output", run, "--probabilities", "no"), run, "probabilities takes true or false"
     )
@@ -159,7 +159,7 @@ def test_label_values_are_whole_numbers(verb, phantoms, tmp_path, says):
             answer = verb("datalist", *words, "--output", output, f"--foreground={text}")
             refused(answer, output, said, text)
         answer = verb("datalist", "brats", "--root", brats, "--foreground", "1,4", f"--labels={text}", "--output", output)
-        refused(answer, output, "labels takes label values, whole numbers", text)
+        refused(answer, output, "labels … label", text)
         answer = verb("check", brats, "--output", tmp_path / "qc", f"--foreground={text}")
         refused(answer, tmp_path / "qc", said, text)
     answer = verb("datalist", "files", *files, "--output", output, "--foreground", "1.4")
@@ -184,7 +184,7 @@ def test_a_datalist_mended_by_hand_holds_whole_label_values(verb, phantoms, tmp_
     ):
         path.write_text(json.dumps({**content, key: value}))
         answer = verb("train", "--bundle", BRATS, "--datalist", path, "--output", run)
-        refused(answer, run, f"{key} takes label values, whole numbers from 1", f"{path}: ")
+        refused(answer, run, f"{key} … label … 1", f"{path}: ")
 
 
 def test_a_third_class_is_refused_by_each_verb_until_there_are_regions(
@@ -219,11 +219,11 @@ def test_what_an_edited_config_says_is_checked_too(train, tmp_path, says):
         return train(bundle=bundle)
 
     answer, run = edited("learning_rate", "1e-4")
-    refused(answer, run, "learning_rate takes a number above 0", "got '1e-4', which is text here; write 0.0001")
+    refused(answer, run, "learning_rate … above 0", "text … 0.0001")
     came = "`learning_rate: 1e-4` in a config, which YAML reads as text"
-    says(TOPIC, came, "all verbs, `python -m monai.bundle run`", answer, "which is text here; write 0.0001")
+    says(TOPIC, came, "all verbs, `python -m monai.bundle run`", answer, "text … 0.0001")
     refused(*edited("head_norm", "maybe"), "head_norm takes true or false; got 'maybe'")
-    refused(*edited("classes", "[background, no]"), CLASSES, "got ['background', False]")
+    refused(*edited("classes", "[background, no]"), CLASSES, "['background', False]")
     refused(*edited("warm_up", ".nan"), "warm_up takes a number from 0 to 1", "got nan")
     refused(*edited("weight_decay", "$1 / 0"), "weight_decay: $1 / 0 cannot be evaluated", "ZeroDivisionError")
     refused(*edited("class_ratios", "$[1] * 3"), "class_ratios takes two numbers", "got [1, 1, 1]")
@@ -321,7 +321,7 @@ def test_predictions_are_where_they_were_said_to_be(verb, source, tmp_path, monk
     assert answer.code == 0, answer.err
     assert (tmp_path / "{a}" / "it's 1e3" / "ann_seg.nii.gz").is_file()
     answer = verb("predict", "--bundle", source, *patterns, "--output", "#1")
-    refused(answer, tmp_path / "#1", "output takes a path without #, which MONAI would change; got '#1'")
+    refused(answer, tmp_path / "#1", "# … MONAI … '#1'")
     assert not (tmp_path / "::1").exists()
 
 
@@ -348,7 +348,7 @@ def test_a_users_own_id_takes_text_as_it_was_typed(train, phantoms, tmp_path):
     refused(
         answer,
         tmp_path / "other",
-        "share takes a number, or a list of numbers; got 'half'",
+        "'half'",
         "loud takes true or false; got 'no'",
     )
 
@@ -368,7 +368,7 @@ def test_monais_own_command_refuses_them_in_a_line_too(phantoms, source, tmp_pat
     assert done.returncode == 2
     assert done.stderr.startswith("monai_tl: 4 settings cannot be used:")
     for text in (f"window {EDGES}; got 16", "seed takes", "head_norm takes true or false; got 'false'", CLASSES):
-        assert text in done.stderr
+        mentions(done.stderr, text)
     assert len(done.stderr.splitlines()) == 5
     done = by_monai(BRATS / "configs" / "train.yaml", tmp_path, **own, seed="None")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from tests.conftest import mentions
 from tests.trust.conftest import write_image
 from tests.trust.test_geometry import SUBJECTS, edit, heads, listed, qc, refused_by_training, train
 
@@ -29,16 +30,16 @@ def with_voxel(value: float, dtype=np.float32, count: int = 1):
 
 
 EXTREMES = [
-    ("a voxel of 1e300 in 64-bit floats", "t1", with_voxel(1e300, np.float64), {}, ("T1 holds values", "1e+300", "3.4e+38")),
-    ("a voxel of 3e38", "t1", with_voxel(3e38), {}, ("T1 holds values from 0 to 3e+38", "no z-score")),
-    ("voxels of -3e38", "t2", with_voxel(-3e38, count=3), {}, ("T2 holds values from -3e+38", "no z-score")),
-    ("a hot voxel of 1e8", "t2", with_voxel(1e8), {}, ("T2 holds an extreme value, 1e+08", "1 voxel beyond 1000 times")),
+    ("a voxel of 1e300 in 64-bit floats", "t1", with_voxel(1e300, np.float64), {}, ("T1", "1e+300", "3.4e+38")),
+    ("a voxel of 3e38", "t1", with_voxel(3e38), {}, ("T1 … 0 … 3e+38", "no z-score")),
+    ("voxels of -3e38", "t2", with_voxel(-3e38, count=3), {}, ("T2 … -3e+38", "no z-score")),
+    ("a hot voxel of 1e8", "t2", with_voxel(1e8), {}, ("T2 … 1e+08", "1 voxel … 1000")),
     (
         "a scl_slope of 1e38",
         "t1",
         lambda v: v.astype(np.int16),
         {"scl_slope": 1e38},
-        ("beyond what 32-bit floats hold", "scl_slope"),
+        ("32-bit", "scl_slope"),
     ),
     ("a scl_slope of 1e-30", "t1", lambda v: v.astype(np.int16), {"scl_slope": 1e-30}, ("no z-score",)),
     (
@@ -46,7 +47,7 @@ EXTREMES = [
         "t2",
         lambda v: v.astype(np.int16),
         {"scl_slope": 1, "scl_inter": 1e10},
-        ("steps of 1.02e+03 only",),
+        ("1.02e+03",),
     ),
 ]
 
@@ -65,21 +66,21 @@ def test_voxels_that_leave_no_z_score_are_found(verb, says, tmp_path, came, role
         checked = verb("check", listed(verb, folder), "--output", tmp_path / "qc")
         assert checked.code == 1
         assert [name for name in SUBJECTS if qc(tmp_path / "qc")[name]["state"] == "problem"] == ["bob"]
-        assert all(fact in qc(tmp_path / "qc")["bob"]["reasons"] for fact in facts)
+        mentions(qc(tmp_path / "qc")["bob"]["reasons"], *facts)
 
 
 NEARLY = [
     (
         "a label of 0.99999994 for 1",
         lambda v: v.astype(np.float32) * np.float32(0.99999994),
-        "(0.99999994), but nearly: round them",
+        "(0.99999994) … round",
     ),
     (
         "a label of 1.0000001 for 1",
         lambda v: v.astype(np.float32) * np.float32(1.0000001),
-        "(1.0000001), but nearly: round them",
+        "(1.0000001) … round",
     ),
-    ("a label that was resampled linearly", lambda v: v.astype(np.float32) * 0.5, "no integers (0.5): "),
+    ("a label that was resampled linearly", lambda v: v.astype(np.float32) * 0.5, "integers (0.5)"),
 ]
 
 
@@ -87,7 +88,7 @@ NEARLY = [
 def test_labels_that_are_no_integers_are_shown_as_they_are(verb, says, tmp_path, came, what, told):
     folder = heads(tmp_path / "data")
     change(folder / "ann" / "ann_seg.nii.gz", what)
-    says(TOPIC, came, "train, evaluate, check", refused_by_training(verb, folder, tmp_path, "ann: label holds", told), told)
+    says(TOPIC, came, "train, evaluate, check", refused_by_training(verb, folder, tmp_path, "ann: label", told), told)
 
 
 def speck(shape, *at: tuple[slice | int, ...]) -> np.ndarray:
@@ -106,9 +107,9 @@ def test_a_label_that_is_lost_on_the_networks_grid_is_named(verb, says, tmp_path
     answer = train(verb, folder, tmp_path / "run", spacing=[2.0, 2.0, 2.0])
     assert (answer.code, (tmp_path / "run").exists()) == (2, False)
     texts = (
-        "1 of 2 train cases lose all foreground on the network's grid (2 × 2 × 2 mm)",
+        "1 of 2 train … foreground … 2 × 2 × 2 mm",
         "--spacing",
-        "bob: 2 voxels of 1 × 1 × 1 mm become 0",
+        "bob: 2 voxels … 1 × 1 × 1 mm … 0",
     )
     says(TOPIC, "a label that is lost on the network's grid", "train", answer, *texts)
     assert "ann:" not in answer.err
@@ -120,8 +121,8 @@ def test_a_thin_sheet_is_lost_along_one_axis_only(verb, says, tmp_path):
         change(folder / subject / f"{subject}_seg.nii.gz", lambda v: speck(v.shape, (slice(4, 12), slice(4, 12), 7)))
     answer = train(verb, folder, tmp_path / "run", spacing=[1.0, 1.0, 4.0])
     texts = (
-        "2 of 2 train cases lose all foreground on the network's grid (1 × 1 × 4 mm)",
-        "ann: 64 voxels of 1 × 1 × 1 mm become 0",
+        "2 of 2 train … foreground … network's grid (1 × 1 × 4 mm)",
+        "ann: 64 voxels … 1 × 1 × 1 mm … 0",
     )
     says(TOPIC, "a thin label across the network's thick slices", "train", answer, *texts)
 
@@ -137,11 +138,11 @@ def test_a_label_that_loses_or_gains_much_is_told(verb, says, tmp_path):
     answer = train(verb, folder, tmp_path / "run", spacing=[2.0, 2.0, 2.0])
     assert answer.code == 0, "validation is on each case's own grid"
     texts = (
-        "the labels of 1 of 2 train cases (bob) change in volume by more than a factor of 2",
-        "bob: 25 voxels of 1 × 1 × 1 mm become 1 (32% of the volume)",
+        "labels … 1 of 2 train … (bob) … volume … 2",
+        "bob: 25 voxels … 1 × 1 × 1 mm … 1 (32% … volume)",
     )
     told = answer.out + answer.err
-    assert all(text in told for text in texts), told
+    mentions(told, *texts)
     line = next(line for line in told.splitlines() if texts[0] in line)
     says(TOPIC, "a label that loses more than half on the network's grid", "train", line.strip(), *texts)
 
@@ -154,9 +155,9 @@ def test_a_loss_that_is_no_number_names_its_patch_and_subject(verb, says, tmp_pa
     answer = train(verb, folder, tmp_path / "run", batch_size=2, class_ratios=[0, 1], spacing=[2.0, 2.0, 2.0])
     assert answer.code == 2, answer.err
     texts = (
-        "the loss is nan at iteration 1: patch",
+        "nan … 1",
         "of 2 in the batch",
-        "of subject bob holds",
+        "subject bob",
         "that are not finite",
         "monai_tl check",
     )

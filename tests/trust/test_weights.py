@@ -10,7 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from tests.conftest import BRATS
+from tests.conftest import BRATS, mentions
 
 TOPIC = "Weights and scores"
 SHORT = {"window": "[12,12,12]", "iterations": 2, "validate_every": 2, "patience": 0, "batch_size": 1, "device": "cpu"}
@@ -69,7 +69,7 @@ def refused(answer, run: Path, *texts: str) -> None:
     assert "Traceback" not in answer.err
     assert not run.exists()
     for text in texts:
-        assert text in answer.err
+        mentions(answer.err, text)
 
 
 BROKEN = {
@@ -106,7 +106,7 @@ def test_weights_that_hold_nan_predict_and_score_nothing(weights, copy_of_source
     run = copy_of_source("spoiled")
     weights["conv_2.conv.bias"][:] = float("nan")
     torch.save(weights, run / "model.pt")
-    text = "holds NaN or infinite values in conv_2.conv.bias (2 of 2)"
+    text = "NaN … infinite … conv_2.conv.bias (2 of 2)"
     refused(verb("predict", "--bundle", run, "--input", phantoms / "ixi", "--output", tmp_path / "p"), tmp_path / "p", text)
     answer = verb("evaluate", "--run", run)
     refused(answer, run / "scores_test.csv", text)
@@ -117,15 +117,15 @@ def test_a_source_of_integers_or_with_what_is_no_tensor_is_named(weights, given,
     name = "res_2.0.layers.0.conv.weight"
     name = name if name in weights else next(one for one in weights if one.startswith("res_2") and one.endswith("conv.weight"))
     answer = transfer(given(weights | {name: (100 * weights[name]).to(torch.int8)}))
-    refused(answer, tmp_path / "run", f"another kind than the network's: {name} (int8)")
+    refused(answer, tmp_path / "run", f"network's: {name} (int8)")
     says(TOPIC, "a source whose weights are integers", "transfer, evaluate, predict", answer, f"{name} (int8)")
     answer = transfer(given(weights | {"conv_0.step": 7}))
-    refused(answer, tmp_path / "run", f"1 of its {len(weights) + 1} entries are no tensors: conv_0.step (int)")
+    refused(answer, tmp_path / "run", f"1 of … {len(weights) + 1} … conv_0.step")
     says(TOPIC, "a source with entries that are no weights", "transfer, evaluate, predict", answer, "conv_0.step (int)")
     answer = transfer(given(weights | {"conv_1.conv.weight": torch.zeros(0)}))
-    refused(answer, tmp_path / "run", "holds weights that are empty: conv_1.conv.weight")
+    refused(answer, tmp_path / "run", "empty: conv_1.conv.weight")
     answer = transfer(given({"n_averaged": torch.tensor(3), **{f"module.{key}": value for key, value in weights.items()}}))
-    refused(answer, tmp_path / "run", "the source has 1 weights that the target has no place for: n_averaged")
+    refused(answer, tmp_path / "run", "1 weights … place … n_averaged")
     says(TOPIC, "an average of weights with its counter", "transfer", answer, "n_averaged")
 
 
@@ -144,7 +144,7 @@ def test_other_number_formats_are_converted_and_told(weights, given, transfer, s
 def test_numbers_beyond_the_format_are_refused(weights, given, transfer, tmp_path):
     wide = {name: value.double() if value.is_floating_point() else value for name, value in weights.items()}
     wide["conv_1.conv.weight"][0] = 1e300
-    text = "conv_1.conv.weight (float64, beyond what float32 holds)"
+    text = "conv_1.conv.weight (float64 … float32"
     refused(transfer(given(wide)), tmp_path / "run", text)
 
 
@@ -152,7 +152,7 @@ def test_counters_that_are_missing_begin_at_0(weights, given, transfer, says, tm
     old = {name: value for name, value in weights.items() if not name.endswith("num_batches_tracked")}
     answer = transfer(given(old), "--freeze", "2")
     assert answer.code == 0, answer.err
-    text = f"{len(weights) - len(old)} counters of BatchNorm (num_batches_tracked) are not in the file and begin at 0"
+    text = f"{len(weights) - len(old)} … BatchNorm (num_batches_tracked) … 0"
     says(TOPIC, "a source from before BatchNorm counted", "transfer, evaluate, predict", answer, text)
     made = torch.load(tmp_path / "run" / "model.pt", weights_only=True)
     counters = [name for name in weights if name.endswith("num_batches_tracked") and name.startswith("conv_0")]
@@ -173,7 +173,7 @@ def test_prefixes_are_stripped_by_fit_and_told(weights, given, transfer, says, t
     }
     answer = transfer(given(lightning), "--freeze", "2")
     assert answer.code == 0, answer.err
-    text = "names are taken without their prefix '_model.'"
+    text = "prefix '_model.'"
     says(TOPIC, "a Lightning checkpoint of self._model", "transfer, evaluate, predict", answer, text)
     made = torch.load(tmp_path / "run" / "model.pt", weights_only=True)
     assert torch.equal(made["conv_0.conv.weight"], weights["conv_0.conv.weight"])
@@ -182,11 +182,11 @@ def test_prefixes_are_stripped_by_fit_and_told(weights, given, transfer, says, t
 def test_weights_that_are_there_twice_are_refused(weights, given, transfer, says, tmp_path):
     both = {f"{prefix}.{name}": value for prefix in ("student", "teacher") for name, value in weights.items()}
     answer = transfer(given(both))
-    refused(answer, tmp_path / "run", "holds the weights under 'student.' and 'teacher.', and either may be meant")
-    says(TOPIC, "student and teacher in one file", "transfer, evaluate, predict", answer, "'student.' and 'teacher.'")
+    refused(answer, tmp_path / "run", "'student.' … 'teacher.'")
+    says(TOPIC, "student and teacher in one file", "transfer, evaluate, predict", answer, "'student.' … 'teacher.'")
     refused(transfer(given({"net": weights, "model": weights})), tmp_path / "run", "holds weights under model and net")
     answer = transfer(given({"state_dict": weights, "ema_state_dict": weights}))
-    assert "the weights under 'state_dict' are taken; others are there under ema_state_dict" in answer.out
+    mentions(answer.out, "'state_dict' … ema_state_dict")
 
 
 def test_two_files_of_weights_that_differ_are_refused_by_every_verb(
@@ -195,7 +195,7 @@ def test_two_files_of_weights_that_differ_are_refused_by_every_verb(
     run = copy_of_source("twins")
     older = {name: value + 1 if value.is_floating_point() else value for name, value in weights.items()}
     export(older, run / "model.safetensors")
-    text = f"'{run / 'model.pt'}' and '{run / 'model.safetensors'}' hold different weights"
+    text = f"'{run / 'model.pt'}' … '{run / 'model.safetensors'}' … different"
     refused(transfer(run), tmp_path / "run", text)
     refused(verb("predict", "--bundle", run, "--input", phantoms / "ixi", "--output", tmp_path / "p"), tmp_path / "p", text)
     answer = verb("evaluate", "--run", run)
@@ -223,17 +223,17 @@ def test_a_bundle_with_weights_in_two_places_is_refused(weights, given, transfer
     (folder / "models").mkdir()
     torch.save({name: value * 0 for name, value in weights.items()}, folder / "models" / "model.pt")
     answer = transfer(folder)
-    refused(answer, tmp_path / "run", f"'{folder / 'models' / 'model.pt'}' and '{folder / 'model.pt'}' hold different weights")
-    says(TOPIC, "models/model.pt beside another model.pt", "evaluate, predict, transfer", answer, "hold different weights")
+    refused(answer, tmp_path / "run", "different weights")
+    says(TOPIC, "models/model.pt beside another model.pt", "evaluate, predict, transfer", answer, "different weights")
 
 
 def test_last_pt_alone_is_of_a_training_that_is_not_finished(source, transfer, says, tmp_path):
     (tmp_path / "cut").mkdir()
     shutil.copy(source / "last.pt", tmp_path / "cut")
     answer = transfer(tmp_path / "cut")
-    text = f"there is {tmp_path / 'cut' / 'last.pt'}, of a training that is not finished: go on with it by --resume true"
+    text = f"{tmp_path / 'cut' / 'last.pt'} … finished … --resume"
     refused(answer, tmp_path / "run", text)
-    says(TOPIC, "a folder with last.pt alone", "evaluate, predict, transfer", answer, "of a training that is not finished")
+    says(TOPIC, "a folder with last.pt alone", "evaluate, predict, transfer", answer, "not finished")
 
 
 def test_a_training_that_holds_nan_does_not_go_on(source, copy_of_source, verb, says, phantoms, tmp_path):

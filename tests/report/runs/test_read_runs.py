@@ -69,11 +69,9 @@ def test_what_is_missing_is_none_or_empty(make_run):
 
 def test_folders_that_hold_nothing(make_run, tmp_path):
     (tmp_path / "runs").mkdir()
-    with pytest.raises(ConfigError, match=r"no folder '.*/rums' to look for runs in; in '.*': did you mean 'runs'\?"):
+    with pytest.raises(ConfigError, match=r"'.*/rums'.*'.*'.*'runs'\?"):
         read_runs(tmp_path / "rums", "test")
-    with pytest.raises(
-        ConfigError, match=r"no run in '.*/runs' or up to 4 folders below: a run folder holds config.yaml. Name"
-    ):
+    with pytest.raises(ConfigError, match="'.*/runs'.*4 folders.*config.yaml."):
         read_runs(tmp_path / "runs", "test")
     make_run("a/b/c/d/too_deep")
     with pytest.raises(ConfigError, match="no run in"):
@@ -85,7 +83,7 @@ def test_a_split_that_no_run_was_scored_on(make_run, tmp_path):
     make_run("two")
     make_run("three", split="validation")
     text = r"no run in '.*runs' has scores_tset.csv. There are: scores_test.csv \(2 runs\), scores_validation.csv \(1 run\). "
-    with pytest.raises(ConfigError, match=text + "Give --split test, or run `monai_tl evaluate --run .* --split tset` first"):
+    with pytest.raises(ConfigError, match=text + "--split test.*`monai_tl evaluate --run.*--split tset`"):
         read_runs(tmp_path / "runs", "tset")
 
 
@@ -102,18 +100,18 @@ def test_without_any_scores_any_split_shows_the_curves(make_run):
             "line 3 is not a",
         ),
         ("scores_test.csv", "\ud800", "is no table of text"),
-        ("scores_test.csv", "subject,dice\n", "lacks the column hd95_mm, reference_ml"),
+        ("scores_test.csv", "subject,dice\n", "lacks.*hd95_mm, reference_ml"),
         ("metrics.csv", "iteration,loss,val_dice,learning_rate,seconds\n1,1,1,1,1\n2,1,oops,1,1\n", "line 3 is not 5 numbers"),
-        ("metrics.csv", "iteration,loss\n", "lacks the column val_dice, learning_rate, seconds"),
+        ("metrics.csv", "iteration,loss\n", "lacks.*val_dice, learning_rate"),
         ("metrics.csv", "\ud800", "is no table of text"),
-        ("provenance.json", '{"seed": 0,\n "x"', r"line 2 is no JSON \(Expecting ':' delimiter\): restore it"),
+        ("provenance.json", '{"seed": 0,\n "x"', r"2.*JSON \(Expecting ':' delimiter\)"),
         ("provenance.json", "[]", "holds no object"),
         ("provenance.json", "\ud800", "is no text"),
-        ("transfer_report.json", '{"stages": {}}', "is no transfer report .KeyError: 'weights'."),
+        ("transfer_report.json", '{"stages": {}}', ".KeyError: 'weights'."),
         ("transfer_report.json", '{"stages": 1, "weights": {}, "source": null}', "is no transfer report"),
-        ("config.yaml", "a: 1\nb: [1\n", "line 3 is no YAML"),
+        ("config.yaml", "a: 1\nb: [1\n", "3.*YAML"),
         ("config.yaml", "", "holds no settings"),
-        ("config.yaml", "\ud800", "is no YAML"),
+        ("config.yaml", "\ud800", "YAML"),
     ],
 )
 def test_what_is_damaged_is_named_with_its_line(make_run, file, content, text):

