@@ -25,15 +25,22 @@ if TYPE_CHECKING:
     from monai_tl.evaluation.metrics import summarise as summarise
     from monai_tl.evaluation.score_table import read_scores as read_scores
     from monai_tl.evaluation.score_table import write_scores as write_scores
+    from monai_tl.inference.model import Model as Model
+    from monai_tl.inference.model import find_model as find_model
     from monai_tl.inference.predict import predict_cases as predict_cases
     from monai_tl.inference.sliding_window import FittedSlidingWindow as FittedSlidingWindow
     from monai_tl.networks.highres3dnet import HighRes3DNet as HighRes3DNet
     from monai_tl.networks.stages import stages as stages
     from monai_tl.phantoms.phantom_files import write_phantoms as write_phantoms
     from monai_tl.statistics.pairwise import compare_arms as compare_arms
+    from monai_tl.statistics.score_array import StudyScore as StudyScore
+    from monai_tl.transfer.apply import Transfer as Transfer
+    from monai_tl.transfer.apply import apply_transfer as apply_transfer
     from monai_tl.transfer.contract import Contract as Contract
     from monai_tl.transfer.freeze import freeze as freeze
     from monai_tl.transfer.freeze import frozen_values as frozen_values
+    from monai_tl.transfer.plan import TransferPlan as TransferPlan
+    from monai_tl.transfer.plan import plan_transfer as plan_transfer
     from monai_tl.transfer.rates import parameter_groups as parameter_groups
     from monai_tl.transfer.source import Source as Source
     from monai_tl.transfer.source import load_weights as load_weights
@@ -54,7 +61,7 @@ _MODULES = {  # what type checkers read above; a test compares the two
     "networks.stages": ("stages",),
     "phantoms.phantom_files": ("write_phantoms",),
     "statistics.pairwise": ("compare_arms",),
-    "study.study_tables": ("StudyScore",),
+    "statistics.score_array": ("StudyScore",),
     "transfer.apply": ("Transfer", "apply_transfer"),
     "transfer.contract": ("Contract",),
     "transfer.freeze": ("freeze", "frozen_values"),

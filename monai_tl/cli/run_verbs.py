@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from monai_tl.cli.arguments import Count, Split, flags_of, names
 from monai_tl.errors import ConfigError
-from monai_tl.inference.model import find_model
 from monai_tl.inference.model_files import READ_BY_PREDICTION, find_model_files
 from monai_tl.settings.table import PATH, SETTINGS
 from monai_tl.training.run_files import refuse_changed_datalist, refuse_existing
@@ -180,6 +179,8 @@ def predict(
     config = find_model_files(bundle, bundle_root).config()
     modalities = config["modalities"]
     if is_expression(modalities):
+        from monai_tl.inference.model import find_model
+
         modalities = find_model(bundle, bundle_root).part("modalities")
     patterns = {name: str(overrides.pop(name)) for name in modalities if name in overrides}
     beyond = [name for name, value in overrides.items() if "{subject}" in str(value)]
@@ -189,11 +190,12 @@ def predict(
     also = (*modalities, *flags_of(predict))
     check_overrides(config, overrides, also, read=READ_BY_PREDICTION)
     refuse_no_input(input)
-    from monai_tl.inference.predict import predict_cases as predict_scans
+    from monai_tl.inference.model import find_model
+    from monai_tl.inference.predict import predict_cases
 
     model = find_model(bundle, bundle_root)
     model.set(overrides, also)
-    predict_scans(
+    predict_cases(
         model,
         input,
         output,
