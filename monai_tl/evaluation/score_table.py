@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +23,7 @@ from torch import Tensor
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.evaluation.score_record import ScoreRecord, mask_sha256, seen_in_short, write_record
 from monai_tl.storage.files import write_text
+from monai_tl.storage.tables import read_table, table_text
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +99,6 @@ class ScoredVolumes(Protocol):
 
 
 MaskArray = np.ndarray | Tensor
-COLUMNS = tuple(field.name for field in fields(Score))
 
 
 def score_case(
@@ -184,13 +182,10 @@ def write_scores(path: Path | str, scores: Sequence[Score], record: ScoreRecord 
         scores: in order.
         record: what they are of, written beside the table; without it no verb takes them for a run's.
     """
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(COLUMNS)
-    rows.writerows((score.subject, *(repr(float(value)) for value in astuple(score)[1:])) for score in scores)
+    text = table_text(Score, scores)
     if record is not None:  # first: a table whose record speaks of another is found out, one without a record is not replaced
-        write_record(path, record, text.getvalue())
-    write_text(path, text.getvalue())
+        write_record(path, record, text)
+    write_text(path, text)
 
 
 def read_scores(path: Path | str) -> list[Score]:
@@ -205,15 +200,7 @@ def read_scores(path: Path | str) -> list[Score]:
     remedy = f"run `monai_tl evaluate --run {path.parent} --split {split}`"
     if not path.is_file():
         raise ConfigError(f"no scores at {path}: {remedy} first")
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            table = csv.DictReader(file)
-            missing = [name for name in COLUMNS if name not in (table.fieldnames or ())]
-            if missing:
-                raise DataError(f"{path} lacks the column {', '.join(missing)}: {remedy} again")
-            scores = [_score(row, f"{path}, line {table.line_num}", remedy) for row in table]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no table of text ({error}): {remedy} again") from None
+    scores = read_table(path, Score, remedy=f"{remedy} again")
     if not scores:
         raise DataError(f"{path} holds no case: {remedy} again")
     subjects = [score.subject for score in scores]
@@ -221,13 +208,6 @@ def read_scores(path: Path | str) -> list[Score]:
     if twice:
         raise DataError(f"{path} has {', '.join(twice)} more than once: {remedy} again")
     return scores
-
-
-def _score(row: dict[str, str], where: str, remedy: str) -> Score:
-    try:
-        return Score(row["subject"], *(float(row[name]) for name in COLUMNS[1:]))
-    except (TypeError, ValueError):  # TypeError: a row cut short
-        raise DataError(f"{where} is not a subject and {len(COLUMNS) - 1} numbers: {remedy} again") from None
 
 
 def score_batch(batch: Sequence[Any], output: Any, seconds: float, *, distance: bool = True) -> list[Score]:

@@ -99,11 +99,15 @@ def test_without_any_scores_any_split_shows_the_curves(make_run):
         (
             "scores_test.csv",
             "subject,dice,hd95_mm,reference_ml,prediction_ml,seconds\na,0.5,1,2,2,1\nb,0.5\n",
-            "line 3 is not a",
+            "line 3 has 2 cells",
         ),
         ("scores_test.csv", "\ud800", "is no table of text"),
         ("scores_test.csv", "subject,dice\n", "lacks the column hd95_mm, reference_ml"),
-        ("metrics.csv", "iteration,loss,val_dice,learning_rate,seconds\n1,1,1,1,1\n2,1,oops,1,1\n", "line 3 is not 5 numbers"),
+        (
+            "metrics.csv",
+            "iteration,loss,val_dice,learning_rate,seconds\n1,1,1,1,1\n2,1,oo,1,1\n",
+            "line 3 has val_dice 'oo'",
+        ),
         ("metrics.csv", "iteration,loss\n", "lacks the column val_dice, learning_rate, seconds"),
         ("metrics.csv", "\ud800", "is no table of text"),
         ("provenance.json", '{"seed": 0,\n "x"', r"line 2 is no JSON \(Expecting ':' delimiter\): restore it"),
