@@ -19,9 +19,10 @@ from monai_tl.datasets.patterns import Case
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.imaging.scan_io import sha256_of_scan
 from monai_tl.inference.save import prediction_path
-from monai_tl.storage.files import write_json
+from monai_tl.storage.files import read_json, write_json
 from monai_tl.storage.tables import read_table, write_table
 
+FORMAT = 1
 FAR = 2.0  # times the largest, or the smallest divided by it, of the training cases' foreground volumes
 EMPTY, LOCK = "nothing found", ".predictions.lock"
 Claimed = tuple[Case, Callable[[], None]]  # and what lets it go
@@ -156,7 +157,7 @@ class Predictions:
         if (self.folder / MADE_WITH).is_file():
             self._refuse_other_settings()
             return
-        told = {"settings": self.settings, "monai_tl": monai_tl.__version__, "command": sys.argv}
+        told = {"format": FORMAT, "settings": self.settings, "monai_tl": monai_tl.__version__, "command": sys.argv}
         write_json(self.folder / MADE_WITH, told)
 
     def _claim(self, case: Case, *, wait: bool) -> Callable[[], None] | None:
@@ -223,7 +224,8 @@ class Predictions:
                 path.unlink(missing_ok=True)
 
     def _refuse_other_settings(self) -> None:
-        before = json.loads((self.folder / MADE_WITH).read_text(encoding="utf-8"))["settings"]
+        remedy = "restore it, or choose another folder"
+        before = read_json(self.folder / MADE_WITH, required=["settings"], remedy=remedy, of_format=FORMAT)["settings"]
         changed = [key for key in self.settings if self.settings[key] != before.get(key)]
         if changed:
             told = ", ".join(changed).replace("weights_sha256", "weights")

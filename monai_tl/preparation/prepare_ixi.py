@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import importlib.metadata
-import json
 import os
 import shutil
 import sys
@@ -25,11 +24,11 @@ from monai_tl.imaging.scan_io import open_scan
 from monai_tl.preparation import register
 from monai_tl.preparation.ixi_sources import People, Person, find_people
 from monai_tl.preparation.prepare_subject import UNFINISHED, SubjectJob, outputs, prepare_subject
-from monai_tl.storage.files import sweep_temporary, write_json
+from monai_tl.storage.files import naming_damage, read_json, sweep_temporary, write_json
 from monai_tl.storage.processes import run_each
 from monai_tl.text import name_some
 
-MADE_WITH = "prepared.json"
+MADE_WITH, FORMAT = "prepared.json", 1
 LIBRARIES = ("itk", "nibabel", "numpy", "scipy")
 SHOWN = 20  # failures named in the summary; all stand in prepared.json
 
@@ -48,7 +47,7 @@ class Prepared:
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         """Read what is there; nothing is written yet."""
         self.folder = folder.expanduser().absolute()
-        self.told: dict[str, Any] = {"settings": settings, "subjects": {}, "left_out": {}, "failed": {}}
+        self.told: dict[str, Any] = {"format": FORMAT, "settings": settings, "subjects": {}, "left_out": {}, "failed": {}}
         if (self.folder / MADE_WITH).is_file():
             before = _read(self.folder / MADE_WITH)
             changed = [key for key in settings if settings[key] != before["settings"].get(key)]
@@ -247,12 +246,9 @@ def _hash(source: Any) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not all(isinstance(told[key], dict) for key in ("settings", "subjects", "left_out", "failed")):
-            raise KeyError("settings")
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path} is damaged ({error}); choose another output, or remove it with all that it tells of"
-        ) from error
+    remedy = "choose another output, or remove it with all that it records"
+    told = read_json(path, remedy=remedy, of_format=FORMAT)
+    with naming_damage(path, remedy):
+        if odd := [key for key in ("settings", "subjects", "left_out", "failed") if not isinstance(told[key], dict)]:
+            raise ValueError(f"{', '.join(odd)}")
     return told

@@ -7,10 +7,12 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from monai_tl.errors import DataError
 
 CHUNK = 1024 * 1024  # bytes hashed at a time
 
@@ -60,6 +62,50 @@ def write_json(path: Path | str, data: Any) -> None:
         TypeError: if ``data`` holds what JSON cannot express; nothing is written then.
     """
     write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path | str, *, remedy: str, required: Sequence[str] = (), of_format: int | None = None) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Args:
+        path: the file.
+        remedy: what to do about a damaged file, the end of each message.
+        required: names that have to be in it.
+        of_format: number of the format that is read; a file without a number is of the first.
+
+    Raises:
+        DataError: if there is no such file, it is damaged, or it is of another format.
+    """
+    if not Path(path).is_file():
+        raise DataError(f"there is no {path}: {remedy}")
+    with naming_damage(path, remedy):
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise DataError(f"{path} is damaged (it holds a {type(content).__name__}, needed is an object): {remedy}")
+    if of_format is not None and content.get("format", 1) != of_format:
+        raise DataError(f"{path} has format {content.get('format', 1)}, this version reads {of_format}: {remedy}")
+    if missing := [name for name in required if name not in content]:
+        raise DataError(f"{path} is damaged (it lacks {', '.join(missing)}): {remedy}")
+    return content
+
+
+@contextmanager
+def naming_damage(path: Path | str, remedy: str) -> Iterator[None]:
+    """Raise what is found wrong in a file's content as a `DataError` of one line: the file, the reason, the remedy."""
+    try:
+        yield
+        return
+    except DataError:
+        raise
+    except json.JSONDecodeError as error:
+        why = f"line {error.lineno}: {error.msg}"
+    except UnicodeDecodeError:
+        why = "it is no text in UTF-8"
+    except KeyError as error:
+        why = f"it lacks {error}"
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        why = f"{type(error).__name__}: {error}"
+    raise DataError(f"{path} is damaged ({why}): {remedy}")
 
 
 def sha256_of(path: Path | str) -> str:

@@ -20,7 +20,7 @@ from monai_tl.errors import ConfigError, DataError, in_words, list_problems, use
 from monai_tl.networks.stages import stages
 from monai_tl.settings.refusals import raise_refusals
 from monai_tl.settings.table import problems
-from monai_tl.storage.files import sha256_of
+from monai_tl.storage.files import read_json, sha256_of
 from monai_tl.study.study_plan import PlannedRun, Study, cross, read_budget
 from monai_tl.study.study_scans import refuse_changed_scans
 from monai_tl.study.subsets import STRATA, Size, drawing_order, read_sizes, training_set
@@ -285,11 +285,8 @@ def _lists(request: Request) -> dict[str, list[str]]:
         if request.lists:
             raise DataError(f"there is no file {path} with lists of training subjects")
         return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        lists = {name: value for name, value in content.items() if isinstance(value, list)}
-    except (ValueError, AttributeError) as error:
-        raise DataError(f"{path} holds no lists by name ({error})") from None
+    content = read_json(path, remedy="needed are lists of subject ids by name")
+    lists = {name: value for name, value in content.items() if isinstance(value, list)}
     for name, subjects in lists.items():
         if not all(isinstance(subject, str) for subject in subjects):
             raise DataError(f"{path}: list '{name}' holds more than subject ids in quotes")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import pickle
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from monai_tl.errors import TransferError
 from monai_tl.networks.highres3dnet import own_names
-from monai_tl.storage.files import sha256_of
+from monai_tl.storage.files import read_json, sha256_of
 from monai_tl.transfer.tensors import Weights, fitted, name_first, refuse_odd_tensors
 
 logger = logging.getLogger(__name__)
@@ -205,13 +204,5 @@ def _metadata_of(weights: Path) -> dict[str, Any] | None:
         candidates.append(weights.parent.parent / "configs" / "metadata.json")
     for path in candidates:
         if path.is_file():
-            try:
-                metadata = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise TransferError(f"'{path}' is not valid JSON ({error}); mend it or remove it") from error
-            if not isinstance(metadata, dict):
-                raise TransferError(
-                    f"'{path}' holds a {type(metadata).__name__}, not the fields of a metadata.json; mend it or remove it"
-                )
-            return metadata
+            return read_json(path, remedy="mend it or remove it")
     return None

@@ -5,7 +5,8 @@ import stat
 
 import pytest
 
-from monai_tl.storage.files import CHUNK, atomic_write, sha256_of, write_json, write_text
+from monai_tl.errors import DataError
+from monai_tl.storage.files import CHUNK, atomic_write, read_json, sha256_of, write_json, write_text
 
 
 def test_the_new_content_replaces_the_old_and_nothing_else_is_left(tmp_path):
@@ -89,3 +90,35 @@ def test_sha256_of_a_published_example(tmp_path):
     """FIPS 180-2, appendix B.1."""
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"a": 1,\n"b"', r"is damaged \(line 2: Expecting ':' delimiter\)"),
+        ("", r"is damaged \(line 1: Expecting value\)"),
+        (b'{"a": "\xff"}', r"is damaged \(it is no text in UTF-8\)"),
+        ("[1]", r"is damaged \(it holds a list, needed is an object\)"),
+        ("[" * 100_000, r"is damaged \(RecursionError"),
+        ('{"format": 2, "a": 1, "b": 1}', "has format 2, this version reads 1"),
+        ('{"format": null, "a": 1, "b": 1}', "has format None, this version reads 1"),
+        ('{"a": 1, "c": 1}', r"is damaged \(it lacks b, d\)"),
+    ],
+)
+def test_json_that_cannot_be_used_is_refused_by_name_and_reason(tmp_path, content, message):
+    path = tmp_path / "report.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(DataError, match=rf"^\S*report\.json {message}[^\n]*: train again$"):
+        read_json(path, required=("a", "b", "d"), remedy="train again", of_format=1)
+
+
+def test_json_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"there is no \S*report\.json: train again"):
+        read_json(tmp_path / "report.json", remedy="train again")
+
+
+def test_json_without_a_number_is_of_the_first_format(tmp_path):
+    write_json(tmp_path / "a.json", {"a": 1})
+    assert read_json(tmp_path / "a.json", remedy="", of_format=1) == {"a": 1}
+    with pytest.raises(DataError, match="has format 1, this version reads 2"):
+        read_json(tmp_path / "a.json", remedy="", of_format=2)

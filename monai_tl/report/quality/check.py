@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -15,7 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from monai_tl.datasets.case_checks import gather_notes
-from monai_tl.errors import ConfigError, DataError
+from monai_tl.errors import ConfigError
 from monai_tl.identity.anonymise import pseudonyms, read_or_make_key, without_names
 from monai_tl.identity.fingerprints import fingerprint_cases
 from monai_tl.identity.identical import find_identical, images_as_labels
@@ -26,11 +25,11 @@ from monai_tl.quality.outliers import Judged, Suspicion, judge
 from monai_tl.quality.qc_table import TABLE, write_qc_table
 from monai_tl.report.quality.check_case import CheckJob, check_case
 from monai_tl.report.quality.wall import PAGE, write_page
-from monai_tl.storage.files import write_json
+from monai_tl.storage.files import read_json, write_json
 from monai_tl.storage.streams import print_anything
 from monai_tl.text import name_some
 
-FILES, MADE_WITH = "check_files", "check.json"
+FILES, MADE_WITH, FORMAT = "check_files", "check.json", 1
 CASES_A_PROCESS = 50  # then a fresh one: what a library leaks goes with it
 
 
@@ -60,7 +59,7 @@ def check_scans(candidates: Candidates, output: Path, *, anonymous: bool = False
     settings = {"anonymous": anonymous, "modalities": list(candidates.modalities), "foreground": list(candidates.foreground)}
     _refuse_other(output, settings)
     output.mkdir(parents=True, exist_ok=True)
-    write_json(output / MADE_WITH, settings)
+    write_json(output / MADE_WITH, {"format": FORMAT, **settings})
     key = read_or_make_key(output) if anonymous else None
     subjects = [*(case["subject"] for case in candidates.cases), *candidates.incomplete]
     names = pseudonyms(subjects, key) if key else {subject: subject for subject in subjects}
@@ -138,10 +137,7 @@ def _refuse_other(output: Path, settings: Mapping[str, Any]) -> None:
         return
     if not (output / MADE_WITH).is_file():
         raise ConfigError(f"output '{output}' holds something else; choose an empty folder, or one of an earlier check")
-    try:
-        before = json.loads((output / MADE_WITH).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{output / MADE_WITH} is not JSON ({error}); choose another output") from None
+    before = read_json(output / MADE_WITH, remedy="choose another output", of_format=FORMAT)
     changed = [key for key in settings if before.get(key) != settings[key]]
     if changed:
         raise ConfigError(f"output '{output}' holds a check with other {', '.join(changed)}; choose another folder")
