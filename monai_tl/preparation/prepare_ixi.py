@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import importlib.metadata
 import os
 import shutil
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 import monai_tl
 from monai_tl.datasets.case_checks import gather_notes
@@ -26,6 +24,7 @@ from monai_tl.preparation.ixi_sources import People, Person, find_people
 from monai_tl.preparation.prepare_subject import UNFINISHED, SubjectJob, outputs, prepare_subject
 from monai_tl.storage.files import naming_damage, read_json, sweep_temporary, write_json
 from monai_tl.storage.processes import run_each
+from monai_tl.storage.progress import follow, progress_bar
 from monai_tl.text import name_some
 
 MADE_WITH, FORMAT = "prepared.json", 1
@@ -132,7 +131,7 @@ def prepare_ixi_folder(
     chosen = chosen or _detect(people)
     prepared = Prepared(Path(output), _settings(chosen))
     prepared.begin(people)
-    waiting = [person for person in tqdm(people.complete, "hashing", unit="subject") if not prepared.finished(person)]
+    waiting = [person for person in follow(people.complete, "hashing", "subject") if not prepared.finished(person)]
     for person in waiting:
         prepared.forget(person)
     failures = _prepare_all(waiting, prepared, chosen, processes or os.cpu_count() or 1)
@@ -144,15 +143,13 @@ def _prepare_all(waiting: list[Person], prepared: Prepared, coding: str, process
     """Prepare; gives the reasons of those that failed."""
     jobs = {person.subject: SubjectJob(person, str(prepared.folder), coding) for person in waiting}
     failures: dict[str, str] = prepared.told["failed"]
-    calm = 0.5 if sys.stderr.isatty() else 10.0
     try:
         with (
-            tqdm(total=len(jobs), desc="preparing", unit="subject", mininterval=calm, dynamic_ncols=True) as bar,
+            progress_bar(len(jobs), "preparing", "subject") as bar,
             closing(run_each(prepare_subject, jobs, processes)) as outcomes,
         ):
             for subject, outcome in outcomes:
-                if outcome.full_disk:  # it would be full for the next one too
-                    raise OSError(errno.ENOSPC, "no space left", str(prepared.folder))
+                outcome.raise_full_disk(prepared.folder)
                 if outcome.fault:
                     failures[subject] = outcome.fault
                 else:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from monai_tl.errors import ConfigError, PartlyDoneError, did_you_mean
+from monai_tl.storage.locks import locked_folder
 from monai_tl.study.depth import search_depth
 from monai_tl.study.design import Design, Request, design, write_training_sets
 from monai_tl.study.estimate import estimate, format_plan
-from monai_tl.study.execute import Engine, execute, held, run_here
+from monai_tl.study.execute import Engine, execute, run_here
 from monai_tl.study.gather import gather
 from monai_tl.study.ray_engine import run_on_ray
 from monai_tl.study.study_plan import STUDY_FILE, Study, read_study, refuse_changed, write_study
@@ -56,7 +57,7 @@ def conduct(request: Request, how: Conduct) -> None:
         print(format_plan(made, how.folder, estimate(made), how.parallel))
         return
     engine = run_on_ray if how.engine == "ray" else run_here
-    with held(how.folder):
+    with locked_folder(how.folder, "study"):
         if _plan_in(how.folder) != before:
             raise ConfigError(f"another process changed the study in '{how.folder}' meanwhile; repeat the command")
         _begin(how.folder, made, before, begun)

@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from monai_tl.errors import TransferError
+from monai_tl.errors import TransferError, first_line
 from monai_tl.networks.highres3dnet import own_names
 from monai_tl.storage.files import read_json, sha256_of
 from monai_tl.transfer.tensors import Weights, fitted, name_first, refuse_odd_tensors
@@ -148,7 +148,7 @@ def _read(path: Path) -> Any:
             "damaged; nothing was run. Save its state_dict alone (torch.save(network.state_dict(), …)) or as .safetensors"
         ) from error
     except Exception as error:  # a damaged file fails in any way: struct.error, IndexError, AssertionError …
-        reason = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
+        reason = first_line(error).split(". ")[0]
         raise TransferError(
             f"source '{path}' cannot be read ({reason}); is it complete, and a .pt or .safetensors file of weights?"
         ) from error
