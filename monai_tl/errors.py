@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
 from collections.abc import Iterable, Iterator, Sequence
 
 
@@ -82,7 +83,7 @@ def user_error(error: BaseException) -> BaseException | None:
             return ConfigError(f"'{cause.filename}': {cause.strerror}; choose another place, or mend this one")
         if is_out_of_memory(cause):
             return ConfigError(
-                f"out of memory ({_first_line(cause)}): lower --batch_size or --window to train, "
+                f"out of memory ({first_line(cause)}): lower --batch_size or --window to train, "
                 "--inference_window to predict, --cache_rate where the scans do not fit"
             )
     return None
@@ -100,7 +101,7 @@ def in_words(error: BaseException) -> str:
     if cause := user_error(error):
         return " ".join(str(cause).split())
     *_, first = _causes(error)
-    return f"{type(first).__name__}: {_first_line(first)}"
+    return f"{type(first).__name__}: {first_line(first)}"
 
 
 def is_full_disk(error: BaseException) -> bool:
@@ -108,8 +109,10 @@ def is_full_disk(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in FULL
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+def first_line(error: BaseException, path: str = "") -> str:
+    """Return the first line of an error, as these can run over many; a path that is named beside it is cut to its last part."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return (line.replace(path, os.path.basename(path)) if path else line)[:200]
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -58,3 +58,11 @@ def duration(seconds: float) -> str:
 def printable(text: str) -> str:
     """Give a text with what has no glyph (line ends, controls, bytes that are no text) made visible."""
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
+def in_time(seconds: float) -> str:
+    """Say a duration: ``40 s``, ``12 min``, ``3.5 h``, ``2.1 days``."""
+    for limit, unit, name in ((90, 1, "s"), (90 * 60, 60, "min")):
+        if seconds < limit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"

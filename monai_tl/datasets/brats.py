@@ -9,19 +9,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from monai_tl.datasets import brats_tracks, patterns
 from monai_tl.datasets.brats_tracks import Track, choose_track, named_track
 from monai_tl.datasets.ids import on_disk
 from monai_tl.datasets.patterns import Case, Cases
-from monai_tl.errors import ConfigError, DataError, did_you_mean
+from monai_tl.errors import ConfigError, DataError, did_you_mean, first_line
 from monai_tl.imaging.scan_files import open_scan
+from monai_tl.storage.progress import follow
 from monai_tl.text import name_some
 
 MODALITIES = ("T1", "T1ce", "T2", "FLAIR")
 GRADES = ("HGG", "LGG")
-BAR_FROM = 11  # cases; fewer are read before a bar could be
 
 
 @dataclass(frozen=True)
@@ -191,7 +190,7 @@ def find_brats_coding(
 def _read(cases: Sequence[Case], readable_only: bool) -> dict[tuple[float, ...], list[str]]:
     """Values besides 0 that a label holds -> subjects."""
     found: dict[tuple[float, ...], list[str]] = {}
-    for case in tqdm(cases, desc="reading labels", unit="case", disable=len(cases) < BAR_FROM):
+    for case in follow(cases, "reading labels", "case"):
         try:
             found.setdefault(_values(case), []).append(case["subject"])
         except DataError:
@@ -271,8 +270,7 @@ def _values(case: Case) -> tuple[float, ...]:
     try:
         voxels: Any = np.asanyarray(open_scan(case["label"]).dataobj)
     except Exception as error:  # a damaged file can raise anything
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{case['subject']}: label is not readable ({first}): {case['label']}") from error
+        raise DataError(f"{case['subject']}: label is not readable ({first_line(error)}): {case['label']}") from error
     return tuple(value.item() for value in np.unique(voxels[voxels != 0]))
 
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
 from nibabel.spatialimages import SpatialImage
-from tqdm import tqdm
 
 from monai_tl.datasets.datalist import Datalist
 from monai_tl.datasets.patterns import Case
-from monai_tl.errors import DataError, list_problems
+from monai_tl.errors import DataError, first_line, list_problems
 from monai_tl.imaging.geometry import Note, corners
 from monai_tl.imaging.scan_files import geometry_of, open_scan
 from monai_tl.imaging.voxels import read_stored, voxel_faults
+from monai_tl.storage.progress import follow
 from monai_tl.text import name_some
 
 logger = logging.getLogger(__name__)
@@ -25,7 +24,6 @@ logger = logging.getLogger(__name__)
 TOLERANCE = 1e-3  # mm; headers keep float32, and quaternions lose a little more
 NEARLY = 1e-4  # of an integer: a label that was computed with, not resampled
 FEW_VALIDATION_CASES = 3
-CHECK_BAR_FROM = 11  # cases; fewer are checked before a bar could be read
 
 
 class Findings(NamedTuple):
@@ -77,7 +75,7 @@ def check_cases(
     warnings: list[str] = []
     notes: dict[str, dict[str, tuple[Note, ...]]] = {}
     seen: set[int] = set()
-    for case in tqdm(cases, desc="checking cases", unit="case", disable=len(cases) < CHECK_BAR_FROM):
+    for case in follow(cases, "checking cases", "case"):
         found = case_problems(case, modalities, foreground, known_labels=known_labels, seen=seen)
         problems[case["subject"]], notes[case["subject"]] = found.problems, found.notes
         if need_foreground:
@@ -177,7 +175,7 @@ def _open(path: str) -> tuple[SpatialImage | None, str]:
     except DataError as error:
         return None, str(error)
     except Exception as error:  # a damaged header can raise anything
-        return None, f"is not readable ({_short(error, path)})"
+        return None, f"is not readable ({first_line(error, path)})"
     if kind.kind not in "iuf":
         return None, f"does not hold numbers of one channel (type {kind})"
     return image, ""
@@ -216,7 +214,7 @@ def _check_voxels(name: str, image: Any, path: str) -> list[str]:
     try:
         stored = read_stored(image)
     except Exception as error:  # truncated and damaged streams raise EOFError, OSError, zlib.error, ValueError
-        return [f"{name} is not readable ({_short(error, path)}): {path}"]
+        return [f"{name} is not readable ({first_line(error, path)}): {path}"]
     return [f"{name} {fault}: {path}" for fault in voxel_faults(stored)]
 
 
@@ -225,7 +223,7 @@ def _label_values(image: Any, path: str, known: Sequence[int] | None) -> tuple[n
     try:
         values = read_stored(image).values()
     except Exception as error:  # as for images
-        return None, [f"label is not readable ({_short(error, path)}): {path}"]
+        return None, [f"label is not readable ({first_line(error, path)}): {path}"]
     odd = values[~np.isfinite(values) | (values != np.rint(values))]
     if odd.size:
         told = f"label holds values that are no integers ({name_some([str(value) for value in odd], 12)})"
@@ -244,12 +242,6 @@ def _join(values: Iterable[Any]) -> str:
 
 def _shape(shape: Sequence[int]) -> str:
     return "×".join(str(length) for length in shape)
-
-
-def _short(error: Exception, path: str) -> str:
-    """The error's first sentence, as these can run over many lines; the path, which is told beside it, by its name."""
-    first = (str(error).splitlines() or [type(error).__name__])[0]
-    return first.replace(path, os.path.basename(path))[:200]
 
 
 def check_split(data: Datalist, split: str, modalities: Sequence[str], *, need_foreground: bool = False) -> None:

@@ -17,7 +17,8 @@ from monai_tl.datasets.patterns import Case, refuse_odd_names
 from monai_tl.errors import ConfigError, DataError, did_you_mean, list_problems
 from monai_tl.settings.refusals import raise_refusals, refusal
 from monai_tl.settings.table import LABELS, POLICY, SPLITS
-from monai_tl.storage.files import read_text, write_text
+from monai_tl.storage.files import write_text
+from monai_tl.storage.text_tables import read_text
 from monai_tl.text import name_some
 
 FORMAT = 1

@@ -13,7 +13,7 @@ from monai_tl.datasets.ids import normal, on_disk
 from monai_tl.datasets.patterns import Cases
 from monai_tl.errors import ConfigError, DataError, did_you_mean
 from monai_tl.imaging.scan_files import PART
-from monai_tl.storage.files import read_text
+from monai_tl.storage.text_tables import read_text
 
 DATASET = "dataset.json"
 

@@ -12,7 +12,7 @@ from monai_tl.datasets.datalist import Splits
 from monai_tl.datasets.ids import normal, visible
 from monai_tl.datasets.patterns import Cases
 from monai_tl.errors import ConfigError, DataError, did_you_mean
-from monai_tl.storage.files import TextTable, read_text_table
+from monai_tl.storage.text_tables import TextTable, read_text_table
 from monai_tl.text import name_some
 
 TABLES = r"\.(?i:csv|tsv|txt)"  # names of tables; Excel's "Unicode Text" ends in .txt

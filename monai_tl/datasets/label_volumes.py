@@ -6,18 +6,16 @@ from collections.abc import Sequence
 
 import nibabel as nib
 import numpy as np
-from tqdm import tqdm
 
 from monai_tl.datasets.patterns import Case
 from monai_tl.imaging.scan_files import open_scan
-
-BAR_FROM = 20  # cases
+from monai_tl.storage.progress import follow
 
 
 def foreground_volumes(cases: Sequence[Case], foreground: Sequence[int]) -> dict[str, float]:
     """Measure each label's foreground in ml, by subject."""
     volumes = {}
-    for case in tqdm(cases, desc="measuring labels", unit="case", disable=len(cases) < BAR_FROM):
+    for case in follow(cases, "measuring labels", "case"):
         label = open_scan(case["label"])
         voxel_ml = float(nib.affines.voxel_sizes(label.affine).prod()) / 1000
         volumes[case["subject"]] = round(float(np.isin(np.asanyarray(label.dataobj), foreground).sum()) * voxel_ml, 4)

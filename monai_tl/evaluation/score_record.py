@@ -15,10 +15,10 @@ from torch import Tensor
 
 import monai_tl
 from monai_tl.datasets.datalist import Datalist, read_datalist
-from monai_tl.errors import ConfigError, DataError
+from monai_tl.errors import ConfigError
 from monai_tl.identity.fingerprints import fingerprint_cases
 from monai_tl.settings.table import SPLITS
-from monai_tl.storage.files import sha256_of, write_json
+from monai_tl.storage.files import read_json, sha256_of, write_json
 from monai_tl.training.run_files import trained_on
 from monai_tl.transfer.source import find_weights
 from monai_tl.transfer.tensors import name_first
@@ -168,17 +168,10 @@ def read_record(scores: Path | str) -> tuple[ScoreRecord, bool] | None:
     if not path.is_file():
         return None
     remedy = "restore it, or remove it and the scores beside it and evaluate again"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
-            raise DataError(f"{path} has format {content['format']}, this version reads {FORMAT}: {remedy}")
-        record = ScoreRecord(**{one.name: content[one.name] for one in fields(ScoreRecord)})
-        whole = Path(scores).is_file() and sha256_of(scores) == content["scores_sha256"]
-    except DataError:
-        raise
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} does not say what scores are of ({type(error).__name__}: {error}): {remedy}") from None
-    return record, whole
+    names = [one.name for one in fields(ScoreRecord)]
+    content = read_json(path, required=["format", *names, "scores_sha256"], remedy=remedy, of_format=FORMAT)
+    whole = Path(scores).is_file() and sha256_of(scores) == content["scores_sha256"]
+    return ScoreRecord(**{name: content[name] for name in names}), whole
 
 
 def check_scores(scores: str, overlays: str, record: ScoreRecord, run_dir: str) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import astuple, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +21,9 @@ from monai_tl.evaluation.metrics import Score, score_case, summarise
 from monai_tl.evaluation.score_files import how_to_score, refuse_no_scores
 from monai_tl.evaluation.score_record import ScoreRecord, mask_sha256, seen_in_short, write_record
 from monai_tl.storage.files import write_text
+from monai_tl.storage.tables import read_table, table_text
 
 logger = logging.getLogger(__name__)
-
-COLUMNS = tuple(field.name for field in fields(Score))
 
 
 def write_scores(path: Path | str, scores: Sequence[Score], record: ScoreRecord | None = None) -> None:
@@ -43,13 +40,10 @@ def write_scores(path: Path | str, scores: Sequence[Score], record: ScoreRecord 
         >>> read_scores("scores_test.csv")
         [Score(subject='a', dice=0.8, hd95_mm=1.0, reference_ml=3.0, prediction_ml=3.3, seconds=nan)]
     """
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(COLUMNS)
-    rows.writerows((score.subject, *(repr(float(value)) for value in astuple(score)[1:])) for score in scores)
+    text = table_text(Score, scores)
     if record is not None:  # first: a table whose record speaks of another is found out, one without a record is not replaced
-        write_record(path, record, text.getvalue())
-    write_text(path, text.getvalue())
+        write_record(path, record, text)
+    write_text(path, text)
 
 
 def read_scores(path: Path | str) -> list[Score]:
@@ -66,30 +60,15 @@ def read_scores(path: Path | str) -> list[Score]:
     """
     path = Path(path)
     refuse_no_scores(path)
-    remedy = how_to_score(path)
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            table = csv.DictReader(file)
-            missing = [name for name in COLUMNS if name not in (table.fieldnames or ())]
-            if missing:
-                raise DataError(f"{path} lacks the column {', '.join(missing)}: {remedy} again")
-            scores = [_score(row, f"{path}, line {table.line_num}", remedy) for row in table]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no table of text ({error}): {remedy} again") from None
+    remedy = f"{how_to_score(path)} again"
+    scores = read_table(path, Score, remedy=remedy)
     if not scores:
-        raise DataError(f"{path} holds no case: {remedy} again")
+        raise DataError(f"{path} holds no case: {remedy}")
     subjects = [score.subject for score in scores]
     twice = sorted({subject for subject in subjects if subjects.count(subject) > 1})
     if twice:
-        raise DataError(f"{path} has {', '.join(twice)} more than once: {remedy} again")
+        raise DataError(f"{path} has {', '.join(twice)} more than once: {remedy}")
     return scores
-
-
-def _score(row: dict[str, str], where: str, remedy: str) -> Score:
-    try:
-        return Score(row["subject"], *(float(row[name]) for name in COLUMNS[1:]))
-    except (TypeError, ValueError):  # TypeError: a row cut short
-        raise DataError(f"{where} is not a subject and {len(COLUMNS) - 1} numbers: {remedy} again") from None
 
 
 def score_batch(batch: Sequence[Any], output: Any, seconds: float, *, distance: bool = True) -> list[Score]:

@@ -6,21 +6,19 @@ The cache (`monai_tl.identity.fingerprint_cache`) makes it fast and is never nee
 from __future__ import annotations
 
 import hashlib
-import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from monai_tl.datasets.patterns import Case
-from monai_tl.errors import DataError
+from monai_tl.errors import DataError, first_line
 from monai_tl.identity.fingerprint_cache import Stamp, look_up, remember, stamp_of
 from monai_tl.imaging.scan_files import open_scan, sha256_of_scan
 from monai_tl.storage.cores import fitting
+from monai_tl.storage.progress import progress_bar
 
 DIGITS = 32  # hexadecimal: 128 bits
 BLANK = "0" * 16  # begins the hash of voxels that are all alike
@@ -86,8 +84,7 @@ def fingerprint(path: str) -> Fingerprint:
     except DataError:
         raise
     except Exception as error:  # a damaged file can raise anything
-        first = (str(error).splitlines() or [type(error).__name__])[0].replace(path, os.path.basename(path))
-        raise DataError(f"is not readable ({first[:200]})") from error
+        raise DataError(f"is not readable ({first_line(error, path)})") from error
 
 
 def fingerprint_cases(cases: Sequence[Case], roles: Sequence[str]) -> Fingerprints:
@@ -117,8 +114,7 @@ def _all(paths: Iterable[str]) -> Iterator[tuple[str, Fingerprint | str]]:
     left = [path for path in stamps if path not in known]
     if not left:
         return
-    calm = 0.5 if sys.stderr.isatty() else 10.0  # seconds between updates: a log file needs no more
-    bar = tqdm(total=len(left), desc="hashing scans", unit="scan", disable=len(left) < BAR_FROM, mininterval=calm)
+    bar = progress_bar(len(left), "hashing scans", "scan", disable=len(left) < BAR_FROM)
     fresh: list[tuple[Stamp, Fingerprint]] = []
     with bar, ThreadPoolExecutor(fitting(THREADS)) as pool:
         try:

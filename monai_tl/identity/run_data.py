@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from monai_tl.datasets.patterns import Case
-from monai_tl.errors import DataError
 from monai_tl.identity.anonymise import key_path, pseudonyms, read_or_make_key
 from monai_tl.identity.fingerprints import Fingerprint, Fingerprints, Prints
-from monai_tl.storage.files import sha256_of, write_json
+from monai_tl.storage.files import naming_damage, read_json, sha256_of, write_json
 
 FILE = "data.json"
 FORMAT = 1
+REMEDY = "restore it, or train again"
 PLAIN, KEYED, ELSEWHERE = "plain", "keyed", "keyed elsewhere"  # ids; by the key beside this folder; by another one
 
 
@@ -100,7 +99,7 @@ def note_weights(folder: Path, weights: Path) -> None:
     """Note which weights ``data.json`` speaks for, once training has ended; nothing where there is no such file."""
     path = folder / FILE
     if path.is_file():
-        write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "weights_sha256": sha256_of(weights)})
+        write_json(path, {**read_json(path, remedy=REMEDY, of_format=FORMAT), "weights_sha256": sha256_of(weights)})
 
 
 def _content(run: RunCases, key: bytes | None) -> dict[str, Any]:
@@ -129,18 +128,12 @@ def read_run_data(folder: Path) -> RunData | None:
     if not path.is_file():
         return None
     key = read_or_make_key(folder) if key_path(folder).is_file() else None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
-            raise DataError(f"{path} has format {content['format']}, this version reads {FORMAT}; use another version")
+    content = read_json(path, remedy=REMEDY, of_format=FORMAT)
+    with naming_damage(path, REMEDY):
         own = _run("", content, key)
         earlier = tuple(_run(str(run["path"]), run, key) for run in content["earlier"])
         volumes = {str(name): float(ml) for name, ml in content["training_ml"].items()}
         return RunData(own, earlier, volumes, str(content["weights_sha256"]))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path} is damaged ({type(error).__name__}: {error}); restore it, or train again") from None
 
 
 def _run(path: str, content: Mapping[str, Any], key: bytes | None) -> RunCases:

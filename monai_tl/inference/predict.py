@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +13,6 @@ from typing import Any
 
 import nibabel as nib
 import torch
-from tqdm import tqdm
 
 from monai_tl.datasets.case_checks import case_problems, gather_notes
 from monai_tl.datasets.own_outputs import TABLE
@@ -28,6 +26,7 @@ from monai_tl.inference.dicom_seg import Origin, check_dicom_seg, codes_of, writ
 from monai_tl.inference.model import Model
 from monai_tl.inference.overlays import write_overlay
 from monai_tl.inference.predictions import Claimed, Predictions
+from monai_tl.storage.progress import progress_bar
 from monai_tl.text import name_some
 from monai_tl.transfer.contract import check_weights
 
@@ -108,11 +107,10 @@ def _predict_all(model: Model, cases: Sequence[Case], modalities: Sequence[str],
     check_weights(str(model.weights), model.part("contract"))
     model.part("network").eval()
     predictions.begin(_training_range(model.weights))
-    calm = 0.5 if sys.stderr.isatty() else 10.0  # seconds between updates: a log file needs no more
     failures: dict[str, str] = {}
     notes: dict[str, dict[str, tuple[Note, ...]]] = {}
     began = time.perf_counter()
-    bar = tqdm(total=len(cases), desc="predicting", bar_format=BAR, mininterval=calm, dynamic_ncols=True, postfix="…")
+    bar = progress_bar(len(cases), "predicting", "case", bar_format=BAR, postfix="…")
     with bar, closing(_one_ahead(model, predictions.claimed(cases), modalities, notes)) as ones:
         for case, ready in ones:
             try:

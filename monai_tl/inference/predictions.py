@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
-import io
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,25 @@ from monai_tl.datasets.patterns import Case
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.imaging.scan_files import sha256_of_scan
 from monai_tl.inference.save import prediction_path
-from monai_tl.storage.files import write_json, write_text
+from monai_tl.storage.files import read_json, write_json
+from monai_tl.storage.tables import read_table, write_table
 
-COLUMNS = ("case", "volume_ml", "seconds", "inputs", "inputs_sha256", "remarks")  # inputs and remarks: ;-separated
+FORMAT = 1
 FAR = 2.0  # times the largest, or the smallest divided by it, of the training cases' foreground volumes
 EMPTY, LOCK = "nothing found", ".predictions.lock"
 Claimed = tuple[Case, Callable[[], None]]  # and what lets it go
+
+
+@dataclass(frozen=True)
+class PredictionRow:
+    """A row of ``predictions.csv``; ``inputs`` and ``remarks`` are divided by semicolons."""
+
+    case: str
+    volume_ml: float = field(metadata={"form": ".4f"})
+    seconds: float = field(metadata={"form": ".2f"})
+    inputs: str
+    inputs_sha256: str
+    remarks: str = ""  # earlier versions wrote none
 
 
 class Predictions:
@@ -49,7 +61,7 @@ class Predictions:
         """Read what is finished; nothing is written yet."""
         self.folder, self.settings = folder, json.loads(json.dumps(settings))
         self.probabilities, self.dicom_seg = probabilities, dicom_seg
-        self.rows: dict[str, dict[str, Any]] = {}
+        self.rows: dict[str, PredictionRow] = {}
         self.range_ml: Mapping[str, float] = {}
         self._held = 0  # cases claimed
         if (folder / MADE_WITH).is_file():
@@ -82,18 +94,18 @@ class Predictions:
         if row is None or not all(path.is_file() for path in self.files(case["subject"])):
             return False
         try:
-            return bool(row["inputs_sha256"] == _hash_of_inputs(case))
+            return row.inputs_sha256 == _hash_of_inputs(case)
         except (OSError, DataError):  # can be read no more: it is tried, and said why
             return False
 
     def is_empty(self, case: Case) -> bool:
         """Say if a case was predicted and nothing found."""
         row = self.rows.get(case["subject"])
-        return row is not None and float(row["volume_ml"]) == 0
+        return row is not None and row.volume_ml == 0
 
     def remarks(self, cases: Sequence[Case]) -> list[str]:
         """Give the remarks on predictions that are not empty, a line each."""
-        told = [(case["subject"], self.rows[case["subject"]]["remarks"]) for case in cases if case["subject"] in self.rows]
+        told = [(case["subject"], self.rows[case["subject"]].remarks) for case in cases if case["subject"] in self.rows]
         return [f"{subject}: {remark}" for subject, remark in told if remark and remark != EMPTY]
 
     def begin(self, range_ml: Mapping[str, float]) -> None:
@@ -145,7 +157,7 @@ class Predictions:
         if (self.folder / MADE_WITH).is_file():
             self._refuse_other_settings()
             return
-        told = {"settings": self.settings, "monai_tl": monai_tl.__version__, "command": sys.argv}
+        told = {"format": FORMAT, "settings": self.settings, "monai_tl": monai_tl.__version__, "command": sys.argv}
         write_json(self.folder / MADE_WITH, told)
 
     def _claim(self, case: Case, *, wait: bool) -> Callable[[], None] | None:
@@ -194,16 +206,12 @@ class Predictions:
         """Note a case whose files are written."""
         inputs_sha256, remarks = _hash_of_inputs(case), remark_on(volume_ml, self.range_ml)
         self._remove_outdated(case["subject"], inputs_sha256)
-        values = (case["subject"], f"{volume_ml:.4f}", f"{seconds:.2f}", _inputs(case), inputs_sha256, remarks)
+        row = PredictionRow(case["subject"], round(volume_ml, 4), seconds, _inputs(case), inputs_sha256, remarks)
         with self._locked():  # others may have written meanwhile, or taken the note back
             self._note()
             self.rows |= _read(self.folder / TABLE)
-            self.rows[case["subject"]] = dict(zip(COLUMNS, values, strict=True))
-            text = io.StringIO()
-            table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-            table.writeheader()
-            table.writerows(self.rows[subject] for subject in sorted(self.rows))
-            write_text(self.folder / TABLE, text.getvalue())
+            self.rows[row.case] = row
+            write_table(self.folder / TABLE, PredictionRow, [self.rows[subject] for subject in sorted(self.rows)])
 
     def _extras(self, subject: str) -> dict[str, Path]:
         return {"probability": prediction_path(self.folder, subject, "probability"), "dicom_seg": self.segmentation(subject)}
@@ -211,12 +219,13 @@ class Predictions:
     def _remove_outdated(self, subject: str, inputs_sha256: str) -> None:
         """What was written besides of a scan that has changed since, and is not asked for now, would pass for the new one's."""
         before = self.rows.get(subject)
-        if before and before["inputs_sha256"] != inputs_sha256:
+        if before and before.inputs_sha256 != inputs_sha256:
             for path in set(self._extras(subject).values()) - set(self.files(subject)):
                 path.unlink(missing_ok=True)
 
     def _refuse_other_settings(self) -> None:
-        before = json.loads((self.folder / MADE_WITH).read_text(encoding="utf-8"))["settings"]
+        remedy = "restore it, or choose another folder"
+        before = read_json(self.folder / MADE_WITH, required=["settings"], remedy=remedy, of_format=FORMAT)["settings"]
         changed = [key for key in self.settings if self.settings[key] != before.get(key)]
         if changed:
             told = ", ".join(changed).replace("weights_sha256", "weights")
@@ -226,9 +235,9 @@ class Predictions:
         """Other files under a subject's name are another person's; a scan that was mended lies where it lay."""
         for case in cases:
             row = self.rows.get(case["subject"])
-            if row and row["inputs"] != _inputs(case) and row["inputs_sha256"] != _hash_of_inputs(case):
+            if row and row.inputs != _inputs(case) and row.inputs_sha256 != _hash_of_inputs(case):
                 raise ConfigError(
-                    f"'{self.folder}' holds a prediction of '{case['subject']}' from other files ({row['inputs']}); "
+                    f"'{self.folder}' holds a prediction of '{case['subject']}' from other files ({row.inputs}); "
                     "choose another folder"
                 )
 
@@ -249,14 +258,10 @@ def remark_on(volume_ml: float, range_ml: Mapping[str, float]) -> str:
     return f"{volume_ml:.3g} ml is more than {FAR:g} times {side} of the training cases ({trained})"
 
 
-def _read(path: Path) -> dict[str, dict[str, Any]]:
+def _read(path: Path) -> dict[str, PredictionRow]:
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [{"remarks": "", **row} for row in csv.DictReader(file)]  # earlier versions wrote none
-    if any(set(row) != set(COLUMNS) or None in row.values() for row in rows):
-        raise DataError(f"{path} is not a table of {', '.join(COLUMNS)}; remove it, and all cases are predicted anew")
-    return {row["case"]: row for row in rows}
+    return {row.case: row for row in read_table(path, PredictionRow, remedy="remove it, and all cases are predicted again")}
 
 
 def _inputs(case: Case) -> str:

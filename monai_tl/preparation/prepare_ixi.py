@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import importlib.metadata
-import json
 import shutil
 import sys
 import tempfile
@@ -13,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 import monai_tl
 from monai_tl.datasets.case_checks import gather_notes
@@ -25,11 +22,12 @@ from monai_tl.preparation import register
 from monai_tl.preparation.ixi_sources import People, Person, find_people
 from monai_tl.preparation.prepare_subject import UNFINISHED, SubjectJob, outputs, prepare_subject
 from monai_tl.storage.cores import cores_at_hand, keep_within_cores
-from monai_tl.storage.files import sweep_temporary, write_json
+from monai_tl.storage.files import naming_damage, read_json, sweep_temporary, write_json
 from monai_tl.storage.processes import run_each
+from monai_tl.storage.progress import follow, progress_bar
 from monai_tl.text import name_some
 
-MADE_WITH = "prepared.json"
+MADE_WITH, FORMAT = "prepared.json", 1
 LIBRARIES = ("itk", "nibabel", "numpy", "scipy")
 SHOWN = 20  # failures named in the summary; all stand in prepared.json
 
@@ -48,7 +46,7 @@ class Prepared:
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         """Read what is there; nothing is written yet."""
         self.folder = folder.expanduser().absolute()
-        self.told: dict[str, Any] = {"settings": settings, "subjects": {}, "left_out": {}, "failed": {}}
+        self.told: dict[str, Any] = {"format": FORMAT, "settings": settings, "subjects": {}, "left_out": {}, "failed": {}}
         if (self.folder / MADE_WITH).is_file():
             before = _read(self.folder / MADE_WITH)
             changed = [key for key in settings if settings[key] != before["settings"].get(key)]
@@ -133,7 +131,7 @@ def prepare_ixi_folder(
     chosen = chosen or _detect(people)
     prepared = Prepared(Path(output), _settings(chosen))
     prepared.begin(people)
-    waiting = [person for person in tqdm(people.complete, "hashing", unit="subject") if not prepared.finished(person)]
+    waiting = [person for person in follow(people.complete, "hashing", "subject") if not prepared.finished(person)]
     for person in waiting:
         prepared.forget(person)
     failures = _prepare_all(waiting, prepared, chosen, keep_within_cores("--processes", processes or cores_at_hand()))
@@ -145,15 +143,13 @@ def _prepare_all(waiting: list[Person], prepared: Prepared, coding: str, process
     """Prepare; gives the reasons of those that failed."""
     jobs = {person.subject: SubjectJob(person, str(prepared.folder), coding) for person in waiting}
     failures: dict[str, str] = prepared.told["failed"]
-    calm = 0.5 if sys.stderr.isatty() else 10.0
     try:
         with (
-            tqdm(total=len(jobs), desc="preparing", unit="subject", mininterval=calm, dynamic_ncols=True) as bar,
+            progress_bar(len(jobs), "preparing", "subject") as bar,
             closing(run_each(prepare_subject, jobs, processes)) as outcomes,
         ):
             for subject, outcome in outcomes:
-                if outcome.full_disk:  # it would be full for the next one too
-                    raise OSError(errno.ENOSPC, "no space left", str(prepared.folder))
+                outcome.raise_full_disk(prepared.folder)
                 if outcome.fault:
                     failures[subject] = outcome.fault
                 else:
@@ -247,12 +243,9 @@ def _hash(source: Any) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not all(isinstance(told[key], dict) for key in ("settings", "subjects", "left_out", "failed")):
-            raise KeyError("settings")
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path} is damaged ({error}); choose another output, or remove it with all that it tells of"
-        ) from error
+    remedy = "choose another output, or remove it with all that it records"
+    told = read_json(path, remedy=remedy, of_format=FORMAT)
+    with naming_damage(path, remedy):
+        if odd := [key for key in ("settings", "subjects", "left_out", "failed") if not isinstance(told[key], dict)]:
+            raise ValueError(f"{', '.join(odd)}")
     return told

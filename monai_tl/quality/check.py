@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from monai_tl.datasets.case_checks import gather_notes
-from monai_tl.errors import ConfigError, DataError
+from monai_tl.errors import ConfigError
 from monai_tl.identity.anonymise import pseudonyms, read_or_make_key, without_names
 from monai_tl.identity.fingerprints import fingerprint_cases
 from monai_tl.identity.identical import find_identical, images_as_labels
@@ -25,11 +19,13 @@ from monai_tl.quality.check_case import CheckJob, check_case
 from monai_tl.quality.measures import Measures
 from monai_tl.quality.outliers import Judged, Suspicion, judge
 from monai_tl.quality.qc_table import TABLE, write_qc_table
-from monai_tl.storage.files import write_json
-from monai_tl.storage.streams import print_anything
+from monai_tl.storage.files import read_json, write_json
+from monai_tl.storage.processes import run_each
+from monai_tl.storage.progress import progress_bar
 from monai_tl.text import name_some
 
-FILES, MADE_WITH = "check_files", "check.json"
+FILES, MADE_WITH, FORMAT = "check_files", "check.json", 1
+
 CASES_A_PROCESS = 50  # then a fresh one: what a library leaks goes with it
 
 
@@ -59,7 +55,7 @@ def check_scans(candidates: Candidates, output: Path, *, anonymous: bool = False
     settings = {"anonymous": anonymous, "modalities": list(candidates.modalities), "foreground": list(candidates.foreground)}
     _refuse_other(output, settings)
     output.mkdir(parents=True, exist_ok=True)
-    write_json(output / MADE_WITH, settings)
+    write_json(output / MADE_WITH, {"format": FORMAT, **settings})
     key = read_or_make_key(output) if anonymous else None
     subjects = [*(case["subject"] for case in candidates.cases), *candidates.incomplete]
     names = pseudonyms(subjects, key) if key else {subject: subject for subject in subjects}
@@ -69,8 +65,7 @@ def check_scans(candidates: Candidates, output: Path, *, anonymous: bool = False
         )
         for case in candidates.cases
     ]
-    calm = 0.5 if sys.stderr.isatty() else 10.0  # seconds between updates: a log file needs no more
-    with tqdm(total=len(jobs), desc="checking", unit="case", mininterval=calm, dynamic_ncols=True) as bar:
+    with progress_bar(len(jobs), "checking", "case") as bar:
         measured = []
         for measures in _all(jobs, processes):
             measured.append(measures)
@@ -102,30 +97,24 @@ def _identical(candidates: Candidates, names: Mapping[str, str]) -> dict[str, li
 
 
 def _all(jobs: Sequence[CheckJob], processes: int) -> Iterator[Measures]:
-    """Check all cases; where a process dies (too little memory), those it leaves behind are checked each in one of its own."""
+    """Check all cases; one whose process dies (too little memory?) is checked once more, when no other runs beside it."""
     if processes == 1:
         yield from map(check_case, jobs)
         return
     left = {job.name: job for job in jobs}
-    for measures in _in_pool(list(left.values()), processes):
-        del left[measures.subject]
-        yield measures
-    for job in list(left.values()):
-        found = list(_in_pool([job], 1))
-        yield (
-            found[0] if found else Measures(job.name, problems=["could not be checked (its process died: too little memory?)"])
-        )
-
-
-def _in_pool(jobs: Sequence[CheckJob], processes: int) -> Iterator[Measures]:
-    """Check cases in processes; ends early where one of these dies."""
-    context = get_context("spawn")
-    with ProcessPoolExecutor(processes, context, initializer=print_anything, max_tasks_per_child=CASES_A_PROCESS) as pool:
-        try:
-            for done in as_completed([pool.submit(check_case, job) for job in jobs]):
-                yield done.result()
-        except BrokenProcessPool:
-            return
+    faults: dict[str, str] = {}
+    for at_a_time in (processes, 1):
+        faults = {}
+        with closing(run_each(check_case, left, at_a_time, per_process=CASES_A_PROCESS)) as outcomes:
+            for name, outcome in outcomes:
+                outcome.raise_full_disk(left[name].folder)
+                if outcome.fault:
+                    faults[name] = outcome.fault
+                else:
+                    yield outcome.result
+        left = {name: left[name] for name in faults}
+    for name, fault in faults.items():
+        yield Measures(name, problems=[f"could not be checked ({fault})"])
 
 
 def _refuse_other(output: Path, settings: Mapping[str, Any]) -> None:
@@ -136,10 +125,7 @@ def _refuse_other(output: Path, settings: Mapping[str, Any]) -> None:
         return
     if not (output / MADE_WITH).is_file():
         raise ConfigError(f"output '{output}' holds something else; choose an empty folder, or one of an earlier check")
-    try:
-        before = json.loads((output / MADE_WITH).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{output / MADE_WITH} is not JSON ({error}); choose another output") from None
+    before = read_json(output / MADE_WITH, remedy="choose another output", of_format=FORMAT)
     changed = [key for key in settings if before.get(key) != settings[key]]
     if changed:
         raise ConfigError(f"output '{output}' holds a check with other {', '.join(changed)}; choose another folder")

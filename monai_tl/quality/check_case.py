@@ -18,7 +18,7 @@ from monai_tl.identity.anonymise import keyed_hash, without_names
 from monai_tl.imaging.preview import PREDICTION, TRUTH, Drawn, draw_planes
 from monai_tl.imaging.scan_files import sha256_of_scan
 from monai_tl.quality.measures import Measures, measure_case, read_volumes
-from monai_tl.storage.files import atomic_write, write_json
+from monai_tl.storage.files import atomic_write, read_json, write_json
 
 VERSION = 3  # of what is measured: cases measured by another one are measured anew
 HEIGHT = 320  # pixels of a picture
@@ -97,8 +97,8 @@ def _hash_of_scan(path: str) -> str | None:
 
 def _read_kept(path: Path) -> dict[str, Any] | None:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, required=("inputs", "drawn", "measures"), remedy="")
         Measures(**content["measures"])
-        return {"inputs": content["inputs"], "drawn": content["drawn"], "measures": content["measures"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # is measured anew
+        return content
+    except (OSError, DataError, TypeError):
+        return None  # is measured again

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 from monai_tl.quality.measures import Measures
 from monai_tl.quality.outliers import Judged, asymmetry
 from monai_tl.storage.files import write_text
+from monai_tl.storage.tables import csv_text
 from monai_tl.text import printable
 
 TABLE = "qc.csv"
@@ -22,11 +21,7 @@ def write_qc_table(path: Path, judged: Sequence[Judged], modalities: Sequence[st
     """Write a row a case in order of name; columns ``case, state, reasons, notes`` first."""
     rows = [_row(one, modalities) for one in sorted(judged, key=lambda one: one.measures.subject)]
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    text = io.StringIO()
-    table = csv.DictWriter(text, columns, lineterminator="\n", restval="")
-    table.writeheader()
-    table.writerows(rows)
-    write_text(path, text.getvalue())
+    write_text(path, csv_text(columns, ([row.get(column, "") for column in columns] for row in rows)))
 
 
 def format_table(judged: Sequence[Judged], modalities: Sequence[str]) -> str:

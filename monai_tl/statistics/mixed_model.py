@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.regression.mixed_linear_model import MixedLM, VCSpec
 
+from monai_tl.errors import first_line
 from monai_tl.statistics.crossed_bootstrap import FEWEST_CASES, Array, CrossedBootstrap, take_apart
 from monai_tl.statistics.score_array import ScoreCube, StudyScore, arrange
 from monai_tl.transfer.arms import arm_words
@@ -162,7 +163,7 @@ def _fit_mixed(cube: ScoreCube, design: _Design) -> _Fit:
             effects = {kind: _indicators(kinds[kind]) for kind in levels}
             return _statsmodels(values / unit, design.matrix[cell], effects, unit)
         except (np.linalg.LinAlgError, ValueError) as error:
-            fault = f"the mixed model could not be fitted ({str(error).splitlines()[0]})"
+            fault = f"the mixed model could not be fitted ({first_line(error)})"
     unknown = np.full(len(design.names), math.nan)
     return _Fit(unknown, unknown, {}, False, [fault])
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from monai_tl.errors import in_words, is_full_disk
@@ -35,6 +38,11 @@ class Outcome:
     fault: str = ""
     full_disk: bool = False
 
+    def raise_full_disk(self, folder: Path) -> None:
+        """Raise where there was no room to write below a folder: there is none for the next item either."""
+        if self.full_disk:
+            raise OSError(errno.ENOSPC, "no space left", str(folder))
+
 
 def run_each(
     task: Callable[[Any], Any],
@@ -43,9 +51,10 @@ def run_each(
     *,
     preload: Sequence[str] = (),
     nesting: bool = False,
+    per_process: int = 1,
     fewer: str = "--processes",
 ) -> Generator[tuple[str, Outcome], None, None]:
-    """Run a task on each item in a fresh process (one thread), several at a time; give them as they end.
+    """Run a task on each item in a process of its own (one thread), several at a time; yield them as they end.
 
     Args:
         task: a function of a module, that can be imported.
@@ -54,6 +63,8 @@ def run_each(
         preload: modules that take long to import: where the system can fork, they are imported once, by a server from
             which the processes are forked.
         nesting: whether a task starts processes itself; one that has to be ended leaves these to themselves.
+        per_process: items that a process may be given one after another, where a process takes long to begin; then a
+            fresh one, so that what a library leaks goes with it.
         fewer: the flag by which users set ``processes``.
 
     Leaving the iteration early ends the processes that still run, and so does the end of this one, however it comes.
@@ -63,27 +74,37 @@ def run_each(
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(list(preload))
     waiting = list(items.items())
-    running: dict[Any, tuple[str, BaseProcess]] = {}
+    running: dict[Any, tuple[str, BaseProcess, int]] = {}  # with the number of items that the process was given
     try:
         while waiting or running:
             while waiting and len(running) < processes:
                 name, item = waiting.pop(0)
                 ours, theirs = context.Pipe()
-                process = context.Process(target=_call, args=(theirs, task, item), daemon=not nesting)
+                process = context.Process(target=_work, args=(theirs, task, item), daemon=not nesting)
                 with _one_thread(), _no_interrupt():
                     process.start()
                 theirs.close()  # so that its end is seen when the process ends
-                running[ours] = name, process
-            for ended in wait(list(running)):
-                name, process = running.pop(ended)
-                yield name, _outcome(ended, process, fewer)
+                running[ours] = name, process, 1
+            ready: list[Any] = wait(list(running))
+            for ended in ready:
+                name, process, given = running.pop(ended)
+                outcome = _receive(ended, process, fewer)
+                if waiting and given < per_process and process.is_alive():
+                    following, item = waiting.pop(0)
+                    running[ended] = following, process, given + 1
+                    _send(ended, (item,))
+                else:
+                    _send(ended, None)
+                    process.join()
+                    ended.close()
+                yield name, outcome
     finally:
-        for _, process in running.values():
+        for _, process, _ in running.values():
             process.terminate()
             process.join()
 
 
-def _outcome(ours: Any, process: BaseProcess, fewer: str) -> Outcome:
+def _receive(ours: Connection, process: BaseProcess, fewer: str) -> Outcome:
     try:
         outcome: Outcome = ours.recv()
     except (EOFError, OSError):
@@ -91,29 +112,37 @@ def _outcome(ours: Any, process: BaseProcess, fewer: str) -> Outcome:
         code = process.exitcode or 0
         how = f"by {signal.Signals(-code).name} (too little memory?)" if code < 0 else f"with exit code {code}"
         outcome = Outcome(fault=f"its process ended {how}; repeat the command, with fewer {fewer} if it was memory")
-    process.join()
-    ours.close()
     return outcome
 
 
-def _call(connection: Connection, task: Callable[[Any], Any], item: Any) -> None:
-    """In the process: run the task and send what became of it."""
+def _send(ours: Connection, what: tuple[Any] | None) -> None:
+    """Send a process its next item, or that there is none; one that has ended meanwhile is noticed when it is waited for."""
+    with suppress(OSError):
+        ours.send(what)
+
+
+def _work(connection: Connection, task: Callable[[Any], Any], item: Any) -> None:
+    """In the process: run the task on an item, send what became of it, and go on with the next one until there is none."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent ends us
     print_anything()
-    threading.Thread(target=_end_with_parent, args=(connection,), daemon=True).start()
-    try:
-        outcome = Outcome(result=task(item))
-    except Exception as error:  # whatever a scan makes a library raise
-        outcome = Outcome(fault=in_words(error), full_disk=is_full_disk(error))
-    connection.send(outcome)
-    connection.close()
+    following: SimpleQueue[tuple[Any] | None] = SimpleQueue()
+    threading.Thread(target=_listen, args=(connection, following), daemon=True).start()
+    given: tuple[Any] | None = (item,)
+    while given is not None:
+        try:
+            outcome = Outcome(result=task(given[0]))
+        except Exception as error:  # whatever a scan makes a library raise
+            outcome = Outcome(fault=in_words(error), full_disk=is_full_disk(error))
+        connection.send(outcome)
+        given = following.get()
 
 
-def _end_with_parent(connection: Connection) -> None:
-    """Wait for what never comes: the connection breaks when the parent is gone, killed for instance."""
+def _listen(connection: Connection, following: SimpleQueue[tuple[Any] | None]) -> None:
+    """Queue what the parent sends; the connection breaks when the parent is gone, killed for instance."""
     try:
-        connection.recv()
-    except (EOFError, OSError):
+        while True:
+            following.put(connection.recv())
+    except Exception:  # also of an item that cannot be unpickled: the parent is waiting for its outcome
         os._exit(1)
 
 

@@ -21,9 +21,9 @@ from monai_tl.evaluation.run_scores import has_own_scores
 from monai_tl.imaging.scan_files import open_scan
 from monai_tl.storage.cores import fitting
 from monai_tl.study.design import Design
-from monai_tl.study.execute import in_time
 from monai_tl.study.run_state import is_finished
 from monai_tl.study.study_plan import PlannedRun, Study
+from monai_tl.text import in_time
 
 ENOUGH = 60.0  # seconds spent on measuring
 

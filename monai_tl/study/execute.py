@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
 
-from monai_tl.errors import ConfigError, PartlyDoneError
+from monai_tl.errors import PartlyDoneError
 from monai_tl.storage.cores import keep_within_cores
 from monai_tl.storage.files import write_text
 from monai_tl.storage.processes import Outcome, run_each
@@ -19,6 +18,7 @@ from monai_tl.study.design import run_settings
 from monai_tl.study.run_state import is_finished
 from monai_tl.study.study_plan import PlannedRun, Study
 from monai_tl.study.worker import Order, perform
+from monai_tl.text import in_time
 from monai_tl.training.metrics_table import read_metrics
 from monai_tl.transfer.arms import UNTRAINED
 
@@ -98,25 +98,6 @@ def state_of(folder: Path, run: PlannedRun) -> tuple[str, str]:
     return ("failed", fault.read_text(encoding="utf-8").strip()) if fault.is_file() else ("waiting", "")
 
 
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Keep a study's folder for this process.
-
-    Raises:
-        ConfigError: if another one works in it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ConfigError(f"another process works on the study in '{folder}'; wait for it, or end it first") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 class _Progress:
     """Says a line for each run that ended, and how long the others may take."""
 
@@ -137,11 +118,3 @@ class _Progress:
             return "finished"
         best = max(rows, key=lambda row: row["val_dice"])
         return f"validation Dice {best['val_dice']:.3f} at iteration {best['iteration']} of {rows[-1]['iteration']}"
-
-
-def in_time(seconds: float) -> str:
-    """Say a duration: ``40 s``, ``12 min``, ``3.5 h``, ``2.1 days``."""
-    for limit, unit, name in ((90, 1, "s"), (90 * 60, 60, "min")):
-        if seconds < limit:
-            return f"{seconds / unit:.0f} {name}"
-    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"

@@ -12,9 +12,10 @@ from typing import Any
 from monai_tl.evaluation.metrics import summarise
 from monai_tl.evaluation.run_scores import has_own_scores, read_run_scores
 from monai_tl.statistics.score_array import StudyScore
+from monai_tl.storage.tables import write_table
 from monai_tl.study.execute import state_of
 from monai_tl.study.study_plan import PlannedRun, read_study
-from monai_tl.study.study_tables import CurveRow, RunRow, write_study_table
+from monai_tl.study.study_tables import CurveRow, RunRow
 from monai_tl.training.cost import read_costs
 from monai_tl.training.metrics_table import read_metrics
 from monai_tl.transfer.arms import SCRATCH
@@ -66,9 +67,9 @@ def gather(folder: Path) -> Gathered:
                 CurveRow(run.arm, run.n, run.seed, row["iteration"], row["seconds"], row["loss"], row["val_dice"])
                 for row in curve
             ]
-    write_study_table(folder / "scores.csv", StudyScore, scores)
-    write_study_table(folder / "curves.csv", CurveRow, points)
-    write_study_table(folder / "runs.csv", RunRow, rows)
+    write_table(folder / "scores.csv", StudyScore, scores)
+    write_table(folder / "curves.csv", CurveRow, points)
+    write_table(folder / "runs.csv", RunRow, rows)
     count = [state for state, _ in states.values()]
     return Gathered(len(planned), count.count("finished"), count.count("failed"), len(scores))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from monai_tl.errors import ConfigError, DataError
 from monai_tl.networks.stage_names import known_stages
 from monai_tl.settings.refusals import raise_refusals
 from monai_tl.settings.table import SPLITS, problems
+from monai_tl.storage.files import read_json
 from monai_tl.study.study_plan import STUDY_FILE, Study, read_budget, read_study
 from monai_tl.study.subsets import read_sizes
 from monai_tl.transfer.arms import Arm, read_arms
@@ -174,11 +174,8 @@ def named_lists(request: Request) -> dict[str, list[str]]:
         if request.lists:
             raise DataError(f"there is no file {path} with lists of training subjects")
         return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        lists = {name: value for name, value in content.items() if isinstance(value, list)}
-    except (ValueError, AttributeError) as error:
-        raise DataError(f"{path} holds no lists by name ({error})") from None
+    content = read_json(path, remedy="needed are lists of subject ids by name")
+    lists = {name: value for name, value in content.items() if isinstance(value, list)}
     for name, subjects in lists.items():
         if not all(isinstance(subject, str) for subject in subjects):
             raise DataError(f"{path}: list '{name}' holds more than subject ids in quotes")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from monai_tl.errors import DataError
 from monai_tl.evaluation.run_scores import has_own_scores
+from monai_tl.storage.files import read_json
 
 
 def is_finished(folder: Path, splits: Sequence[str] = ("test",)) -> bool:
@@ -17,6 +18,6 @@ def is_finished(folder: Path, splits: Sequence[str] = ("test",)) -> bool:
 def is_trained(folder: Path) -> bool:
     """Say if a training came to its end: its best Dice is noted last, after all checks."""
     try:
-        return "validation_dice" in json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return "validation_dice" in read_json(folder / "metadata.json", remedy="")
+    except DataError:
         return False

@@ -8,10 +8,11 @@ from pathlib import Path
 from monai_tl.errors import ConfigError, PartlyDoneError
 from monai_tl.settings.refusals import raise_refusals, refusal
 from monai_tl.settings.table import ENGINE
+from monai_tl.storage.locks import locked_folder
 from monai_tl.study.depth import search_depth
 from monai_tl.study.design import Design, design, write_training_sets
 from monai_tl.study.estimate import estimate, format_plan
-from monai_tl.study.execute import Engine, execute, held, run_here
+from monai_tl.study.execute import Engine, execute, run_here
 from monai_tl.study.gather import gather
 from monai_tl.study.ray_engine import run_on_ray
 from monai_tl.study.request import Request, plan_in
@@ -54,7 +55,7 @@ def conduct(request: Request, how: Conduct) -> None:
         print(format_plan(made, how.folder, estimate(made), how.parallel))
         return
     engine = {"here": run_here, "ray": run_on_ray}[how.engine]
-    with held(how.folder):
+    with locked_folder(how.folder, "study"):
         if plan_in(how.folder) != before:
             raise ConfigError(f"another process changed the study in '{how.folder}' meanwhile; repeat the command")
         _begin(how.folder, made, before, begun)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from monai_tl.errors import ConfigError, DataError, did_you_mean
-from monai_tl.storage.files import write_json
+from monai_tl.storage.files import naming_damage, read_json, write_json
 from monai_tl.study.subsets import Size
 from monai_tl.transfer.arms import UNTRAINED, Arm
 
@@ -166,19 +165,12 @@ def read_study(folder: Path) -> Study:
     path = folder / STUDY_FILE
     if not path.is_file():
         raise DataError(f"'{folder}' is no study: it has no {STUDY_FILE}; `monai_tl study layers` and `study size` write one")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
-            raise DataError(f"{path} has format {content['format']}, this version reads {FORMAT}")
+    remedy = "restore it, or begin a study in another folder"
+    content = read_json(path, required=("format",), remedy=remedy, of_format=FORMAT)
+    with naming_damage(path, remedy):
         told = {one.name: content[one.name] for one in fields(Study) if one.name in content}
         told |= {axis: tuple(content[axis]) for axis in AXES}
         return Study(**{**told, "runs": tuple(PlannedRun(**run) for run in content["runs"])})
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(
-            f"{path} is damaged ({type(error).__name__}: {error}); restore it, or begin a study in another folder"
-        ) from None
 
 
 def changes(before: Study, now: Study) -> list[str]:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
-from operator import attrgetter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from monai_tl.errors import DataError
 from monai_tl.statistics.score_array import AGAIN, StudyScore
-from monai_tl.storage.files import atomic_write
+from monai_tl.storage.tables import read_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,46 +68,12 @@ class CurveRow:
 
 
 TableRow = TypeVar("TableRow", StudyScore, RunRow, CurveRow)
-READ: dict[Any, Callable[[str], Any]] = {"str": str, "int": int, "float": float}
-
-
-def write_study_table(path: Path | str, kind: type[TableRow], rows: Sequence[TableRow]) -> None:
-    """Write rows, atomically; numbers at full precision, unknown ones as ``nan``."""
-    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
-        columns = [field.name for field in fields(kind)]
-        table.writerow(columns)
-        table.writerows(map(attrgetter(*columns), rows))
 
 
 def read_study_table(path: Path | str, kind: type[TableRow]) -> list[TableRow]:
-    """Read what `write_study_table` wrote.
+    """Read one of the three.
 
     Raises:
         DataError: if there is no such file, or it is damaged, with the line.
     """
-    columns = [field.name for field in fields(kind)]
-    types = [READ[str(field.type)] for field in fields(kind)]
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"there is no {path}; {AGAIN}")
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            table = csv.reader(file)
-            header = next(table, [])
-            if header != columns:
-                raise DataError(
-                    f"{path} has the columns {', '.join(header) or 'none'}; needed are {', '.join(columns)}; {AGAIN}"
-                )
-            return [_row(kind, types, cells, f"{path}, line {table.line_num}") for cells in table]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no table of text ({error}); {AGAIN}") from None
-
-
-def _row(kind: type[TableRow], types: list[Callable[[str], Any]], cells: list[str], where: str) -> TableRow:
-    if len(cells) != len(types):
-        raise DataError(f"{where} has {len(cells)} cells, needed are {len(types)}; {AGAIN}")
-    try:
-        return kind(*(read(cell) for read, cell in zip(types, cells, strict=True)))
-    except ValueError as error:
-        raise DataError(f"{where}: {error}; {AGAIN}") from None
+    return read_table(path, kind, remedy=AGAIN)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
-from monai_tl.errors import DataError
-from monai_tl.storage.files import atomic_write
+from monai_tl.storage.tables import read_table, write_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +24,8 @@ class Cost:
     """
 
     iteration: int
-    step_seconds: float
-    memory_mib: float
-
-
-COLUMNS = tuple(field.name for field in fields(Cost))
+    step_seconds: float = field(metadata={"form": ".6f"})
+    memory_mib: float = field(metadata={"form": ".1f"})
 
 
 def peak_memory_mib() -> float:
@@ -47,10 +42,7 @@ def peak_memory_mib() -> float:
 
 def write_costs(path: Path, costs: Sequence[Cost]) -> None:
     """Write the rows so far, atomically."""
-    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(COLUMNS)
-        table.writerows((cost.iteration, f"{cost.step_seconds:.6f}", f"{cost.memory_mib:.1f}") for cost in costs)
+    write_table(path, Cost, costs)
 
 
 def read_costs(path: Path) -> list[Cost]:
@@ -59,19 +51,4 @@ def read_costs(path: Path) -> list[Cost]:
     Raises:
         DataError: if it is damaged, with the line.
     """
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        table = csv.reader(file)
-        found = []
-        for cells in table:
-            try:
-                if table.line_num > 1:
-                    iteration, seconds, memory = cells
-                    found.append(Cost(int(iteration), float(seconds), float(memory)))
-                elif tuple(cells) != COLUMNS:
-                    raise ValueError
-            except ValueError:
-                told = f"{path}, line {table.line_num} is not {', '.join(COLUMNS)}"
-                raise DataError(f"{told}: restore it, or delete it and go without its costs") from None
-        return found
+    return read_table(path, Cost, remedy="restore it, or delete it and go without its costs") if path.is_file() else []

@@ -10,12 +10,11 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 from scipy import ndimage
-from tqdm import tqdm
 
-from monai_tl.datasets.case_checks import CHECK_BAR_FROM
 from monai_tl.datasets.patterns import Case
 from monai_tl.errors import DataError, list_problems
 from monai_tl.imaging.scan_files import open_scan
+from monai_tl.storage.progress import follow
 from monai_tl.text import name_some
 
 SAME = 1e-3  # mm: headers keep float32
@@ -64,7 +63,7 @@ def resample_labels(
     """
     found = []
     moved = [case for case in cases if not on_grid(open_scan(case["label"]), spacing)]
-    for case in tqdm(moved, desc="resampling labels", unit="case", disable=len(moved) < CHECK_BAR_FROM):
+    for case in follow(moved, "resampling labels", "case"):
         label = open_scan(case["label"])
         mask = np.isin(np.asanyarray(label.dataobj), foreground)
         before, own = int(mask.sum()), tuple(float(length) for length in nib.affines.voxel_sizes(label.affine))

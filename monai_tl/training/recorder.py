@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from tqdm import tqdm
 from monai_tl.errors import ConfigError
 from monai_tl.imaging.preview import draw_case
 from monai_tl.imaging.scan_files import open_scan
+from monai_tl.storage.progress import progress_bar
 from monai_tl.training.bad_loss import describe_bad_loss
 from monai_tl.training.cost import Cost, peak_memory_mib, read_costs, write_costs
 from monai_tl.training.metrics_table import read_metrics, write_metrics
@@ -79,8 +79,7 @@ class Record:
         self.began = time.monotonic() - (self.rows[-1]["seconds"] if self.rows else 0.0)
         self.writer = SummaryWriter(str(self.run_dir), purge_step=at + 1 if at else None)
         total = (trainer.state.max_epochs or 0) * (trainer.state.epoch_length or 0)
-        calm = 0.5 if sys.stderr.isatty() else 10.0  # seconds between updates: a log file needs no more
-        self.bar = tqdm(total=total, initial=at, desc=self._name(), unit="it", mininterval=calm, dynamic_ncols=True)
+        self.bar = progress_bar(total, self._name(), "it", initial=at)
 
     def batch(self, _: Engine) -> None:
         """Note when a batch is asked for."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +17,7 @@ from monai_tl.identity.fingerprints import Fingerprints, Prints, fingerprint_cas
 from monai_tl.identity.identical import refuse_identical
 from monai_tl.identity.run_data import RunCases, RunData, changed_scans, range_of, read_run_data, split_prints, write_run_data
 from monai_tl.storage.files import sha256_of
-from monai_tl.training.run_files import BEST
+from monai_tl.training.run_files import BEST, read_run_record
 from monai_tl.transfer.overlap import Overlap, earlier_runs, find_overlap, refuse_overlap
 
 logger = logging.getLogger(__name__)
@@ -136,7 +135,7 @@ def seen_before(ckpt: str, *, data: Datalist, split: str, accept_overlap: bool =
         logger.warning(NO_LIST, folder)
     else:
         _refuse_changed_scores(folder, changed_scans(kept.own, {split: found.of}, cases), data)
-    report = _stored(folder / "transfer_report.json")
+    report = read_run_record(folder, "transfer_report.json")
     runs = (*kept.earlier, kept.own) if kept else earlier_runs(report.get("source"))
     if split == "train" or not runs:
         return None
@@ -146,7 +145,9 @@ def seen_before(ckpt: str, *, data: Datalist, split: str, accept_overlap: bool =
     elif split == "validation" and kept is not None:
         runs = (*kept.earlier, replace(kept.own, splits={**(kept.own.splits or {}), "validation": {}}))
     overlap = find_overlap(found.of, split, runs)
-    if data.sha256() == _stored(folder / "provenance.json").get("datalist_sha256"):  # who is who was settled when it was made
+    if data.sha256() == read_run_record(folder, "provenance.json").get(
+        "datalist_sha256"
+    ):  # who is who was settled when it was made
         overlap = replace(overlap, shared=tuple(one for one in overlap.shared if one.path or one.image))
     accepted = accept_overlap or bool((report.get("overlap") or {}).get("accepted"))
     told = _accepted_or_refused(overlap, accepted or split != "test")
@@ -204,7 +205,3 @@ def _count(changed: Sequence[str]) -> str:
 def _tell_unreadable(found: Fingerprints) -> None:
     for (subject, role), why in found.unreadable.items():
         logger.warning("%s: %s %s, so it is not compared with other scans", subject, role, why)
-
-
-def _stored(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from monai_tl.datasets.datalist import read_datalist
-from monai_tl.errors import ConfigError, DataError
+from monai_tl.errors import ConfigError
+from monai_tl.storage.files import read_json
 
 BEST, LAST = "model.pt", "last.pt"
 
@@ -52,13 +52,17 @@ def trained_on(run: Path) -> str | None:
     Raises:
         DataError: if the file that says it is damaged.
     """
-    path = run / "provenance.json"
-    try:
-        return read_record_file(run, path.name).get("datalist_sha256") if path.is_file() else None
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{path} is damaged ({error}): restore it") from None
+    return read_run_record(run, "provenance.json").get("datalist_sha256")
 
 
-def read_record_file(folder: Path, name: str) -> dict[str, Any]:
-    """Read one of the JSON files of a run."""
-    return dict(json.loads((folder / name).read_text(encoding="utf-8")))
+RUN_FORMAT = 1  # of provenance.json and transfer_report.json
+
+
+def read_run_record(folder: Path, name: str) -> dict[str, Any]:
+    """Read ``provenance.json`` or ``transfer_report.json`` of a run; nothing where there is none.
+
+    Raises:
+        DataError: if it is damaged, or of another format.
+    """
+    path = folder / name
+    return read_json(path, remedy="restore it", of_format=RUN_FORMAT) if path.is_file() else {}

@@ -28,11 +28,11 @@ from monai_tl.datasets.datalist import Datalist
 from monai_tl.errors import ConfigError, did_you_mean
 from monai_tl.identity.run_data import note_weights
 from monai_tl.settings.table import is_true
-from monai_tl.storage.files import write_json
+from monai_tl.storage.files import read_json, write_json
 from monai_tl.training.label_grid import refuse_lost_labels, resample_labels
 from monai_tl.training.metrics_table import TRAIN_LONGER, best_is_last, read_metrics
 from monai_tl.training.run_cases import check_run_cases, record_run_cases
-from monai_tl.training.run_files import BEST, LAST, read_record_file, refuse_existing
+from monai_tl.training.run_files import BEST, LAST, RUN_FORMAT, refuse_existing
 from monai_tl.transfer.apply import transfer_summary
 from monai_tl.transfer.contract import Contract, describe, lineage_of
 from monai_tl.transfer.freeze import frozen_sha256
@@ -117,7 +117,7 @@ def open_run(
     with write_run_folder(folder, config, records) as staging:
         overlap = record_run_cases(staging, folder, data=data, transfer_report=transfer_report, anonymous=anonymous)
         if transfer_report is not None:
-            write_json(staging / "transfer_report.json", {**transfer_report, "overlap": overlap})
+            write_json(staging / "transfer_report.json", {"format": RUN_FORMAT, **transfer_report, "overlap": overlap})
 
 
 @contextmanager
@@ -174,9 +174,8 @@ def finish_run(run_dir: str, network: nn.Module, transfer_report: Mapping[str, A
     if transfer_report is not None and {held, frozen_sha256(network)} != {transfer_report["held_sha256"]}:
         raise RuntimeError(f"weights that were to be held still have changed in '{folder}': do not use this run, and report it")
     last = torch.load(folder / LAST, map_location="cpu", weights_only=True)
-    write_json(
-        folder / "metadata.json", {**read_record_file(folder, "metadata.json"), "validation_dice": last["best"]["value"]}
-    )
+    metadata = read_json(folder / "metadata.json", remedy="restore it")
+    write_json(folder / "metadata.json", {**metadata, "validation_dice": last["best"]["value"]})
     note_weights(folder, folder / BEST)
     frozen = [name for name, row in (transfer_report or {"stages": {}})["stages"].items() if row["state"] != "trained"]
     logger.info(
@@ -200,10 +199,12 @@ def _refuse_other_run(
     before = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     changed = [key for key in {**before, **config} if key != "resume" and before.get(key) != config.get(key)]
     told = [f"{key} was {before.get(key)!r}, is {config.get(key)!r}" for key in changed[:3]]
-    if read_record_file(folder, "provenance.json")["datalist_sha256"] != data.sha256():
+    remedy = "restore it, or choose another folder"
+    provenance = read_json(folder / "provenance.json", required=["datalist_sha256"], remedy=remedy, of_format=RUN_FORMAT)
+    if provenance["datalist_sha256"] != data.sha256():
         told.append("the datalist has changed")
     if transfer_report is not None:
-        stored = read_record_file(folder, "transfer_report.json")
+        stored = read_json(folder / "transfer_report.json", required=["source"], remedy=remedy, of_format=RUN_FORMAT)
         if stored["source"] != json.loads(json.dumps(transfer_report["source"])):
             told.append("the source's weights have changed")
     if told:
@@ -246,6 +247,7 @@ def provenance_of(data: Datalist, seed: int, device: str) -> dict[str, Any]:
     """Give what a run notes of where it comes from: command, seed, data, device, versions."""
     gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
     return {
+        "format": RUN_FORMAT,
         "command": sys.argv,
         "seed": seed,
         "datalist_sha256": data.sha256(),

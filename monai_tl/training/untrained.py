@@ -15,7 +15,7 @@ from monai_tl.datasets.datalist import Datalist
 from monai_tl.identity.run_data import note_weights
 from monai_tl.storage.files import atomic_write, write_json
 from monai_tl.training.run_cases import check_run_cases, record_run_cases
-from monai_tl.training.run_files import BEST, refuse_existing
+from monai_tl.training.run_files import BEST, RUN_FORMAT, refuse_existing
 from monai_tl.training.run_folder import config_of_run, provenance_of, write_run_folder
 from monai_tl.transfer.apply import transfer_summary
 from monai_tl.transfer.arms import UNTRAINED
@@ -67,7 +67,9 @@ def keep_untrained(
     }
     with write_run_folder(folder, config_of_run(), records) as staging:
         overlap = record_run_cases(staging, folder, data=untouched, transfer_report=transfer_report, anonymous=anonymous)
-        write_json(staging / "transfer_report.json", {**transfer_report, "untrained": True, "overlap": overlap})
+        write_json(
+            staging / "transfer_report.json", {"format": RUN_FORMAT, **transfer_report, "untrained": True, "overlap": overlap}
+        )
         with atomic_write(staging / BEST) as path:
             torch.save(network.state_dict(), path)
         note_weights(staging, staging / BEST)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import pickle
 from collections.abc import Mapping
@@ -15,9 +14,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from monai_tl.errors import TransferError
+from monai_tl.errors import TransferError, first_line
 from monai_tl.networks.highres3dnet import own_names
-from monai_tl.storage.files import sha256_of
+from monai_tl.storage.files import read_json, sha256_of
 from monai_tl.transfer.tensors import Weights, fitted, name_first, refuse_odd_tensors
 from monai_tl.transfer.weight_files import weights_at
 
@@ -159,7 +158,7 @@ def _read(path: Path) -> Any:
             "damaged; nothing was run. Save its state_dict alone (torch.save(network.state_dict(), …)) or as .safetensors"
         ) from error
     except Exception as error:  # a damaged file fails in any way: struct.error, IndexError, AssertionError …
-        reason = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
+        reason = first_line(error).split(". ")[0]
         raise TransferError(
             f"source '{path}' cannot be read ({reason}); is it complete, and a .pt or .safetensors file of weights?"
         ) from error
@@ -215,13 +214,5 @@ def _metadata_of(weights: Path) -> dict[str, Any] | None:
         candidates.append(weights.parent.parent / "configs" / "metadata.json")
     for path in candidates:
         if path.is_file():
-            try:
-                metadata = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise TransferError(f"'{path}' is not valid JSON ({error}); mend it or remove it") from error
-            if not isinstance(metadata, dict):
-                raise TransferError(
-                    f"'{path}' holds a {type(metadata).__name__}, not the fields of a metadata.json; mend it or remove it"
-                )
-            return metadata
+            return read_json(path, remedy="mend it or remove it")
     return None

@@ -11,7 +11,7 @@ import yaml
 
 from monai_tl.errors import ConfigError, did_you_mean
 from monai_tl.settings.values import Kind, Number, Text, Whole
-from monai_tl.storage.files import read_text
+from monai_tl.storage.text_tables import read_text
 
 TASK_FILE = "task.yaml"
 CODE = '[coding scheme, value, meaning] with at most 16, 16 and 64 letters, e.g. [SCT, "5366008", Hippocampus]'

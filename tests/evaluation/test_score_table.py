@@ -140,12 +140,12 @@ HEADER = "subject,dice,hd95_mm,reference_ml,prediction_ml,seconds\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("subject,dice,reference_ml,prediction_ml\nA,1,1,1\n", "lacks.*hd95_mm, seconds"),
-        ("", "lacks.*subject, dice"),
+        ("subject,dice,reference_ml,prediction_ml\nA,1,1,1\n", r"line 1 lacks the column hd95_mm, seconds .*: run"),
+        ("", "lacks the column subject, dice"),
         (HEADER, "holds no case: run"),
-        (HEADER + "A,1,0,1,1,1\nB,1,0,1,1,1\nA,1,0,1,1,1\n", "A .*once"),
-        (HEADER + "A,1,0,1,1,1\nB,1,0,1\n", r"scores_validation\.csv.*3.*subject.*5"),
-        (HEADER + "A,high,0,1,1,1\n", "line 2 .*subject.*5"),
+        (HEADER + "A,1,0,1,1,1\nB,1,0,1,1,1\nA,1,0,1,1,1\n", "has A more than once: run"),
+        (HEADER + "A,1,0,1,1,1\nB,1,0,1\n", r"scores_validation\.csv, line 3 has 4 cells, needed are 6 .*: run"),
+        (HEADER + "A,high,0,1,1,1\n", "line 2 has dice 'high', needed is a number: run"),
     ],
 )
 def test_a_table_that_cannot_be_read_says_what_to_run(tmp_path, text, message):

@@ -158,6 +158,9 @@ def test_ixi_as_downloaded_and_prepared_with_the_coding_of_its_labels(tmp_path):
     (tmp_path / "dlmuse" / MADE_WITH).write_text("{}")
     with pytest.raises(DataError, match="prepared.json.*damaged"):
         find_candidates(tmp_path / "dlmuse")
+    (tmp_path / "dlmuse" / MADE_WITH).write_text('{"format": 9}')
+    with pytest.raises(DataError, match=r"prepared.json has format 9, this version reads 1"):
+        find_candidates(tmp_path / "dlmuse")
 
 
 def test_an_unknown_layout_is_refused_with_those_that_are_known(tmp_path):

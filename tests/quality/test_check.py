@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from monai_tl.errors import is_full_disk
 from monai_tl.imaging.preview import PREDICTION
 from monai_tl.quality import check as check_module
 from monai_tl.quality.candidates import Candidates, find_candidates
@@ -19,6 +20,7 @@ from monai_tl.quality.measures import Measures
 from monai_tl.quality.outliers import Judged
 from monai_tl.quality.qc_table import SHOWN, format_table
 from monai_tl.report.quality.wall import write_page
+from monai_tl.storage.processes import Outcome
 from tests.conftest import mentions
 
 EVIL = "<img src=x onerror=alert(1)>&\"'"
@@ -170,18 +172,28 @@ def test_hostile_names_are_text_on_the_page(folder, tmp_path):
     assert "&lt;img src=x onerror" in page
 
 
-def test_a_dead_process_costs_only_its_own_case(monkeypatch, tmp_path):
-    jobs = [check_module.CheckJob({"subject": name}, name, ("T1",), (1,), None, tmp_path, None) for name in "abc"]
+def test_a_case_whose_process_dies_is_checked_once_more_alone(monkeypatch, tmp_path):
+    jobs = [check_module.CheckJob({"subject": name}, name, ("T1",), (1,), None, tmp_path, None) for name in "abcd"]
+    calls = []
 
-    def in_pool(given, processes):
-        for job in given:
-            if job.name == "b":
-                return  # its process died, and the pool with it
-            yield Measures(job.name)
+    def run(task, items, processes, **_):
+        calls.append((list(items), processes))
+        for name in items:
+            dies = name == "b" or (name == "c" and processes > 1)
+            yield name, Outcome(fault="its process ended by SIGKILL") if dies else Outcome(Measures(name))
 
-    monkeypatch.setattr(check_module, "_in_pool", in_pool)
+    monkeypatch.setattr(check_module, "run_each", run)
     found = {one.subject: one.problems for one in check_module._all(jobs, 2)}
-    assert found == {"a": [], "b": ["could not be checked (its process died: too little memory?)"], "c": []}
+    assert found == {"a": [], "d": [], "c": [], "b": ["could not be checked (its process ended by SIGKILL)"]}
+    assert calls == [(["a", "b", "c", "d"], 2), (["b", "c"], 1)]
+
+
+def test_a_full_disk_ends_a_check_in_processes(monkeypatch, tmp_path):
+    jobs = [check_module.CheckJob({"subject": "a"}, "a", ("T1",), (1,), None, tmp_path, None)]
+    monkeypatch.setattr(check_module, "run_each", lambda *_, **__: (one for one in [("a", Outcome(full_disk=True))]))
+    with pytest.raises(OSError, match="no space left") as caught:
+        list(check_module._all(jobs, 2))
+    assert is_full_disk(caught.value)
 
 
 def test_what_is_refused_before_anything_is_read(verb, folder, tmp_path):

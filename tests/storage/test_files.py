@@ -6,8 +6,7 @@ import stat
 import pytest
 
 from monai_tl.errors import DataError
-from monai_tl.storage import files
-from monai_tl.storage.files import CHUNK, atomic_write, sha256_of, write_json, write_text
+from monai_tl.storage.files import CHUNK, atomic_write, read_json, sha256_of, write_json, write_text
 
 
 def test_the_new_content_replaces_the_old_and_nothing_else_is_left(tmp_path):
@@ -93,53 +92,33 @@ def test_sha256_of_a_published_example(tmp_path):
     assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
-@pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
-def test_text_that_names_its_encoding_is_read(tmp_path, codec):
-    (tmp_path / "a.txt").write_bytes("é\r\nb\rc\n".encode(codec))
-    assert files.read_text(tmp_path / "a.txt") == "é\nb\nc\n"
-
-
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("content", "message"),
     [
-        ("a\nAndré".encode("latin-1"), r"Windows-1252 \(Latin-1\).*2.*'André'"),
-        ("é".encode("mac-roman"), "Mac Roman.*1.*'é'"),
-        ("王小明".encode("gbk"), "an older encoding such as"),
-        ("a,é".encode("utf-16-be"), "UTF-16"),
-        (b"\xef\xbb\xbfa\xe9", "reads 'aé'"),
-        (b"\xff\xfe\x00", "damaged.*UTF-16"),
+        ('{"a": 1,\n"b"', r"is damaged \(line 2: Expecting ':' delimiter\)"),
+        ("", r"is damaged \(line 1: Expecting value\)"),
+        (b'{"a": "\xff"}', r"is damaged \(it is no text in UTF-8\)"),
+        ("[1]", r"is damaged \(it holds a list, needed is an object\)"),
+        ("[" * 100_000, r"is damaged \(RecursionError"),
+        ('{"format": 2, "a": 1, "b": 1}', "has format 2, this version reads 1"),
+        ('{"format": null, "a": 1, "b": 1}', "has format None, this version reads 1"),
+        ('{"a": 1, "c": 1}', r"is damaged \(it lacks b, d\)"),
     ],
 )
-def test_text_in_another_encoding_is_refused_by_its_name(tmp_path, data, told):
-    (tmp_path / "a.txt").write_bytes(data)
-    with pytest.raises(DataError, match=rf"a.txt.*{told}.*UTF-8"):
-        files.read_text(tmp_path / "a.txt")
+def test_json_that_cannot_be_used_is_refused_by_name_and_reason(tmp_path, content, message):
+    path = tmp_path / "report.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(DataError, match=rf"^\S*report\.json {message}[^\n]*: train again$"):
+        read_json(path, required=("a", "b", "d"), remedy="train again", of_format=1)
 
 
-@pytest.mark.parametrize("sign", [",", ";", "\t", "|"])
-def test_a_table_divided_as_it_is(tmp_path, sign):
-    rows = ["", f"b{sign} a {sign}c", f"2{sign} 1 {sign}", f"{sign}{sign}", f'"x{sign}y"{sign}3{sign}4{sign}{sign}', ""]
-    (tmp_path / "t.csv").write_text("\r\n".join(rows))
-    table = files.read_text_table(tmp_path / "t.csv", ["a", "b"])
-    assert table.delimiter == sign
-    assert table.rows == [{"b": "2", "a": "1", "c": ""}, {"b": f"x{sign}y", "a": "3", "c": "4"}]
-    assert table.number("1.5") == 1.5
-    if sign != ",":
-        assert table.number("-0,25") == -0.25
+def test_json_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"there is no \S*report\.json: train again"):
+        read_json(tmp_path / "report.json", remedy="train again")
 
 
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("", "column a.*nothing"),
-        ("b,c\n", "has no column a, only b, c"),
-        ("a,b,a\n", "a twice"),
-        ("a,b\n1\n", "2.*1 cells.*2"),
-        ("a,b\n1,2\n\n1,2,3\n", "4.*3 cells.*2"),
-        ('a,b\n"1,2\n', "line 3 cannot be read as a row"),
-    ],
-)
-def test_a_table_that_is_none_is_refused(tmp_path, text, told):
-    (tmp_path / "t.csv").write_text(text)
-    with pytest.raises(DataError, match=told):
-        files.read_text_table(tmp_path / "t.csv", ["a"])
+def test_json_without_a_number_is_of_the_first_format(tmp_path):
+    write_json(tmp_path / "a.json", {"a": 1})
+    assert read_json(tmp_path / "a.json", remedy="", of_format=1) == {"a": 1}
+    with pytest.raises(DataError, match="has format 1, this version reads 2"):
+        read_json(tmp_path / "a.json", remedy="", of_format=2)

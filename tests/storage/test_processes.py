@@ -142,3 +142,28 @@ def _runs(process: int) -> bool:
 def _raise_by_write(path: str) -> None:
     with open(path, "wb", buffering=0) as file:
         file.write(b"x")
+
+
+def test_a_process_takes_some_items_then_gives_way_to_a_fresh_one():
+    outcomes = dict(run_each(_pid, {str(n): n for n in range(5)}, 1, per_process=2))
+    pids = [outcomes[str(n)].result for n in range(5)]
+    assert pids[0] == pids[1] != pids[2] == pids[3] != pids[4]
+    assert os.getpid() not in pids
+
+
+def test_of_a_process_that_dies_only_the_item_at_hand_is_lost():
+    items = {"one": 0, "killed": signal.SIGKILL, "three": 0}
+    outcomes = dict(run_each(_signal, items, 1, per_process=3))
+    assert "SIGKILL" in outcomes["killed"].fault
+    assert [outcomes[name].fault for name in ("one", "three")] == ["", ""]
+    assert outcomes["one"].result != outcomes["three"].result
+
+
+def _pid(_: int) -> int:
+    return os.getpid()
+
+
+def _signal(number: int) -> int:
+    if number:
+        signal.raise_signal(number)
+    return os.getpid()

@@ -17,8 +17,8 @@ from monai_tl.imaging.scan_io import LoadScand
 from monai_tl.storage.cores import cores_at_hand
 from monai_tl.study.design import design, run_settings, write_training_sets
 from monai_tl.study.estimate import Estimate, estimate, format_plan, run_seconds
-from monai_tl.study.execute import in_time
 from monai_tl.study.study_plan import refuse_changed
+from monai_tl.text import in_time
 from tests.conftest import BRATS, mentions
 from tests.study.conftest import finish
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from monai_tl.errors import ConfigError, PartlyDoneError
+from monai_tl.errors import PartlyDoneError
 from monai_tl.evaluation.metrics import Score
 from monai_tl.storage.processes import Outcome
-from monai_tl.study.execute import execute, fault_file, held, in_time, order_of, state_of
+from monai_tl.study.execute import execute, fault_file, order_of, state_of
 from tests.conftest import leave_scores, mentions
 from tests.study.conftest import a_study, finish
 
@@ -83,20 +83,6 @@ def test_a_process_is_told_all_that_makes_its_run(tmp_path):
     }
     scratch = a_study("scratch")
     assert "/source/model.pt" not in order_of(tmp_path, scratch, scratch.runs[0]).files
-
-
-def test_a_folder_is_one_process_s_at_a_time(tmp_path):
-    with held(tmp_path), pytest.raises(ConfigError, match="another process works on the study"), held(tmp_path):
-        pass
-    with held(tmp_path):
-        pass
-
-
-@pytest.mark.parametrize(
-    ("seconds", "told"), [(7.4, "7 s"), (600, "10 min"), (9000, "2.5 h"), (400_000, "4.6 days")]
-)  # fmt: skip
-def test_durations(seconds, told):
-    assert in_time(seconds) == told
 
 
 def test_a_run_that_failed_and_was_then_interrupted_waits(tmp_path):

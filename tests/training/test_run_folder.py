@@ -64,7 +64,7 @@ def test_a_run_folder_tells_what_was_done(source, phantoms):
     assert config["dataset_dir"] == str(phantoms / "ixi")
     assert config["iterations"] == 4
     provenance = json.loads((source / "provenance.json").read_text())
-    assert provenance["seed"] == 0
+    assert (provenance["format"], provenance["seed"]) == (1, 0)
     assert set(provenance["versions"]) == {"monai_tl", "monai", "torch", "numpy", "python"}
     assert len(provenance["datalist_sha256"]) == 64
     metadata = json.loads((source / "metadata.json").read_text())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +16,11 @@ from monai_tl.evaluation.score_files import scores_of
 from monai_tl.evaluation.score_record import ScoreRecord, seen_in_short
 from monai_tl.evaluation.score_table import read_scores
 from monai_tl.report.runs.find_runs import find_runs
-from monai_tl.report.runs.transfer_summary import Account, read_account
+from monai_tl.report.runs.transfer_summary import MEND_RUN, Account, read_account
+from monai_tl.storage.files import read_json
 from monai_tl.text import printable
 from monai_tl.training.metrics_table import read_metrics
+from monai_tl.training.run_files import RUN_FORMAT
 
 YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, faster; not every build has it
 
@@ -95,7 +96,7 @@ def _names(folders: list[Path], top: Path) -> list[str]:
 
 def _read(folder: Path, name: str, split: str) -> Run:
     config = _read_config(folder / "config.yaml")
-    provenance = _read_json(folder / "provenance.json") or {}
+    provenance = _read_record(folder / "provenance.json") or {}
     table, pictures = scores_of(folder, split), folder / f"overlays_{split}"
     scores = read_scores(table) if table.is_file() else None  # a damaged one is an error, whatever it is of
     refused = (why_not_its_own(folder, split) or "") if scores else ""
@@ -108,7 +109,7 @@ def _read(folder: Path, name: str, split: str) -> Run:
         classes=_words(config.get("classes")),
         scores=found.scores if found else None,
         curve=tuple(read_metrics(folder / "metrics.csv")),
-        account=read_account(folder / "transfer_report.json", _read_json(folder / "transfer_report.json")),
+        account=read_account(folder / "transfer_report.json", _read_record(folder / "transfer_report.json")),
         provenance=provenance,
         overlays={path.stem: path for path in pictures.glob("*.png")} if pictures.is_dir() and found else {},
         record=found.record if found else None,
@@ -133,17 +134,6 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def _read_record(path: Path) -> dict[str, Any] | None:
     """Read an object, None where there is no file."""
-    if not path.is_file():
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError:
-        raise DataError(f"{path} is no text: restore it, or take the run out of the folder") from None
-    except json.JSONDecodeError as error:
-        where = f"{path}, line {error.lineno}"
-        raise DataError(f"{where} is no JSON ({error.msg}): restore it, or take the run out of the folder") from None
-    if not isinstance(content, dict):
-        raise DataError(f"{path} holds no object: restore it, or take the run out of the folder")
-    return content
+    return read_json(path, remedy=MEND_RUN, of_format=RUN_FORMAT) if path.is_file() else None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_tl.errors import DataError
+from monai_tl.storage.files import naming_damage
 from monai_tl.transfer.plan import stage_of
 
 FATES = ("copied", "adapted", "fresh")
@@ -60,6 +60,9 @@ class Account:
         return sum(getattr(stage, fate) for stage in self.stages)
 
 
+MEND_RUN = "restore it, or take the run out of the folder"
+
+
 def read_account(path: Path, report: dict[str, Any] | None) -> Account:
     """Read a transfer report; None is a run that was not to carry anything over.
 
@@ -68,11 +71,8 @@ def read_account(path: Path, report: dict[str, Any] | None) -> Account:
     """
     if report is None:
         return Account("none")
-    try:
+    with naming_damage(path, MEND_RUN):
         return _account(report)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        told = f"{type(error).__name__}: {error}"
-        raise DataError(f"{path} is no transfer report ({told}): restore it, or take the run out of the folder") from None
 
 
 def _account(report: dict[str, Any]) -> Account:

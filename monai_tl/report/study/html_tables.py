@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from monai_tl.report.kit.figures import SOFTWARE, Look
+from monai_tl.storage.tables import csv_text
 from monai_tl.text import NONE, difference, duration, number, printable
 from monai_tl.transfer.arms import arm_words
 
@@ -66,13 +65,9 @@ class StudyTable:
 
     def csv(self) -> str:
         """Write all rows, numbers at full precision, an interval as two columns."""
-        file = io.StringIO()
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow([name for column in self.columns for name in _csv_names(column)])
-        for row in self.rows:
-            pairs = zip(row, self.columns, strict=True)
-            table.writerow([cell for value, column in pairs for cell in _csv_cells(value, column)])
-        return file.getvalue()
+        names = [name for column in self.columns for name in _csv_names(column)]
+        pairs = (zip(row, self.columns, strict=True) for row in self.rows)
+        return csv_text(names, ([cell for value, column in row for cell in _csv_cells(value, column)] for row in pairs))
 
     def tex(self) -> str:
         """Write a LaTeX table of the first `TEX_ROWS` rows."""

@@ -10,8 +10,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from monai_tl.errors import DataError
 from monai_tl.report.study.study_facts import CURVES, RUNS, SCORES, StudyFacts
-from monai_tl.storage.files import sha256_of
+from monai_tl.storage.files import read_json, sha256_of
 from monai_tl.study.study_plan import STUDY_FILE
 from monai_tl.study.study_plan import Study as Plan
 from monai_tl.text import printable
@@ -108,10 +109,9 @@ def _hashes(study: StudyFacts) -> list[tuple[str, str]]:
 def _read(path: Path) -> dict[str, Any]:
     """Read a small file of a run; one that is missing or damaged counts as silent, since no number rests on it."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(path, remedy="")
+    except (OSError, DataError):
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _listed(versions: Any) -> str:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from monai_tl.errors import DataError
 from monai_tl.report.kit.figures import SOFTWARE
 from monai_tl.report.kit.output_guard import is_our_figure, refuse_place, unwritable
 from monai_tl.report.kit.render import render
 from monai_tl.report.study.content import Content, make_content
 from monai_tl.report.study.study_facts import read_study_facts
-from monai_tl.storage.files import atomic_write, write_json, write_text
+from monai_tl.storage.files import atomic_write, read_json, write_json, write_text
 
 TABLES, MADE = "tables", "made.json"  # below the page's folder of files
 
@@ -84,12 +84,12 @@ def _write(page: Path, files: Path, found: Mapping[str, bytes], html: str, befor
 def _ours(files: Path) -> dict[str, list[str]]:
     """Read which files an earlier report wrote, with the hashes they may have; none where that is not known."""
     try:
-        content = json.loads((files / MADE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = read_json(files / MADE, remedy="")
+    except (OSError, DataError):
         return {}
     return {
         str(name): [str(one) for one in hashes]
-        for name, hashes in (content.items() if isinstance(content, dict) else ())
+        for name, hashes in content.items()
         if isinstance(hashes, list) and not Path(name).is_absolute() and ".." not in Path(name).parts
     }
 

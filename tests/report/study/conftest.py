@@ -9,8 +9,9 @@ import pytest
 
 from monai_tl.statistics.score_array import StudyScore
 from monai_tl.storage.files import write_json
+from monai_tl.storage.tables import write_table
 from monai_tl.study.study_plan import PlannedRun, Study, write_study
-from monai_tl.study.study_tables import CurveRow, RunRow, write_study_table
+from monai_tl.study.study_tables import CurveRow, RunRow
 from tests.conftest import BRATS
 from tests.report.conftest import VERSIONS, draw_overlay
 
@@ -85,9 +86,9 @@ def write_made_study(
     scores = [row for row in score_rows(arms, sizes, seeds, subjects) if (row.arm, row.n, row.seed) not in gone]
     curves = [row for row in curve_rows(arms, sizes, seeds) if (row.arm, row.n, row.seed) not in gone]
     runs = run_rows(arms, sizes, seeds, curves, left_out, training_dice)
-    write_study_table(folder / "scores.csv", StudyScore, scores)
-    write_study_table(folder / "curves.csv", CurveRow, curves)
-    write_study_table(folder / "runs.csv", RunRow, runs)
+    write_table(folder / "scores.csv", StudyScore, scores)
+    write_table(folder / "curves.csv", CurveRow, curves)
+    write_table(folder / "runs.csv", RunRow, runs)
     planned = [
         PlannedRun(f"{r.arm}_n{r.n}_seed{r.seed}", r.arm, r.n, r.seed, r.folder, f"datalists/seed{r.seed}_n{r.n}.json", {})
         for r in runs

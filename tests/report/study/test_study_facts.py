@@ -10,7 +10,8 @@ import pytest
 from monai_tl.report.study.study_facts import bands, late_median, read_study_facts
 from monai_tl.report.study.study_figures import pick_spread, targets
 from monai_tl.statistics.score_array import StudyScore
-from monai_tl.study.study_tables import CurveRow, read_study_table, write_study_table
+from monai_tl.storage.tables import write_table
+from monai_tl.study.study_tables import CurveRow, read_study_table
 
 NAN = math.nan
 
@@ -66,7 +67,7 @@ def test_an_empty_segmentation_is_farther_than_any_and_two_are_left_out(make_stu
     rows = read_study_table(folder / "scores.csv", StudyScore)
     told = [(0.5, 3.0), (0.0, math.nan), (0.0, math.nan), (math.nan, math.nan), (0.9, 1.0)]
     rows = [dataclasses.replace(row, dice=dice, hd95_mm=mm) for row, (dice, mm) in zip(rows, told, strict=True)]
-    write_study_table(folder / "scores.csv", StudyScore, rows)
+    write_table(folder / "scores.csv", StudyScore, rows)
     found = read_study_facts(folder).distances["scratch", 26]
     assert len(found) == 4
     assert math.isnan(late_median(found)), "half of the four are farther than any"

@@ -29,8 +29,9 @@ from monai_tl.report.study.study_page import write_study_report
 from monai_tl.statistics import arm_means, compare_arms
 from monai_tl.statistics.score_array import StudyScore
 from monai_tl.storage.files import write_json
+from monai_tl.storage.tables import write_table
 from monai_tl.study.study_plan import read_seeds
-from monai_tl.study.study_tables import RunRow, read_study_table, write_study_table
+from monai_tl.study.study_tables import RunRow, read_study_table
 from monai_tl.transfer.arms import arm_words
 from tests.conftest import BRATS, leave_scores, mentions
 from tests.report.conftest import Page
@@ -100,7 +101,7 @@ def test_means_and_differences_are_those_of_the_statistics(once):
 def test_runs_whose_best_validation_is_the_last_are_counted(make_study, report):
     folder = make_study(arms=("scratch", "1"), sizes=(26,), seeds=(0, 1))
     rows = read_study_table(folder / "runs.csv", RunRow)
-    write_study_table(folder / "runs.csv", RunRow, [replace(row, best_iteration=450.0 if row.seed else 500.0) for row in rows])
+    write_table(folder / "runs.csv", RunRow, [replace(row, best_iteration=450.0 if row.seed else 500.0) for row in rows])
     text = report(folder)[1].text
     mentions(text, "2 of 4 finished … validation … 1; freeze 1 1)")
 
@@ -233,7 +234,7 @@ def test_hostile_ids_and_faults_stay_text(make_study, report):
     )
     runs = read_study_table(folder / "runs.csv", RunRow)
     runs = [RunRow(*[getattr(run, name) for name in RunRow.__slots__[:-1]], EVIL if run.fault else "") for run in runs]
-    write_study_table(folder / "runs.csv", RunRow, runs)
+    write_table(folder / "runs.csv", RunRow, runs)
     text, page = report(folder)
     assert not any("onerror" in attrs for _, attrs in page.tags)
     assert "<img src=x" not in text
@@ -269,7 +270,7 @@ def test_runs_that_found_nothing_in_validation_are_said_first(make_study, report
     assert "found nothing in any validation" not in page.text
     runs = read_study_table(folder / "runs.csv", RunRow)
     blind = [replace(run, best_dice=0.0) if (run.arm, run.n) == ("scratch", 26) else run for run in runs]
-    write_study_table(folder / "runs.csv", RunRow, blind)
+    write_table(folder / "runs.csv", RunRow, blind)
     _, page = report(folder)
     told = "Of 12 finished … 3 … nothing … validation … 26 (3 runs)."
     mentions(page.text, told)
@@ -327,7 +328,7 @@ def test_the_page_says_which_cases_it_shows(make_study, report, cases, told):
 def test_cases_that_are_all_alike_were_not_chosen_by_their_dice(make_study, report):
     folder = make_study(arms=("scratch",), sizes=(26,), seeds=(0,), cases=4)
     rows = [replace(row, dice=0.0) for row in read_study_table(folder / "scores.csv", StudyScore)]
-    write_study_table(folder / "scores.csv", StudyScore, rows)
+    write_table(folder / "scores.csv", StudyScore, rows)
     _, page = report(folder)
     assert "the best, the median and the worst test case (all alike there, so by name) of scratch" in page.text
 
@@ -352,7 +353,7 @@ def test_undefined_cases_are_left_out_and_counted(make_study, report):
         )
         for row in rows
     ]
-    write_study_table(folder / "scores.csv", StudyScore, rows)
+    write_table(folder / "scores.csv", StudyScore, rows)
     _, page = report(folder)
     assert [row[8] for row in named(page, "arms")] == ["11", "11"]
     assert named(page, "differences")[0][-1] == "1"
