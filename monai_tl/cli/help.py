@@ -47,7 +47,7 @@ def of_verb(verb: Verb, name: str) -> str:
     if name in EXAMPLES:
         shown = [_hanging("  ", f"monai_tl {name} {words}".strip(), "      ") for words in EXAMPLES[name]]
         lines.append("\n".join(["Examples:", *shown]))
-    flags = list(_flags(verb))
+    flags = list(_flags(verb, name))
     if flags:
         lines.append("\n".join(["Flags:", *flags]))
     settings = list(_settings(verb, name))
@@ -64,6 +64,11 @@ def purpose_of(verb: Verb) -> str:
     return re.split(r": |, [A-Z]+ \[", first)[0].rstrip(".:")
 
 
+def described(flag: str, name: str) -> str:
+    """Return what a flag is of a verb; some mean something of their own in one family of verbs."""
+    return FLAGS.get(f"{name.split()[0]} {flag}") or FLAGS.get(flag) or DESCRIPTIONS.get(flag, "")
+
+
 def _lines(entry: Any, words: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     if callable(entry):
         yield " ".join(words), purpose_of(entry)
@@ -71,13 +76,13 @@ def _lines(entry: Any, words: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         yield from _lines(below, (*words, name))
 
 
-def _flags(verb: Verb) -> Iterator[str]:
+def _flags(verb: Verb, name: str) -> Iterator[str]:
     kinds = kinds_of(verb)
     for one in inspect.signature(verb).parameters.values():
         if one.kind is one.KEYWORD_ONLY:
             needed = one.default is one.empty
             told = "needed" if needed else f"default {_plain(one.default)}" if one.default not in (None, "") else ""
-            yield _flag(one.name, FLAGS.get(one.name, DESCRIPTIONS.get(one.name, "")), kinds.get(one.name), told)
+            yield _flag(one.name, described(one.name, name), kinds.get(one.name), told)
 
 
 def _settings(verb: Verb, name: str) -> Iterator[str]:

@@ -63,7 +63,7 @@ def apply_transfer(
         accept_overlap: noted in the report: whoever knows the target's cases goes on where some were trained on before.
 
     Raises:
-        TransferError: before the network is touched, if any of this cannot be done.
+        ConfigError, TransferError: before the network is touched, if any of this cannot be done.
     """
     names = list(stages(network))
     frozen = resolve_freeze(names, freeze)
