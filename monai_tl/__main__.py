@@ -19,10 +19,10 @@ def main() -> int:
     print_anything()
     os.environ.update(thread_settings())
     from monai_tl import cli  # torch and MONAI take seconds: not before they are needed
-    from monai_tl.cli import arguments
+    from monai_tl.cli import dispatch
 
     try:
-        arguments.run(cli.VERBS, sys.argv[1:])
+        dispatch.run(cli.VERBS, sys.argv[1:])
     except KeyboardInterrupt:
         return _say("interrupted; what was finished is kept", 130)
     except PartlyDoneError as error:

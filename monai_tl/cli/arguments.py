@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -20,71 +19,12 @@ Policy = Annotated[str, POLICY]
 
 Verb = Callable[..., None]
 Verbs = Mapping[str, Any]  # name -> verb, or -> verbs
-HELP = ("-h", "--help")
 NUMBERS = Listed(Number(), "numbers joined by commas, e.g. 0.7,0.15,0.15")
-
-
-def run(verbs: Verbs, arguments: Sequence[str]) -> None:
-    """Call the verb that the arguments name.
-
-    Raises:
-        ConfigError: for an unknown verb or flag or a value of no use, before anything is done: Fire would refuse a flag only
-            after the work, and read text as Python.
-    """
-    if not arguments or any(word in HELP for word in arguments) or "help" in (arguments[0], *_words(arguments)[-1:]):
-        print(_help(verbs, [word for word in arguments if word not in (*HELP, "help")]))
-        return
-    verb, at = _find_verb(verbs, arguments)
-    command = checked(verb, arguments[at:])
-    import fire  # which imports asyncio: not before the arguments are known to be right
-
-    fire.Fire(verb, command=command, name="monai_tl")
 
 
 def flags_of(verb: Verb) -> tuple[str, ...]:
     """Name the flags of a verb."""
     return tuple(p.name for p in inspect.signature(verb).parameters.values() if p.kind is p.KEYWORD_ONLY)
-
-
-def _words(arguments: Sequence[str]) -> list[str]:
-    """The words before the first flag."""
-    return list(itertools.takewhile(lambda word: not word.startswith("-"), arguments))
-
-
-def _help(verbs: Verbs, arguments: Sequence[str]) -> str:
-    """Give a line for each verb, or all about the one that is named."""
-    words = _words(arguments)
-    entry: Any = verbs
-    for at, word in enumerate(words):
-        if callable(entry):
-            break
-        if word not in entry:
-            raise ConfigError(f"unknown verb '{' '.join(words[: at + 1])}': {did_you_mean(word, entry)}")
-        entry = entry[word]
-    prefix = " ".join(["monai_tl", *words])
-    if not callable(entry):
-        return usage(entry, prefix) + ("\n\nAll flags of a verb: monai_tl VERB --help" if entry is verbs else "")
-    flags = [
-        f"    --{p.name}" + (" (needed)" if p.default is p.empty else "" if p.default in (None, "") else f" {p.default}")
-        for p in inspect.signature(entry).parameters.values()
-        if p.kind is p.KEYWORD_ONLY
-    ]
-    return "\n".join(
-        [usage({words[-1]: entry}, " ".join(["monai_tl", *words[:-1]])), "\n    flags, with their defaults:", *flags]
-    )
-
-
-def usage(verbs: Verbs, prefix: str = "monai_tl") -> str:
-    """Give a few lines for each verb."""
-    told = []
-    for name, entry in verbs.items():
-        if callable(entry):
-            told.append(
-                f"{prefix} {name}\n    " + (inspect.getdoc(entry) or "").replace("\n", "\n    ").replace("    \n", "\n")
-            )
-        else:
-            told.append(usage(entry, f"{prefix} {name}"))
-    return "\n\n".join(told)
 
 
 def checked(verb: Verb, arguments: Sequence[str]) -> list[str]:
@@ -185,14 +125,3 @@ def label_values(value: str, flag: str) -> list[int]:
         ConfigError: if one is no whole number from 1, or stands twice.
     """
     return list(read_value(flag, LABELS, value)) if value else []
-
-
-def _find_verb(verbs: Verbs, arguments: Sequence[str]) -> tuple[Verb, int]:
-    entry: Any = verbs
-    for at, word in enumerate(arguments):
-        if word not in entry:
-            raise ConfigError(f"unknown verb '{' '.join(arguments[: at + 1])}': {did_you_mean(word, entry)}")
-        entry = entry[word]
-        if callable(entry):
-            return entry, at + 1
-    raise ConfigError(f"'{' '.join(arguments)}' needs one of: {', '.join(entry)}")

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 from monai_tl.errors import ConfigError, in_words
-from monai_tl.storage.cores import thread_settings
 from monai_tl.storage.processes import Outcome
 from monai_tl.storage.streams import print_anything
 from monai_tl.study.execute import Ended
@@ -46,8 +45,7 @@ def _run(ray: Any, orders: dict[str, Order]) -> Ended:
     needs = {"num_cpus": threads, "num_gpus": _gpus(ray)}
     _refuse_no_room(ray, needs)
     # a process a run: memory stays flat, and no run inherits another's state
-    environment = {"env_vars": thread_settings()}
-    remote = ray.remote(**needs, max_retries=RETRIES, max_calls=1, runtime_env=environment)(_perform)
+    remote = ray.remote(**needs, max_retries=RETRIES, max_calls=1)(_perform)
     waiting = {remote.remote(perform, order): name for name, order in orders.items()}
     try:
         while waiting:

@@ -84,7 +84,7 @@ def apply_transfer(
         accept_differences: go on where spacing, orientation or normalisation differ or are unknown.
 
     Raises:
-        TransferError: before the network is touched, if any of this cannot be done.
+        ConfigError, TransferError: before the network is touched, if any of this cannot be done.
 
     Example:
         >>> from monai_tl import Contract, HighRes3DNet, apply_transfer

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv3d
 
-from monai_tl.errors import TransferError
+from monai_tl.errors import ConfigError, TransferError
 from monai_tl.transfer.channels import adapt_channels, describe_channels
 
 FOUR = ("T1", "T1ce", "T2", "FLAIR")
@@ -72,7 +72,7 @@ def test_what_cannot_be_adapted_is_refused():
     with pytest.raises(TransferError, match=told):
         adapt_channels(kernel, ["T1"], ["t1", "FLAIR"])
     told = r"^unknown new_channels 'zeros': did you mean 'zero'\? There are: zero, mean, frozen$"
-    with pytest.raises(TransferError, match=told):
+    with pytest.raises(ConfigError, match=told):
         adapt_channels(kernel, ["T1"], ["T1", "T2"], "zeros")
 
 
