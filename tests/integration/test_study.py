@@ -17,8 +17,6 @@ from monai_tl.datasets.datalist import read_datalist
 from monai_tl.study.study_tables import CurveRow, RunRow, StudyScore, read_study_table
 from tests.conftest import BRATS, mentions
 
-pytestmark = pytest.mark.xdist_group("serial")
-
 
 def study_flags(tiny_flags, output, **flags):
     told = {"arms": "scratch,2", "seeds": "1", "output": output, **flags}
