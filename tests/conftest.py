@@ -34,6 +34,15 @@ SHORT = {"iterations": 4, "validate_every": 2, "patience": 0, "batch_size": 1}
 TINY = {"window": [16] * 3, "inference_window": [32] * 3, **SHORT, "device": "cpu"}
 
 
+SERIAL = (  # they use Ray, kill processes or wait for some: one process of pytest-xdist runs them in turn
+    "study/test_ray_engine.py",
+    "integration/test_study.py",
+    "storage/test_processes.py",
+    "::test_a_kill_loses_the_subject_in_flight",
+    "::test_two_calls_at_a_time",
+)
+
+
 class Answer(NamedTuple):
     """What a verb left: exit code and what it printed."""
 
@@ -62,15 +71,28 @@ def mentions(text: str, *facts: object) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For ``pytest -n``: a file's tests stay together, since they share fixtures; files with slow tests come first.
-
-    Tests marked ``xdist_group("serial")`` use Ray, kill processes or wait for some: one process runs them in turn.
-    """
+    """Files with slow tests come first, so that at the end all processes of pytest-xdist have work."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """A file's tests stay in one process, since they share fixtures; its marks of groups are lost with pytest 9.2."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return scope_of(nodeid)
+
+    return ByFile(config, log)
+
+
+def scope_of(nodeid: str) -> str:
+    """Return what a test is kept together with: its file, all that may not run side by side, or nothing, a script."""
+    if any(one in nodeid for one in SERIAL):
+        return "serial"
+    return nodeid if "/test_scripts.py" in nodeid else nodeid.split("::")[0]
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,6 @@ from monai_tl.study.study_tables import RunRow, read_study_table
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("demo")
 def test_the_demo_runs_and_a_second_time_finds_its_work_done(run_script, tmp_path):
     small = {"SUBJECTS": 10, "SIZE": 32, "WINDOW": 16, "SOURCE_ITERATIONS": 4, "TARGET_ITERATIONS": 4}
     settings = {f"DEMO_{name}": str(value) for name, value in small.items()}
@@ -30,7 +29,6 @@ def test_the_demo_runs_and_a_second_time_finds_its_work_done(run_script, tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("phantom study")
 def test_the_phantom_study_in_small(run_script, tmp_path):
     small = {"SUBJECTS": 14, "SIZE": 32, "WINDOW": 16, "SOURCE_ITERATIONS": 4, "TARGET_ITERATIONS": 6, "SEEDS": 1}
     done = run_script("phantom_study.sh", tmp_path, {f"STUDY_{name}": str(value) for name, value in small.items()})
@@ -41,7 +39,6 @@ def test_the_phantom_study_in_small(run_script, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("real study")
 def test_the_real_study_in_small(run_script, phantoms, tmp_path):
     """On phantoms in the layout of the real scans: T1 and labels of DLMUSE beside each other, BraTS as downloaded."""
     for folder in ("t1", "dlmuse_seg"):

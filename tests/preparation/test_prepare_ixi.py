@@ -364,7 +364,6 @@ def command(raw: Path, output: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("serial")
 def test_a_kill_loses_the_subject_in_flight_and_a_repetition_does_the_rest(raw, tmp_path):
     """Killed as a cluster kills (SIGKILL) after the first subject; registration and processes are real here."""
     output = tmp_path / "out"

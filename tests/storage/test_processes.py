@@ -16,8 +16,6 @@ import pytest
 
 from monai_tl.storage.processes import run_each
 
-pytestmark = pytest.mark.xdist_group("serial")
-
 
 def test_results_come_by_name_and_a_failing_item_stops_no_other():
     outcomes = dict(run_each(math.sqrt, {"four": 4, "negative": -1, "nine": 9}, 2))

@@ -19,7 +19,6 @@ from monai_tl.study.worker import Order
 from tests.conftest import leave_scores
 
 ray = pytest.importorskip("ray")
-pytestmark = pytest.mark.xdist_group("serial")
 
 
 def orders(folder: Path, count: int) -> dict[str, Order]:

@@ -73,7 +73,8 @@ def says(table: MessageTable) -> Callable[..., None]:
             answer: of a verb, or the text itself; of an answer the lines with the texts are shown, else its error.
             texts: that have to be in it.
         """
-        mentions(answer if isinstance(answer, str) else answer.err + "\n" + answer.out, *texts)
+        if texts:
+            mentions(answer if isinstance(answer, str) else answer.err + "\n" + answer.out, *texts)
         whole = table.tidy(answer if isinstance(answer, str) else _shown(answer, texts))
         table.check((came, when), whole if len(whole) <= LONGEST else whole[: LONGEST - 2] + " …", topic)
 

@@ -10,7 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from tests.conftest import BRATS, mentions
+from tests.conftest import BRATS, TINY, mentions
 
 TOPIC = "Weights and scores"
 SHORT = {"window": "[12,12,12]", "iterations": 2, "validate_every": 2, "patience": 0, "batch_size": 1, "device": "cpu"}
@@ -243,8 +243,8 @@ def test_a_training_that_holds_nan_does_not_go_on(source, copy_of_source, verb, 
     torch.save(last, run / "last.pt")
     (run / "config.yaml").write_text((run / "config.yaml").read_text().replace(str(source), str(run)))
     before = {path.name: path.read_bytes() for path in run.iterdir()}
-    flags = {"dataset_dir": phantoms / "ixi", "iterations": 4, "validate_every": 2, "window": "[16,16,16]", "patience": 0}
-    words = [str(word) for name, value in {**flags, "batch_size": 1, "device": "cpu"}.items() for word in (f"--{name}", value)]
+    flags = {"dataset_dir": phantoms / "ixi", **{name: str(value).replace(" ", "") for name, value in TINY.items()}}
+    words = [str(word) for name, value in flags.items() for word in (f"--{name}", value)]
     answer = verb("train", "--bundle", BRATS.parent / "ixi_hippocampus", "--output", run, *words, "--resume", "true")
     assert answer.code == 2
     says(TOPIC, "a training to resume whose last.pt holds NaN", "train, transfer", answer, "network.conv_1.conv.weight")
