@@ -14,6 +14,7 @@ from monai_tl.report.runs import words
 from monai_tl.report.runs.groups import group_runs
 from monai_tl.report.runs.read_runs import read_runs
 from monai_tl.report.runs.transfer_summary import read_account
+from monai_tl.text import difference, duration
 from tests.conftest import leave_scores, mentions
 from tests.report.conftest import DICE
 
@@ -178,11 +179,11 @@ def test_settings(make_run):
     [(7.4, "7 s"), (63, "1 min 03 s"), (59.6, "1 min 00 s"), (3600, "1 h 00 min"), (9000, "2 h 30 min"), (NAN, "–")],
 )
 def test_durations(seconds, told):
-    assert words.duration(seconds) == told
+    assert duration(seconds) == told
 
 
 def test_numbers_that_are_none():
-    assert words.number(NAN) == words.number(None) == words.difference(NAN) == "–"
+    assert words.number(NAN) == words.number(None) == difference(NAN) == "–"
     assert words.number(0.0) == "0.000"
     assert words.interval(Interval(NAN, NAN, "none")) == words.signed_interval(Interval(NAN, NAN, "none")) == "none"
     assert words.signed_interval(Interval(-0.1, 0.2, "BCa")) == "[−0.100, +0.200]"
