@@ -30,8 +30,7 @@ from tests.forked import forked_command
 
 ROOT = Path(__file__).parents[1]
 IXI, BRATS = ROOT / "bundles" / "ixi_hippocampus", ROOT / "bundles" / "brats_tumour_core"
-SHORT = {"iterations": 4, "validate_every": 2, "patience": 0, "batch_size": 1}
-TINY = {"window": [16] * 3, "inference_window": [32] * 3, **SHORT, "device": "cpu"}
+TINY = {"window": [16, 16, 16], "iterations": 4, "validate_every": 2, "patience": 0, "batch_size": 1, "device": "cpu"}
 
 
 SERIAL = (  # they use Ray, kill processes or wait for some: one process of pytest-xdist runs them in turn

@@ -114,7 +114,7 @@ def test_monai_alone_gives_the_same_voxels(source, phantoms, tmp_path):
         "dataset_dir": phantoms / "ixi",
         "ckpt": source / "model.pt",
         "output_dir": "theirs",
-        "inference_window": "[32,32,32]",
+        "inference_window": "[16,16,16]",
         "device": "cpu",
     }
     words = [str(text) for name, value in flags.items() for text in (f"--{name}", value)]

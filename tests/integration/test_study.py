@@ -96,7 +96,7 @@ def test_the_source_as_it_is_is_an_arm_like_the_others(tiny_flags, source, tmp_p
     words = ("--source", source, "--target", folder, "--output", tmp_path / "by_verb")
     words = [BRATS if text == folder else text for text in words]
     data = folder / "datalists" / "all_n3.json"
-    assert verb("evaluate", *words, "--datalist", data, "--inference_window", "[32,32,32]", "--device", "cpu").code == 0
+    assert verb("evaluate", *words, "--datalist", data, "--window", "[16,16,16]", "--device", "cpu").code == 0
     tables = [list(csv.reader((one / "scores_test.csv").open())) for one in (tmp_path / "by_verb", folder / run.folder)]
     assert [row[:5] for row in tables[0]] == [row[:5] for row in tables[1]]
     assert verb("report", folder).code == 0

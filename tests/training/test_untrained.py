@@ -19,7 +19,7 @@ def untrained(verb, source, phantoms, tmp_path):
 
     def call(*flags, data=phantoms / "brats", output=tmp_path / "untrained"):
         words = ("--source", source, "--target", BRATS, "--datalist", data / "datalist.json", "--device", "cpu")
-        return verb("evaluate", *words, "--inference_window", "[32,32,32]", "--output", output, *flags), output
+        return verb("evaluate", *words, "--window", "[16,16,16]", "--output", output, *flags), output
 
     return call
 

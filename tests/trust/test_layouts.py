@@ -205,11 +205,11 @@ def test_radiotherapy_has_one_image_and_one_value(tmp_path, verb, says):
 @pytest.mark.parametrize(
     ("came", "ids", "said"),
     [
-        ("BIDS sessions", [f"sub-{n:02}_ses-{k}" for n in range(6) for k in (1, 2)], "BIDS"),
-        ("scans at times", [f"BraTS-GLI-{n:05}-10{k}" for n in range(6) for k in (0, 1)], "BraTS"),
-        ("ADNI", [f"{n:03}_S_0295_I{k}" for n in range(6) for k in (1, 2)], "ADNI"),
-        ("OASIS", [f"OAS3000{n}_MR_d0{k}29" for n in range(6) for k in (1, 2)], "OASIS"),
-        ("case of letters", [f"{a}ub-{n:02}_ses-{k}" for n in range(6) for k, a in enumerate("sS")], "BIDS"),
+        ("BIDS sessions", [f"sub-{n:02}_ses-{k}" for n in range(6) for k in (1, 2)], "by ids of BIDS"),
+        ("scans at times", [f"BraTS-GLI-{n:05}-10{k}" for n in range(6) for k in (0, 1)], "by ids of BraTS"),
+        ("ADNI", [f"{n:03}_S_0295_I{k}" for n in range(6) for k in (1, 2)], "by ids of ADNI"),
+        ("OASIS", [f"OAS3000{n}_MR_d0{k}29" for n in range(6) for k in (1, 2)], "by ids of OASIS"),
+        ("case of letters", [f"{a}ub-{n:02}_ses-{k}" for n in range(6) for k, a in enumerate("sS")], "by ids of BIDS"),
     ],
 )
 def test_one_persons_scans_stay_in_one_split(tmp_path, verb, says, came, ids, said):

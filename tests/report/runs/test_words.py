@@ -15,6 +15,7 @@ from monai_tl.report.runs.groups import group_runs
 from monai_tl.report.runs.read_runs import read_runs
 from monai_tl.report.runs.transfer_summary import read_account
 from monai_tl.text import difference, duration, number
+from monai_tl.text import difference, duration
 from tests.conftest import leave_scores, mentions
 from tests.report.conftest import DICE
 

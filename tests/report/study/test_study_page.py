@@ -274,7 +274,7 @@ def test_runs_that_found_nothing_in_validation_are_said_first(make_study, report
     _, page = report(folder)
     told = "Of 12 finished … 3 … nothing … validation … 26 (3 runs)."
     mentions(page.text, told)
-    assert page.text.index(told) < page.text.index("comparisons with scratch")
+    assert page.text.index("Of 12 finished") < page.text.index("comparisons with scratch")
     speed = {(row[0], row[1]): row[3] for row in named(page, "speed")}
     assert speed["freeze 1", "26"] == "no target"
 
