@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def _thread_excepthook(raised: threading.ExceptHookArgs) -> None:
-    """Omit the traceback of a user's error in a thread: if the disk is full, TensorBoard's writer and the main thread both fail."""
+    """Omit the traceback of a user's error: on a full disk, TensorBoard's thread fails too, and the main thread reports it."""
     if raised.exc_value is None or user_error(raised.exc_value) is None:
         threading.__excepthook__(raised)
 

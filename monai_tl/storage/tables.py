@@ -36,7 +36,7 @@ def table_text(kind: type[Row], rows: Iterable[Row], line_end: str = "\n") -> st
 
 
 def write_table(path: Path | str, kind: type[Row], rows: Iterable[Row], *, line_end: str = "\n") -> None:
-    """Write rows of one type atomically; numbers have full precision unless ``field(metadata={"form": ".2f"})`` sets a format."""
+    """Write rows of one type atomically; numbers have full precision, or the format in ``field(metadata={"form": ".2f"})``."""
     write_text(path, table_text(kind, rows, line_end))
 
 
