@@ -214,7 +214,7 @@ def check(
 def prepare_ixi(
     *, t1: str, t2: str, labels: str, output: str, coding: str = "", incomplete: Policy = "refuse", processes: Processes = 0
 ) -> None:
-    """Register IXI's T2 to T1, and resample labels to T1's grid: --t1 IXI-T1.tar --t2 IXI-T2.tar --labels aseg.tar --output DIR.
+    """Register IXI's T2 to T1 and resample labels to T1's grid: --t1 IXI-T1.tar --t2 IXI-T2.tar --labels aseg.tar --output DIR.
 
     Finished subjects are skipped, so that the same command resumes an interrupted one.
     """
