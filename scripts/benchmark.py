@@ -48,7 +48,7 @@ def median_seconds(work: Callable[[], Any], device: torch.device, repeats: int) 
 
 
 def training_step(device: torch.device, size: int, precision: str, frozen: int = 0) -> Callable[[], None]:
-    """Return a function that runs an AdamW step on two patches of ``size``³ voxels; ``plain``: float32, default memory layout."""
+    """Return a function that runs one AdamW step on two patches of ``size``³ voxels; ``plain``: float32, default layout."""
     network: nn.Module = HighRes3DNet(2, 2).to(device)
     inferer = SimpleInferer() if precision == "plain" else MixedPrecisionInferer(SimpleInferer(), device, precision)
     network = network if precision == "plain" else place(network, device)

@@ -4,11 +4,11 @@ python scripts/check_registration.py [--cases 20] [--size 96] [--seed 0] [--wron
 
 A case is a life-size head (voxels of 192/size mm, so that all mm are those of a living head). Its T2 is rotated by up to 15°
 about a random axis and shifted by up to 20 mm (the first case by exactly 15° and 20 mm), and simulated on oblique slices of
-1 × 1 × 2 voxels that cover 70 % of the head's height, with other noise and another bias field. The error is the distance of each
-voxel of the head from its true position, averaged over T1's head.
+1 × 1 × 2 voxels that cover 70 % of the head's height, with other noise and another bias field. The error is the distance of a
+voxel from its true position, averaged over T1's head.
 
 Quality control is checked too (unless --wrong 0): each T2 is also misregistered on purpose, by shifts and rotations, and judged
-as `monai_tl check` judges it, among the other, registered cases. Suspicions for other reasons than registration are not counted.
+as `monai_tl check` judges it, among the other, registered cases. Only suspicions because of the registration are counted.
 """
 
 from __future__ import annotations
