@@ -59,8 +59,9 @@ def purpose_of(verb: Verb) -> str:
 
 
 def described(flag: str, name: str) -> str:
-    """Return the help text of a verb's flag; some flags have another meaning in one family of verbs."""
-    return FLAGS.get(f"{name.split()[0]} {flag}") or FLAGS.get(flag) or DESCRIPTIONS.get(flag, "")
+    """Return the help text of a verb's flag; some flags have another meaning for one verb or one family of verbs."""
+    texts = (FLAGS.get(f"{words} {flag}") for words in (name, name.split()[0]))
+    return next(filter(None, texts), "") or FLAGS.get(flag) or DESCRIPTIONS.get(flag, "")
 
 
 def _lines(entry: Any, words: tuple[str, ...]) -> Iterator[tuple[str, str]]:

@@ -103,7 +103,7 @@ def depth(
 
 
 def gather_tables(*, output: str) -> None:
-    """Write scores.csv, runs.csv and curves.csv of a study from its finished and unfinished runs: --output STUDY."""
+    """Gather the results of a study's runs in scores.csv, runs.csv and curves.csv: --output STUDY."""
     from monai_tl.study.study_plan import read_study
 
     read_study(Path(output))

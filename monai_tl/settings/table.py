@@ -199,8 +199,8 @@ def _contradictions(valid: Mapping[str, Any]) -> list[str]:
         found.append(f"iterations ({iterations}) must be a multiple of validate_every ({every}); set that too")
     if every and patience and patience < every:
         found.append(
-            f"patience ({patience}) is shorter than validate_every ({every}), so training would stop at the first validation "
-            f"without improvement; set {every} iterations or more, or 0 for no early stopping"
+            f"patience ({patience}) counts iterations and is shorter than validate_every ({every}), so training would stop at "
+            f"the first validation without improvement; set {every} or more, or 0 for no early stopping"
         )
     if "background" in valid.get("classes", ())[1:]:
         found.append(f"classes must name the background first; got {list(valid['classes'])}")

@@ -47,7 +47,7 @@ def test_columns_are_found_by_name(tmp_path):
     ("content", "message"),
     [
         ("", r"line 1 lacks the column name, voxels, ml, dice \(.*name, voxels, ml, dice\)"),
-        ("name,ml\n", r"line 1 lacks the column voxels, dice \(needed"),
+        ("name,ml\n", r"line 1 lacks the column voxels, dice \("),
         ("name,voxels,ml,dice,dice\n", "line 1 has the column dice twice"),
         (HEADER + "A,1,1,1,\nB,1,1\n", r"line 3 has 3 cells.* 5 \(name, voxels, ml, dice, remarks\)"),
         (HEADER + "A,1,1,1,,\n", "line 2 has 6 cells.* 5"),

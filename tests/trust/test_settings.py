@@ -279,7 +279,7 @@ def test_a_study_refuses_what_none_of_its_runs_could_use(verb, tiny_flags, tmp_p
         words += engine_words
     answer = verb("study", "layers", *words, "--arms", "scratch,2", "--seeds", "1", "--output", output)
     refused(answer, output, name[2:], value)
-    assert "can be set up" not in answer.err
+    assert "cannot be built" not in answer.err
 
 
 def test_parts_of_a_config_are_read_by_what_they_replace(train, tmp_path):
@@ -289,7 +289,7 @@ def test_parts_of_a_config_are_read_by_what_they_replace(train, tmp_path):
         ("train#trainer#optim_set_to_none", "yes", "takes true or false"),
         ("train#trainer#max_epochs", "2_0", "takes a whole number from 1; got 2_0"),
         ("crop#margin", "wide", "takes a number, or a list of numbers; got 'wide'"),
-        ("scheduler#warmup_multiplier", "2", "the config cannot be built with these values of scheduler#warmup_multiplier: ValueError"),
+        ("scheduler#warmup_multiplier", "2", "the config cannot be built with these values of scheduler#warmup_multiplier"),
     ):
         answer, run = train(**{name: text})
         assert answer.code == 2, answer
