@@ -1,7 +1,7 @@
-"""Transfer learning for 3D medical image segmentation, on MONAI: load, account, freeze, fine-tune, measure.
+"""Transfer learning for 3D medical image segmentation with MONAI.
 
-The names listed in ``__all__`` are the public Python API; docs/python.md shows them at work. They are imported at their first
-use, so that ``import monai_tl`` alone loads neither PyTorch nor MONAI.
+The names in ``__all__`` are the public Python API; docs/python.md shows how to use them. Each is imported at its first use, so
+that ``import monai_tl`` alone loads neither PyTorch nor MONAI.
 """
 
 from importlib import import_module
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from monai_tl.transfer.source import load_weights as load_weights
     from monai_tl.transfer.source import read_source as read_source
 
-_MODULES = {  # what type checkers read above; a test compares the two
+_MODULES = {  # the same names as above, which only type checkers read; a test compares the two
     "datasets.case_checks": ("check_cases",),
     "datasets.datalist": ("Datalist", "read_datalist"),
     "datasets.patterns": ("find_cases",),
@@ -77,9 +77,9 @@ def __getattr__(name: str) -> Any:
     """Import a public name at its first use (PEP 562)."""
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'monai_tl' has no attribute '{name}'")
-    found = getattr(import_module(f"monai_tl.{_MODULE_OF[name]}"), name)
-    globals()[name] = found
-    return found
+    value = getattr(import_module(f"monai_tl.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

@@ -13,35 +13,38 @@ from monai_tl.storage.streams import print_anything
 
 
 def main() -> int:
-    """Run a verb; what is wrong with the input is told in a line, exit code 2 (1 where some of the cases are done)."""
-    warnings.simplefilter("ignore")  # of the libraries beneath, about things that no user of a verb can change
-    threading.excepthook = _of_a_thread
+    """Run a verb and return the exit code.
+
+    A user's error is printed in one line (exit code 2; 1 if some cases failed and the others are finished).
+    """
+    warnings.simplefilter("ignore")  # libraries warn about things that the user of a verb cannot change
+    threading.excepthook = _thread_excepthook
     print_anything()
     os.environ.update(thread_settings())
-    from monai_tl import cli  # torch and MONAI take seconds: not before they are needed
+    from monai_tl import cli  # imported late: help and refusals should not wait for the libraries
     from monai_tl.cli import dispatch
 
     try:
         dispatch.run(cli.VERBS, sys.argv[1:])
     except KeyboardInterrupt:
-        return _say("interrupted; what was finished is kept", 130)
+        return _fail("interrupted; finished work is kept", 130)
     except PartlyDoneError as error:
-        return _say(error, 1)
+        return _fail(error, 1)
     except Exception as error:
         cause = user_error(error)
         if cause is None:
-            raise  # a fault of ours: its traceback is what we need to mend it
-        return _say(cause, 2)
+            raise  # a bug: show the traceback
+        return _fail(cause, 2)
     return 0
 
 
-def _of_a_thread(raised: threading.ExceptHookArgs) -> None:
-    """TensorBoard's writer fails in a thread of its own where the disk is full; the main one says so."""
+def _thread_excepthook(raised: threading.ExceptHookArgs) -> None:
+    """Omit the traceback of a user's error: on a full disk, TensorBoard's thread fails too, and the main thread reports it."""
     if raised.exc_value is None or user_error(raised.exc_value) is None:
         threading.__excepthook__(raised)
 
 
-def _say(message: object, code: int) -> int:
+def _fail(message: object, code: int) -> int:
     print(f"monai_tl: {message}", file=sys.stderr)
     return code
 

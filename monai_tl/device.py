@@ -1,4 +1,4 @@
-"""Which device, which number format, which memory layout: what makes the same training faster."""
+"""Device, number format and memory layout: the choices that make the same training faster."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from monai_tl.settings.table import refuse_settings
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Give the device of a name: ``auto`` is the first GPU where there is one, else the CPU.
+    """Return the device of a name: ``auto`` is the first GPU if there is one, else the CPU.
 
     Raises:
-        ConfigError: if a GPU is asked for that is not there.
+        ConfigError: if the requested GPU does not exist.
     """
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
@@ -26,26 +26,26 @@ def choose_device(name: str = "auto") -> torch.device:
     except RuntimeError as error:
         raise ConfigError(f"unknown device '{name}': use auto, cpu, cuda or cuda:1") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device '{name}' was asked for, but {torch.cuda.device_count()} GPUs are visible; use auto or cpu")
+        raise ConfigError(f"device '{name}' was requested, but {torch.cuda.device_count()} GPUs are visible; use auto or cpu")
     return device
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Say if a device computes bfloat16 itself, rather than slowly emulating it."""
+    """Return whether a device computes bfloat16 in hardware; emulating it is slow."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     return device.type == "cpu" and torch.backends.mkldnn.is_available() and torch.cpu._is_avx512_bf16_supported()
 
 
 def place(network: nn.Module, device: torch.device) -> nn.Module:
-    """Move a network to a device, in the memory layout that its convolutions are fastest in (channels last)."""
+    """Move a network to a device, in the memory layout in which convolutions are fastest (channels last)."""
     return network.to(device=device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
 
 class MixedPrecisionInferer(Inferer):
-    """Runs another inferer with bfloat16 autocast and channels-last windows; weights, loss and logits stay float32.
+    """Run another inferer with bfloat16 autocast and channels-last inputs; weights, loss and logits stay float32.
 
-    MONAI's engines know autocast for CUDA alone; an inferer is where both training and inference pass through on any device.
+    MONAI's engines support autocast on CUDA only. Both training and inference call an inferer, on any device.
 
     Args:
         inferer: e.g. ``SimpleInferer`` to train, ``SlidingWindowInferer`` to predict.
@@ -54,7 +54,7 @@ class MixedPrecisionInferer(Inferer):
     """
 
     def __init__(self, inferer: Inferer, device: torch.device, precision: str = "auto") -> None:
-        """Settle the number format once."""
+        """Choose the number format."""
         super().__init__()
         refuse_settings(precision=precision)
         self.inferer = inferer
@@ -65,11 +65,11 @@ class MixedPrecisionInferer(Inferer):
     def __call__(self, inputs: Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
         """Infer ``(batch, channel, i, j, k)`` to float32 logits ``(batch, class, i, j, k)``."""
 
-        def forward(window: Tensor, *more: Any, **named: Any) -> Tensor:
-            window = window.as_tensor() if isinstance(window, MetaTensor) else window
-            window = window.contiguous(memory_format=torch.channels_last_3d)
+        def forward(images: Tensor, *more: Any, **named: Any) -> Tensor:
+            images = images.as_tensor() if isinstance(images, MetaTensor) else images
+            images = images.contiguous(memory_format=torch.channels_last_3d)
             with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bfloat16):
-                logits: Tensor = network(window, *more, **named)
+                logits: Tensor = network(images, *more, **named)
             return logits.float()
 
         return self.inferer(inputs, forward, *args, **kwargs)

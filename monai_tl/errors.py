@@ -1,4 +1,4 @@
-"""What can be wrong with what a user handed in. Each message says what came, what was needed, what exists, what to do."""
+"""Errors in a user's input. Each message states what came, what was needed, what exists and what to do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 
 class DataError(ValueError):
-    """A case, scan, datalist or split is not as it has to be.
+    """A case, scan, datalist or split is invalid.
 
     Example:
         >>> from monai_tl import read_datalist
@@ -20,7 +20,7 @@ class DataError(ValueError):
 
 
 class TransferError(ValueError):
-    """Source weights cannot be transferred to the target as asked.
+    """Source weights cannot be transferred to the target as requested.
 
     Example:
         >>> from monai_tl import HighRes3DNet, freeze
@@ -31,7 +31,7 @@ class TransferError(ValueError):
 
 
 class ConfigError(ValueError):
-    """A flag, a config id, a run folder, an argument or a value in them is not as it has to be.
+    """A flag, config id, run folder or argument is invalid.
 
     Example:
         >>> from monai_tl import HighRes3DNet
@@ -42,7 +42,7 @@ class ConfigError(ValueError):
 
 
 class PartlyDoneError(Exception):
-    """Some cases failed, all others are finished."""
+    """Some cases failed; all others are finished."""
 
 
 USER_ERRORS = (DataError, TransferError, ConfigError)
@@ -53,7 +53,7 @@ NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")  # C
 
 
 def did_you_mean(name: str, existing: Iterable[str]) -> str:
-    """Name the nearest of what exists, and all of it: ``"did you mean 'freeze'? There are: freeze, norm"``."""
+    """Return the nearest existing name and all of them: ``"did you mean 'freeze'? There are: freeze, norm"``."""
     names = [str(other) for other in existing]
     small = {other.casefold(): other for other in names}
     nearest = difflib.get_close_matches(str(name).casefold(), small, n=1, cutoff=0.5)
@@ -62,13 +62,17 @@ def did_you_mean(name: str, existing: Iterable[str]) -> str:
 
 
 def list_problems(first_line: str, problems: Sequence[str], shown: int = 5) -> str:
-    """Put a headline over the first few problems, one indented line each, and count the rest."""
+    """Return a headline, the first few problems in one indented line each, and the number of the others."""
     more = [f"and {len(problems) - shown} more"] if len(problems) > shown else []
     return "\n  ".join([first_line, *problems[:shown], *more])
 
 
 def user_error(error: BaseException) -> BaseException | None:
-    """Find what a user can mend beneath MONAI's wrapping: an error of ours, a full disk, too little memory; else None."""
+    """Return the error that a user can correct, out of the chain of causes in which MONAI wraps it.
+
+    Returns:
+        An error of this package, also for a full disk, an unusable path or too little memory; None for a bug.
+    """
     for cause in _causes(error):
         if isinstance(cause, USER_ERRORS):
             return cause
@@ -77,27 +81,27 @@ def user_error(error: BaseException) -> BaseException | None:
             where = f" while writing {name}" if name else ""
             return ConfigError(
                 f"the disk is full{where}: free some space and repeat the command "
-                "(training goes on with --resume true); what was finished is kept"
+                "(training continues with --resume true); finished work is kept"
             )
         if isinstance(cause, OSError) and (isinstance(cause, PLACES) or cause.errno in NO_NAME) and cause.filename:
-            return ConfigError(f"'{cause.filename}': {cause.strerror}; choose another place, or mend this one")
+            return ConfigError(f"'{cause.filename}': {cause.strerror}; choose another path, or correct this one")
         if is_out_of_memory(cause):
             return ConfigError(
                 f"out of memory ({first_line(cause)}): lower --batch_size or --window to train, "
-                "--inference_window to predict, --cache_rate where the scans do not fit"
+                "--inference_window to predict, or --cache_rate if the scans do not fit"
             )
     return None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Say if a GPU or the machine ran out of memory."""
+    """Return whether a GPU or the machine ran out of memory."""
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(text in str(error).lower() for text in NO_MEMORY)
     )
 
 
 def in_words(error: BaseException) -> str:
-    """Say an error in one line: what a user can mend, or what was raised first, beneath MONAI's wrapping."""
+    """Return an error in one line: the one that a user can correct, else the first of its chain of causes."""
     if cause := user_error(error):
         return " ".join(str(cause).split())
     *_, first = _causes(error)
@@ -105,12 +109,12 @@ def in_words(error: BaseException) -> str:
 
 
 def is_full_disk(error: BaseException) -> bool:
-    """Say if there was no room left to write."""
+    """Return whether no disk space was left."""
     return isinstance(error, OSError) and error.errno in FULL
 
 
 def first_line(error: BaseException, path: str = "") -> str:
-    """Return the first line of an error, as these can run over many; a path that is named beside it is cut to its last part."""
+    """Return the first line of an error, at most 200 characters; ``path``, which the caller names, is cut to its last part."""
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return (line.replace(path, os.path.basename(path)) if path else line)[:200]
 

@@ -1,8 +1,8 @@
-"""Measure what is claimed about speed, each as a ratio within one run; prints a table and writes JSON.
+"""Measure speed: training steps, freezing, patches, start-up. Print a table and write JSON; compare ratios within one run only.
 
 python scripts/benchmark.py [--device cpu] [--repeats 5] [--output benchmarks/results/NAME.json]
-python scripts/benchmark.py --startup   how long help, a refusal and the first step take, each from a fresh process
-python scripts/benchmark.py --waiting   a step of two threads that spin or sleep while they wait, alone and beside a busy one
+python scripts/benchmark.py --startup   time to help, to a refusal and to the first training step, each in a new process
+python scripts/benchmark.py --waiting   a step of two threads that spin or sleep while they wait, on an idle and a busy machine
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from monai_tl.transfer.freeze import freeze
 
 
 def median_seconds(work: Callable[[], Any], device: torch.device, repeats: int) -> float:
-    """Time work after one warm-up; the device is waited for."""
+    """Return the median time of a function after one warm-up call; the device is synchronised."""
     times = []
     for _ in range(repeats + 1):
         began = time.perf_counter()
@@ -48,7 +48,7 @@ def median_seconds(work: Callable[[], Any], device: torch.device, repeats: int) 
 
 
 def training_step(device: torch.device, size: int, precision: str, frozen: int = 0) -> Callable[[], None]:
-    """Give a step of AdamW on two windows of a size; ``plain`` is float32 in torch's default memory layout."""
+    """Return a function that runs one AdamW step on two patches of ``size``³ voxels; ``plain``: float32, default layout."""
     network: nn.Module = HighRes3DNet(2, 2).to(device)
     inferer = SimpleInferer() if precision == "plain" else MixedPrecisionInferer(SimpleInferer(), device, precision)
     network = network if precision == "plain" else place(network, device)
@@ -66,8 +66,8 @@ def training_step(device: torch.device, size: int, precision: str, frozen: int =
     return step
 
 
-def window_draws(size: int = 96) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """Give two ways to draw the next window from a cached 240×240×155 case: cut only, and turned and scaled too."""
+def patch_draws(size: int = 96) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """Return two functions that draw the next patch from a cached 240×240×155 case: cropped only, and also augmented."""
     window, room = [size] * 3, room_for([size] * 3, 10.0, 0.1)
     image = torch.rand(2, 240, 240, 155)
     label = torch.zeros(1, 240, 240, 155)
@@ -96,14 +96,14 @@ def window_draws(size: int = 96) -> tuple[Callable[[], Any], Callable[[], Any]]:
     )
 
     def drawing(transforms: list[Any]) -> Callable[[], Any]:
-        windows, numbers = Patches(cases, Compose(transforms), seed=0), iter(range(10**9))
-        return lambda: windows[next(numbers)]
+        patches, numbers = Patches(cases, Compose(transforms), seed=0), iter(range(10**9))
+        return lambda: patches[next(numbers)]
 
     return drawing(cut), drawing([*cut, turn])
 
 
 VERB = "import sys\nfrom monai_tl.__main__ import main\nsys.exit(main())"
-# ends with the optimiser's first step
+# exits after the optimiser's first step
 FIRST_STEP = (
     "import os\nfrom torch.optim.optimizer import register_optimizer_step_post_hook\n"
     f"register_optimizer_step_post_hook(lambda *_: os._exit(0))\n{VERB}"
@@ -115,7 +115,7 @@ STEPS = (
 
 
 def process_seconds(code: str, *words: str, expect: int = 0) -> float:
-    """Time a fresh Python process from its start to its end."""
+    """Return the time of a new Python process from start to end."""
     began = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
     if done.returncode != expect:
@@ -124,7 +124,7 @@ def process_seconds(code: str, *words: str, expect: int = 0) -> float:
 
 
 def startup_seconds(repeats: int) -> dict[str, float]:
-    """Measure how long users wait for help, for the refusal of a trivial error, and for the first step of a training."""
+    """Measure how long users wait for help, for the refusal of a simple error, and for the first training step."""
 
     def median(code: str, *words: str, expect: int = 0) -> float:
         return statistics.median(process_seconds(code, *words, expect=expect) for _ in range(repeats))
@@ -145,22 +145,22 @@ def startup_seconds(repeats: int) -> dict[str, float]:
 
 
 def waiting_seconds() -> dict[str, float]:
-    """Measure a training step on 2×24³ with two threads, by how they wait for each other."""
+    """Measure a training step on 2×24³ with two threads, for each way in which threads wait for each other."""
     seconds = {}
     for others in (0, 1):
         for policy in ("ACTIVE", "PASSIVE"):
             environment = {**os.environ, "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": policy}
             with busy(others):
-                told = subprocess.run(
+                done = subprocess.run(
                     [sys.executable, "-c", STEPS], env=environment, capture_output=True, text=True, check=True
                 )
-            seconds[f"step, {policy.lower()}, beside {others} busy"] = float(told.stdout)
+            seconds[f"step, {policy.lower()}, beside {others} busy"] = float(done.stdout)
     return seconds
 
 
 @contextmanager
 def busy(count: int) -> Iterator[None]:
-    """Keep so many cores busy meanwhile."""
+    """Run so many processes that each keep one core busy."""
     processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
         yield
@@ -171,7 +171,7 @@ def busy(count: int) -> Iterator[None]:
 
 
 def calculation(where: torch.device, repeats: int, size: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Measure training steps, freezing and window drawing; gives seconds and ratios."""
+    """Measure training steps, freezing and drawing patches; return seconds and ratios."""
     seconds = {
         "step, plain float32": median_seconds(training_step(where, size, "plain"), where, repeats),
         "step, as by default": median_seconds(training_step(where, size, "auto"), where, repeats),
@@ -180,7 +180,7 @@ def calculation(where: torch.device, repeats: int, size: int) -> tuple[dict[str,
             for frozen in range(1, 6)
         },
     }
-    cut, turned = window_draws()
+    cut, turned = patch_draws()
     cpu = torch.device("cpu")
     seconds["window 96³, cut"] = median_seconds(cut, cpu, 20 * repeats)
     seconds["window 96³, cut, turned and scaled"] = median_seconds(turned, cpu, 4 * repeats)
@@ -198,7 +198,7 @@ def benchmark(
     startup: bool = False,
     waiting: bool = False,
 ) -> None:
-    """Print and write what was measured."""
+    """Measure, print the results and write them to ``output``."""
     where = choose_device(device)
     ratios: dict[str, float] = {}
     if startup:
@@ -212,9 +212,9 @@ def benchmark(
     if output:
         name = torch.cuda.get_device_name(where) if where.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
         versions = {"torch": torch.__version__, "monai": monai.__version__}
-        told = {"command": sys.argv, "device": name, "windows": f"2×{size}³", "repeats": repeats, "versions": versions}
+        setting = {"command": sys.argv, "device": name, "windows": f"2×{size}³", "repeats": repeats, "versions": versions}
         Path(output).parent.mkdir(parents=True, exist_ok=True)
-        Path(output).write_text(json.dumps({**told, "median_seconds": seconds, "ratios": ratios}, indent=2) + "\n")
+        Path(output).write_text(json.dumps({**setting, "median_seconds": seconds, "ratios": ratios}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Check the container image where there is no engine to build it: lint, build context, pins, then the Dockerfile's own steps and the
-# smoke test in a clean root file system. Needs root, mmdebstrap and 4 GB in TMPDIR (12 GB with --cuda); leaves nothing behind.
-#   sudo bash scripts/check_image.sh           torch's CPU build stands in for the CUDA build, which is 3 GB
-#   sudo bash scripts/check_image.sh --cuda    nothing stands in: the packages that the image gets
-# The root is the base's Ubuntu 24.04 where its keyring is at hand and pip finds wheels for its Python 3.12, else Debian 12 with 3.11.
-# Wheels come from where pip's configuration points; a CPU build of torch is one whose version ends in +cpu.
+# Check the container image without a container engine: lint, build context, pins, then the Dockerfile's steps and the smoke test in
+# a clean root file system. Needs root, mmdebstrap and 4 GB in TMPDIR (12 GB with --cuda); removes everything it creates.
+#   sudo bash scripts/check_image.sh           with torch's CPU build instead of the CUDA build, which has 3 GB
+#   sudo bash scripts/check_image.sh --cuda    with the packages of the image
+# The root is Ubuntu 24.04, as in the image, if its keyring is installed and pip finds wheels for Python 3.12; else Debian 12 with 3.11.
+# Wheels come from the index in pip's configuration; a CPU build of torch is one whose version ends in +cpu.
 set -euo pipefail
 torch_build=cpu
 [ "${1:-}" = --cuda ] && torch_build=cuda && shift
@@ -18,7 +18,7 @@ part="setting up" passed=()
 finish() {
   local code=$?
   [ "$code" = 0 ] || echo "check of the image FAILED in: $part" >&2
-  rm -rf --one-file-system "$work" # the mounts below live and end in namespaces of their own
+  rm -rf --one-file-system "$work" # mounts below it exist only in their own namespaces
 }
 trap finish EXIT
 begin() { part=$1; printf '\n== %s\n' "$part"; }
@@ -35,7 +35,7 @@ tar --create --files-from "$work/files" | tar --extract --directory "$work/conte
 pytest --quiet tests/docker -k "context or copied"
 pass "$(wc -l <"$work/files") files, $(du --summarize --human-readable "$work/context" | cut -f1)"
 
-# Resolved from the index's metadata alone, for a Python that need not be here.
+# Resolved from the index's metadata only, so Python 3.12 need not be installed.
 begin "3/4 constraints-cuda.txt resolves to itself for Python 3.12"
 python -c 'import configparser as c; p = c.ConfigParser(); p.read("setup.cfg"); print(p["options"]["install_requires"])' >"$work/requirements"
 UV_PYTHON_DOWNLOADS=never uv pip compile --quiet --no-config --no-header --no-annotate --only-binary :all: \
@@ -54,7 +54,7 @@ fi
 platforms=()
 for minor in $(seq 5 35); do platforms+=(--platform "manylinux_2_${minor}_$(uname -m)"); done
 make_root() { # SUITE COMPONENTS PYTHON
-  [ "$3" = 3.12 ] || grep '^importlib_resources' constraints.txt >>"$pins" # nibabel's, before the standard library had it
+  [ "$3" = 3.12 ] || grep '^importlib_resources' constraints.txt >>"$pins" # nibabel needs it before Python 3.12
   sed "s/^torch==.*/$torch/" "$pins" >"$work/wanted"
   rm -rf --one-file-system "$work/wheels" "$work/root"
   pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --implementation cp --python-version "$3" \
@@ -65,12 +65,12 @@ for release in "noble main,universe 3.12" "bookworm main 3.11"; do
   echo "a root of $release, with $torch …"
   # shellcheck disable=SC2086
   make_root $release && break
-  echo "not to be had: $(tail -n 1 "$work/log")"
+  echo "not available: $(tail -n 1 "$work/log")"
   release=
 done
 [ -n "$release" ] || exit 1
 cp /etc/resolv.conf "$work/root/etc/"
-# A mount namespace of its own: what is mounted in it is gone with it, however this script ends.
+# Run in a separate mount namespace, whose mounts end with it, however this script ends.
 in_namespace() {
   unshare --mount --pid --fork --kill-child bash -euc '
     root=$1; shift
@@ -78,8 +78,8 @@ in_namespace() {
     "$@"' - "$work/root" "$@"
 }
 IMAGE_PIP_NO_INDEX=1 IMAGE_PIP_FIND_LINKS=/wheels in_namespace python scripts/image.py replay "$work/root" "$work/context"
-for user in own 12345; do # the image's user, and one that nobody has heard of, as with --user
-  echo "as user '$user': may write, passes the smoke test"
+for user in own 12345; do # the image's user, and one that is not in /etc/passwd, as with --user
+  echo "as user '$user': write access and smoke test"
   in_namespace python scripts/image.py run "$work/root" "$user" \
     sh -euc 'for each in data runs bundles/ixi_hippocampus "$HOME"; do test -w "$each" || { echo "$each cannot be written" >&2; exit 1; }; done'
   in_namespace python scripts/image.py run "$work/root" "$user" bash docker/smoke.sh
@@ -88,5 +88,5 @@ pass "$(. "$work/root/etc/os-release"; echo "$PRETTY_NAME"), Python ${release##*
 
 printf '\n'
 printf 'passed   %s\n' "${passed[@]}"
-printf 'unseen   by any engine: the base image, its layers and labels, %scompose.yaml, Apptainer, a GPU\n' \
+printf 'not checked without an engine: the base image, its layers and labels, %scompose.yaml, Apptainer, a GPU\n' \
   "$([ $torch_build = cuda ] || echo 'the CUDA packages (see --cuda), ')"

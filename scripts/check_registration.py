@@ -1,14 +1,14 @@
-"""Check the registration of T2 to T1 on phantoms whose true position is known; a row a case, then the verdict.
+"""Check the registration of T2 to T1 on phantoms whose true position is known; print one row per case, then the verdict.
 
 python scripts/check_registration.py [--cases 20] [--size 96] [--seed 0] [--wrong 8] [--output registration.csv]
 
-A case is a life-size head (voxels of 192/size mm: all mm are those of a living head) whose T2 was turned by up to 15° about
-an axis of any direction and shifted by up to 20 mm (the first case by all of it), pictured anew on oblique slices of 1 × 1 × 2
-voxels that cover 70 % of the head's height, with other noise and another bias field. The error is how far a voxel
-of the head lies from where it should, on average over T1's head.
+A case is a life-size head (voxels of 192/size mm, so that all mm are those of a living head). Its T2 is rotated by up to 15°
+about a random axis and shifted by up to 20 mm (the first case by exactly 15° and 20 mm), and simulated on oblique slices of
+1 × 1 × 2 voxels that cover 70 % of the head's height, with other noise and another bias field. The error is the distance of a
+voxel from its true position, averaged over T1's head.
 
-Then quality control is tried: each T2 is also laid wrong on purpose, shifted and turned, and judged as `monai_tl check` judges
-it, among the other cases as they were registered (--wrong 0: not). Reasons other than registration do not count.
+Quality control is checked too (unless --wrong 0): each T2 is also misregistered on purpose, by shifts and rotations, and judged
+as `monai_tl check` judges it, among the other, registered cases. Only suspicions because of the registration are counted.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from monai_tl.quality.outliers import Judged, judge
 ANGLE, SHIFT = 15.0, 20.0  # degrees and mm, at most
 COVERED = 0.7  # of the head's height
 GOAL, WRONG = 0.7, 2.0  # mm
-SHARE = 0.95  # of the cases that have to reach the goal
-WAYS = (2.1, 3.0, 5.0, 10.0)  # mm that a T2 is laid wrong by, on average over the head
+SHARE = 0.95  # fraction of the cases that must reach the goal
+ERRORS = (2.1, 3.0, 5.0, 10.0)  # mm by which a T2 is misregistered, on average over the head
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A T1 and a T2 of one head, and where T2's points lie: ``truth`` maps T1's to T2's, RAS, mm."""
+    """T1 and T2 of one head; ``truth`` maps points of T1 to points of T2, RAS, mm."""
 
     t1: nib.Nifti1Image
     t2: nib.Nifti1Image
@@ -56,7 +56,7 @@ class Pair:
 
 
 def make_pair(case: int, size: int, seed: int) -> Pair:
-    """Draw a head and a rigid motion, and picture both scans."""
+    """Draw a head and a rigid motion, and simulate both scans."""
     rng = np.random.default_rng([seed, 2, case])
     layers, _ = render_head(Anatomy.draw(rng), size)
     voxel = FIELD_OF_VIEW / size
@@ -67,11 +67,11 @@ def make_pair(case: int, size: int, seed: int) -> Pair:
     centre = nib.affines.apply_affine(affine, ndimage.center_of_mass(head))
     angle, shift = (ANGLE, SHIFT) if case == 0 else (rng.uniform(0, ANGLE), rng.uniform(0, SHIFT))
     truth = _motion(rng, angle, shift, centre)
-    return Pair(nib.Nifti1Image(t1, affine), _picture(t2, affine, head, truth, rng), truth, angle, shift)
+    return Pair(nib.Nifti1Image(t1, affine), _simulate(t2, affine, head, truth, rng), truth, angle, shift)
 
 
 def _motion(rng: np.random.Generator, angle: float, shift: float, centre: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A rigid motion about the head's centre, of these sizes and any direction."""
+    """Draw a rigid motion about the head's centre, of this angle and shift in random directions."""
     axis, way = (direction / np.linalg.norm(direction) for direction in rng.normal(size=(2, 3)))
     motion = np.eye(4)
     motion[:3, :3] = Rotation.from_rotvec(axis * angle, degrees=True).as_matrix()
@@ -79,14 +79,14 @@ def _motion(rng: np.random.Generator, angle: float, shift: float, centre: NDArra
     return motion
 
 
-def _picture(
+def _simulate(
     voxels: NDArray[Any],
     affine: NDArray[np.float64],
     head: NDArray[np.bool_],
     motion: NDArray[np.float64],
     rng: np.random.Generator,
 ) -> nib.Nifti1Image:
-    """Picture a moved head on thick oblique slices that miss its top or its bottom."""
+    """Simulate a scan of a moved head on thick oblique slices that miss its top or its bottom."""
     voxel = affine[0, 0]
     where = nib.affines.apply_affine(motion @ affine, np.argwhere(head)[::50])
     turn = Rotation.from_rotvec(rng.uniform(-10, 10, 3), degrees=True).as_matrix()
@@ -105,7 +105,7 @@ def _picture(
 
 
 def displacement(pair: Pair, found: NDArray[np.float64]) -> tuple[float, float]:
-    """Mean and largest distance in mm between where T1's head lies in T2, and where a transform (LPS, mm) says it does."""
+    """Return mean and largest distance (mm) between the true positions of T1's head in T2 and those of a transform (LPS)."""
     points = _points(pair)
     apart = nib.affines.apply_affine(LPS @ found @ LPS, points) - nib.affines.apply_affine(pair.truth, points)
     lengths = np.linalg.norm(apart, axis=1)
@@ -113,31 +113,31 @@ def displacement(pair: Pair, found: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _points(pair: Pair) -> NDArray[np.float64]:
-    """The voxels of T1's head in mm, RAS."""
+    """Return the voxels of T1's head in mm, RAS."""
     head = head_mask(np.asarray(pair.t1.dataobj), np.asarray(nib.affines.voxel_sizes(pair.t1.affine)))
     return nib.affines.apply_affine(pair.t1.affine, np.argwhere(head))
 
 
-def laid_wrong(pair: Pair, found: NDArray[np.float64], rng: np.random.Generator, times: int) -> Iterator[NDArray[np.float64]]:
-    """Give transforms (LPS, mm) that lay T2 wrong by `WAYS` in turn, shifted and turned in turn, in any direction."""
+def misregister(pair: Pair, found: NDArray[np.float64], rng: np.random.Generator, times: int) -> Iterator[NDArray[np.float64]]:
+    """Yield transforms (LPS, mm) that are wrong by each of `ERRORS`, once as a shift and once as a rotation, at random."""
     points = _points(pair)
     centre = points.mean(0)
     for n in range(times):
-        way = WAYS[n // 2 % len(WAYS)]
+        size = ERRORS[n // 2 % len(ERRORS)]
         axis = rng.normal(size=3)
         axis /= np.linalg.norm(axis)
         off = np.eye(4)
         if n % 2:
             arm = float(np.linalg.norm(np.cross(points - centre, axis), axis=1).mean())
-            off[:3, :3] = Rotation.from_rotvec(axis * 2 * np.arcsin(way / 2 / arm)).as_matrix()
+            off[:3, :3] = Rotation.from_rotvec(axis * 2 * np.arcsin(size / 2 / arm)).as_matrix()
             off[:3, 3] = centre - off[:3, :3] @ centre
         else:
-            off[:3, 3] = axis * way
+            off[:3, 3] = axis * size
         yield found @ LPS @ off @ LPS
 
 
 def measured(pair: Pair, found: NDArray[np.float64], name: str) -> Measures:
-    """Measure a T2 laid by a transform (LPS, mm) as `monai_tl check` does."""
+    """Measure a T2 that was registered by a transform (LPS, mm), as `monai_tl check` does."""
     transform = itk().Euler3DTransform[itk().D].New()
     transform.SetMatrix(itk().GetMatrixFromArray(np.ascontiguousarray(found[:3, :3])))
     transform.SetOffset(found[:3, 3].tolist())
@@ -148,48 +148,48 @@ def measured(pair: Pair, found: NDArray[np.float64], name: str) -> Measures:
         return measure_case(case, ("T1", "T2"), ())
 
 
-def misplaced(one: Judged) -> bool:
-    """Say if a case is suspect because of how T2 lies; a T2 that covers a part of the head is so for other reasons."""
+def misplaced(case: Judged) -> bool:
+    """Return whether a case is suspect because of its registration; a T2 of a part of the head has other suspicions too."""
     return any(
         kind in ("registration", "overlap") or (kind == "cohort" and reason.startswith(("mutual information", "overlap")))
-        for kind, reason, _ in one.suspicions
+        for kind, reason, _ in case.suspicions
     )
 
 
 def suspects(right: Sequence[Measures], wrong: Sequence[Measures]) -> tuple[list[bool], list[bool]]:
-    """Judge the right ones among themselves, and each wrong one in its right one's place; who is suspect by registration."""
-    among = {one.measures.subject: misplaced(one) for one in judge(right)[0]}
-    told = []
+    """Return which registered cases are suspect, and which misregistered ones, each judged in place of its registered case."""
+    among = {case.measures.subject: misplaced(case) for case in judge(right)[0]}
+    suspect = []
     for own in wrong:
-        judged, _ = judge([own, *(one for one in right if one.subject != own.subject)])
-        told.append(next(misplaced(one) for one in judged if one.measures is own))
-    return [among[one.subject] for one in right], told
+        judged, _ = judge([own, *(other for other in right if other.subject != own.subject)])
+        suspect.append(next(misplaced(case) for case in judged if case.measures is own))
+    return [among[measures.subject] for measures in right], suspect
 
 
 @dataclass
-class Tried:
-    """Measures of all cases as registered, and of those laid wrong with by how many mm each."""
+class QualityControl:
+    """Measures of the registered cases, and of the misregistered ones with their errors in mm."""
 
     right: list[Measures]
     wrong: list[Measures]
     far: list[float]
 
-    def tell(self) -> int:
-        """Print how many are suspect; gives how many that lie wrong by more than `WRONG` are not."""
-        falsely, told = suspects(self.right, self.wrong)
+    def print_suspects(self) -> int:
+        """Print how many cases are suspect; return how many with an error above `WRONG` are not."""
+        falsely, rightly = suspects(self.right, self.wrong)
         far = np.array(self.far)
-        print(f"as registered: {sum(falsely)} of {len(falsely)} suspect by registration", flush=True)
+        print(f"registered: {sum(falsely)} of {len(falsely)} suspect by registration", flush=True)
         for low, high in zip((WRONG, 2.5, 4.0, 7.0), (2.5, 4.0, 7.0, np.inf), strict=True):
-            among = [said for said, mm in zip(told, far, strict=True) if low < mm <= high]
-            print(f"laid wrong by {low:g} to {high:g} mm: {sum(among)} of {len(among)} suspect by registration")
-        return sum(not said for said, mm in zip(told, far, strict=True) if mm > WRONG)
+            among = [suspect for suspect, mm in zip(rightly, far, strict=True) if low < mm <= high]
+            print(f"misregistered by {low:g} to {high:g} mm: {sum(among)} of {len(among)} suspect by registration")
+        return sum(not suspect for suspect, mm in zip(rightly, far, strict=True) if mm > WRONG)
 
 
 def check_registration(
     cases: int = 20, size: int = 96, seed: int = 0, first: int = 0, wrong: int = 8, output: str = ""
 ) -> None:
-    """Register each case, lay its T2 wrong so many times, and end with exit code 1 if the goals are missed."""
-    rows, tried = [], Tried([], [], [])
+    """Register each case, misregister its T2 ``wrong`` times, and exit with code 1 if the goals are missed."""
+    rows, control = [], QualityControl([], [], [])
     for case in range(first, first + cases):
         pair = make_pair(case, size, seed)
         began = time.process_time()
@@ -201,13 +201,13 @@ def check_registration(
         row |= {**vars(found.alignment), "cpu_seconds": seconds}
         rows.append({name: value if name == "case" else round(value, 3) for name, value in row.items()})
         print("  ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
-        tried.right += [measured(pair, matrix, str(case))] if wrong else []
-        for off in laid_wrong(pair, matrix, np.random.default_rng([seed, 3, case]), wrong):
-            tried.wrong.append(measured(pair, off, str(case)))
-            tried.far.append(displacement(pair, off)[0])
+        control.right += [measured(pair, matrix, str(case))] if wrong else []
+        for off in misregister(pair, matrix, np.random.default_rng([seed, 3, case]), wrong):
+            control.wrong.append(measured(pair, off, str(case)))
+            control.far.append(displacement(pair, off)[0])
     if output:
         _write(output, rows)
-    missed = tried.tell() if wrong else 0
+    missed = control.print_suspects() if wrong else 0
     errors = np.array([row["error_mm"] for row in rows])
     good = int((errors <= GOAL).sum())
     print(
@@ -216,8 +216,8 @@ def check_registration(
     )
     if good < SHARE * cases or missed:
         raise ConfigError(
-            f"{good} of {cases} cases reach {GOAL} mm, {SHARE:.0%} have to; {missed} that lie wrong by more than {WRONG:g} mm "
-            "are no suspects, none may be missed"
+            f"{good} of {cases} cases reach {GOAL} mm, {SHARE:.0%} must; {missed} cases with errors above {WRONG:g} mm are not "
+            "suspect, all must be"
         )
 
 

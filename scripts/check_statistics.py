@@ -1,22 +1,23 @@
-"""How often the statistics of a study are right, on simulated Dice whose true effects are known; tables in Markdown.
+"""Check how often the statistics of a study are right, on simulated Dice with known true effects; print tables in Markdown.
 
 python scripts/check_statistics.py [--studies 1000] [--models 400] [--resamples 999] [--seed 0] [--output statistics.csv]
 
-A study is scratch and three arms at one size, all equal in truth. The Dice of an arm minus that of scratch is a sum of what the
-case does (standard deviation 0.08), what the seed does (0, 0.02 or 0.05) and what is left (0.06). "skewed" cases: most gain a
-little, a few lose much (1 − an exponential variable). Per cent, with Monte-Carlo standard errors:
+A simulated study has scratch and three arms at one size, without any true difference. The Dice of an arm minus that of scratch
+is the sum of a case effect (standard deviation 0.08), a seed effect (0, 0.02 or 0.05) and a residual (0.06). With "skewed" case
+effects, most cases gain a little and a few lose much (1 − an exponential variable). Columns, in per cent with Monte-Carlo
+standard errors:
 
-interval   intervals that hold the true difference; 95 is wanted
-naive      the same of a plain bootstrap of seeds and cases
-wilcoxon   studies in which Wilcoxon and Holm call some arm different, though none is; at most 5 is wanted
-verdict    the same of the verdict
-found      arms that are 0.05 better and called so by the verdict
+interval   intervals that contain the true difference; target: 95
+naive      the same for a plain bootstrap of seeds and cases
+wilcoxon   studies in which Wilcoxon with Holm's correction finds a difference, though there is none; target: at most 5
+verdict    the same for the verdict
+found      arms with a true gain of 0.05 that the verdict finds
 
-The second table is of single runs, one of each arm, as `monai_tl compare` takes them: intervals of the mean difference over few
-and many cases (standard deviation 0.08) that hold it, and those of the BCa bootstrap (Efron 1987).
+The second table is for single runs, one per arm, as in `monai_tl compare`: intervals of the mean difference that contain the
+true one, with few and many cases (standard deviation 0.08), and the same for the BCa bootstrap (Efron 1987).
 
-The last table is of the learning curves: how often crossed intervals, and the mixed model's own, hold differences between arms
-and between slopes (3 arms, 3 sizes, 3 seeds, 12 cases). Some four minutes on one core.
+The last table is for learning curves: how often crossed intervals, and those of the mixed model, contain the true differences
+between arms and between slopes (3 arms, 3 sizes, 3 seeds, 12 cases). Takes about four minutes on one core.
 """
 
 from __future__ import annotations
@@ -45,13 +46,13 @@ from monai_tl.storage.files import atomic_write
 Array = NDArray[np.float64]
 CASE, REST, EFFECT = 0.08, 0.06, 0.05  # standard deviations and an effect, in Dice
 ARMS = ("scratch", "0", "1", "2")
-BLOCK = 50  # studies that share the bootstrap's draws, which take longer than the rest
-FOUND = 4  # in one study of so many an effect is looked for
+BLOCK = 50  # studies that share the bootstrap's draws, which take most of the time
+FOUND = 4  # in every 4th study, the effect is added and looked for
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is simulated: numbers of seeds and cases, what seeds do (standard deviation), the shape of what cases do."""
+    """What is simulated: numbers of seeds and cases, standard deviation of seed effects, distribution of case effects."""
 
     seeds: int
     cases: int
@@ -66,10 +67,10 @@ SETTINGS = [
 
 
 def simulate(setting: Setting, rng: np.random.Generator) -> ScoreCube:
-    """Draw a study without any true difference."""
+    """Simulate a study without any true difference."""
     s, c, arms = setting.seeds, setting.cases, len(ARMS)
     by_case = rng.normal(size=(arms, 1, c)) if setting.shape == "normal" else 1 - rng.exponential(size=(arms, 1, c))
-    by_case[0] = 0  # scratch: what a case does is the gain from transfer
+    by_case[0] = 0  # scratch is the reference: case effects are gains from transfer
     by_seed, rest = rng.normal(size=(arms, s, 1)), rng.normal(size=(arms, s, c))
     dice = CASE * by_case + (setting.seed_deviation * by_seed + REST * rest) / np.sqrt(2) + rng.normal(0.5, 0.1, c)
     subjects = tuple(f"case{number:02d}" for number in range(c))
@@ -77,7 +78,7 @@ def simulate(setting: Setting, rng: np.random.Generator) -> ScoreCube:
 
 
 def check(setting: Setting, studies: int, resamples: int, seed: int) -> dict[str, str | float]:
-    """Simulate and count: shares in per cent, each with its standard error over studies."""
+    """Simulate studies and return a row of the table: per cent, each with its standard error over studies."""
     rng = np.random.default_rng([seed, SETTINGS.index(setting) if setting in SETTINGS else len(SETTINGS)])
     pairs = [(arm, "scratch") for arm in ARMS[1:]]
     counts: dict[str, list[float]] = {name: [] for name in ("interval", "naive", "wilcoxon", "verdict", "found")}
@@ -97,27 +98,27 @@ def check(setting: Setting, studies: int, resamples: int, seed: int) -> dict[str
 
 
 def _naive_holds(difference: Array, resamples: int, rng: np.random.Generator) -> bool:
-    """Say if the plain bootstrap of seeds and cases, what one would do without thinking, holds 0."""
+    """Return whether the interval of a plain bootstrap of seeds and cases contains 0."""
     seeds, cases = (rng.multinomial(size, np.full(size, 1 / size), resamples) / size for size in difference.shape)
     low, high = np.quantile(((seeds @ difference) * cases).sum(axis=1), [0.025, 0.975])
     return bool(low <= 0 <= high)
 
 
 def check_single(cases: int, shape: str, studies: int, resamples: int, seed: int) -> dict[str, str | float]:
-    """How often the interval of `mean_interval`, and that of BCa, holds the mean difference of two single runs."""
+    """Return how often the interval of `mean_interval`, and that of BCa, contains the mean difference of two single runs."""
     rng = np.random.default_rng([seed, cases, len(shape)])
-    held: dict[str, list[float]] = {"interval": [], "bca": []}
+    covered: dict[str, list[float]] = {"interval": [], "bca": []}
     for _ in range(studies):
         values = CASE * (rng.normal(size=cases) if shape == "normal" else 1 - rng.exponential(size=cases))
-        found = mean_interval(values, (-1, 1), int(rng.integers(2**31)), resamples)
+        own = mean_interval(values, (-1, 1), int(rng.integers(2**31)), resamples)
         bca = bootstrap((values,), np.mean, n_resamples=resamples, method="BCa", random_state=rng).confidence_interval
-        held["interval"].append(found.low <= 0 <= found.high)
-        held["bca"].append(bca.low <= 0 <= bca.high)
-    return {"shape": shape, "cases": cases, **_shares(held)}
+        covered["interval"].append(own.low <= 0 <= own.high)
+        covered["bca"].append(bca.low <= 0 <= bca.high)
+    return {"shape": shape, "cases": cases, **_shares(covered)}
 
 
 def _shares(counts: dict[str, list[float]]) -> dict[str, str | float]:
-    """Per cent, and its standard error over studies."""
+    """Return each mean in per cent, with its standard error over studies."""
     row: dict[str, str | float] = {}
     for name, values in counts.items():
         row[name] = round(100 * float(np.mean(values)), 1)
@@ -126,16 +127,16 @@ def _shares(counts: dict[str, list[float]]) -> dict[str, str | float]:
 
 
 def check_models(studies: int, seed: int) -> dict[str, str | float]:
-    """How often the learning curves' intervals hold the truth: differences between arms, and between slopes."""
+    """Return how often the learning curves' intervals contain the true differences between arms and between slopes."""
     rng = np.random.default_rng([seed, 1000])
     arms, sizes, seeds, cases = ARMS[:3], (26, 52, 104), 3, 12
-    held: dict[str, list[float]] = {"differences": [], "differences_model": [], "slopes": [], "slopes_model": []}
+    covered: dict[str, list[float]] = {"differences": [], "differences_model": [], "slopes": [], "slopes_model": []}
     failed = 0
     for _ in range(studies):
         hard, gain = rng.normal(0.5, 0.15, cases), rng.normal(0, CASE, (len(arms), cases))
         gain[0] = 0
         rows = [
-            StudyScore(arm, n, s, f"case{case}", 0.25 + float(value) / 2, 1.0, 1.0, 1.0)  # halved, to lie between 0 and 1
+            StudyScore(arm, n, s, f"case{case}", 0.25 + float(value) / 2, 1.0, 1.0, 1.0)  # halved, to be between 0 and 1
             for (a, arm), n, s in itertools.product(enumerate(arms), sizes, range(seeds))
             for case, value in enumerate(
                 hard + gain[a] + 0.05 * np.log2(n / 52) + rng.normal(0, 0.02) + rng.normal(0, 0.04, cases)
@@ -144,21 +145,21 @@ def check_models(studies: int, seed: int) -> dict[str, str | float]:
         model = fit_curves(rows, seed=seed, resamples=999)
         failed += not model.converged
         for kind, terms in (("differences", model.terms[1:3]), ("slopes", model.terms[4:6])):
-            held[kind].append(float(np.mean([term.low <= 0 <= term.high for term in terms])))
-            held[f"{kind}_model"].append(float(np.mean([term.model_low <= 0 <= term.model_high for term in terms])))
-    return {"studies": studies, "not_converged": failed, **_shares(held)}
+            covered[kind].append(float(np.mean([term.low <= 0 <= term.high for term in terms])))
+            covered[f"{kind}_model"].append(float(np.mean([term.model_low <= 0 <= term.model_high for term in terms])))
+    return {"studies": studies, "not_converged": failed, **_shares(covered)}
 
 
 def show(row: dict[str, str | float], names: list[str]) -> str:
-    """Lay out a row, each share with its standard error."""
+    """Return a row as Markdown, each number with its standard error."""
     cells = [f"{row[name]} ± {row[f'{name}_error']}" if f"{name}_error" in row else str(row[name]) for name in names]
     return f"| {' | '.join(cells)} |"
 
 
 def check_statistics(studies: int = 1000, models: int = 400, resamples: int = 999, seed: int = 0, output: str = "") -> None:
-    """Simulate all settings, print how often the statistics are right, and write the first table as CSV."""
+    """Simulate all settings, print the tables, and write the first one as CSV."""
     if output and Path(output).exists():
-        raise ConfigError(f"{output} is there already: give --output another name, or remove it")
+        raise ConfigError(f"{output} already exists: choose another --output, or remove it")
     began = time.process_time()
     names = ["shape", "cases", "seeds", "seed_deviation", "interval", "naive", "wilcoxon", "verdict", "found"]
     print(f"| {' | '.join(names)} |\n|{'---|' * len(names)}")
@@ -178,7 +179,7 @@ def check_statistics(studies: int = 1000, models: int = 400, resamples: int = 99
             table = csv.DictWriter(file, rows[0], lineterminator="\n")
             table.writeheader()
             table.writerows(rows)
-    print(f"\n{studies} studies a row, {resamples} resamples, seed {seed}; {time.process_time() - began:.0f} s of CPU time")
+    print(f"\n{studies} studies per row, {resamples} resamples, seed {seed}; {time.process_time() - began:.0f} s of CPU time")
 
 
 if __name__ == "__main__":

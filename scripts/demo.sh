@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The whole chain on phantoms, ten minutes on two cores: learn the hippocampus, carry it over to the tumour core with conv_0 and
-# res_1 held still, learn the same from scratch, score both on cases they never saw, show it all in one page. A second call goes on
-# where the first ended.
+# The whole pipeline on phantoms, ten minutes on two cores: train on the hippocampus, transfer to the tumour core with conv_0 and
+# res_1 frozen, train on the tumour core from scratch, score both on unseen cases, and report all runs in one page. Running it again
+# resumes an interrupted demo.
 set -euo pipefail
 source "$(dirname "$0")/environment.sh"
 data=data/phantom
@@ -16,16 +16,16 @@ step "1/7 phantom heads: $subjects in the layout of IXI, $subjects in the layout
 monai_tl datalist ixi --root "$data/ixi" --split 0.65,0.1,0.25
 monai_tl datalist brats --root "$data/brats" --split 0.5,0.1,0.4
 
-step "2/7 source: the hippocampus"
+step "2/7 source: hippocampus"
 monai_tl train --bundle bundles/ixi_hippocampus \
   --iterations "$source_iterations" --validate_every $((source_iterations / 2)) "${shared[@]}"
 monai_tl evaluate --run bundles/ixi_hippocampus/models --split test
 
-step "3/7 target: the tumour core from the hippocampus weights, conv_0 and res_1 held still"
+step "3/7 target: tumour core from the hippocampus weights, with conv_0 and res_1 frozen"
 budget=(--iterations "$target_iterations" --validate_every $((target_iterations / 2)) "${shared[@]}")
 monai_tl transfer --freeze 2 --output runs/demo_transfer "${budget[@]}"
 
-step "4/7 target: the same from scratch"
+step "4/7 target: tumour core from scratch"
 monai_tl transfer --scratch --output runs/demo_scratch "${budget[@]}"
 
 step "5/7 scores on unseen cases, each on its own grid"
@@ -35,7 +35,7 @@ monai_tl evaluate --run runs/demo_transfer --split test
 step "6/7 comparison"
 monai_tl compare runs/demo_scratch runs/demo_transfer
 
-step "7/7 report: tables, figures and cases in one page"
+step "7/7 report of all runs in one page"
 monai_tl report --runs runs
 printf 'Open it in a browser: %s\n' "$PWD/runs/report.html"
 printf '\nLearning curves: .venv/bin/tensorboard --logdir runs. Next: source .venv/bin/activate; monai_tl transfer --freeze 2\n'

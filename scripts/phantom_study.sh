@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A whole study on phantom heads, within an hour on two cores: does the hippocampus help the tumour core, with how many stages held still
-# and how many heads to train on? 4 arms × 2 sizes × 3 seeds, 16 test heads (with 8 Wilcoxon's p of 8 comparisons could not be small
-# enough), then one page. A second call goes on where the first ended.
+# A whole study on phantom heads, within an hour on two cores: does a transfer from the hippocampus improve the tumour core, with how
+# many frozen stages, and with how many training heads? 4 arms × 2 sizes × 3 seeds and 16 test heads (with 8, Wilcoxon's p could not
+# become significant after correction for 8 comparisons), then a report. Running it again resumes an interrupted study.
 set -euo pipefail
 source "$(dirname "$0")/environment.sh"
 data=data/phantom_study study=${STUDY_OUTPUT:-studies/phantom}
@@ -17,11 +17,11 @@ step "1/4 phantom heads: $subjects in the layout of IXI, $subjects in the layout
 monai_tl datalist ixi --root "$data/ixi" --split 0.65,0.1,0.25 --output "$study/ixi.json"
 monai_tl datalist brats --root "$data/brats" --split 0.36,0.07,0.57 --output "$study/brats.json"
 
-step "2/4 source: the hippocampus"
+step "2/4 source: hippocampus"
 monai_tl train --bundle bundles/ixi_hippocampus --datalist "$study/ixi.json" --output "$source" \
   --iterations "$source_iterations" --validate_every $((source_iterations / 2)) --patience 0 --resume true "${shared[@]}"
 
-step "3/4 target: the tumour core, 4 arms × 2 sizes × 3 seeds"
+step "3/4 target: tumour core, 4 arms × 2 sizes × 3 seeds"
 monai_tl study size --source "$source" --datalist "$study/brats.json" --output "$study/study" \
   --arms scratch,0,2,random2 --sizes 0.5,1.0 --seeds "${STUDY_SEEDS:-3}" --parallel "${STUDY_PARALLEL:-2}" \
   --iterations "$target_iterations" --validate_every $((target_iterations / 6)) --patience $((target_iterations / 2)) "${shared[@]}"

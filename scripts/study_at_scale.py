@@ -1,4 +1,4 @@
-"""Measure a study of 10 000 runs: planned, gone on with, gathered, reported; runs are files alone, nothing is trained.
+"""Measure the time to plan, resume, gather and report a study of 10 000 runs; runs are only files, nothing is trained.
 
 python scripts/study_at_scale.py [--seeds 334] [--folder DIR]   (6 arms × 5 sizes × 334 seeds = 10 020 runs, 42 test cases)
 """
@@ -34,7 +34,7 @@ SUBJECTS = {"train": 105, "validation": 63, "test": 42}
 
 
 def write_data(folder: Path) -> list[str]:
-    """Write cases of 8³ voxels, their labels each with another volume, and a datalist; give the test subjects."""
+    """Write cases of 8³ voxels with labels of different volumes, and a datalist; return the test subjects."""
     rng, cases, lists = np.random.default_rng(0), [], {}
     folder.mkdir(parents=True)
     for split, count in SUBJECTS.items():
@@ -53,7 +53,7 @@ def write_data(folder: Path) -> list[str]:
 
 
 def finish_all(folder: Path, study: Study, test: list[str]) -> None:
-    """Leave what each run would leave: ten validations, costs, scores."""
+    """Write the files of all finished runs: ten validations, costs, scores."""
     rng = np.random.default_rng(1)
     for run in study.runs:
         place = folder / run.folder
@@ -69,32 +69,32 @@ def finish_all(folder: Path, study: Study, test: list[str]) -> None:
 
 
 class Clock:
-    """Says how long each part took, on the wall and of the processor, and in the end all of them."""
+    """Print the wall time and processor time of each part, and of all parts."""
 
     def __init__(self) -> None:
-        """Begin at nothing."""
+        """Start with a sum of zero."""
         self.wall = self.processor = 0.0
 
     def __call__(self, what: str, work: Callable[[], Any]) -> Any:
-        """Do a part."""
+        """Run a part and print its time."""
         began = time.perf_counter(), time.process_time()
         result = work()
-        self._tell(what, time.perf_counter() - began[0], time.process_time() - began[1])
+        self._print(what, time.perf_counter() - began[0], time.process_time() - began[1])
         self.wall += time.perf_counter() - began[0]
         self.processor += time.process_time() - began[1]
         return result
 
     def all(self) -> None:
-        """Say the sum."""
-        self._tell("all of it", self.wall, self.processor)
+        """Print the sum."""
+        self._print("all parts", self.wall, self.processor)
 
-    def _tell(self, what: str, wall: float, processor: float) -> None:
+    def _print(self, what: str, wall: float, processor: float) -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"{what:36s} {wall:6.1f} s, processor {processor:6.1f} s, peak memory so far {peak:5.0f} MiB", flush=True)
 
 
 def main(seeds: int = 334, folder: str = "") -> None:
-    """Measure each part."""
+    """Measure all parts."""
     with tempfile.TemporaryDirectory() as place:
         home = Path(folder or place)
         test = write_data(home / "data")
@@ -103,14 +103,14 @@ def main(seeds: int = 334, folder: str = "") -> None:
         request = Request(**{**vars(request), "settings": {"dataset_dir": str(home / "data"), "device": "cpu"}})
         study = home / "study"
         timed = Clock()
-        made = timed("planned", lambda: design(request))
-        timed("training sets written", lambda: write_training_sets(study, made))
-        timed("plan written", lambda: write_study(study, made.study))
+        made = timed("plan", lambda: design(request))
+        timed("write training sets", lambda: write_training_sets(study, made))
+        timed("write plan", lambda: write_study(study, made.study))
         print(f"{len(made.study.runs)} runs; study.json has {(study / 'study.json').stat().st_size / 2**20:.1f} MiB")
         finish_all(study, made.study, test)
-        timed("plan read", lambda: read_study(study))
-        timed("gone on with, all finished, gathered", lambda: conduct(request, Conduct(study)))
-        timed("reported", lambda: write_study_report(study))
+        timed("read plan", lambda: read_study(study))
+        timed("resume (all finished) and gather", lambda: conduct(request, Conduct(study)))
+        timed("report", lambda: write_study_report(study))
         timed.all()
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Check style, types and behaviour, with a process of pytest for each core (some 2 GiB each); arguments go to pytest:
+# Check style, types and behaviour, with one pytest process per core (about 2 GiB each); arguments are passed to pytest:
 #   bash scripts/test.sh -m "not slow" -k freeze -n 0
 set -euo pipefail
 source "$(dirname "$0")/environment.sh"

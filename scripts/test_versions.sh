@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
 # Run the quick tests on the oldest and the newest supported Python, and on the oldest with the lowest versions that setup.cfg allows.
-#   bash scripts/test_versions.sh                 # all three; arguments go to pytest: -k freeze
+#   bash scripts/test_versions.sh                 # all three; arguments are passed to pytest, e.g. -k freeze
 #   OLDEST=python3.10 NEWEST=python3.13 TORCH=2.13.0 bash scripts/test_versions.sh
-# Needs uv (pip install uv) and the network; environments are made in a temporary folder and removed, some GB each.
-# An index or a folder of wheels with a CPU build of torch is named as uv takes it: UV_INDEX=…, UV_FIND_LINKS=…
+# Needs uv (pip install uv) and the network. Environments, several GB each, are created in a temporary folder and removed.
+# To use another index or a folder of wheels, e.g. with a CPU build of torch, set uv's variables: UV_INDEX=…, UV_FIND_LINKS=…
 set -euo pipefail
 cd "$(dirname "$0")/.."
 oldest="${OLDEST:-3.10}" newest="${NEWEST:-3.11}" torch="${TORCH:-2.13.0}"
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
-tests=(pytest pytest-xdist pydicom jsonschema uv) # besides what the package needs itself
+tests=(pytest pytest-xdist pydicom jsonschema uv) # what the tests need in addition to the package
 
-# The tree is copied: a build leaves files where it is made.
+# The tree is copied, as building the package writes files into it.
 tar -c --exclude=./.git --exclude=./.venv --exclude=./data --exclude=./runs --exclude=./studies . | tar -x -C "$work" --one-top-level=tree
 
-check() { # NAME PYTHON VERSIONS…: the first install decides the versions, the second adds what tests need
+check() { # NAME PYTHON VERSIONS…: the first install determines the versions, the second adds what the tests need
   local name="$1" python="$2" && shift 2
   echo "== $name"
   uv venv --quiet --python "$python" "$work/$name"

@@ -1,6 +1,6 @@
-"""The verbs of the command line: parse, refuse what is unknown, call one function, print.
+"""The verbs of the command line: each parses its arguments, refuses invalid ones, calls one function and prints the result.
 
-What imports PyTorch or MONAI, which takes seconds, a verb imports itself: --help does not need it.
+PyTorch and MONAI take seconds to import, so verbs import modules that need them only when they run; --help does not.
 """
 
 from __future__ import annotations

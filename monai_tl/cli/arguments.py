@@ -1,4 +1,4 @@
-"""Command-line arguments: unknown ones and values of no use are refused before a verb runs, text stays text."""
+"""Command-line arguments: unknown flags and invalid values are refused before a verb runs."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ Policy = Annotated[str, POLICY]
 
 Verb = Callable[..., None]
 Verbs = Mapping[str, Any]  # name -> verb, or -> verbs
-NUMBERS = Listed(Number(), "numbers joined by commas, e.g. 0.7,0.15,0.15")
+NUMBERS = Listed(Number(), "numbers separated by commas, e.g. 0.7,0.15,0.15")
 
 
 def flags_of(verb: Verb) -> tuple[str, ...]:
-    """Name the flags of a verb."""
+    """Return the names of a verb's flags."""
     return tuple(p.name for p in inspect.signature(verb).parameters.values() if p.kind is p.KEYWORD_ONLY)
 
 
 def checked(verb: Verb, arguments: Sequence[str]) -> list[str]:
-    """Read a verb's arguments, and give them as Fire is to see them: known ones only, each a literal of its own type.
+    """Check a verb's arguments and return them for Fire, with each value as a Python literal.
 
-    A flag of the verb is read by its annotation (``int``, ``Annotated[int, Whole(1)]``, …), any other by the table of settings;
-    what is neither stays text, for whoever knows the config it belongs to.
+    A flag of the verb is read by its annotation (``int``, ``Annotated[int, Whole(1)]``, …), a setting by the table of settings.
+    Any other config id stays text, which is read once its config is known.
 
     Raises:
-        ConfigError: for a flag that is unknown, missing, given twice or without its value, a value without a flag, or, all at
-            once, values that are of no use.
+        ConfigError: for a flag that is unknown, missing, repeated or without a value, or a value without a flag; invalid values
+            are all reported in one error.
     """
     parameters = inspect.signature(verb).parameters.values()
     flags = {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
@@ -46,7 +46,7 @@ def checked(verb: Verb, arguments: Sequence[str]) -> list[str]:
         word = given.pop(0)
         if not word.startswith("--") or word == "--":
             if not listed:
-                raise ConfigError(f"'{word}' stands alone: values follow a flag. Flags: {', '.join(flags)}")
+                raise ConfigError(f"'{word}' does not follow a flag. Flags: {', '.join(flags)}")
             passed.append(word)
             continue
         name, equals, value = word[2:].partition("=")
@@ -59,14 +59,14 @@ def checked(verb: Verb, arguments: Sequence[str]) -> list[str]:
     _refuse_missing(verb, flags, texts)
     for name, text in texts.items():
         if name not in flags and text.startswith(EXPRESSION):
-            kinds.pop(name, None)  # what it comes to is checked with its config
+            kinds.pop(name, None)  # an expression: its value is checked with its config
     raise_refusals(refusal(name, kinds[name], text, typed=True) for name, text in texts.items() if name in kinds)
     typed = {name: kinds[name].read(text) if name in kinds else text for name, text in texts.items()}
     return [*map(repr, passed), *(f"--{name}={value!r}" for name, value in typed.items())]
 
 
 def kinds_of(verb: Verb) -> dict[str, Kind]:
-    """Give what each flag of a verb takes, and each setting that it passes on; what is in neither is text."""
+    """Return what each flag of a verb takes, and each setting if the verb passes settings on; anything else is text."""
     hints = get_type_hints(verb, include_extras=True)
     parameters = inspect.signature(verb).parameters.values()
     passes_on = any(p.kind is p.VAR_KEYWORD and hints.get(p.name) is Any for p in parameters)
@@ -75,11 +75,11 @@ def kinds_of(verb: Verb) -> dict[str, Kind]:
 
 
 def _kind(hint: Any, default: Any) -> Kind:
-    """Give the kind of an annotation: the one it is annotated with, else that of its type (None aside)."""
+    """Return the kind of an annotation: the one in ``Annotated``, else the one of its type; an optional type is as required."""
     if get_origin(hint) is Annotated:
         kind: Kind = get_args(hint)[1]
         return kind
-    (type_,) = [one for one in get_args(hint) or (hint,) if one is not type(None)]
+    (type_,) = [part for part in get_args(hint) or (hint,) if part is not type(None)]
     if get_origin(type_) is Annotated:
         return _kind(type_, default)
     text = Text("any text", "(?s).*") if default == "" else Text()
@@ -88,40 +88,40 @@ def _kind(hint: Any, default: Any) -> Kind:
 
 
 def _next_value(name: str, kind: Kind | None, given: list[str]) -> str:
-    """Take the word after a flag; a flag that takes true or false may stand alone."""
+    """Remove and return the value after a flag; a flag that takes true or false needs no value."""
     if given and not given[0].startswith("--"):
         return given.pop(0)
     if isinstance(kind, YesNo):
         return "true"
-    raise ConfigError(f"--{name} needs a value: --{name} VALUE{' (--' + name + '=--… where it begins so)' if given else ''}")
+    raise ConfigError(f"--{name} needs a value: --{name} VALUE{' (--' + name + '=--… if it begins with --)' if given else ''}")
 
 
 def _refuse_missing(verb: Verb, flags: Mapping[str, inspect.Parameter], seen: Collection[str]) -> None:
     missing = [name for name, p in flags.items() if p.default is p.empty and name not in seen]
     if missing:
-        meant = [name for name in seen if name not in flags and difflib.get_close_matches(name, missing)]
-        hint = f" (did '--{meant[0]}' mean it?)" if meant else ""
+        similar = [name for name in seen if name not in flags and difflib.get_close_matches(name, missing)]
+        hint = f" (did '--{similar[0]}' mean this?)" if similar else ""
         raise ConfigError(f"missing --{', --'.join(missing)}{hint}. {(inspect.getdoc(verb) or '').splitlines()[0]}")
 
 
 def names(value: str) -> tuple[str, ...]:
-    """Read names as a shell gives them: ``T1,T2`` or ``['T1','T2']``."""
+    """Return names from the command line: ``T1,T2`` or ``['T1','T2']``."""
     return tuple(name.strip(" '\"") for name in str(value).strip("[]()").split(",") if name.strip(" '\""))
 
 
 def numbers(value: str, flag: str) -> tuple[float, ...]:
-    """Read numbers as a shell gives them: ``0.7,0.15,0.15``.
+    """Return numbers from the command line: ``0.7,0.15,0.15``.
 
     Raises:
-        ConfigError: if one is none.
+        ConfigError: if an item is not a number.
     """
     return tuple(map(float, read_value(flag, NUMBERS, value)))
 
 
 def label_values(value: str, flag: str) -> list[int]:
-    """Read label values as a shell gives them, ``17,53``; no text is no value.
+    """Return label values from the command line, e.g. ``17,53``; none for empty text.
 
     Raises:
-        ConfigError: if one is no whole number from 1, or stands twice.
+        ConfigError: if a value is not a whole number from 1, or occurs twice.
     """
     return list(read_value(flag, LABELS, value)) if value else []

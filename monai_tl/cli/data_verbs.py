@@ -1,4 +1,4 @@
-"""Verbs about data: phantoms, preparation, checks, datalists."""
+"""Verbs for data: phantoms, preparation, checks, datalists."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from monai_tl.identity.persons import persons_of, refuse_divided
 from monai_tl.settings.values import Whole
 
 RATIOS = "0.7,0.15,0.15"  # of train, validation, test
-Processes = Annotated[int, Whole(0, what="a whole number, 1 or more (0: one a core)")]
+Processes = Annotated[int, Whole(0, what="a whole number, 1 or more (0: one per core)")]
 
 
 def phantom(*, output: str, subjects: Count, size: Annotated[int, Whole(32, unit="voxels")] = 64, seed: Seed = 0) -> None:
-    """Write heads with known anatomy, in the IXI and the BraTS layout: --output DIR --subjects 12 --size 64 --seed 0."""
+    """Write phantom heads in the layouts of IXI and BraTS: --output DIR --subjects 12 [--size 64] [--seed 0].
+
+    They show that a pipeline works without any scans, as the anatomy of each head is known.
+    """
     from monai_tl.phantoms.phantom_files import write_phantoms
 
     write_phantoms(Path(output), subjects, size, seed)
@@ -46,12 +49,13 @@ def datalist_ixi(
 ) -> None:
     """Write the datalist of an IXI folder: --root DIR [--split 0.7,0.15,0.15 or lists.json] [--seed 0] [--output FILE].
 
-    --leave_out qc (or a qc.csv, or IXI012,IXI013) goes on without those. --person 'sub-{person}_ses-{}' says whose cases stay
-    in one split (--person none: each its own); known ids say it themselves. So it is with brats, decathlon and files.
+    --leave_out omits subjects: those that `monai_tl check` suspects (qc, or the path of a qc.csv), or ids (IXI012,IXI013).
+    All cases of one person are in the same split. The ids of known data sets contain the person; for others, set a pattern
+    such as --person 'sub-{person}_ses-{}', or --person none if each case is another person.
     """
     values = _label_values(foreground, labels)
-    found = ixi.find_ixi_cases(Path(root), names(modalities), incomplete=incomplete)
-    cases, chosen = leave_subjects_out(found, leave_out, Path(root))
+    complete = ixi.find_ixi_cases(Path(root), names(modalities), incomplete=incomplete)
+    cases, chosen = leave_subjects_out(complete, leave_out, Path(root))
     splits, rule = _splits(cases, split, train, absent, seed, chosen, person)
     _write(cases, modalities, values, splits, rule, Path(output or Path(root) / "datalist.json"))
 
@@ -74,23 +78,24 @@ def datalist_brats(
     target: str = "bundles/brats_tumour_core",
     output: str | None = None,
 ) -> None:
-    """Write the datalist of a BraTS folder of any year: --root DIR [--grade HGG] [--split 0.7,0.15,0.15].
+    """Write the datalist of a BraTS folder of any year: --root DIR [--grade HGG] [--split 0.7,0.15,0.15] [--output FILE].
 
-    The tumour core's label values follow from ids and labels, which are read; where these do not tell the track, --track does:
-    gli2017 gli2023 gli2024 peds2023 peds2024 met2023 met2025 men2023 menrt2024 ssa2023 goat2024; or --foreground and --labels.
-    --split study --train S4 takes the study's lists, from splits/study.json of the bundle --target.
+    The label values of the tumour core depend on the BraTS track, which is detected from ids and labels. If that fails, set
+    --track to gli2017, gli2023, gli2024, peds2023, peds2024, met2023, met2025, men2023, menrt2024, ssa2023 or goat2024, or set
+    the values by --foreground and --labels. --split study --train S4 uses the splits of the 2019 study, from splits/study.json
+    of the bundle --target. --leave_out and --person are as in datalist ixi.
     """
     from monai_tl.datasets import brats
 
     asked = _label_values(foreground, labels)
-    found = brats.find_brats_cases(Path(root), names(modalities), incomplete=incomplete, grade=grade)
-    cases, chosen = leave_subjects_out(found, leave_out, Path(root))
+    complete = brats.find_brats_cases(Path(root), names(modalities), incomplete=incomplete, grade=grade)
+    cases, chosen = leave_subjects_out(complete, leave_out, Path(root))
     splits, rule = _splits(cases, study_lists(target) if split == "study" else split, train, absent, seed, chosen, person)
     coding = brats.find_brats_coding(cases, asked[0], asked[1], track)
     values = (list(coding.foreground), list(coding.labels))
     _write(cases, modalities, values, splits, rule, Path(output or Path(root) / "datalist.json"), coding.track)
-    told = [",".join(map(str, of)) for of in values]
-    print(f"tumour core: label values {told[0]}, of {told[1] or 'any'}", *coding.notes, sep="\n")
+    core, possible = (",".join(map(str, of)) for of in values)
+    print(f"tumour core: label values {core}, of {possible or 'any'}", *coding.notes, sep="\n")
 
 
 def datalist_decathlon(
@@ -107,19 +112,20 @@ def datalist_decathlon(
     seed: Seed = 0,
     output: str | None = None,
 ) -> None:
-    """Write the datalist of a Medical Segmentation Decathlon task: --root Task01_BrainTumour --foreground 2,3 (or by name).
+    """Write the datalist of a Medical Segmentation Decathlon task: --root Task01_BrainTumour --foreground 2,3 [--output FILE].
 
-    --modalities T1=T1w,T2=T2w renames (default: all of dataset.json by their names there); [--split 0.7,0.15,0.15].
+    --foreground takes label values or their names in dataset.json. --modalities T1=T1w,T2=T2w selects and renames modalities;
+    by default all are used, with their names in dataset.json. --leave_out and --person are as in datalist ixi.
     """
     from monai_tl.datasets import decathlon
 
     task = decathlon.read_task(Path(root))
     pairs = decathlon.pairs_of(modalities, task)
-    chosen, known = task.values(names(foreground)), task.values(())
-    found = decathlon.find_decathlon_cases(task, pairs, incomplete=incomplete)
-    cases, left = leave_subjects_out(found, leave_out, Path(root))
-    splits, rule = _splits(cases, split, train, absent, seed, left, person)
-    _write(cases, ",".join(pairs), (chosen, known), splits, rule, Path(output or Path(root) / "datalist.json"))
+    values = task.values(names(foreground)), task.values(())
+    complete = decathlon.find_decathlon_cases(task, pairs, incomplete=incomplete)
+    cases, chosen = leave_subjects_out(complete, leave_out, Path(root))
+    splits, rule = _splits(cases, split, train, absent, seed, chosen, person)
+    _write(cases, ",".join(pairs), values, splits, rule, Path(output or Path(root) / "datalist.json"))
 
 
 def datalist_files(
@@ -137,28 +143,29 @@ def datalist_files(
     seed: Seed = 0,
     **patterns: str,
 ) -> None:
-    """Write the datalist of any layout, a pattern a modality: --T1 't1/{subject}_T1.nii.gz' --label 'seg/{subject}.nii.gz'.
+    """Write the datalist of any folder layout: --T1 PATTERN [--T2 PATTERN …] --label PATTERN --foreground 47,48 --output FILE.
 
-    Further: --foreground 47,48 --output FILE [--split 0.7,0.15,0.15] [--incomplete leave_out].
+    Each modality is a flag whose value is a path with {subject} in place of the id, e.g. --T1 't1/{subject}_T1.nii.gz'.
+    --leave_out and --person are as in datalist ixi.
     """
     if not patterns:
-        raise ConfigError("no modality: give one pattern each, e.g. --T1 't1/{subject}_T1.nii.gz'")
+        raise ConfigError("no modality: name one pattern per modality, e.g. --T1 't1/{subject}_T1.nii.gz'")
     values = _label_values(foreground, labels)
-    found = find_cases({**patterns, "label": label}, incomplete=incomplete)
-    cases, chosen = leave_subjects_out(found, leave_out, Path(output).parent)
+    complete = find_cases({**patterns, "label": label}, incomplete=incomplete)
+    cases, chosen = leave_subjects_out(complete, leave_out, Path(output).parent)
     splits, rule = _splits(cases, split, train, absent, seed, chosen, person)
     _write(cases, ",".join(patterns), values, splits, rule, Path(output))
 
 
 def study_lists(target: str) -> str:
-    """Give the file of the study's splits in a bundle.
+    """Return the file of the 2019 study's splits in a bundle.
 
     Raises:
-        ConfigError: if the bundle has none.
+        ConfigError: if the bundle has no such file.
     """
     path = Path(target) / "splits" / "study.json"
     if not path.is_file():
-        raise ConfigError(f"--split study: there is no file {path}; name the bundle that holds it by --target")
+        raise ConfigError(f"--split study: there is no file {path}; set --target to the bundle that has it")
     return str(path)
 
 
@@ -172,10 +179,11 @@ def check(
     anonymous: bool = False,
     processes: Count = 1,
 ) -> None:
-    """Check scans before anything is trained: DATALIST_OR_FOLDER --output DIR [--processes 4] [--anonymous].
+    """Check scans before training: DATALIST_OR_FOLDER --output DIR [--processes 4] [--anonymous].
 
-    Prints a table; writes DIR/qc.csv, DIR/check.html (worst first) and a picture a case. Nothing is left out by itself:
-    suspects are with `monai_tl datalist … --leave_out DIR/qc.csv`. --track, --foreground, --labels as for datalist brats.
+    Prints a table and writes DIR/qc.csv, DIR/check.html (worst cases first) and one picture per case. No case is omitted
+    automatically: to omit suspect cases, use `monai_tl datalist … --leave_out DIR/qc.csv`. --track, --foreground and --labels
+    are as in datalist brats.
     """
     from monai_tl.quality.candidates import find_candidates
 
@@ -193,22 +201,22 @@ def check(
     for note in found.notes:
         print(note)
     print(f"{summary(found.judged)}; see {page}, numbers in {Path(output) / 'qc.csv'}")
-    faulty = [one for one in found.judged if one.measures.problems]
-    lines = [f"{one.measures.subject}: {problem}" for one in faulty for problem in one.measures.problems]
-    if not any(one.measures.shape for one in found.judged):
+    faulty = [case for case in found.judged if case.measures.problems]
+    lines = [f"{case.measures.subject}: {problem}" for case in faulty for problem in case.measures.problems]
+    if not any(case.measures.shape for case in found.judged):
         raise DataError(list_problems(f"none of {len(found.judged)} cases could be measured:", lines))
     if faulty:
-        others = ", the others are checked; mend these files, or go on without these cases by --leave_out:"
-        remedy = others if len(faulty) < len(found.judged) else "; mend these files:"
+        others = ", the others are checked; correct these files, or omit these cases by --leave_out:"
+        remedy = others if len(faulty) < len(found.judged) else "; correct these files:"
         raise PartlyDoneError(list_problems(f"{len(faulty)} of {len(found.judged)} cases have problems{remedy}", lines))
 
 
 def prepare_ixi(
     *, t1: str, t2: str, labels: str, output: str, coding: str = "", incomplete: Policy = "refuse", processes: Processes = 0
 ) -> None:
-    """Register IXI's T2 to T1, bring labels onto T1's grid: --t1 DIR_OR_TAR --t2 DIR_OR_TAR --labels DIR_OR_TAR --output DIR.
+    """Register IXI's T2 to T1 and resample labels to T1's grid: --t1 IXI-T1.tar --t2 IXI-T2.tar --labels aseg.tar --output DIR.
 
-    Further: [--coding freesurfer|dlmuse] [--incomplete leave_out] [--processes 4]; finished subjects are skipped.
+    Finished subjects are skipped, so that the same command resumes an interrupted one.
     """
     from monai_tl.preparation.prepare_ixi import prepare_ixi_folder as prepare_ixi_scans
 
@@ -218,7 +226,7 @@ def prepare_ixi(
 def _splits(
     cases: Cases, split: str, train: str, absent: str, seed: int, chosen: dict[str, str], person: str
 ) -> tuple[Splits, dict[str, Any]]:
-    """Give the splits, by ratios or from a file of lists (less those ``chosen`` to be left out), and the rule they follow."""
+    """Return the splits, drawn by ratios or read from a file of lists (without the ``chosen`` subjects), and their rule."""
     subjects = [case["subject"] for case in cases]
     persons = persons_of(subjects, person)
     rule: dict[str, Any]
@@ -239,7 +247,7 @@ def _splits(
 
 
 def _label_values(foreground: str, labels: str) -> tuple[list[int], list[int]]:
-    """Read which label values are foreground, and which may occur at all; of neither any need be given."""
+    """Return the label values that are foreground, and those that may occur; either may be empty."""
     return label_values(foreground, "foreground"), label_values(labels, "labels")
 
 
@@ -252,7 +260,7 @@ def _write(
     path: Path,
     track: Track | None = None,
 ) -> None:
-    """Write a datalist; ``values`` are the labels that are foreground, and all that occur (none: any)."""
+    """Write a datalist; ``values`` are the label values that are foreground, and all that may occur (none: any)."""
     foreground, labels = values
     datalist = make_datalist(
         cases,
@@ -268,5 +276,5 @@ def _write(
 
     for warning in doubts(datalist):
         print(f"monai_tl: warning: {warning}", file=sys.stderr)
-    told = ", ".join(f"{len(subjects)} {name}" for name, subjects in splits.items())
-    print(f"{write_datalist(path, datalist)}: {len(cases)} cases ({told}), {len(datalist.left_out)} left out")
+    counts = ", ".join(f"{len(subjects)} {name}" for name, subjects in splits.items())
+    print(f"{write_datalist(path, datalist)}: {len(cases)} cases ({counts}), {len(datalist.left_out)} left out")

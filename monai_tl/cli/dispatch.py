@@ -1,4 +1,4 @@
-"""From a command line to the verb that it names, or to its help."""
+"""Running the verb that a command line names, or showing its help."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ HELP = ("-h", "--help")
 def run(verbs: Verbs, arguments: Sequence[str]) -> None:
     """Call the verb that the arguments name.
 
+    Arguments are checked before the verb runs. Fire alone would refuse an unknown flag only afterwards, and would evaluate text
+    as Python.
+
     Raises:
-        ConfigError: for an unknown verb or flag or a value of no use, before anything is done: Fire would refuse a flag only
-            after the work, and read text as Python.
+        ConfigError: for an unknown verb or flag, or an invalid value.
     """
     if list(arguments) == ["--version"]:
         print(f"monai_tl {monai_tl.__version__}")
@@ -29,7 +31,7 @@ def run(verbs: Verbs, arguments: Sequence[str]) -> None:
         return
     verb, at = _find_verb(verbs, arguments)
     command = checked(verb, arguments[at:])
-    import fire  # which imports asyncio: not before the arguments are known to be right
+    import fire  # it imports asyncio, so it is imported after the arguments have been checked
 
     fire.Fire(verb, command=command, name="monai_tl")
 
@@ -40,7 +42,7 @@ def _words(arguments: Sequence[str]) -> list[str]:
 
 
 def _help(verbs: Verbs, arguments: Sequence[str]) -> str:
-    """Return a line for each verb, or all about the one that is named."""
+    """Return the help of the named verb, or one line per verb."""
     words = _words(arguments)
     entry: Any = verbs
     for at, word in enumerate(words):

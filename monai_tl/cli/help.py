@@ -1,4 +1,4 @@
-"""Help: the verbs, a line each and grouped; of one verb its purpose, two examples and every flag."""
+"""Help: one line per verb, in groups; for one verb its purpose, usage, two examples and all flags."""
 
 from __future__ import annotations
 
@@ -18,55 +18,50 @@ from monai_tl.workflow.merged_config import bundle_config, is_expression, merge_
 from monai_tl.workflow.overrides import RUN_BY, ids_read
 
 HELP_COLUMNS = 100
-PLAIN = (Text().what, "any text", PATH.what)  # need not be said
-USUAL = "bundles/brats_tumour_core"  # whose settings are shown
-CONFIGS = {"train": ("train",), "evaluate": ("train", "evaluate"), "predict": ("inference",)}  # else train and transfer
-NAMED_OTHERWISE = ("bundle_root", "run_dir", "output_dir", "val_interval")
-OF_ARMS = ("seed", "freeze", "resume")  # differ from run to run of a study
+PLAIN = (Text().what, "any text", PATH.what)  # kinds that help does not mention
+USUAL = "bundles/brats_tumour_core"  # the bundle whose settings and defaults are shown
+CONFIGS = {"train": ("train",), "evaluate": ("train", "evaluate"), "predict": ("inference",)}  # others: train and transfer
+NAMED_OTHERWISE = ("bundle_root", "run_dir", "output_dir", "val_interval")  # set by flags of the verbs, or fixed
+OF_ARMS = ("seed", "freeze", "resume")  # differ between the runs of a study
 
 
 def overview(verbs: Verbs, words: tuple[str, ...] = ()) -> str:
-    """Show verbs, a line each: all of them by group, or those below a first word."""
-    groups = {name: [one for one in of if one in verbs] for name, of in GROUPS.items()} if not words else {}
-    grouped = {one for of in groups.values() for one in of}
-    groups["" if words or not grouped else "others"] = [one for one in verbs if one not in grouped]
-    lines = {group: [line for one in of for line in _lines(verbs[one], (*words, one))] for group, of in groups.items()}
-    width = max(len(name) for of in lines.values() for name, _ in of)
-    told = [f"Usage: {' '.join(['monai_tl', *words])} VERB --flag value …"]
-    for group, of in lines.items():
-        told += ["", *([f"{group}:"] if group else [])] if of else []
-        told += [_hanging(f"  {name:<{width}}  ", purpose) for name, purpose in of]
-    return "\n".join([*told, "", "All flags of a verb: monai_tl VERB --help"])
+    """Return one line per verb: all verbs in groups, or those that begin with the same words."""
+    groups = {group: [name for name in of if name in verbs] for group, of in GROUPS.items()} if not words else {}
+    grouped = {name for of in groups.values() for name in of}
+    groups["" if words or not grouped else "others"] = [name for name in verbs if name not in grouped]
+    purposes = {group: [line for name in of for line in _lines(verbs[name], (*words, name))] for group, of in groups.items()}
+    width = max(len(name) for of in purposes.values() for name, _ in of)
+    lines = [f"Usage: {' '.join(['monai_tl', *words])} VERB --flag value …"]
+    for group, of in purposes.items():
+        lines += ["", *([f"{group}:"] if group else [])] if of else []
+        lines += [_hanging(f"  {name:<{width}}  ", purpose) for name, purpose in of]
+    return "\n".join([*lines, "", "All flags of a verb: monai_tl VERB --help"])
 
 
 def of_verb(verb: Verb, name: str) -> str:
-    """Show a verb: purpose, usage, two examples, then every flag with what it takes and its default."""
+    """Return the help of a verb: purpose, usage, two examples, then each flag with what it takes and its default."""
     first, _, rest = (inspect.getdoc(verb) or "").partition("\n")
-    told = [f"monai_tl {name}: {first}", *re.split(r"\n\s*\n", rest.strip())]
-    lines = ["\n".join(textwrap.wrap(" ".join(part.split()), HELP_COLUMNS)) for part in told if part]
-    if name in EXAMPLES:
-        shown = [_hanging("  ", f"monai_tl {name} {words}".strip(), "      ") for words in EXAMPLES[name]]
-        lines.append("\n".join(["Examples:", *shown]))
-    flags = list(_flags(verb, name))
-    if flags:
-        lines.append("\n".join(["Flags:", *flags]))
-    settings = list(_settings(verb, name))
-    if settings:
-        lines.append(
-            "\n".join([f"Settings, with the defaults of {USUAL}; any other id of the configs is a flag too:", *settings])
-        )
-    return "\n\n".join(lines)
+    usage = first.partition(": ")[2].rstrip(".")
+    paragraphs = [_hanging("", part) for part in re.split(r"\n\s*\n", rest.strip()) if part]
+    parts = [_hanging("", f"monai_tl {name}: {purpose_of(verb)}."), *paragraphs]
+    if usage:
+        parts.insert(1, _hanging("Usage: ", f"monai_tl {name} {usage}", "    "))
+    examples = [_hanging("  ", f"monai_tl {name} {words}".strip(), "      ") for words in EXAMPLES.get(name, ())]
+    headline = f"Settings, with the defaults of {USUAL}; any other id of the configs is a flag too:"
+    sections = {"Examples:": examples, "Flags:": list(_flags(verb, name)), headline: list(_settings(verb, name))}
+    return "\n\n".join([*parts, *("\n".join([title, *lines]) for title, lines in sections.items() if lines)])
 
 
 def purpose_of(verb: Verb) -> str:
-    """Return the first sentence of a verb's docstring, without the flags that follow it."""
-    first = (inspect.getdoc(verb) or "").split("\n")[0]
-    return re.split(r": |, [A-Z]+ \[", first)[0].rstrip(".:")
+    """Return what the first line of a verb's docstring says before its colon; the usage follows the colon."""
+    return (inspect.getdoc(verb) or "").split("\n")[0].partition(": ")[0].rstrip(".:")
 
 
 def described(flag: str, name: str) -> str:
-    """Return what a flag is of a verb; some mean something of their own in one family of verbs."""
-    return FLAGS.get(f"{name.split()[0]} {flag}") or FLAGS.get(flag) or DESCRIPTIONS.get(flag, "")
+    """Return the help text of a verb's flag; some flags have another meaning for one verb or one family of verbs."""
+    texts = (FLAGS.get(f"{words} {flag}") for words in (name, name.split()[0]))
+    return next(filter(None, texts), "") or FLAGS.get(flag) or DESCRIPTIONS.get(flag, "")
 
 
 def _lines(entry: Any, words: tuple[str, ...]) -> Iterator[tuple[str, str]]:
@@ -78,27 +73,28 @@ def _lines(entry: Any, words: tuple[str, ...]) -> Iterator[tuple[str, str]]:
 
 def _flags(verb: Verb, name: str) -> Iterator[str]:
     kinds = kinds_of(verb)
-    for one in inspect.signature(verb).parameters.values():
-        if one.kind is one.KEYWORD_ONLY:
-            needed = one.default is one.empty
-            told = "needed" if needed else f"default {_plain(one.default)}" if one.default not in (None, "") else ""
-            yield _flag(one.name, described(one.name, name), kinds.get(one.name), told)
+    for p in inspect.signature(verb).parameters.values():
+        if p.kind is p.KEYWORD_ONLY:
+            default = (
+                "required" if p.default is p.empty else f"default {_plain(p.default)}" if p.default not in (None, "") else ""
+            )
+            yield _flag(p.name, described(p.name, name), kinds.get(p.name), default)
 
 
 def _settings(verb: Verb, name: str) -> Iterator[str]:
-    """Show the settings that a verb passes on, as far as the usual bundle's configs read them."""
+    """Yield the settings that a verb passes on and that the usual bundle's configs use."""
     passes_on = set(kinds_of(verb)) - set(inspect.signature(verb).parameters)
     try:
         files = [bundle_config(USUAL, config) for config in CONFIGS.get(name, ("train", "transfer"))]
         config = merge_configs(files)
         read = set(ids_read(config, READ_BY_PREDICTION if name == "predict" else RUN_BY)) & set(config)
-    except ConfigError:  # called from another folder
+    except ConfigError:  # the bundle is not in this folder
         config, read = {}, set(SETTINGS)
     never = (*NAMED_OTHERWISE, *(OF_ARMS if name.startswith("study") else ()))
-    for one in (one for one in SETTINGS if one in passes_on and one in read and one not in never):
-        default = config.get(one)
-        told = "" if default is None or is_expression(default) else f"default {_plain(default)}"
-        yield _flag(one, DESCRIPTIONS[one], SETTINGS[one], told)
+    for setting in (setting for setting in SETTINGS if setting in passes_on and setting in read and setting not in never):
+        value = config.get(setting)
+        default = "" if value is None or is_expression(value) else f"default {_plain(value)}"
+        yield _flag(setting, DESCRIPTIONS[setting], SETTINGS[setting], default)
 
 
 def _flag(name: str, description: str, kind: Kind | None, default: str) -> str:
@@ -111,5 +107,5 @@ def _plain(value: Any) -> str:
 
 
 def _hanging(before: str, text: str, indent: str = "") -> str:
-    indent = indent or " " * len(before)
+    indent, text = indent or " " * len(before), " ".join(text.split())
     return textwrap.fill(text, HELP_COLUMNS, initial_indent=before, subsequent_indent=indent, break_on_hyphens=False)

@@ -1,4 +1,4 @@
-"""Verbs about what came out: comparison, report."""
+"""Verbs for results: comparison and report."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from pathlib import Path
 
 from monai_tl.cli.arguments import Seed, Split
 from monai_tl.errors import ConfigError
+from monai_tl.text import plural
 
 
 def compare(*runs: str, split: Split = "test", seed: Seed = 0) -> None:
-    """Compare scored runs on the same cases, each with the first: RUN RUN … [--split test]."""
+    """Compare scored runs with the first one, on the same cases: RUN RUN … [--split test]."""
     from monai_tl.evaluation.score_files import refuse_unscored
 
     refuse_unscored(runs, split)
@@ -20,9 +21,9 @@ def compare(*runs: str, split: Split = "test", seed: Seed = 0) -> None:
 
 
 def report(*study: str, runs: str | None = None, split: Split | None = None, output: str | None = None) -> None:
-    """Show a study in one HTML page, STUDY [--output FILE], or all runs below a folder, --runs DIR [--split test].
+    """Write one HTML page about a study or about all runs in a folder: STUDY or --runs DIR [--split test] [--output FILE].
 
-    Without --output the page is report.html in that folder; figures and tables lie beside it in report_files.
+    Figures and tables are written next to the page, in a folder of the same name that ends in _files.
     """
     if len(study) + (runs is not None) != 1:
         raise ConfigError("report takes one study folder (monai_tl report STUDY), or a folder of any runs (--runs DIR)")
@@ -31,14 +32,15 @@ def report(*study: str, runs: str | None = None, split: Split | None = None, out
         _report_runs(Path(runs), split or "test", page)
         return
     if split is not None:
-        raise ConfigError("a study is scored on its test split: leave --split away, or name runs by --runs DIR")
+        raise ConfigError("a study is scored on its test split: omit --split, or name a folder of runs by --runs DIR")
     from monai_tl.report.study.study_place import refuse_no_study
 
     refuse_no_study(Path(study[0]))
     from monai_tl.report.study.study_page import write_study_report
 
-    told = write_study_report(Path(study[0]), output=page)
-    print(f"{told.page}: {told.runs} run{'s' * (told.runs != 1)}, {told.finished} finished; figures and tables in {told.files}")
+    written = write_study_report(Path(study[0]), output=page)
+    runs_shown = f"{plural(written.runs, 'run')}, {written.finished} finished"
+    print(f"{written.page}: {runs_shown}; figures and tables in {written.files}")
 
 
 def _report_runs(folder: Path, split: str, output: Path | None) -> None:
@@ -48,5 +50,5 @@ def _report_runs(folder: Path, split: str, output: Path | None) -> None:
     from monai_tl.report.runs.runs_page import write_report
 
     written = write_report(folder, split=split, output=output)
-    told = f"{written.runs} run{'s' * (written.runs != 1)}, {written.evaluated} of them evaluated on {split}"
-    print(f"{written.page}: {told}; figures in {written.figures}")
+    runs_shown = f"{plural(written.runs, 'run')}, {written.evaluated} of them evaluated on {split}"
+    print(f"{written.page}: {runs_shown}; figures in {written.figures}")

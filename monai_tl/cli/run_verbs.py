@@ -1,4 +1,4 @@
-"""Verbs about networks: stages, transfer, evaluation, prediction."""
+"""Verbs for networks: stages, training, transfer, evaluation, prediction."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ SOURCE, TARGET = "bundles/ixi_hippocampus", "bundles/brats_tumour_core"
 
 
 def stages(*, in_channels: Count = 2, out_channels: Count = 2, head_norm: bool = False) -> None:
-    """Print the network's stages: parameters, what trains at each freeze, multiply-adds a voxel."""
+    """Print the network's stages: [--in_channels 2] [--out_channels 2].
+
+    For each stage: its parameters, its multiply-adds per voxel, and the parameters trained if all stages before it are frozen.
+    """
     from monai_tl.networks.highres3dnet import HighRes3DNet
     from monai_tl.networks.stages import format_stage_table, stage_table
 
@@ -30,12 +33,11 @@ def stages(*, in_channels: Count = 2, out_channels: Count = 2, head_norm: bool =
 
 
 def train(*, bundle: str, output: str | None = None, overlay: str | None = None, **overrides: Any) -> None:
-    """Train a bundle's network by its train.yaml: --bundle bundles/ixi_hippocampus [--output RUN] [--overlay thesis].
+    """Train the network of a bundle: --bundle bundles/ixi_hippocampus [--dataset_dir DIR] [--output RUN].
 
-    Any id of train.yaml is a flag: --dataset_dir DIR --iterations 4000 --window "[96,96,96]" --modalities "['T1']" …
-    The run folder is the bundle's models folder unless --output names another.
+    The run follows the bundle's train.yaml, any id of which is a flag: --iterations 4000 --window "[96,96,96]"
+    --modalities "['T1']" … The run folder is the bundle's models folder unless --output names another.
     """
-
     if "run_dir" in overrides:
         raise ConfigError("the run folder is named by --output")
     run_dir = output or str(Path(bundle) / "models")
@@ -58,21 +60,18 @@ def transfer(
     output: str | None = None,
     **overrides: Any,
 ) -> None:
-    """Fine-tune a target from a source, its first stages held still: --freeze 2 [--source S] [--target BUNDLE] [--output RUN].
+    """Fine-tune a target from a source with frozen first stages: --freeze 2 [--source S] [--target BUNDLE] [--output RUN].
 
-    Any id of the target's configs is a flag: --norm track --fresh conv_2 --stage_rate 0.5 --head_rate 10 --new_channels mean
-    --accept_differences --seed 1 --iterations 400 --dataset_dir DIR … --scratch is the same run without a source,
-    --random_prefix the control with frozen random stages; --overlay thesis merges one more of the target's configs.
+    The run follows the target's train.yaml and transfer.yaml, any id of which is a flag: --dataset_dir DIR --norm track
+    --fresh conv_2 --iterations 400 … --scratch trains the same network without a source; --random_prefix is the control whose
+    first stages are frozen at random weights.
     """
-
     if "run_dir" in overrides:
         raise ConfigError("the run folder is named by --output")
     if scratch and (random_prefix or freeze not in (None, 0)):
-        raise ConfigError(
-            "--scratch trains every stage: leave --freeze and --random_prefix away (or use --random_prefix alone)"
-        )
+        raise ConfigError("--scratch trains every stage: omit --freeze and --random_prefix (or use --random_prefix alone)")
     if source and (scratch or random_prefix):
-        raise ConfigError("--scratch and --random_prefix take no source: leave --source away")
+        raise ConfigError("--scratch and --random_prefix take no source: omit --source")
     configs = [bundle_config(target, name) for name in ("train", "transfer", *([overlay] if overlay else []))]
     frozen = 0 if scratch else default_of(configs, "freeze") if freeze is None else freeze
     arm = Arm("scratch" if scratch else "random" if random_prefix else "transfer", frozen)
@@ -96,34 +95,34 @@ def evaluate(
     output: str | None = None,
     **overrides: Any,
 ) -> None:
-    """Score a run's best weights on one split, each case on its own grid: --run RUN --split test writes RUN/scores_test.csv.
+    """Score a run's best weights on the cases of one split: --run RUN [--split test], or --source S --target BUNDLE.
 
-    Scores of other data (--dataset_dir DIR or --datalist FILE), weights (--ckpt FILE) or settings go to another file, named
-    by --scores FILE; their pictures lie beside it unless --overlays DIR names another folder.
+    Each case is scored on its own grid. The scores are written to RUN/scores_SPLIT.csv. Scores of other data (--dataset_dir DIR
+    or --datalist FILE), weights (--ckpt FILE) or settings need another file (--scores FILE); their pictures are written next to
+    it, or to --overlays DIR.
 
-    --source S --target BUNDLE --datalist FILE scores a source as it is, nothing trained, on the target's cases: the baseline
-    `untrained`, kept as a run in --output (runs/BUNDLE_untrained).
+    With --source S --target BUNDLE, a source is scored on the target's cases without any training. This baseline, `untrained`,
+    is stored as a run in --output (by default runs/BUNDLE_untrained).
     """
-
     if "run_dir" in overrides:
         raise ConfigError("the run folder is named by --run")
     if (run is None) == (source is None):
-        meant = [name for name in overrides if difflib.get_close_matches(name, ("run", "source"))]
-        hint = f"; did '--{meant[0]}' mean one of these?" if meant else ""
-        raise ConfigError(f"evaluate takes a trained run (--run RUN), or a source as it is (--source S --target BUNDLE){hint}")
+        similar = [name for name in overrides if difflib.get_close_matches(name, ("run", "source"))]
+        hint = f"; did '--{similar[0]}' mean one of these?" if similar else ""
+        raise ConfigError(f"evaluate takes a trained run (--run RUN) or an untrained source (--source S --target BUNDLE){hint}")
     if run is None:
         run = output or f"runs/{Path(target).resolve().name}_untrained"
         _keep_untrained(source or SOURCE, target, run, overrides)
-        overrides = {}  # they stand in the run's config now
+        overrides = {}  # the run's config has them now
     elif output is not None:
-        raise ConfigError("--output names the run of a source as it is (--source S); scores are named by --scores FILE")
+        raise ConfigError("--output names the run of an untrained source (--source S); scores are named by --scores FILE")
     config = read_run_config(run)
     study = Path(run).absolute().parent.parent
-    beyond = ", ".join(f"--{name}" for name in overrides if name not in ("device", "bundle_root"))
-    if beyond and "scores" not in overrides and (study / "study.json").is_file():
+    changed = ", ".join(f"--{name}" for name in overrides if name not in ("device", "bundle_root"))
+    if changed and "scores" not in overrides and (study / "study.json").is_file():
         raise ConfigError(
-            f"{beyond}: '{run}' belongs to the study in '{study}', whose runs are scored alike; name another file "
-            "by --scores FILE"
+            f"{changed}: '{run}' belongs to the study in '{study}', whose runs are all scored in the same way; name another "
+            "file by --scores FILE"
         )
     if "dataset_dir" in overrides:
         overrides.setdefault("datalist", str(Path(str(overrides["dataset_dir"])) / "datalist.json"))
@@ -138,8 +137,7 @@ def evaluate(
 
 
 def _keep_untrained(source: str, target: str, output: str, overrides: dict[str, Any]) -> None:
-    """Make the run of a source as it is."""
-
+    """Store an untrained source as a run."""
     configs = [bundle_config(target, name) for name in ("train", "transfer", "untrained")]
     refuse_existing(Path(output), resume=False)
     settings = {"bundle_root": target, **Arm(UNTRAINED).settings(source), **overrides, "run_dir": output}
@@ -168,9 +166,8 @@ def predict(
 ) -> None:
     """Segment scans, each on its own grid: --bundle BUNDLE_OR_RUN --input DATALIST_FOLDER_OR_SCAN --output DIR.
 
-    For any other layout a pattern a modality, relative to --input: --T1 't1/{subject}.nii.gz' --T2 't2/{subject}.nii.gz'.
-    Also --probabilities, --dicom_seg (a DICOM Segmentation too, of DICOM series), --subjects A,B, --split test of a datalist,
-    and ids of inference.yaml: --device cuda --inference_window "[96,96,96]" --inference_overlap 0.25.
+    If the layout of the folder is not known, set one pattern per modality, relative to --input: --T1 't1/{subject}.nii.gz'
+    --T2 't2/{subject}.nii.gz'. Ids of inference.yaml are flags too: --inference_window "[96,96,96]" --inference_overlap 0.25.
     """
     from monai_tl.datasets.scans_to_predict import refuse_no_input
 
@@ -183,10 +180,9 @@ def predict(
 
         modalities = find_model(bundle, bundle_root).part("modalities")
     patterns = {name: str(overrides.pop(name)) for name in modalities if name in overrides}
-    beyond = [name for name, value in overrides.items() if "{subject}" in str(value)]
-    if beyond:
-        taken = ", ".join(modalities)
-        raise ConfigError(f"--{beyond[0]} gives a pattern, and this network takes {taken} only: leave it away")
+    unused = [name for name, value in overrides.items() if "{subject}" in str(value)]
+    if unused:
+        raise ConfigError(f"--{unused[0]} is a pattern, but this network takes only {', '.join(modalities)}: omit it")
     also = (*modalities, *flags_of(predict))
     check_overrides(config, overrides, also, read=READ_BY_PREDICTION)
     refuse_no_input(input)

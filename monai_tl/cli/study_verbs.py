@@ -1,4 +1,4 @@
-"""Verbs about studies: grids of arms, sizes of the training set and seeds."""
+"""Verbs for studies: grids of arms, training-set sizes and seeds."""
 
 from __future__ import annotations
 
@@ -35,13 +35,12 @@ def layers(
     plan: bool = False,
     **overrides: Any,
 ) -> None:
-    """How many stages should be held still? One run an arm and seed: --arms scratch,0,1,2,3,4,5,random2 --seeds 3 [--plan].
+    """Study how many stages to freeze: --arms scratch,0,1,2,3,4,5,random2 --seeds 3 [--plan].
 
-    scratch: no source; 0 to 5: transfers with so many first stages frozen; random2: two frozen random stages. Any id of the
-    target's configs is a flag, the same for all runs: --dataset_dir DIR --iterations 4000 --patience 1500 …; --budget
-    scratch=5000,default=1500 gives arms their own iterations; --training_dice scores the training cases too. --plan shows
-    the grid and what it may cost, and stops. The same command goes on with a study that was ended; --parallel N runs N at a
-    time, --engine ray on a Ray cluster.
+    Each arm is trained once per seed. scratch: no source; 0 to 5: transfer with so many frozen stages; random2: two stages
+    frozen at random weights. Any id of the target's configs is a flag, which applies to all runs: --dataset_dir DIR
+    --iterations 4000 --patience 1500 …; --budget sets the iterations of single arms. --plan prints the grid and its estimated
+    cost. The same command resumes a study that was interrupted.
     """
     asked: dict[str, Any] = {"target": target, "source": source, "overlay": overlay, "training_dice": training_dice}
     asked |= {"arms": _arms(arms), "sizes": names(sizes), "seeds": seeds, "budget": budget, "lists": lists}
@@ -65,10 +64,11 @@ def size(
     plan: bool = False,
     **overrides: Any,
 ) -> None:
-    """How many labels does a transfer save? --sizes 26,52,78,105 --arms scratch,1,2,3 --seeds 3 [--plan].
+    """Study how many labels transfer saves: --sizes 26,52,78,105 --arms scratch,1,2,3 --seeds 3 [--plan].
 
-    Sizes are counts, fractions of the training split (0.25,0.5,1) or lists by name (S1,S2; --lists FILE, else the target's
-    splits/study.json). Sets are nested, drawn per seed, stratified by foreground volume. All else as in study layers.
+    Each arm is trained once per training-set size and seed. Sizes are counts, fractions of the training split (0.25,0.5,1), or
+    names of lists in --lists FILE, by default the target's splits/study.json (S1,S2). Training sets are nested, drawn per seed,
+    and stratified by foreground volume. Everything else is as in study layers.
     """
     asked: dict[str, Any] = {"target": target, "source": source, "overlay": overlay, "training_dice": training_dice}
     asked |= {"arms": _arms(arms), "sizes": names(sizes), "seeds": seeds, "budget": budget, "lists": lists}
@@ -89,33 +89,33 @@ def depth(
     plan: bool = False,
     **overrides: Any,
 ) -> None:
-    """How deep should a network be fine-tuned? From the head inwards until validation stops improving: --search [--seeds 1].
+    """Study how deep to fine-tune, from the head inwards: [--search] [--gain 0.01] [--seeds 1] [--plan].
 
-    Each round trains one stage more, for every seed (Tajbakhsh 2016); it ends with the first whose mean best validation
-    Dice is not higher by --gain 0.01. Without --search all depths are trained. --plan, --parallel, --engine and config ids
+    Each round trains one stage more than the round before, for every seed (Tajbakhsh et al. 2016). With --search, the study
+    ends when the mean best validation Dice rises by no more than --gain; otherwise all depths are trained. Everything else is
     as in study layers.
     """
     if gain is not None and not search:
-        raise ConfigError("--gain ends a search: add --search, or leave it away to train all depths")
+        raise ConfigError("--gain ends a search: add --search, or omit --gain to train all depths")
     rule = {"gain": float(0.01 if gain is None else gain)} if search else {}
     asked: dict[str, Any] = {"target": target, "source": source, "overlay": overlay, "rule": rule}
     _do(depth, asked | {"arms": (), "sizes": ("all",), "seeds": seeds}, output, (parallel, engine, plan), overrides)
 
 
 def gather_tables(*, output: str) -> None:
-    """Write scores.csv, runs.csv and curves.csv of a study from its runs, finished or not: --output STUDY."""
+    """Gather the results of a study's runs in scores.csv, runs.csv and curves.csv: --output STUDY."""
     from monai_tl.study.study_plan import read_study
 
     read_study(Path(output))
     from monai_tl.study.gather import gather
 
-    found = gather(Path(output))
-    told = f"{found.finished} of {found.runs} runs finished, {found.failed} failed"
-    print(f"{output}: {told}; {found.scores} scores in scores.csv, runs.csv and curves.csv beside it")
+    gathered = gather(Path(output))
+    counts = f"{gathered.finished} of {gathered.runs} runs finished, {gathered.failed} failed"
+    print(f"{output}: {counts}; {gathered.scores} scores in scores.csv; see also runs.csv and curves.csv")
 
 
 def _arms(text: str) -> tuple[str, ...]:
-    """Read arms; none at all would mean every depth, as `depth` asks for."""
+    """Return arms from the command line; at least one, as a request without arms means all depths."""
     arms = names(text)
     if not arms:
         raise ConfigError(f"a study needs arms, e.g. {LAYERS}; got none")
@@ -123,7 +123,7 @@ def _arms(text: str) -> tuple[str, ...]:
 
 
 def _do(verb: Any, asked: dict[str, Any], output: str, how: tuple[int, str, bool], overrides: dict[str, Any]) -> None:
-    """Do what a verb was asked for, in the fields of a `Request`; seeds among them are read here."""
+    """Run or plan a study; ``asked`` holds fields of `Request`, and its seeds are still text."""
     from monai_tl.study.request import Request, check_request
     from monai_tl.study.study_plan import read_seeds
 

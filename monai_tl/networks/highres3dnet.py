@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from monai_tl.errors import ConfigError
 
-# In place is safe here: each activation follows a BatchNorm, whose output is a new tensor that nothing else reads.
+# In place is safe here: each activation follows a BatchNorm, whose output is a new tensor that nothing else uses.
 ACTIVATION = ("leakyrelu", {"negative_slope": 0.02, "inplace": True})
 NORM = ("batch", {"momentum": 0.1, "eps": 1e-5})
 
-# The standard deviation of a unit normal cut at ±2.
+# Standard deviation of a standard normal distribution truncated at ±2.
 TRUNCATED_STD = 0.87962566103423978
 
-# MONAI's HighResNet numbers its parts; block n is our part n.
+# MONAI's HighResNet numbers its blocks; block n is entry n of this list.
 HIGHRESNET_PARTS = (
     "conv_0",
     *(f"res_{stage}.{block}" for stage in (1, 2, 3) for block in range(3)),
@@ -33,19 +33,18 @@ HIGHRESNET_KEY = re.compile(r"blocks\.(\d|1[01])\.((?:conv|adn|layers|chn_pad)\.
 
 
 class HighRes3DNet(nn.Sequential):
-    """A compact 3D network at full resolution: image in, logits of the same grid out.
+    """HighRes3DNet: a compact 3D network that keeps full resolution, with logits on the grid of the image.
 
-    The stages, in order: ``conv_0`` (3×3×3, 16 channels), ``res_1``, ``res_2``, ``res_3`` (three residual blocks of two
-    3×3×3 convolutions each: 16 channels dilated by 1, 32 by 2, 64 by 4), ``conv_1`` (1×1×1, 80 channels) and ``conv_2``
-    (1×1×1, the head). BatchNorm and LeakyReLU (slope 0.02) stand behind ``conv_0`` and ``conv_1`` and in front of each
-    convolution of a residual block; where channels grow, the shortcut is padded with zero channels.
+    The stages, in order: ``conv_0`` (3×3×3, 16 channels); ``res_1``, ``res_2`` and ``res_3`` (three residual blocks of two
+    3×3×3 convolutions each; 16, 32 and 64 channels, dilation 1, 2 and 4); ``conv_1`` (1×1×1, 80 channels) and ``conv_2``
+    (1×1×1, the head). BatchNorm and LeakyReLU (slope 0.02) follow ``conv_0`` and ``conv_1`` and precede each convolution of a
+    residual block. If the number of channels grows, the shortcut is padded with zero channels.
 
-    Convolution weights start from a normal distribution truncated at two of its standard deviations (He's
-    initialisation as in TensorFlow's variance scaling), widened so that what is left has a standard deviation of
-    √(2 / fan_in); biases start at zero.
+    Convolution weights are drawn from a normal distribution truncated at two standard deviations and scaled to a standard
+    deviation of √(2 / fan_in) after truncation (He's initialisation, as TensorFlow's variance scaling). Biases start at zero.
 
-    Shapes: ``(batch, in_channels, i, j, k)`` to ``(batch, out_channels, i, j, k)``, any size; the values are raw
-    logits, without activation or dropout. A logit sees 87 voxels along each axis, 43 on either side of its own.
+    Shapes: ``(batch, in_channels, i, j, k)`` to ``(batch, out_channels, i, j, k)``, any size. The output is raw logits,
+    without activation or dropout. The receptive field is 87 voxels along each axis, 43 on either side of the logit's voxel.
 
     Sources: Li et al., "On the compactness, efficiency, and representation of 3D convolutional networks", IPMI 2017, in
     NiftyNet's version; Kaliyugarasan, "Deep transfer learning in medical imaging", 2019.
@@ -59,16 +58,16 @@ class HighRes3DNet(nn.Sequential):
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, head_norm: bool = False) -> None:
-        """Build the stages and draw their first weights from torch's global generator.
+        """Build the stages and draw their initial weights from torch's global generator.
 
         Args:
             in_channels: number of modalities.
             out_channels: number of classes, background included.
-            head_norm: True ends in a convolution without bias and a BatchNorm on the logits, as in the 2019 study;
-                False in a convolution with bias, whose logits are not bounded.
+            head_norm: if True, the head is a convolution without bias and a BatchNorm on the logits, as in the 2019 study;
+                if False, a convolution with bias, whose logits are not bounded.
 
         Raises:
-            ConfigError: if there are no channels in or out.
+            ConfigError: if a number of channels is below 1.
         """
         if in_channels < 1 or out_channels < 1:
             raise ConfigError(f"a network needs 1 channel or more in and out, not {in_channels} in, {out_channels} out")
@@ -86,15 +85,15 @@ class HighRes3DNet(nn.Sequential):
         _initialise(self)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Load weights under our names or those of MONAI's ``HighResNet``; see ``torch.nn.Module.load_state_dict``."""
+        """Load weights with the names of this class or of MONAI's ``HighResNet``; see ``torch.nn.Module.load_state_dict``."""
         return super().load_state_dict(own_names(state_dict), strict, assign)
 
 
 def own_names(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give the weights of MONAI's ``HighResNet`` our names: ``blocks.4.layers.1.…`` becomes ``res_2.0.layers.1.…``.
+    """Return the weights of MONAI's ``HighResNet`` with the names of `HighRes3DNet`.
 
-    Anything but a ``HighResNet`` keeps its names, ours among them. The values are not copied. MONAI's ends in a
-    BatchNorm by default, so it fits a network with ``head_norm=True`` exactly.
+    For example, ``blocks.4.layers.1.…`` becomes ``res_2.0.layers.1.…``. Weights of any other network keep their names. Values
+    are not copied. MONAI's network ends in a BatchNorm by default, so it matches a network with ``head_norm=True`` exactly.
     """
     matches = [HIGHRESNET_KEY.fullmatch(name) for name in state_dict]
     return {
@@ -132,7 +131,7 @@ def _initialise(network: nn.Module) -> None:
         if isinstance(module, nn.Conv3d):
             fan_in = module.weight[0].numel()
             std = math.sqrt(2 / fan_in) / TRUNCATED_STD
-            # by the inverse distribution function: nn.init.trunc_normal_ draws and rejects, ten times as slow
+            # inverse transform sampling: nn.init.trunc_normal_ samples with rejection and takes ten times as long
             module.weight.uniform_(-within_two_std, within_two_std).erfinv_().mul_(math.sqrt(2) * std)
             if module.bias is not None:
                 module.bias.zero_()

@@ -1,4 +1,4 @@
-"""Stages by name: which ones ``freeze`` freezes, which may be fresh, and those of networks that need not be built for it."""
+"""Stages by name: which ones ``freeze`` freezes, which may be fresh, and the stages of known networks."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ KNOWN = {"monai_tl.networks.highres3dnet.HighRes3DNet": ("conv_0", "res_1", "res
 
 
 def known_stages(network_def: Any) -> tuple[str, ...] | None:
-    """Return the stages of a network that a config describes, in order; None for one that has to be built to be known."""
+    """Return the stages of a network in a config, in order; None if the network must be built to find them."""
     return KNOWN.get(network_def.get("_target_", "")) if isinstance(network_def, Mapping) else None
 
 
 def listed_stages(fresh: Sequence[str] | str) -> tuple[str, ...]:
-    """Read stages as a config or a shell gives them: a list, or ``conv_1,conv_2``; ``none`` is none of them."""
+    """Return stages from a config or a command line: a list, or ``conv_1,conv_2``; ``none`` means no stage."""
     if isinstance(fresh, str):
         return tuple(name.strip() for name in fresh.split(",") if name.strip() not in ("", "none"))
     return tuple(fresh)
 
 
 def resolve_freeze(names: Sequence[str], freeze: int | str) -> tuple[str, ...]:
-    """Name the stages that ``freeze`` holds still.
+    """Return the names of the stages that ``freeze`` freezes.
 
     Args:
         names: all stages in order, the head last.
-        freeze: how many of the first stages (``2`` or ``"2"``), or the name of the last frozen one (``"res_1"``).
+        freeze: the number of frozen stages (``2`` or ``"2"``), or the name of the last frozen stage (``"res_1"``).
 
     Returns:
         The frozen stages in order; none for 0.
 
     Raises:
-        TransferError: if there is no such count or stage, or if the head would be frozen and nothing left to train.
+        TransferError: if the stage does not exist, or if the number is out of range; the head is always trained.
     """
     *freezable, head = names
     if isinstance(freeze, str):
@@ -41,7 +41,7 @@ def resolve_freeze(names: Sequence[str], freeze: int | str) -> tuple[str, ...]:
             return tuple(freezable[: freezable.index(freeze) + 1])
         if freeze.isdecimal() and int(freeze) <= len(freezable):
             return tuple(freezable[: int(freeze)])
-    # bool is an int to Python, but no count
+    # bool is a subclass of int
     elif isinstance(freeze, int) and not isinstance(freeze, bool) and 0 <= freeze <= len(freezable):
         return tuple(freezable[:freeze])
     raise TransferError(
@@ -51,7 +51,7 @@ def resolve_freeze(names: Sequence[str], freeze: int | str) -> tuple[str, ...]:
 
 
 def refuse_unknown_stages(fresh: Sequence[str], existing: Sequence[str]) -> None:
-    """Raise a TransferError for a stage to be fresh that does not exist; the real ones are listed."""
+    """Raise a TransferError if a stage in ``fresh`` does not exist; the existing ones are listed."""
     for stage in fresh:
         if stage not in existing:
             raise TransferError(f"fresh: no stage is called '{stage}': {did_you_mean(stage, existing)}")

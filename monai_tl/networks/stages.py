@@ -1,4 +1,4 @@
-"""A network's ordered stages: what they are called, what freezing the first of them leaves, what they cost."""
+"""A network's ordered stages: their names, parameters, and costs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from monai_tl.errors import TransferError, did_you_mean
 
 @dataclass(frozen=True)
 class StageRow:
-    """One line of the table: a stage, and what is left to train when all stages *before* it are frozen.
+    """One row of the table: a stage, and the parameters that are trained if all stages *before* it are frozen.
 
-    Row k belongs to ``freeze=k``, so ``freeze=2`` is the row of ``res_2``, the first stage that is trained then.
+    Row k belongs to ``freeze=k``. For example, ``freeze=2`` is the row of ``res_2``, which is then the first trained stage.
     """
 
     freeze: int
@@ -27,13 +27,14 @@ class StageRow:
 
 
 def stages(network: nn.Module) -> dict[str, nn.Module]:
-    """Return a network's stages in the order in which data flows: the direct children that hold its weights, the head last.
+    """Return a network's stages, which are its direct children, in the order in which data flows, the head last.
 
-    Any ``nn.Module`` will do; one whose children are not declared in that order names it in an attribute ``stage_names``.
+    Any ``nn.Module`` can be used. If its children are declared in another order, set its attribute ``stage_names`` to the names
+    in the order of the data flow.
 
     Raises:
-        TransferError: if the children have no names (a bare ``Sequential`` numbers them), if ``stage_names`` names a
-            child that does not exist, or if weights lie outside all stages, where no account would find them.
+        TransferError: if the children have no names (a plain ``Sequential`` numbers them), if ``stage_names`` contains a
+            child that does not exist, or if a weight belongs to no stage.
 
     Example:
         >>> from monai.networks.nets import SegResNet
@@ -52,7 +53,7 @@ def stages(network: nn.Module) -> dict[str, nn.Module]:
         raise TransferError(f"{kind} has no named stages; build it as an ordered container of named modules")
     for name in names:
         if name not in children:
-            raise TransferError(f"{kind} declares a stage '{name}' that it does not have: {did_you_mean(name, children)}")
+            raise TransferError(f"{kind} has no stage '{name}', which stage_names contains: {did_you_mean(name, children)}")
     for weight in network.state_dict():
         if weight.split(".")[0] not in names:
             raise TransferError(f"{kind} has a weight '{weight}' outside its stages {', '.join(names)}")
@@ -60,9 +61,9 @@ def stages(network: nn.Module) -> dict[str, nn.Module]:
 
 
 def stage_table(network: nn.Module) -> list[StageRow]:
-    """Count each stage's parameters, those left to train when freezing stops before it, and its multiply-adds.
+    """Return each stage's parameters, the parameters trained if all stages before it are frozen, and its multiply-adds.
 
-    Every parameter counts, whether or not it requires a gradient at the moment; normalisation adds no multiply-adds.
+    All parameters are counted, whether or not they require a gradient. Multiply-adds are those of convolutions.
 
     Raises:
         TransferError: if the network has no named stages.
@@ -77,13 +78,13 @@ def stage_table(network: nn.Module) -> list[StageRow]:
 
 
 def format_stage_table(rows: Sequence[StageRow]) -> str:
-    """Lay the table out as text, a line a stage and a line of totals."""
+    """Return the table as text, one line per stage and a line of totals."""
     costs = [row.multiply_adds for row in rows]
     known = [cost for cost in costs if cost is not None]
-    lines = [("stage", "parameters", "multiply-adds/voxel", "freeze", "held still", "trainable")]
+    lines = [("stage", "parameters", "multiply-adds/voxel", "freeze", "frozen", "trainable")]
     for row in rows:
-        held = f"up to {rows[row.freeze - 1].stage}" if row.freeze else "nothing"
-        numbers = f"{row.parameters:,}", _count(row.multiply_adds), str(row.freeze), held, f"{row.trainable:,}"
+        frozen = f"up to {rows[row.freeze - 1].stage}" if row.freeze else "nothing"
+        numbers = f"{row.parameters:,}", _count(row.multiply_adds), str(row.freeze), frozen, f"{row.trainable:,}"
         lines.append((row.stage, *numbers))
     cost = _count(sum(known) if len(known) == len(costs) else None)
     lines.append(("total", f"{sum(row.parameters for row in rows):,}", cost, "", "", ""))
@@ -96,13 +97,13 @@ def format_stage_table(rows: Sequence[StageRow]) -> str:
 
 
 def _has_one_resolution(network: nn.Module) -> bool:
-    """Tell whether nothing in the network, convolution or pooling, has a stride other than 1."""
+    """Return whether all convolutions and pooling layers have stride 1."""
     strides = [module.stride for module in network.modules() if hasattr(module, "stride")]
     return all(set(stride if isinstance(stride, tuple) else (stride,)) == {1} for stride in strides)
 
 
 def _multiply_adds(stage: nn.Module) -> int:
-    # at stride 1 each weight of a convolution is used once a voxel
+    # at stride 1 each weight of a convolution is used once per voxel
     return sum(module.weight.numel() for module in stage.modules() if isinstance(module, _ConvNd))
 
 

@@ -1,1 +1,1 @@
-"""Heads with known anatomy in the layouts of real datasets."""
+"""Phantom heads with known anatomy, in the layouts of real datasets."""

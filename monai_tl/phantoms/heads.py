@@ -1,14 +1,14 @@
-"""Brains with known anatomy, written in the layouts of IXI and BraTS 2018.
+"""Phantom heads with known anatomy, drawn as numbers and rendered as images.
 
-A phantom is drawn first (:class:`Anatomy`, :class:`Tumour`: plain numbers) and rendered afterwards (layers of tissue
-painted over each other, then contrasts). Shapes are smooth implicit functions of *life-size* millimetres, RAS, with the
-origin near the anterior commissure; the field of view is a cube of 192 life-size mm.
+A phantom is first drawn (:class:`Anatomy`, :class:`Tumour`: plain numbers), then rendered: layers of tissue are painted over
+each other, and each modality gets its contrast. Shapes are smooth implicit functions of *life-size* millimetres, in RAS, with
+the origin near the anterior commissure. The field of view is a cube of 192 life-size mm.
 
-**Scale.** Every file says 1 mm voxels, and the head scales with ``size``: at size 192 it is life-size, at size 64 it is
-a head shrunk to a 64 mm field of view, so that recipes written for 1 mm voxels run on it unchanged. Volumes and
-distances measured on a 64-phantom are therefore those of the small head (1 mm there is 3 mm in life).
+**Scale.** Every file has a voxel spacing of 1 mm, and the head scales with ``size``: at size 192 it is life-size; at size 64 it
+is shrunk to a field of view of 64 mm, so that configs for 1 mm voxels work unchanged. Volumes and distances measured on a
+phantom of size 64 are therefore those of the small head (1 mm there is 3 mm in life).
 
-Phantoms show that a chain works and how well it learns known shapes. They say nothing about accuracy on patients.
+Phantoms show that a pipeline works and how well it learns known shapes. They do not show how accurate it is on patients.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from scipy.spatial.transform import Rotation
 PhantomImage = NDArray[np.floating[Any]]  # (i, j, k) on a RAS grid
 
 FIELD_OF_VIEW = 192.0  # life-size mm, each axis
-CENTRE = (0.0, -16.0, 0.0)  # life-size mm, RAS: what lies in the middle of the grid
+CENTRE = (0.0, -16.0, 0.0)  # life-size mm, RAS: the point at the centre of the grid
 DRAWN_MODALITIES = ("T1", "T1ce", "T2", "FLAIR")
 
-# Mean intensity of each tissue in T1, T1ce, T2, FLAIR, before gain, bias field and noise.
+# Mean intensity of each tissue in T1, T1ce, T2 and FLAIR, without gain, bias field and noise.
 INTENSITY: dict[str, tuple[float, ...]] = {
     "fat": (820, 830, 520, 560),
     "muscle": (330, 380, 190, 230),
@@ -44,7 +44,7 @@ INTENSITY: dict[str, tuple[float, ...]] = {
     "enhancing": (450, 1000, 680, 730),
 }
 
-# Centre lines for the right side; the left mirrors them. Each point: x, y, z, radius in life-size mm.
+# Centre lines of the right side, which are mirrored for the left. Each point: x, y, z, radius in life-size mm.
 HIPPOCAMPUS = np.array(
     [(17, -12, -19, 3), (23, -9, -22, 5.6), (28, -18, -19, 5), (30, -27, -13, 4.6), (27, -35, -6, 4), (20, -40, 1, 2.6)]
 )
@@ -60,11 +60,11 @@ CAUDATE = np.array([(14, 20, 3, 5.5), (15, 12, 14, 4.5), (17, -8, 21, 3.0), (21,
 
 @dataclass(frozen=True)
 class Anatomy:
-    """One person's head: what is drawn before anything is rendered. Lengths in life-size mm, axes RAS."""
+    """The drawn numbers of one person's head. Lengths in life-size mm, axes RAS."""
 
     angles: NDArray[np.float64]  # (3,) degrees about x, y, z
     shift: NDArray[np.float64]  # (3,)
-    scale: NDArray[np.float64]  # (3,) head to template
+    scale: NDArray[np.float64]  # (3,) of the head relative to the template
     hippocampus: NDArray[np.float64]  # (6, 4) centre line and radius, as in HIPPOCAMPUS
     hippocampus_size: tuple[float, float]  # radius factor left, right
     ventricle_size: tuple[float, float]  # radius factor left, right
@@ -76,7 +76,7 @@ class Anatomy:
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Anatomy:
         """Draw a head; the same state of ``rng`` gives the same head at every grid size."""
-        # a fifth thicker than in life: at 64 voxels a head a true one would be two voxels thin
+        # a fifth thicker than in life, as at size 64 a true hippocampus would be only two voxels thick
         common, atrophy = rng.normal(1.2, 0.06), rng.uniform(0.75, 1.45)
         return cls(
             angles=rng.uniform(-5, 5, 3),
@@ -94,16 +94,16 @@ class Anatomy:
 
 @dataclass(frozen=True)
 class Tumour:
-    """One glioma: one to three cores with a rim and oedema around them. Lengths in life-size mm."""
+    """The drawn numbers of one glioma: one to three cores, with a rim and oedema. Lengths in life-size mm."""
 
-    cores: tuple[tuple[float, float], ...]  # (where in the list of white voxels, 0 to 1; radius)
+    cores: tuple[tuple[float, float], ...]  # (position in the list of white-matter voxels, 0 to 1; radius)
     rim: float  # thickness of the enhancing rim
     oedema: float  # reach beyond the core
     shape: NDArray[np.float64]  # (2, n, n, n) lattices that make core and oedema irregular
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Tumour:
-        """Draw a tumour; about one in five has a single tiny core, one in three has several."""
+        """Draw a tumour; about one in five has a single tiny core, and one in three has several cores."""
         kind = rng.choice(["single", "several", "tiny"], p=[0.47, 0.33, 0.2])
         radii = {
             "single": rng.uniform(11, 22, 1),
@@ -119,21 +119,21 @@ class Tumour:
 
 
 class Layer(NamedTuple):
-    """A tissue painted over what lies beneath it."""
+    """A tissue that is painted over the layers before it, with its labels on the left and on the right."""
 
     tissue: str
     left: int
     right: int
-    cover: PhantomImage  # (i, j, k), 0 to 1: share of the voxel, which gives the partial volume
+    cover: PhantomImage  # (i, j, k): covered fraction of each voxel, 0 to 1, for partial volume
 
 
 def _smooth(lattice: NDArray[np.float64], size: int) -> PhantomImage:
-    """Spread a coarse cubic lattice smoothly over ``size``³ voxels."""
+    """Interpolate a coarse cubic lattice smoothly to ``size``³ voxels."""
     return zoom(lattice.astype(np.float32), size / lattice.shape[0], order=3, mode="nearest", grid_mode=True)
 
 
 def _template_points(anatomy: Anatomy, size: int) -> list[PhantomImage]:
-    """Where each voxel of a RAS grid lies in the template: x, y, z in life-size mm, each (i, j, k)."""
+    """Return the template coordinates x, y, z (life-size mm) of each voxel of a RAS grid, each (i, j, k)."""
     axis = (np.arange(size) - (size - 1) / 2) * FIELD_OF_VIEW / size
     grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1) - anatomy.shift
     points = grid @ Rotation.from_euler("xyz", anatomy.angles, degrees=True).as_matrix() / anatomy.scale + CENTRE
@@ -141,12 +141,12 @@ def _template_points(anatomy: Anatomy, size: int) -> list[PhantomImage]:
 
 
 def _length(*parts: PhantomImage) -> PhantomImage:
-    """Length of the vectors whose components are ``parts``."""
+    """Return the lengths of vectors with the components ``parts``."""
     return np.sqrt(np.add.reduce([part * part for part in parts]))
 
 
 def _ellipsoid(p: list[PhantomImage], centre: tuple[float, ...], axes: tuple[float, ...]) -> PhantomImage:
-    """Signed distance (mm, negative inside; first order near the surface) to an ellipsoid."""
+    """Return the signed distance to an ellipsoid (mm, negative inside, accurate to first order near the surface)."""
     scaled = [(q - c) / a for q, c, a in zip(p, centre, axes, strict=True)]
     radius = _length(*scaled)
     slope = _length(*(s / a for s, a in zip(scaled, axes, strict=True))) + 1e-6
@@ -156,7 +156,7 @@ def _ellipsoid(p: list[PhantomImage], centre: tuple[float, ...], axes: tuple[flo
 def _tube(
     p: list[PhantomImage], line: NDArray[np.float64], factor: PhantomImage | float = 1.0, samples: int = 24
 ) -> PhantomImage:
-    """Signed distance (mm) to a bent tube through ``line``, rows x, y, z, radius."""
+    """Return the signed distance (mm) to a curved tube through ``line``, with rows x, y, z, radius."""
     curve = CubicSpline(np.arange(len(line)), line)(np.linspace(0, len(line) - 1, samples)).astype(np.float32)
     distance = np.full(p[0].shape, np.inf, np.float32)
     for x, y, z, radius in curve:
@@ -166,7 +166,7 @@ def _tube(
 
 
 def _either(*distances: PhantomImage) -> PhantomImage:
-    """Smooth union of shapes: a minimum that rounds the corner by about 4 mm."""
+    """Return the smooth union of shapes: the minimum of their distances, with edges rounded by about 4 mm."""
     joined = distances[0]
     for other in distances[1:]:
         blend = np.maximum(8 - np.abs(joined - other), 0) / 8
@@ -175,12 +175,12 @@ def _either(*distances: PhantomImage) -> PhantomImage:
 
 
 def _sulci(anatomy: Anatomy, p: list[PhantomImage], cerebrum: PhantomImage, hippocampus: PhantomImage) -> PhantomImage:
-    """Distance (mm) to the nearest sulcus: folds, the fissure between the hemispheres and the Sylvian fissures."""
+    """Return the distance (mm) to the nearest sulcus: folds, longitudinal fissure and Sylvian fissures."""
     x, y, z = np.abs(p[0]), p[1], p[2]
     size = cerebrum.shape[0]
     level = _smooth(anatomy.folds, size)
     slope = _length(*np.gradient(level)) * size / FIELD_OF_VIEW
-    # Folds end at their depth, and leave the hippocampus its white matter.
+    # Folds end at their depth, and keep away from the white matter of the hippocampus.
     folds = np.maximum.reduce([np.abs(level) / (slope + 0.02), -cerebrum - anatomy.sulcus, 7 - hippocampus])
     callosum = 1 - np.sqrt(((y + 10) / 42) ** 2 + ((z - 2) / 28) ** 2)
     fissure = np.maximum(x, callosum * 30)
@@ -189,15 +189,15 @@ def _sulci(anatomy: Anatomy, p: list[PhantomImage], cerebrum: PhantomImage, hipp
 
 
 def render_head(anatomy: Anatomy, size: int) -> tuple[list[Layer], NDArray[np.bool_]]:
-    """Paint a head: layers of tissue in order, on a RAS grid of ``size``³ voxels, with FreeSurfer's aseg labels.
+    """Render a head as layers of tissue on a RAS grid of ``size``³ voxels, with FreeSurfer's aseg labels.
 
     Args:
         anatomy: the head, in life-size mm.
-        size: voxels along each axis.
+        size: number of voxels along each axis.
 
     Returns:
-        the layers from the outside inwards, where later ones cover earlier ones and label 0 is what aseg leaves out;
-        and the left half of the head, (i, j, k).
+        The layers in painting order, from the outside inwards (later ones cover earlier ones; label 0 is tissue that aseg does
+        not label), and a mask of the left half of the head, (i, j, k).
     """
     p = _template_points(anatomy, size)
     left = p[0] < 0
@@ -213,7 +213,7 @@ def render_head(anatomy: Anatomy, size: int) -> tuple[list[Layer], NDArray[np.bo
     hull = _either(cerebrum, cerebellum - 2, _ellipsoid(p, (0, -22, -22), (20, 26, 22)), stem - 3)
     head = _either(hull - 13, _ellipsoid(p, (0, -30, -80), (60, 56, 80)), _ellipsoid(p, (0, 26, -50), (52, 50, 58)))
     sulci = _sulci(anatomy, p, cerebrum, hippocampus)
-    # The ambient cistern, where the temporal lobes meet the brain stem.
+    # The ambient cistern, between the temporal lobes and the brain stem.
     cistern = np.maximum.reduce([stem - 3.5, z + 6, -np.minimum(stem, 0) - 3])
     folia = 6.5 + 5 * np.cos(0.55 * (z + 0.4 * y) + 0.04 * sides[0])
     painted: list[tuple[str, int, int, PhantomImage]] = [
@@ -245,12 +245,12 @@ def render_head(anatomy: Anatomy, size: int) -> tuple[list[Layer], NDArray[np.bo
 
 
 def _cover(distance: PhantomImage, voxel: float) -> PhantomImage:
-    """Share of a voxel that lies inside a shape, from the distance (mm) of its centre to the surface."""
+    """Return the fraction of each voxel inside a shape, from the distance (mm) of its centre to the surface."""
     return np.clip(0.5 - distance / voxel, 0, 1).astype(np.float32)
 
 
 def label_map(layers: list[Layer], left: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The label of the uppermost layer that covers more than half of each voxel; ``left`` chooses the side's label."""
+    """Return each voxel's label, from the last layer that covers more than half of it; ``left`` selects the side."""
     labels = np.zeros(left.shape, np.uint8)
     for layer in layers:
         inside = layer.cover > 0.5
@@ -259,14 +259,14 @@ def label_map(layers: list[Layer], left: NDArray[np.bool_]) -> NDArray[np.uint8]
 
 
 def render_tumour(tumour: Tumour, white: NDArray[np.bool_]) -> list[Layer]:
-    """Paint a tumour with BraTS labels (2 oedema, 4 enhancing rim, 1 necrosis), its cores centred in ``white`` voxels.
+    """Render a tumour with BraTS labels (2 oedema, 4 enhancing rim, 1 necrosis), with its cores centred in ``white`` voxels.
 
     Args:
-        tumour: the drawn tumour, in life-size mm.
-        white: where a core may lie, (i, j, k) on a cubic grid; not empty.
+        tumour: the tumour, in life-size mm.
+        white: mask of the voxels in which a core may be centred, (i, j, k) on a cubic grid; not empty.
 
     Returns:
-        the layers to paint over a head. Each core has at least the voxel it is centred on.
+        The layers to paint over a head. Each core covers at least the voxel in which it is centred.
     """
     size, places = white.shape[0], np.argwhere(white)
     voxel = FIELD_OF_VIEW / size
@@ -277,7 +277,7 @@ def render_tumour(tumour: Tumour, white: NDArray[np.bool_]) -> list[Layer]:
         centre = places[int(where * len(places))].astype(np.float32)
         away = _length(*(axis - c for axis, c in zip(grid, centre, strict=True))) * voxel
         np.minimum(core, away - radius * (1 + 0.45 * ragged), out=core)
-    # Oedema runs along the white matter and spares most of the cortex.
+    # Oedema spreads along the white matter and spares most of the cortex.
     oedema = core - tumour.oedema * (1 + 0.6 * fringed) + np.where(white, 0, 0.8 * tumour.oedema)
     necrosis = core + tumour.rim * (1 + 0.5 * fringed)
     painted: dict[str, tuple[int, PhantomImage]] = {"oedema": (2, oedema), "enhancing": (4, core), "necrosis": (1, necrosis)}
@@ -285,15 +285,15 @@ def render_tumour(tumour: Tumour, white: NDArray[np.bool_]) -> list[Layer]:
 
 
 def scan(layers: list[Layer], modality: str, rng: np.random.Generator) -> PhantomImage:
-    """Picture a painted head: tissue means, partial volume, a smooth bias field, gain and Rician noise.
+    """Simulate a scan of a rendered head: tissue means, partial volume, a smooth bias field, gain and Rician noise.
 
     Args:
-        layers: what :func:`render_head` and :func:`render_tumour` return, in painting order.
+        layers: layers from :func:`render_head` and :func:`render_tumour`, in painting order.
         modality: one of :data:`DRAWN_MODALITIES`.
-        rng: draws this scan's contrast, bias field and noise.
+        rng: generator of this scan's contrast, bias field and noise.
 
     Returns:
-        intensities above 0 in arbitrary units, (i, j, k); about 50 to 2000.
+        Intensities in arbitrary units, (i, j, k), at least 1; about 50 to 2000.
     """
     means = {tissue: values[DRAWN_MODALITIES.index(modality)] * rng.normal(1, 0.02) for tissue, values in INTENSITY.items()}
     image: PhantomImage = np.full(layers[0].cover.shape, 10, np.float32)

@@ -1,4 +1,4 @@
-"""Phantoms written in the layouts of IXI and BraTS."""
+"""Writing phantoms in the layouts of IXI and BraTS 2018."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from monai_tl.phantoms.heads import (
 
 
 def _save(volume: NDArray[np.generic], affine: NDArray[np.float64], axes: str, path: Path) -> None:
-    """Write a RAS volume with its voxel axes turned to ``axes``, e.g. ``PSR``; both forms set, unit mm."""
+    """Write a RAS volume reoriented to ``axes``, e.g. ``PSR``, with qform, sform and unit mm."""
     image = nib.Nifti1Image(np.rint(volume).astype(np.int16), affine)
     turned = image.as_reoriented(ornt_transform(axcodes2ornt("RAS"), axcodes2ornt(axes)))
     turned.set_sform(turned.affine, code=1)
@@ -37,9 +37,9 @@ def _save(volume: NDArray[np.generic], affine: NDArray[np.float64], axes: str, p
 
 
 def _write_ixi(folder: Path, index: int, size: int, seed: int) -> None:
-    """Write one person of the IXI side: T1, T2 and aseg, voxel axes posterior, superior, right as in IXI's T1."""
+    """Write one IXI phantom: T1, T2 and aseg, with voxel axes posterior, superior, right, as in IXI's T1."""
     rng = np.random.default_rng([seed, 0, index])
-    # Ids with gaps, as in IXI: whoever pairs by position instead of by id shall fail.
+    # Ids with gaps, as in IXI, so that pairing files by position instead of by id fails.
     number = 12 + 3 * index + rng.integers(3)
     subject = f"IXI{number:03d}-{rng.choice(['Guys', 'HH', 'IOP'], p=[0.55, 0.3, 0.15])}-{rng.integers(700, 2900):04d}"
     layers, left = render_head(Anatomy.draw(rng), size)
@@ -53,7 +53,7 @@ def _write_ixi(folder: Path, index: int, size: int, seed: int) -> None:
 
 
 def _write_brats(folder: Path, index: int, size: int, seed: int) -> None:
-    """Write one patient of the BraTS side: four skull-stripped modalities and the tumour, on axes as there."""
+    """Write one BraTS phantom: four skull-stripped modalities and the tumour, with BraTS' voxel axes."""
     rng = np.random.default_rng([seed, 1, index])
     subject = f"Brats18_PHA{12 + 3 * index + rng.integers(3):03d}_1"
     layers, left = render_head(Anatomy.draw(rng), size)
@@ -70,10 +70,10 @@ def _write_brats(folder: Path, index: int, size: int, seed: int) -> None:
 
 
 def _refuse(output: Path, **least: tuple[int, int]) -> None:
-    """Stop before any work if a number is below its least value, or ``output`` holds something already."""
+    """Raise a ConfigError if a number is below its minimum or ``output`` is not empty."""
     for name, (value, smallest) in least.items():
         if type(value) is not int or value < smallest:
-            raise ConfigError(f"{name} is {value!r}; it has to be a whole number, {smallest} or more")
+            raise ConfigError(f"{name} takes a whole number, {smallest} or more; got {value!r}")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ConfigError(f"{output} already exists and is not an empty folder; remove it or choose another output")
 
@@ -81,18 +81,18 @@ def _refuse(output: Path, **least: tuple[int, int]) -> None:
 def write_phantoms(output: Path | str, subjects: int, size: int = 64, seed: int = 0, brats_subjects: int | None = None) -> None:
     """Write phantom heads in the layouts of IXI (``output/ixi``) and BraTS 2018 (``output/brats``).
 
-    The same ``seed``, ``size`` and position in the list give the same files, however many subjects are asked for.
-    Nothing appears at ``output`` before everything is written.
+    With the same ``seed`` and ``size``, the n-th subject is the same whatever the number of subjects. ``output`` appears only
+    after all files are written.
 
     Args:
-        output: folder to make; it must not exist, or be empty.
-        subjects: heads on the IXI side, and patients on the BraTS side (other people).
-        size: voxels along each axis, of 1 mm each; 192 gives life-size heads, 64 heads of a third of that.
+        output: folder to create; it must not exist or must be empty.
+        subjects: number of heads in the IXI layout, and of other heads, with tumours, in the BraTS layout.
+        size: number of voxels along each axis, of 1 mm each; 192 gives life-size heads, 64 heads of a third of that size.
         seed: whole number, 0 or more.
-        brats_subjects: patients on the BraTS side, where they are to be more or fewer.
+        brats_subjects: number of heads in the BraTS layout, if it differs.
 
     Raises:
-        ConfigError: if ``output`` holds something already or a number is too small.
+        ConfigError: if ``output`` is not empty or a number is too small.
 
     Example:
         >>> from pathlib import Path

@@ -1,1 +1,1 @@
-"""Every setting: its type, its range, and how text becomes a value."""
+"""The settings of the bundles' configs: types, ranges, and how text is read."""

@@ -1,4 +1,4 @@
-"""Whether a value is what a setting takes, and what is said where it is not."""
+"""Checks of setting values, and the messages for invalid ones."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 from monai_tl.errors import ConfigError, did_you_mean, list_problems
 from monai_tl.settings.values import Either, Kind, Text, Words
 
-SHOWN = 100  # letters of a value
+SHOWN = 100  # characters of a value in a message
 
 
 def refusal(name: str, kind: Kind, value: Any, *, typed: bool = False) -> str:
-    """Say what a setting takes, and what came instead; nothing where the value is right.
+    """Return the message for an invalid value: what the setting takes and what it got; empty if the value is valid.
 
     Args:
-        name: of the setting or flag.
+        name: name of the setting or flag.
         kind: what it takes.
-        value: as it came.
-        typed: whether it is text as it was typed, to be read first.
+        value: the value to check.
+        typed: whether the value is text from a command line, which is to be read first.
     """
     try:
-        right = kind.allows(kind.read(value) if typed else value)
+        valid = kind.allows(kind.read(value) if typed else value)
     except ValueError:
-        right = False
-    if right:
+        valid = False
+    if valid:
         return ""
     if isinstance(kind, Words):
         return f"unknown {name} {_shown(value, typed)}: {did_you_mean(str(value), kind.words)}"
@@ -33,30 +33,29 @@ def refusal(name: str, kind: Kind, value: Any, *, typed: bool = False) -> str:
 
 
 def read_value(name: str, kind: Kind, text: str) -> Any:
-    """Read what was typed.
+    """Read the text of a value from a command line.
 
     Raises:
-        ConfigError: where it is nothing of the kind, or out of its range.
+        ConfigError: if it is of another kind or out of range.
     """
-    wrong = refusal(name, kind, text, typed=True)
-    if wrong:
-        raise ConfigError(wrong)
+    if problem := refusal(name, kind, text, typed=True):
+        raise ConfigError(problem)
     return kind.read(text)
 
 
 def raise_refusals(problems: Iterable[str], what: str = "settings") -> None:
-    """Raise all that is wrong at once: one problem as it is, several a line each.
+    """Raise all problems in one error, one per line if there are several; empty ones are ignored.
 
     Raises:
-        ConfigError: if there is any.
+        ConfigError: if there is any problem.
     """
-    told = [problem for problem in dict.fromkeys(problems) if problem]
-    if told:
-        raise ConfigError(told[0] if len(told) == 1 else list_problems(f"{len(told)} {what} cannot be used:", told, shown=20))
+    lines = [problem for problem in dict.fromkeys(problems) if problem]
+    if lines:
+        raise ConfigError(lines[0] if len(lines) == 1 else list_problems(f"{len(lines)} {what} are invalid:", lines, shown=20))
 
 
 def _shown(value: Any, typed: bool) -> str:
-    """A value as it came: numbers and lists bare, words in quotes."""
+    """Return a value as a message shows it: numbers and lists bare, words in quotes."""
     if isinstance(value, str):
         text = value if typed and re.fullmatch(r"[-+.0-9]\S*|\[.*\]|\(.*\)", value) else repr(value)
     elif isinstance(value, tuple):
@@ -67,14 +66,14 @@ def _shown(value: Any, typed: bool) -> str:
 
 
 def _which_is_text(kind: Kind, value: Any, typed: bool) -> str:
-    """Why a config's 1e-4, or MONAI's true, is none: both are text there."""
+    """Return a hint for a value that YAML reads as text, e.g. 1e-4 or a quoted number."""
     if typed or not isinstance(value, str) or isinstance(kind, Text | Either):
         return ""
     try:
-        meant = kind.read(value)
+        intended = kind.read(value)
     except ValueError:
         return ""
-    if not kind.allows(meant):
+    if not kind.allows(intended):
         return ""
-    written = repr(meant)
+    written = repr(intended)
     return f", which is text here; write {written if '.' in written else written.replace('e-', '.0e-')}"

@@ -1,4 +1,4 @@
-"""Text for something of no known kind: read as what it clearly is, and text otherwise."""
+"""Reading text for a value of unknown kind: a number, list, … if it clearly is one, else text."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from monai_tl.settings.values import DECIMAL, WHOLE
 
 @dataclass(frozen=True)
 class Untyped:
-    """Of no known kind, read as `read_untyped` does.
+    """A value of unknown kind, read by `read_untyped`.
 
     Attributes:
-        no_text: whether text is none of it.
+        no_text: whether text is refused.
     """
 
     no_text: bool = False
     takes: str = "a number, or a list of numbers"
 
     def read(self, text: str) -> Any:
-        """Read what it clearly is."""
+        """Read a number, list, … if the text clearly is one."""
         return read_untyped(text)
 
     def allows(self, value: Any) -> bool:
-        """Say if it is no text, where that matters."""
+        """Return False for text if text is refused."""
         return not (self.no_text and isinstance(value, str))
 
 
 class _Clear(yaml.SafeLoader):
-    """YAML in which only that is no text which nobody takes for text: not 2013_10, no, 0o17, 010 or 1:30."""
+    """YAML that reads more as text: 2013_10, no, 0o17, 010 and 1:30 are text."""
 
 
 _Clear.yaml_implicit_resolvers = {}
@@ -46,16 +46,16 @@ for tag, expression, first in (
 
 
 def read_untyped(text: str) -> Any:
-    """Read what was typed for something of no known kind: text, unless it clearly is a number, true, null, a list or a dict.
+    """Read a value of unknown kind: text, unless it clearly is a number, true, false, null, a list or a dict.
 
-    A reference (``@window``) or an expression (``$[1]``) is text, and so is ``{subject}``, which Python would take for a set.
+    A reference (``@window``) and an expression (``$[1]``) are text, and so is ``{subject}``, which YAML would read as a dict.
     """
     try:
         node = yaml.compose(text, _Clear)
         value = yaml.load(text, _Clear)
     except yaml.YAMLError:
         return text
-    if text[:1] in "!&" or isinstance(value, str):  # a quoted text without its quotes, any other untouched
+    if text[:1] in "!&" or isinstance(value, str):  # quoted text loses its quotes, other text is unchanged
         return node.value if isinstance(node, yaml.ScalarNode) and node.style in ("'", '"') else text
     if isinstance(node, yaml.CollectionNode):
         return value if node.flow_style and not _half_a_dict(node) else text
@@ -63,7 +63,7 @@ def read_untyped(text: str) -> Any:
 
 
 def _half_a_dict(node: yaml.Node) -> bool:
-    """Say if there is a ``{name}`` in it, without a value."""
+    """Return whether a node holds a ``{name}`` without a value."""
     if isinstance(node, yaml.MappingNode):
         return any((value.value == "" and not value.style) or _half_a_dict(value) for _, value in node.value)
     return isinstance(node, yaml.SequenceNode) and any(_half_a_dict(item) for item in node.value)

@@ -1,7 +1,7 @@
-"""Kinds of values: what a setting or a flag takes, how text from a shell becomes it, and what is said of anything else.
+"""Kinds of values that settings and flags take.
 
-A kind is a value itself. It says what it takes, reads text, and looks at what a config or a program hands over; nothing is
-converted on the way: 16.0 is no whole number, and the text ``"16"`` is none either unless it comes from a shell.
+A kind describes what it takes, reads text from a command line, and checks values from configs and programs. Checking converts
+nothing: 16.0 is not a whole number, and neither is the text ``"16"``, unless it comes from a command line.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import yaml
 
-WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]*)")  # 007 might be meant as it is written, or be octal
+WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]*)")  # not 007, which could be an id or octal
 DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
@@ -23,13 +23,13 @@ class Kind(Protocol):
 
     @property
     def takes(self) -> str:
-        """What it is, with an example: ``"a whole number from 1, e.g. 4"``."""
+        """Description with an example: ``"a whole number from 1, e.g. 4"``."""
 
     def read(self, text: str) -> Any:
-        """Read what was typed; a ValueError says that it is nothing of this kind."""
+        """Read a value from text; raise a ValueError if the text is not of this kind."""
 
     def allows(self, value: Any) -> bool:
-        """Say if a value is of this kind and in its range."""
+        """Return whether a value is of this kind and in its range."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Whole:
     """A whole number.
 
     Attributes:
-        least, most: of its range, both in it.
-        unit: of it, and what it counts, e.g. ``"voxels"``.
-        example: as users write it.
-        what: says all of this in other words.
+        least, most: bounds of its range, inclusive.
+        unit: its unit or what it counts, e.g. ``"voxels"``.
+        example: an example as users write it.
+        what: a description that replaces the one made from the above.
     """
 
     least: int | None = 0
@@ -51,7 +51,7 @@ class Whole:
 
     @property
     def takes(self) -> str:
-        """What it is, with an example."""
+        """Description with an example."""
         low = "" if self.least is None else f" from {self.least}"
         range_ = low + ("" if self.most is None else f" to {self.most}")
         return self.what or f"a whole number{range_}{_bracketed(self.unit)}{_such_as(self.example)}"
@@ -63,7 +63,7 @@ class Whole:
         return int(text)
 
     def allows(self, value: Any) -> bool:
-        """Say if it is a whole number in the range; True and 1.0 are none."""
+        """Return whether the value is a whole number in the range; True and 1.0 are not."""
         if isinstance(value, bool) or not isinstance(value, numbers.Integral):
             return False
         return (self.least is None or self.least <= value) and (self.most is None or value <= self.most)  # type: ignore[operator]
@@ -74,9 +74,9 @@ class Number:
     """A finite number.
 
     Attributes:
-        above, below: of its range, and not in it.
-        least, most: of its range, and in it.
-        unit, example, what: as of `Whole`.
+        above, below: exclusive bounds of its range.
+        least, most: inclusive bounds of its range.
+        unit, example, what: as in `Whole`.
     """
 
     above: float | None = None
@@ -89,20 +89,20 @@ class Number:
 
     @property
     def takes(self) -> str:
-        """What it is, with an example."""
+        """Description with an example."""
         bounds = ((" above", self.above), (" from", self.least), (" below", self.below), (" to", self.most))
-        told = [f"{word} {bound:g}" for word, bound in bounds if bound is not None]
-        joint = " and" if self.below is not None and len(told) > 1 else ""
-        return self.what or f"a number{joint.join(told)}{_bracketed(self.unit)}{_such_as(self.example)}"
+        parts = [f"{word} {bound:g}" for word, bound in bounds if bound is not None]
+        joint = " and" if self.below is not None and len(parts) > 1 else ""
+        return self.what or f"a number{joint.join(parts)}{_bracketed(self.unit)}{_such_as(self.example)}"
 
     def read(self, text: str) -> int | float:
-        """Read a number with a point, as shells and programs write it."""
+        """Read a number with a decimal point."""
         if not DECIMAL.fullmatch(text.strip()):
             raise ValueError(text)
         return int(text) if WHOLE.fullmatch(text.strip()) else float(text)
 
     def allows(self, value: Any) -> bool:
-        """Say if it is a finite number in the range; True is none."""
+        """Return whether the value is a finite number in the range; True is not."""
         if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
             return False
         value = float(value)
@@ -115,21 +115,21 @@ class YesNo:
     """True or false.
 
     Attributes:
-        as_text: whether a config may hold it as text too, for whatever reads it by `read` itself.
+        as_text: whether a config may also hold it as text, to be read by `read` later.
     """
 
     as_text: bool = False
     takes: str = "true or false"
 
     def read(self, text: str) -> bool:
-        """Read true or false in any case; yes, no, on, off, 0 and 1 are left to other tools."""
+        """Read true or false in any case; yes, no, on, off, 0 and 1 are refused."""
         known = {"true": True, "false": False}
         if text.strip().lower() not in known:
             raise ValueError(text)
         return known[text.strip().lower()]
 
     def allows(self, value: Any) -> bool:
-        """Say if it is True or False."""
+        """Return whether the value is True or False."""
         return isinstance(value, bool) or (self.as_text and isinstance(value, str) and value.lower() in ("true", "false"))
 
 
@@ -141,26 +141,26 @@ class Words:
 
     @property
     def takes(self) -> str:
-        """All of them."""
+        """All words."""
         return f"{', '.join(self.words[:-1])} or {self.words[-1]}"
 
     def read(self, text: str) -> str:
-        """Take the text as it is."""
+        """Return the text unchanged."""
         return text
 
     def allows(self, value: Any) -> bool:
-        """Say if it is one of them."""
+        """Return whether the value is one of the words."""
         return isinstance(value, str) and value in self.words
 
 
 @dataclass(frozen=True)
 class Text:
-    """Any text, taken as it was typed.
+    """Any text.
 
     Attributes:
-        what: it is, e.g. ``"a folder"``.
-        pattern: that it has to fit; by default it only may not be empty.
-        also: whether a value of another type may stand for it that prints as it, e.g. ``torch.device``.
+        what: description, e.g. ``"a folder"``.
+        pattern: regular expression that the text must match; by default any text that is not blank.
+        also: name of another type whose values are allowed if their text matches, e.g. ``"device"`` for ``torch.device``.
     """
 
     what: str = "text that is not empty"
@@ -169,15 +169,15 @@ class Text:
 
     @property
     def takes(self) -> str:
-        """What it is."""
+        """Description."""
         return self.what
 
     def read(self, text: str) -> str:
-        """Take the text as it is."""
+        """Return the text unchanged."""
         return text
 
     def allows(self, value: Any) -> bool:
-        """Say if it is text that fits; a path of Python's is text too."""
+        """Return whether the value is text that matches the pattern; ``pathlib`` paths count as text."""
         value = str(value) if hasattr(value, "__fspath__") or type(value).__name__ == self.also else value
         return isinstance(value, str) and re.fullmatch(self.pattern, value) is not None
 
@@ -188,11 +188,11 @@ class Listed:
 
     Attributes:
         of: the kind of its items.
-        count: of items; None: one or more.
-        different: whether no two may be the same.
-        what: it is, with an example.
-        empty: whether there may be none.
-        any_above: a limit that at least one item has to be above.
+        count: number of items; None: one or more.
+        different: whether all items must differ.
+        what: description with an example.
+        empty: whether the list may be empty.
+        any_above: at least one item must be above this limit.
     """
 
     of: Kind
@@ -204,7 +204,7 @@ class Listed:
 
     @property
     def takes(self) -> str:
-        """What it is, with an example."""
+        """Description with an example."""
         return self.what
 
     def read(self, text: str) -> list[Any]:
@@ -214,7 +214,7 @@ class Listed:
             raise ValueError(text)
         inner = inner[1:-1] if (inner[:1], inner[-1:]) in (("[", "]"), ("(", ")")) else inner
         try:
-            items = yaml.load(f"[{inner}]", yaml.BaseLoader)  # whose items all stay text
+            items = yaml.load(f"[{inner}]", yaml.BaseLoader)  # BaseLoader leaves all items text
         except yaml.YAMLError:
             raise ValueError(text) from None
         if not isinstance(items, list) or not all(isinstance(item, str) for item in items) or inner.rstrip().endswith(","):
@@ -222,28 +222,31 @@ class Listed:
         return [self.of.read(item) for item in items]
 
     def allows(self, value: Any) -> bool:
-        """Say if it is a list or tuple of such items."""
+        """Return whether the value is a list or tuple of such items."""
         if not isinstance(value, list | tuple) or not (value or self.empty):
             return False
-        right = all(self.of.allows(item) for item in value) and (self.count is None or len(value) == self.count)
-        many = not self.different or len(set(value)) == len(value) if right else True
-        return right and many and (self.any_above is None or max(value) > self.any_above)
+        valid = all(self.of.allows(item) for item in value) and (self.count is None or len(value) == self.count)
+        return (
+            valid
+            and (not self.different or len(set(value)) == len(value))
+            and (self.any_above is None or max(value) > self.any_above)
+        )
 
 
 @dataclass(frozen=True)
 class Either:
-    """Of one kind or another; text is read as the first of them that it fits."""
+    """A value of one of several kinds; text is read as the first kind that allows it."""
 
     kinds: tuple[Kind, ...]
     what: str
 
     @property
     def takes(self) -> str:
-        """What it is, with an example."""
+        """Description with an example."""
         return self.what
 
     def read(self, text: str) -> Any:
-        """Read it as the first kind that allows it."""
+        """Read the text as the first kind that allows it."""
         for kind in self.kinds:
             try:
                 value = kind.read(text)
@@ -254,13 +257,13 @@ class Either:
         raise ValueError(text)
 
     def allows(self, value: Any) -> bool:
-        """Say if it is of one of the kinds."""
+        """Return whether the value is of one of the kinds."""
         return any(kind.allows(value) for kind in self.kinds)
 
 
 @dataclass(frozen=True)
 class Nothing:
-    """No value: ``null``, as YAML writes it."""
+    """No value: ``null`` in YAML."""
 
     takes: str = "null"
 
@@ -270,7 +273,7 @@ class Nothing:
             raise ValueError(text)
 
     def allows(self, value: Any) -> bool:
-        """Say if it is None."""
+        """Return whether the value is None."""
         return value is None
 
 

@@ -1,1 +1,1 @@
-"""Files, tables, processes: whatever is written to disk or run beside."""
+"""Files, tables, locks, and processes that run in parallel."""

@@ -1,4 +1,4 @@
-"""A folder that one process at a time works in."""
+"""Locks, so that only one process at a time works in a folder."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from monai_tl.errors import ConfigError
 
 @contextmanager
 def locked_folder(folder: Path, what: str) -> Iterator[None]:
-    """Keep a folder, made if it is missing, for this process.
+    """Lock a folder for this process; the folder is created if it is missing.
 
     Args:
-        folder: to lock.
-        what: is in it, for the message: ``"study"``.
+        folder: the folder to lock.
+        what: what the folder holds, for the message, e.g. ``"study"``.
 
     Raises:
-        ConfigError: if another process works in it.
+        ConfigError: if another process has locked it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise ConfigError(f"another process works on the {what} in '{folder}'; wait for it, or end it first") from None
+        raise ConfigError(f"another process works on the {what} in '{folder}'; wait until it ends, or stop it first") from None
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Each item in a process of its own: memory stays flat, and one that is killed takes no other with it."""
+"""A pool in which each item has its own process: memory does not grow, and a killed process affects no other item."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ ONE_THREAD = ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "OPENBL
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an item.
+    """The outcome of a task on one item.
 
     Attributes:
-        result: what the task gave; ``None`` where it failed.
-        fault: why it failed, in a line; empty where it did not.
-        full_disk: whether there was no room to write.
+        result: what the task returned; ``None`` if it failed.
+        fault: why it failed, in one line; empty if it succeeded.
+        full_disk: whether it failed because the disk is full.
     """
 
     result: Any = None
@@ -39,7 +39,7 @@ class Outcome:
     full_disk: bool = False
 
     def raise_full_disk(self, folder: Path) -> None:
-        """Raise where there was no room to write below a folder: there is none for the next item either."""
+        """Raise an OSError if the disk of a folder is full, as the next item would fail too."""
         if self.full_disk:
             raise OSError(errno.ENOSPC, "no space left", str(folder))
 
@@ -54,27 +54,29 @@ def run_each(
     per_process: int = 1,
     fewer: str = "--processes",
 ) -> Generator[tuple[str, Outcome], None, None]:
-    """Run a task on each item in a process of its own (one thread), several at a time; yield them as they end.
+    """Run a task on each item in a separate process of one thread, several at a time.
+
+    Processes that still run end when the iteration is left early, and when this process ends, even if it is killed.
 
     Args:
-        task: a function of a module, that can be imported.
-        items: name -> what the task takes; both have to be plain data.
-        processes: at a time.
-        preload: modules that take long to import: where the system can fork, they are imported once, by a server from
-            which the processes are forked.
-        nesting: whether a task starts processes itself; one that has to be ended leaves these to themselves.
-        per_process: items that a process may be given one after another, where a process takes long to begin; then a
-            fresh one, so that what a library leaks goes with it.
-        fewer: the flag by which users set ``processes``.
+        task: a function at the top level of a module.
+        items: name -> argument of the task; both the argument and the result must be picklable.
+        processes: number of processes at a time.
+        preload: modules that take long to import. If the system can fork, a server imports them once and forks the processes.
+        nesting: whether the task starts processes itself; these survive if the task's process has to be ended.
+        per_process: number of items that a process handles before a new one replaces it. More than one saves the time of
+            starting processes; replacing them frees memory that libraries leak.
+        fewer: the flag by which users set ``processes``, for messages.
 
-    Leaving the iteration early ends the processes that still run, and so does the end of this one, however it comes.
+    Yields:
+        Name and outcome of each item, in the order in which they finish.
     """
     context: Any = multiprocessing.get_context("spawn")
     if preload and "forkserver" in multiprocessing.get_all_start_methods():
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(list(preload))
     waiting = list(items.items())
-    running: dict[Any, tuple[str, BaseProcess, int]] = {}  # with the number of items that the process was given
+    running: dict[Any, tuple[str, BaseProcess, int]] = {}  # connection -> name, process, number of items given to it
     try:
         while waiting or running:
             while waiting and len(running) < processes:
@@ -83,7 +85,7 @@ def run_each(
                 process = context.Process(target=_work, args=(theirs, task, item), daemon=not nesting)
                 with _one_thread(), _no_interrupt():
                     process.start()
-                theirs.close()  # so that its end is seen when the process ends
+                theirs.close()  # so that reading fails when the process ends
                 running[ours] = name, process, 1
             ready: list[Any] = wait(list(running))
             for ended in ready:
@@ -111,19 +113,19 @@ def _receive(ours: Connection, process: BaseProcess, fewer: str) -> Outcome:
         process.join()
         code = process.exitcode or 0
         how = f"by {signal.Signals(-code).name} (too little memory?)" if code < 0 else f"with exit code {code}"
-        outcome = Outcome(fault=f"its process ended {how}; repeat the command, with fewer {fewer} if it was memory")
+        outcome = Outcome(fault=f"its process ended {how}; repeat the command, with fewer {fewer} if memory ran out")
     return outcome
 
 
 def _send(ours: Connection, what: tuple[Any] | None) -> None:
-    """Send a process its next item, or that there is none; one that has ended meanwhile is noticed when it is waited for."""
+    """Send a process its next item, or None to end it; a process that has already ended is detected by `_receive`."""
     with suppress(OSError):
         ours.send(what)
 
 
 def _work(connection: Connection, task: Callable[[Any], Any], item: Any) -> None:
-    """In the process: run the task on an item, send what became of it, and go on with the next one until there is none."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent ends us
+    """Run the task on one item after another, in the child process, and send each outcome."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group: the parent ends this process
     print_anything()
     following: SimpleQueue[tuple[Any] | None] = SimpleQueue()
     threading.Thread(target=_listen, args=(connection, following), daemon=True).start()
@@ -131,28 +133,28 @@ def _work(connection: Connection, task: Callable[[Any], Any], item: Any) -> None
     while given is not None:
         try:
             outcome = Outcome(result=task(given[0]))
-        except Exception as error:  # whatever a scan makes a library raise
+        except Exception as error:  # libraries raise many kinds of errors for a damaged scan
             outcome = Outcome(fault=in_words(error), full_disk=is_full_disk(error))
         connection.send(outcome)
         given = following.get()
 
 
 def _listen(connection: Connection, following: SimpleQueue[tuple[Any] | None]) -> None:
-    """Queue what the parent sends; the connection breaks when the parent is gone, killed for instance."""
+    """Queue the items that the parent sends; end this process if the connection breaks, e.g. because the parent was killed."""
     try:
         while True:
             following.put(connection.recv())
-    except Exception:  # also of an item that cannot be unpickled: the parent is waiting for its outcome
+    except Exception:  # also if an item cannot be unpickled: the parent waits for its outcome
         os._exit(1)
 
 
 @contextmanager
 def _no_interrupt() -> Iterator[None]:
-    """Hold Ctrl-C back until a process is there, and from it for good: it would print where its imports were broken off."""
+    """Block Ctrl-C while a process starts, and in that process for good: it would print a traceback of its imports."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # it would be started in between, and let Ctrl-C through again
+    resource_tracker.ensure_running()  # started later, it would unblock Ctrl-C
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
@@ -162,11 +164,11 @@ def _no_interrupt() -> Iterator[None]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Have libraries that count threads when they are loaded count one, and keep quiet about what was broken off."""
-    quiet = os.environ.get("PYTHONWARNINGS", "ignore::UserWarning")  # of semaphores that an ended process leaves
-    told = {**thread_settings(), **dict.fromkeys(ONE_THREAD, "1"), "PYTHONWARNINGS": quiet}
-    before = {name: os.environ.get(name) for name in told}
-    os.environ.update(told)
+    """Set environment variables for a child process: one thread for libraries that read them on import, and no warnings."""
+    quiet = os.environ.get("PYTHONWARNINGS", "ignore::UserWarning")  # a warning about semaphores that an ended process leaves
+    variables = {**thread_settings(), **dict.fromkeys(ONE_THREAD, "1"), "PYTHONWARNINGS": quiet}
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:

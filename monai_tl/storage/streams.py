@@ -1,4 +1,4 @@
-"""Printing never fails: a letter that a terminal's encoding lacks is written with those that it has."""
+"""Printing that never fails: characters that the terminal's encoding lacks are replaced."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAME = "monai_tl.plain"
 
 
 def print_anything() -> None:
-    """Let stdout and stderr of this process take any text; once is enough, more does no harm."""
+    """Let stdout and stderr of this process accept any text; calling it again has no effect."""
     codecs.register_error(NAME, _plain)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -22,7 +22,7 @@ def print_anything() -> None:
 
 
 def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Write a minus sign as a hyphen, and so on; anything else by its number, so that nothing is lost."""
+    """Return a replacement from `PLAIN`, or else the character's number, so that no information is lost."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     letters = error.object[error.start : error.end]

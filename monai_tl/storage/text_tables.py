@@ -1,4 +1,4 @@
-"""Text and tables that people made, as spreadsheets and editors of different countries write them."""
+"""Text files and tables from users, as spreadsheets and editors of different countries write them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from monai_tl.errors import DataError
 
-MARKS = {  # byte order mark -> encoding; UTF-32's begins with UTF-16's
+MARKS = {  # byte order mark -> encoding; UTF-32 first, as its mark begins with UTF-16's
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
@@ -26,28 +26,31 @@ class TextTable:
     """A table that may have been through a spreadsheet.
 
     Attributes:
-        rows: column -> cell, without the spaces around it; rows without any cell are passed over.
-        delimiter: what stood between cells: ``,``, ``;``, a tab or ``|``.
+        rows: column -> cell, without surrounding spaces; blank rows are omitted.
+        delimiter: the character between cells: ``,``, ``;``, a tab or ``|``.
     """
 
     rows: list[dict[str, str]]
     delimiter: str
 
     def number(self, cell: str) -> float:
-        """Read a number; where cells are not divided by commas, ``0,79`` is what a European spreadsheet makes of 0.79.
+        """Return the number in a cell; if cells are not separated by commas, ``0,79`` is read as 0.79.
 
         Raises:
-            ValueError: if it is none.
+            ValueError: if the cell does not hold a number.
         """
         decimal_comma = self.delimiter != "," and re.fullmatch(r"[+-]?\d*,\d+", cell)
         return float(cell.replace(",", ".") if decimal_comma else cell)
 
 
 def read_text(path: Path | str) -> str:
-    """Read a text file that somebody made: UTF-8 with or without a byte order mark, or UTF-16 with one; lines end in newlines.
+    """Read a user's text file: UTF-8 with or without a byte order mark, or UTF-16 or UTF-32 with one.
+
+    Returns:
+        The text, with every line end as a newline.
 
     Raises:
-        DataError: if it is in another encoding: the one it seems to be in is named, and how to save it.
+        DataError: if the encoding is another; the message names the probable encoding and how to save the file.
     """
     data = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
     encoding = next((name for mark, name in MARKS.items() if data.startswith(mark)), "utf-8")
@@ -57,28 +60,28 @@ def read_text(path: Path | str) -> str:
         text = data.decode(encoding).lstrip("\ufeff")
     except UnicodeDecodeError as error:
         if encoding != "utf-8":
-            raise DataError(f"{path} is damaged: it begins as {encoding.upper()} and goes on otherwise; {SAVE_AS}") from None
+            raise DataError(f"{path} is damaged: it begins as {encoding.upper()}, but the rest is not; {SAVE_AS}") from None
         raise DataError(f"{path} is not UTF-8: {_seems(data, error.start)}; {SAVE_AS}") from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_text_table(path: Path | str, columns: Sequence[str]) -> TextTable:
-    """Read a table with a header, divided by commas, semicolons or tabs, as spreadsheets write them in different countries.
+    """Read a table with a header, whose cells are separated by commas, semicolons, tabs or vertical bars.
 
     Args:
-        path: the file; `read_text` says in which encodings.
-        columns: that have to be there; others are read too.
+        path: the file, in an encoding that `read_text` reads.
+        columns: required columns; others are read too.
 
     Raises:
-        DataError: if the encoding is another, a column is missing or stands twice, or a row has more or fewer cells than the
+        DataError: if the encoding is another, a column is missing or occurs twice, or a row has more or fewer cells than the
             header.
     """
     lines = read_text(path).split("\n")
     start = next((number for number, line in enumerate(lines) if line.strip()), 0)
-    said = re.fullmatch(r"\W?sep=(.)\W?", lines[start].strip(" "), re.IGNORECASE)  # a line by which Excel is told the delimiter
-    start += bool(said)
+    declared = re.fullmatch(r"\W?sep=(.)\W?", lines[start].strip(" "), re.IGNORECASE)  # this line declares Excel's delimiter
+    start += bool(declared)
     header_line = lines[start] if start < len(lines) else ""
-    headers = {sign: _cells(header_line, sign) for sign in ([said[1]] if said else DELIMITERS)}
+    headers = {sign: _cells(header_line, sign) for sign in ([declared[1]] if declared else DELIMITERS)}
     delimiter = max(headers, key=lambda sign: (len(set(columns) & set(headers[sign])), len(headers[sign])))
     header = headers[delimiter]
     lacking = [column for column in columns if column not in header]
@@ -93,7 +96,7 @@ def read_text_table(path: Path | str, columns: Sequence[str]) -> TextTable:
 def _rows(
     path: Path | str, lines: Sequence[str], header: Sequence[str], delimiter: str, first: int
 ) -> Iterator[dict[str, str]]:
-    """Rows below a header; ``first`` is the number of the first line."""
+    """Yield the rows below a header; ``first`` is the number of the first line."""
     table = csv.reader((f"{line}\n" for line in lines), delimiter=delimiter, strict=True)
     try:
         for row in table:
@@ -102,8 +105,8 @@ def _rows(
                 cells.pop()
             if len(cells) != len(header) and any(cells):
                 raise DataError(
-                    f"{path}: line {first - 1 + table.line_num} has {len(cells)} cells, the header {len(header)}; mend it, "
-                    "with quotes around a cell that holds the delimiter"
+                    f"{path}: line {first - 1 + table.line_num} has {len(cells)} cells, the header {len(header)}; correct it; "
+                    "a cell that contains the delimiter needs quotes"
                 )
             if any(cells):
                 yield dict(zip(header, cells, strict=True))
@@ -116,7 +119,7 @@ def _cells(line: str, delimiter: str) -> list[str]:
 
 
 def _seems(data: bytes, at: int) -> str:
-    """Say which encoding text that is no UTF-8 seems to be in, by the bytes above ASCII, and show the first place."""
+    """Describe the probable encoding of text that is not UTF-8, judged by its bytes above ASCII, and show the first of them."""
     runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", data)]
     low = len(re.findall(rb"[\x80-\x9f]", data))
     number = data.count(b"\n", 0, at) + 1
@@ -126,4 +129,4 @@ def _seems(data: bytes, at: int) -> str:
     word = re.search(rb"[\w\x80-\xff]*$", data[:at])
     rest = re.match(rb"[\w\x80-\xff]*", data[at:])
     shown = ((word[0] if word else b"") + (rest[0] if rest else b"")).decode(codec)
-    return f"it seems to be {name}, in which line {number} reads '{shown}'"
+    return f"it seems to be {name}: line {number} would read '{shown}'"

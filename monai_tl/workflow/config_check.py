@@ -1,4 +1,4 @@
-"""The settings of a merged config, checked before anything is made: by verbs, and first of all in ``initialize``."""
+"""Checks of a merged config's settings, called by verbs and as the first entry of a config's ``initialize``."""
 
 from __future__ import annotations
 
@@ -19,62 +19,62 @@ from monai_tl.workflow.overrides import settings_problems
 
 
 def check_settings() -> None:
-    """Check the settings of the config that is being run; named first in its ``initialize``.
+    """Check the settings of the config that is being run; call it first in ``initialize``.
 
-    ``python -m monai.bundle`` then says our errors in a line, exit code 2, as verbs do, rather than beneath its own traceback.
+    It also makes ``python -m monai.bundle`` print errors of this package in one line, exit code 2, without a traceback.
 
     Raises:
-        ConfigError: with all that is wrong.
+        ConfigError: with all problems.
     """
     main = getattr(sys.modules.get("__main__"), "__spec__", None)
     if main is not None and main.name == "monai.bundle.__main__":
         print_anything()
-        sys.excepthook = _say
-        raise_refusals(_passed_over(sys.argv))
+        sys.excepthook = _print_error
+        raise_refusals(_ignored_by_monai(sys.argv))
     check_config(running_parser())
 
 
 def check_config(parser: ConfigParser) -> None:
-    """Check every setting of a config, expressions and references by what they come to.
+    """Check every setting of a config; expressions and references are evaluated first.
 
     Raises:
-        ConfigError: with all that is wrong, or for a device that is not there.
+        ConfigError: with all problems, or if the device does not exist.
     """
     config = dict(parser.get())
     given, failed = {}, {}
     for name in (name for name in SETTINGS if name in config):
         try:
             given[name] = parser.get_parsed_content(name) if is_expression(config[name]) else config[name]
-        except Exception as error:  # whatever a user's expression raises
-            told = in_words(error)
-            failed[name] = told if user_error(error) else f"{name}: {config[name]} cannot be evaluated ({told})"
+        except Exception as error:  # a user's expression may raise anything
+            message = in_words(error)
+            failed[name] = message if user_error(error) else f"{name}: {config[name]} cannot be evaluated ({message})"
     origins = {name for name in failed if not any(f"@{other}" in str(config[name]) for other in failed)}
-    wrong = settings_problems(config, given)
+    invalid = settings_problems(config, given)
     if given.get("device") == "auto":  # verbs have resolved it by now
-        wrong.append("device takes cpu, cuda or cuda:1 in a config, and $choose_device('auto'); got 'auto'")
-    raise_refusals(wrong or [failed[name] for name in origins])  # an expression may fail for another setting that is wrong
+        invalid.append("device takes cpu, cuda, cuda:1 or $choose_device('auto') in a config; got 'auto'")
+    raise_refusals(invalid or [failed[name] for name in origins])  # an invalid setting may be why an expression fails
     if isinstance(given.get("device"), str):
         choose_device(given["device"])
 
 
 def running_parser() -> ConfigParser:
-    """Find the parser that is evaluating the config: MONAI hands it to nothing that a config calls."""
+    """Return the parser that is evaluating the config, found on the call stack, as MONAI does not pass it to functions."""
     for frame in inspect.stack(context=0):
         candidate = frame.frame.f_locals.get("self")
         if isinstance(candidate, ConfigParser):
             return candidate
-    raise RuntimeError("this is to be called from a bundle config's initialize")
+    raise RuntimeError("call this function from a bundle config's initialize")
 
 
-def _passed_over(command: Sequence[str]) -> Iterator[str]:
-    """Name each ``--id None`` of MONAI's command line, which sets nothing there, though it looks as if."""
+def _ignored_by_monai(command: Sequence[str]) -> Iterator[str]:
+    """Yield a message for each ``--id None``, which MONAI's command line ignores."""
     for word, following in zip(command, [*command[1:], ""], strict=True):
         name, equals, value = word.partition("=")
         if word.startswith("--") and (value if equals else following) == "None":
-            yield f"{name[2:]}: MONAI's command line passes over None; write {name[2:]}: null into a config, or leave it away"
+            yield f"{name[2:]}: MONAI's command line ignores None; write {name[2:]}: null into a config, or omit it"
 
 
-def _say(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+def _print_error(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     cause = user_error(error)
     if cause is None:
         sys.__excepthook__(kind, error, traceback)

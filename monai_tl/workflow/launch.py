@@ -1,4 +1,4 @@
-"""Run a bundle's configs in this process, as ``python -m monai.bundle run`` does, refusing wrong input first."""
+"""Running a bundle's configs in this process, as ``python -m monai.bundle run`` does, after invalid input is refused."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from monai_tl.workflow.overrides import RUN_BY, checked_config
 def run_configs(
     files: Sequence[Path], overrides: Mapping[str, Any], also: Sequence[str] = (), *, read: Iterable[str] | None = RUN_BY
 ) -> None:
-    """Merge configs in order, set ids to other values, and run the result from ``initialize`` to ``finalize``.
+    """Merge configs in order, override ids, and run the result from ``initialize`` to ``finalize``.
 
-    MONAI is imported once the ids and settings are known to be right.
+    MONAI is imported after the ids and settings have been checked.
 
     Args:
-        files, overrides, also, read: as `monai_tl.workflow.overrides.checked_config` takes them.
+        files, overrides, also, read: as in `monai_tl.workflow.overrides.checked_config`.
 
     Raises:
-        ConfigError: for an id that no config has or nothing reads, or settings that cannot be used; what the run itself raises
-            of the toolkit's errors comes out as it is.
+        ConfigError: for an id that no config has or that is not used, or for invalid settings. Errors of this package in the
+            run itself are raised unchanged.
     """
     config = checked_config(files, overrides, also, read=read)
     _run(files, {key: value_at(config, key) for key in overrides})
@@ -43,32 +43,32 @@ def _run(files: Sequence[Path], overrides: dict[str, Any]) -> None:
     parser = ConfigParser()
     parser.read_config([str(file) for file in files])
     parser.update(overrides)
-    logging_file = files[-1].parent / "logging.conf"  # the bundle's: a run folder has none
+    logging_file = files[-1].parent / "logging.conf"  # of the bundle: a run folder has none
     if logging_file.is_file():
-        fileConfig(logging_file, disable_existing_loggers=False)  # as the workflow does, before anything is said
+        fileConfig(logging_file, disable_existing_loggers=False)  # the workflow does the same, but too late for check_config
     check_config(parser)
-    logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)  # two folders of configs are meant
+    logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)  # it warns of configs in two folders
     try:
         workflow = ConfigWorkflow([str(file) for file in files], logging_file=str(logging_file), **overrides)
         _initialize(workflow, [key for key in overrides if key not in SETTINGS])
         workflow.run()
         workflow.finalize()
-    except Exception as error:  # MONAI wraps whatever a config's component raises
-        beneath = user_error(error)
-        if beneath is None:
+    except Exception as error:  # MONAI wraps the errors of a config's components
+        cause = user_error(error)
+        if cause is None:
             raise
-        raise beneath from None
+        raise cause from None
 
 
 def _initialize(workflow: Any, others: Sequence[str]) -> None:
-    """Build what a config names.
+    """Build the components of a config.
 
     Raises:
-        ConfigError: where that fails and ids that no table knows were set, with their names.
+        ConfigError: if that fails after ids that are not settings were overridden; they are named.
     """
     try:
         workflow.initialize()
     except Exception as error:
         if user_error(error) or not others:
             raise
-        raise ConfigError(f"nothing can be set up with {', '.join(others)} as given: {in_words(error)}") from error
+        raise ConfigError(f"the config cannot be built with these values of {', '.join(others)}: {in_words(error)}") from error

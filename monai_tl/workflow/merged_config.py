@@ -1,6 +1,6 @@
-"""A bundle's configs merged as MONAI merges them, and what their texts refer to, without importing MONAI, which takes seconds.
+"""Merging a bundle's configs as MONAI does, and finding references in them, without importing MONAI, which takes seconds.
 
-Verbs refuse by this what is wrong with paths, ids and settings, before anything slow begins.
+With this, verbs refuse invalid paths, ids and settings before anything slow starts.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from monai_tl.errors import ConfigError, did_you_mean
 from monai_tl.settings.table import EXPRESSION
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-SEPARATOR = "::"  # MONAI takes # too
+SEPARATOR = "::"  # MONAI also accepts #
 REFERENCE = re.compile(r"@\w*(?:::\w*)*")
-RELATIVE = re.compile(r"^%|[@%](?:#|::)")  # macros, and ids that count from where they stand
-JOINED = re.compile(r"@(\w+)|'([^'\\]*)'|\"([^\"\\]*)\"")  # of a text that is joined by +
+RELATIVE = re.compile(r"^%|[@%](?:#|::)")  # macros and relative ids
+JOINED = re.compile(r"@(\w+)|'([^'\\]*)'|\"([^\"\\]*)\"")  # an operand of a text concatenation
 
 
 def bundle_config(bundle: str | Path, name: str) -> Path:
@@ -32,41 +32,41 @@ def bundle_config(bundle: str | Path, name: str) -> Path:
     if not path.is_file():
         existing = [config.stem for config in sorted(path.parent.glob("*.yaml"))]
         if not existing:
-            raise ConfigError(f"'{bundle}' is no bundle: it has no configs folder with {name}.yaml in it")
+            raise ConfigError(f"'{bundle}' is not a bundle: it has no configs/{name}.yaml")
         raise ConfigError(f"bundle '{bundle}' has no config '{name}': {did_you_mean(name, existing)}")
     return path
 
 
 def read_run_config(run: str | Path) -> dict[str, Any]:
-    """Read the config that a run was made with.
+    """Read the config that a run was trained with.
 
     Raises:
-        ConfigError: if the folder holds no run.
+        ConfigError: if the folder is not a run folder.
     """
     path = Path(run) / "config.yaml"
     if not path.is_file():
-        raise ConfigError(f"'{run}' is no run folder: it has no config.yaml; training writes one")
+        raise ConfigError(f"'{run}' is not a run folder: it has no config.yaml; training writes one")
     config = read_yaml(path)
     if "crop" not in config["validate"]:
         raise ConfigError(
-            f"'{run}' was trained by an earlier version, whose validation scored cases on another grid than evaluation does: "
+            f"'{run}' was trained by an earlier version, whose validation scored cases on another grid than evaluation: "
             "train it again, or use that version"
         )
     return config
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read one config as it stands there.
+    """Read one config without merging or evaluating anything.
 
     Raises:
-        ConfigError: if it is no YAML, with the line, or holds no ids.
+        ConfigError: if it is not YAML (the line is named) or holds no ids.
     """
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), LOADER)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no YAML ({' '.join(str(error).split())}): correct it") from None
+        raise ConfigError(f"{path} is not YAML ({' '.join(str(error).split())}): correct it") from None
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} holds no config ids, but {type(content).__name__}: correct it")
+        raise ConfigError(f"{path} holds a {type(content).__name__} instead of config ids: correct it")
     return content
 
 
@@ -87,7 +87,7 @@ def merge_configs(files: Iterable[str | Path]) -> dict[str, Any]:
 
 
 def default_of(files: Sequence[Path], key: str) -> Any:
-    """Return the value of an id after merging configs in order, as it stands there."""
+    """Return the value of an id, not evaluated, after merging configs in order."""
     return value_at(merge_configs(files), key)
 
 
@@ -95,7 +95,7 @@ def value_at(config: Any, key: str) -> Any:
     """Return the value of an id, e.g. ``train#trainer#max_epochs``.
 
     Raises:
-        KeyError, IndexError: where there is none.
+        KeyError, IndexError: if the config does not have the id.
     """
     for part in _parts(key):
         if not isinstance(config, dict | list) or (isinstance(config, list) and not part.isdecimal()):
@@ -117,7 +117,7 @@ def set_id(config: dict[str, Any], key: str, value: Any) -> None:
     """Set an id in place.
 
     Raises:
-        ConfigError: if there is nothing that it could be a part of.
+        ConfigError: if the parent of the id does not exist.
     """
     *above, last = _parts(key)
     parent = value_at(config, SEPARATOR.join(above)) if has_id(config, SEPARATOR.join(above)) else None
@@ -126,22 +126,22 @@ def set_id(config: dict[str, Any], key: str, value: Any) -> None:
     elif isinstance(parent, list) and last.isdecimal() and int(last) < len(parent):
         parent[int(last)] = value
     else:
-        raise ConfigError(f"config id '{key}' cannot be set: there is no '{SEPARATOR.join(above)}' that could hold it")
+        raise ConfigError(f"config id '{key}' cannot be set: its parent '{SEPARATOR.join(above)}' does not exist")
 
 
 def normal_id(key: str) -> str:
-    """Write an id as MONAI does: ``train#dataset`` is ``train::dataset``."""
+    """Return an id as MONAI writes it: ``train::dataset`` for ``train#dataset``."""
     return key.replace("#", SEPARATOR)
 
 
 def references(content: Any) -> set[str]:
-    """Name the ids that the texts in a part of a config refer to."""
-    found: set[str] = set()
+    """Return the ids that the texts in a part of a config refer to."""
+    ids: set[str] = set()
     for text in texts(content):
         text = normal_id(text)
         named = REFERENCE.findall(text)
-        found.update(name[1:] for name in named if text.startswith("$") or name == text)
-    return found
+        ids.update(name[1:] for name in named if text.startswith("$") or name == text)
+    return ids
 
 
 def texts(content: Any) -> Iterator[str]:
@@ -153,24 +153,24 @@ def texts(content: Any) -> Iterator[str]:
 
 
 def is_expression(value: Any) -> bool:
-    """Return whether a config's value, or a part of it, is still to be evaluated."""
+    """Return whether a config's value, or a part of it, must still be evaluated."""
     if isinstance(value, list):
         return any(is_expression(item) for item in value)
     return isinstance(value, str) and value.startswith(EXPRESSION)
 
 
 def plain_text(config: Mapping[str, Any], name: str) -> str | None:
-    """Return what an id comes to where that is no more than ids and texts joined: ``$@dataset_dir + '/datalist.json'``.
+    """Return the value of an id that concatenates references and texts, e.g. ``$@dataset_dir + '/datalist.json'``.
 
     Returns:
-        None for anything else: only MONAI knows what it comes to.
+        The text; None for any other expression, which only MONAI can evaluate.
     """
     value = config.get(name)
     if not isinstance(value, str) or not is_expression(value):
         return value if isinstance(value, str) else None
     parts = [JOINED.fullmatch(part.strip()) for part in value.removeprefix("$").split(" + ")]
-    told = [(plain_text(config, part[1]) if part[1] else part[2] or part[3] or "") if part else None for part in parts]
-    return None if None in told else "".join(map(str, told))
+    values = [(plain_text(config, part[1]) if part[1] else part[2] or part[3] or "") if part else None for part in parts]
+    return None if None in values else "".join(map(str, values))
 
 
 def _parts(key: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Ids of a config that a command sets: refused where none has them or nothing reads them, and read by what they replace."""
+"""Config ids that a command line overrides: unknown and unused ones are refused, and the others are read by type."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from monai_tl.workflow.merged_config import (
     value_at,
 )
 
-RUN_BY = ("imports", "initialize", "run", "finalize")  # what MONAI evaluates of a bundle's config
+RUN_BY = ("imports", "initialize", "run", "finalize")  # the ids of a bundle's config that MONAI evaluates
 NAMED_BY_VERBS = ("bundle_root", "run_dir")
 
 
 def checked_config(
     files: Sequence[Path], overrides: Mapping[str, Any], also: Sequence[str] = (), *, read: Iterable[str] | None = RUN_BY
 ) -> dict[str, Any]:
-    """Merge configs in order and set ids to other values; whatever can be refused without evaluating anything is.
+    """Merge configs in order, override ids, and refuse what can be refused without evaluating expressions.
 
     Args:
-        files: configs.
-        overrides: id -> value, or text as it was typed.
-        also: what else may have been meant by a misspelt id: the flags of the verb.
-        read: ids that are evaluated now or later; an override that none of them reads is refused. None: the overrides are those
-            of a plan, which hold for other runs too.
+        files: configs to merge.
+        overrides: id -> value, or text from the command line.
+        also: the verb's flags, which the hint for a misspelt id considers too.
+        read: ids that are evaluated now or later; an override that none of them uses is refused. None: do not check this, as
+            the overrides of a plan are also for other runs.
 
     Raises:
-        ConfigError: for an id that no config has or nothing reads, or settings that cannot be used.
+        ConfigError: for an id that no config has or that is not used, or for invalid settings.
     """
     return check_overrides(merge_configs(files), overrides, also, read=read)
 
@@ -54,15 +54,15 @@ def check_overrides(
     read: Iterable[str] | None = RUN_BY,
     never: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Set ids of a merged config in place and return it; see `checked_config`.
+    """Override ids of a merged config in place and return it; see `checked_config`.
 
     Args:
-        config: merged.
-        overrides, also, read: as of `checked_config`.
-        never: ids that the verb refuses, so that no hint names them.
+        config: the merged config.
+        overrides, also, read: as in `checked_config`.
+        never: ids that the verb refuses, so that hints omit them.
 
     Raises:
-        ConfigError: likewise.
+        ConfigError: as `checked_config` does.
     """
     refuse_unknown_overrides(config, overrides, also, never)
     overrides = read_overrides(config, overrides)
@@ -76,39 +76,39 @@ def check_overrides(
 
 
 def settings_problems(config: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """List what is wrong with a config's settings.
+    """List the problems of a config's settings.
 
     Args:
-        config: merged, as it stands in the files.
-        given: what settings come to, as far as that is known.
+        config: the merged config, not evaluated.
+        given: evaluated values of settings, as far as they are known.
     """
-    wrong = problems({name: value for name, value in given.items() if not _is_copy(name, config)})
-    return wrong + [
-        f"{name} follows from {origin}: set these; got {config[name]!r}"
+    invalid = problems({name: value for name, value in given.items() if not _is_copy(name, config)})
+    return invalid + [
+        f"{name} is computed from {origin}: set these instead; got {config[name]!r}"
         for name, origin in FOLLOWS.items()
         if name in config and not is_expression(config[name])
     ]
 
 
 def read_overrides(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Finish reading what was typed: an id that is no setting is read by what stands in the config.
+    """Read the text of overrides that are not settings, by the type of the value that the config has.
 
-    Where the config refers to a setting, it is read as that one; where it has true or false, nothing else is taken, and no
-    word where it has a number. Where it has plain text at its top level, text stays as it was typed. All else is read as
-    `monai_tl.settings.untyped.read_untyped` does.
+    If the config refers to a setting, the text is read as that setting. If it has true or false, only these are accepted; if it
+    has a number, words are refused; if it has plain text at its top level, the text is kept. Anything else is read by
+    `monai_tl.settings.untyped.read_untyped`.
 
     Args:
-        config: merged, with each of the ids.
-        overrides: by id; settings are read already.
+        config: the merged config, which has all the ids.
+        overrides: value by id; settings have been read before.
 
     Raises:
-        ConfigError: for what is not of the kind that it has to be.
+        ConfigError: if a text is not of the required kind.
     """
     macros = [key for key, value in overrides.items() if str(value).startswith("%")]
     if macros:
         raise ConfigError(
-            f"{macros[0]} begins with %, by which MONAI names a part of another config; got '{overrides[macros[0]]}'. Is it a "
-            "variable that the shell was to fill in?"
+            f"{macros[0]} takes no value that begins with %, which MONAI reads as a part of another config; got "
+            f"'{overrides[macros[0]]}'. Is it a variable that the shell did not replace?"
         )
     typed = {
         key: _kind(key, value_at(config, key))
@@ -122,13 +122,13 @@ def read_overrides(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> d
 def refuse_unknown_overrides(
     config: Mapping[str, Any], overrides: Mapping[str, Any], also: Sequence[str] = (), never: Collection[str] = ()
 ) -> None:
-    """Refuse an id that the merged config does not have: MONAI would add it without a word.
+    """Refuse an id that the merged config does not have; MONAI would silently add it.
 
     Args:
-        config: merged.
-        overrides: by id.
-        also: flags of the verb.
-        never: ids that the verb refuses, so that no hint names them.
+        config: the merged config.
+        overrides: value by id.
+        also: the verb's flags.
+        never: ids that the verb refuses, so that hints omit them.
 
     Raises:
         ConfigError: with the nearest id that exists.
@@ -146,15 +146,15 @@ def refuse_unknown_overrides(
 
 
 def refuse_idle_overrides(config: Mapping[str, Any], overrides: Mapping[str, Any], roots: Iterable[str] = RUN_BY) -> None:
-    """Refuse an override that would change nothing, since no part of what runs reads it.
+    """Refuse an override that would have no effect, as nothing that is evaluated uses it.
 
     Args:
-        config: merged; it stays as it is.
-        overrides: by id.
+        config: the merged config, which is not changed.
+        overrides: value by id.
         roots: ids that are evaluated.
 
     Raises:
-        ConfigError: with the ids that are read.
+        ConfigError: with the settings that are used.
     """
     if not overrides:
         return
@@ -164,34 +164,33 @@ def refuse_idle_overrides(config: Mapping[str, Any], overrides: Mapping[str, Any
     changed = _absolute(changed)
     read = ids_read(changed, roots)
     named = (*NAMED_BY_VERBS, *(("dataset_dir",) if "datalist" in overrides else ()))
-    # a user's own plain ids may be notes, kept in the run's config
+    # plain ids that are not settings may be a user's notes, which the run's config keeps
     notes = [key for key in overrides if key not in SETTINGS and "#" not in key and _is_setting(key, value_at(changed, key))]
     for key in overrides:
         name = normal_id(key)
         if name in notes or name in named:
             continue
-        if not any(f"{one}::".startswith(f"{name}::") or name.startswith(f"{one}::") for one in read):
-            settings = [one for one in read if "::" not in one and _is_setting(one, changed[one])]
+        if not any(f"{used}::".startswith(f"{name}::") or name.startswith(f"{used}::") for used in read):
+            settings = [used for used in read if "::" not in used and _is_setting(used, changed[used])]
             raise ConfigError(
-                f"--{key} changes nothing here: no part of what this verb runs reads it; leave it away. "
-                f"There are: {', '.join(settings)}"
+                f"--{key} has no effect: nothing that this verb runs uses it; omit it. There are: {', '.join(settings)}"
             )
 
 
 def ids_read(config: Mapping[str, Any], roots: Iterable[str]) -> list[str]:
-    """Name every config id that is read where some are evaluated, these among them: ``validate::inferer``, ``window``."""
-    read: dict[str, None] = {}
+    """Return the ids that are used when ``roots`` are evaluated, including these, e.g. ``validate::inferer``, ``window``."""
+    used: set[str] = set()
     waiting = [normal_id(root) for root in roots]
     while waiting:
-        one = waiting.pop()
-        if one not in read and has_id(config, one):
-            read[one] = None
-            waiting += references(value_at(config, one))
-    return sorted(read)
+        name = waiting.pop()
+        if name not in used and has_id(config, name):
+            used.add(name)
+            waiting += references(value_at(config, name))
+    return sorted(used)
 
 
 def _absolute(config: dict[str, Any]) -> dict[str, Any]:
-    """Replace macros and relative ids, where there are any: only MONAI knows how."""
+    """Return a config with macros and relative ids resolved, which needs MONAI; without any, the config itself."""
     if not any(RELATIVE.search(text) for text in texts(config)):
         return config
     from monai.bundle import ConfigParser
@@ -202,7 +201,7 @@ def _absolute(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kind(key: str, before: Any) -> Kind:
-    """Return what an id that is no setting takes, by what the config has in its place."""
+    """Return what an id that is not a setting takes, derived from the config's value ``before``."""
     nested = "#" in key or "::" in key
     if isinstance(before, str) and before[1:] in REFERRED and before[0] == "@":
         return REFERRED[before[1:]]
@@ -214,12 +213,12 @@ def _kind(key: str, before: Any) -> Kind:
 
 
 def _is_copy(name: str, config: Mapping[str, Any]) -> bool:
-    """Return whether a setting is another one, which takes the same: ``inference_window: "@window"``."""
+    """Return whether a setting only refers to another one of the same kind: ``inference_window: "@window"``."""
     value = config[name]
     return isinstance(value, str) and value[:1] == "@" and SETTINGS.get(value[1:]) == SETTINGS[name] and value[1:] in config
 
 
 def _is_setting(name: str, value: Any) -> bool:
-    """Tell what users set from what a config is built of."""
+    """Return whether users set an id; the other ids hold components of the config."""
     built = isinstance(value, str) and value.startswith("$") and not value.startswith(("$@bundle_root", "$@dataset_dir"))
     return not (built or isinstance(value, dict) or name.startswith("_") or (isinstance(value, list) and "$" in str(value)))

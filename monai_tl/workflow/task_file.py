@@ -1,4 +1,4 @@
-"""A bundle's ``task.yaml``: what is known of its task besides its configs (DICOM codes, published figures)."""
+"""A bundle's ``task.yaml``: facts about its task that are not in its configs (DICOM codes, published results)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from monai_tl.settings.values import Kind, Number, Text, Whole
 from monai_tl.storage.text_tables import read_text
 
 TASK_FILE = "task.yaml"
-CODE = '[coding scheme, value, meaning] with at most 16, 16 and 64 letters, e.g. [SCT, "5366008", Hippocampus]'
-CODE_LENGTHS = (16, 16, 64)  # DICOM's SH and LO
+CODE = '[coding scheme, value, meaning] with at most 16, 16 and 64 characters, e.g. [SCT, "5366008", Hippocampus]'
+CODE_LENGTHS = (16, 16, 64)  # of DICOM's value representations SH and LO
 TEXT, COUNT, DICE = Text("a text in quotes"), Whole(1), Number(least=0, most=1)
 
 
@@ -28,14 +28,14 @@ class DicomCode(NamedTuple):
 
 
 class SegmentCodes(NamedTuple):
-    """What a DICOM segment is of: its category (CID 7150) and its type."""
+    """Category (CID 7150) and type of a DICOM segment."""
 
     category: DicomCode
     type: DicomCode
 
 
 class PublishedSize(NamedTuple):
-    """A published table of one training set: test Dice and iterations by arm."""
+    """A published table for one training set: test Dice and iterations by arm."""
 
     n: int
     set: str
@@ -45,7 +45,7 @@ class PublishedSize(NamedTuple):
 
 
 class PublishedLayers(NamedTuple):
-    """A published table of Dice by arm, on training and on validation cases."""
+    """A published table of Dice by arm, for training and for validation cases."""
 
     table: str
     training: dict[str, float]
@@ -53,7 +53,7 @@ class PublishedLayers(NamedTuple):
 
 
 class Published(NamedTuple):
-    """Figures of a publication to compare with; ``setting`` says in what it differs."""
+    """Results of a publication to compare with; ``setting`` describes how they were obtained."""
 
     year: int
     setting: str
@@ -61,18 +61,18 @@ class Published(NamedTuple):
     sizes: tuple[PublishedSize, ...]
 
     def test_dice(self, arm: str, n: int) -> float | None:
-        """Return the test Dice of an arm at exactly this number of training subjects, None where there is none."""
+        """Return the test Dice of an arm for exactly this number of training subjects; None if there is none."""
         return next((size.test.get(arm) for size in self.sizes if size.n == n), None)
 
 
 @dataclass(frozen=True)
 class TaskFile:
-    """What a bundle's ``task.yaml`` says; empty where there is no such file.
+    """Content of a bundle's ``task.yaml``; empty if there is no such file.
 
     Attributes:
-        path: of the file.
+        path: path of the file.
         dicom_codes: class -> codes of its segment.
-        published: figures to compare with.
+        published: results to compare with.
     """
 
     path: Path
@@ -84,7 +84,7 @@ def read_task_file(bundle: Path) -> TaskFile:
     """Read a bundle's ``task.yaml``.
 
     Raises:
-        ConfigError: if a part is unknown, missing or of the wrong kind.
+        ConfigError: if an entry is unknown, missing or of the wrong kind.
     """
     path = bundle / TASK_FILE
     if not path.is_file():
@@ -92,7 +92,7 @@ def read_task_file(bundle: Path) -> TaskFile:
     try:
         content = yaml.safe_load(read_text(path)) or {}
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is no YAML ({' '.join(str(error).split())})") from None
+        raise ConfigError(f"{path} is not YAML ({' '.join(str(error).split())}): correct it") from None
     _refuse_other_keys(content, ("dicom_codes", "published"), str(path))
     codes = _mapping(content.get("dicom_codes", {}), f"{path}: dicom_codes")
     return TaskFile(
@@ -108,8 +108,8 @@ def _segment_codes(content: Any, where: str) -> SegmentCodes:
 
 
 def _code(content: Any, where: str) -> DicomCode:
-    right = isinstance(content, list) and len(content) == len(CODE_LENGTHS) and all(isinstance(one, str) for one in content)
-    if not right or not all(0 < len(one) <= most for one, most in zip(content, CODE_LENGTHS, strict=True)):
+    texts = isinstance(content, list) and len(content) == len(CODE_LENGTHS) and all(isinstance(part, str) for part in content)
+    if not texts or not all(0 < len(part) <= most for part, most in zip(content, CODE_LENGTHS, strict=True)):
         raise ConfigError(f"{where} takes {CODE}; got {content}")
     return DicomCode(*content)
 
@@ -119,7 +119,7 @@ def _published(content: Any, where: str) -> Published:
     layers, sizes = content["layers"], content["sizes"]
     _refuse_other_keys(layers, PublishedLayers._fields, f"{where}: layers", all_needed=True)
     if not isinstance(sizes, list):
-        raise ConfigError(f"{where}: sizes takes a list, of one entry a training set; got {sizes}")
+        raise ConfigError(f"{where}: sizes takes a list with one entry per training set; got {sizes}")
     return Published(
         _value(content["year"], COUNT, f"{where}: year"),
         _value(content["setting"], TEXT, f"{where}: setting"),
@@ -140,14 +140,14 @@ def _published_size(content: Any, where: str) -> PublishedSize:
 
 
 def _by_arm(content: Mapping[str, Any], kinds: Mapping[str, Kind], where: str) -> list[dict[str, Any]]:
-    """Read the columns of one table, which have to name the same arms."""
+    """Read the columns of one table, which must have the same arms."""
     columns: dict[str, dict[str, Any]] = {}
     for name, kind in kinds.items():
         given = _mapping(content[name], f"{where}: {name}")
         columns[name] = {str(arm): _value(value, kind, f"{where}: {name} of {arm}") for arm, value in given.items()}
     if len({tuple(column) for column in columns.values()}) > 1:
-        told = " and ".join(f"{name} has {', '.join(column)}" for name, column in columns.items())
-        raise ConfigError(f"{where} takes the same arms in one order in each column; {told}")
+        arms = " and ".join(f"{name} has {', '.join(column)}" for name, column in columns.items())
+        raise ConfigError(f"{where} takes the same arms in the same order in each column; {arms}")
     return list(columns.values())
 
 
@@ -165,9 +165,9 @@ def _mapping(content: Any, where: str) -> Mapping[Any, Any]:
 
 def _refuse_other_keys(content: Any, known: tuple[str, ...], where: str, *, all_needed: bool = False) -> None:
     keys = _mapping(content, where)
-    strange = next((key for key in keys if key not in known), None)
-    if strange is not None:
-        raise ConfigError(f"{where} has no '{strange}': {did_you_mean(str(strange), known)}")
+    unknown = next((key for key in keys if key not in known), None)
+    if unknown is not None:
+        raise ConfigError(f"{where} has an unknown entry '{unknown}': {did_you_mean(str(unknown), known)}")
     missing = [name for name in known if name not in keys]
     if missing and all_needed:
-        raise ConfigError(f"{where} lacks {', '.join(missing)}; needed are {', '.join(known)}")
+        raise ConfigError(f"{where} lacks {', '.join(missing)}; required are {', '.join(known)}")

@@ -57,7 +57,7 @@ def test_settings_are_shown_with_unit_range_and_default(monkeypatch):
     assert set(DESCRIPTIONS) == set(SETTINGS)
     monkeypatch.chdir(ROOT)
     told = " ".join(of_verb(VERBS["transfer"], "transfer").split())
-    assert "--validate_every steps between validations; a whole number from 1 (iterations), e.g. 50; default 50" in told
+    assert "steps between validations; a whole number from 1 (iterations), e.g. 50; default 50" in told
     assert "; freeze or track; default freeze" in told
     assert "--run_dir" not in told, "it is refused: --output names it"
     told = of_verb(VERBS["predict"], "predict")

@@ -46,7 +46,7 @@ def trained(tmp_path):
 PREPARE = ["prepare", "ixi", "--t1", "a", "--t2", "b", "--labels", "c", "--output", "new"]
 REFUSALS = [
     (["transfr"], "did you mean 'transfer'"),
-    (["train", "--bundle", "nowhere"], "'nowhere' is no bundle"),
+    (["train", "--bundle", "nowhere"], "'nowhere' is not a bundle"),
     (["train", "--bundle", IXI, "--iteratons", "4"], "did you mean 'iterations'"),
     (["train", "--bundle", IXI, "--window", "16"], "window takes three whole numbers"),
     (["train", "--bundle", IXI, "--iterations", "75", "--output", "new"], "iterations (75) must be a multiple"),
@@ -54,9 +54,9 @@ REFUSALS = [
     (["train", "--bundle", IXI, "--output", "full"], "output 'full' exists and is no run folder"),
     (["transfer", "--target", BRATS, "--overlay", "thesiss"], "has no config 'thesiss'"),
     (["transfer", "--target", BRATS, "--norm", "frozen"], "unknown norm 'frozen'"),
-    (["evaluate", "--run", "absent"], "'absent' is no run folder"),
+    (["evaluate", "--run", "absent"], "'absent' is not a run folder"),
     (["evaluate", "--run", "run", "--split", "tst"], "unknown split 'tst'"),
-    (["evaluate", "--run", "run", "--iterations", "4", "--datalist", "x.json"], "--iterations changes nothing here"),
+    (["evaluate", "--run", "run", "--iterations", "4", "--datalist", "x.json"], "--iterations has no effect"),
     (["evaluate", "--run", "run", "--datalist", "x.json"], "there is no file"),
     (["evaluate", "--run", "run", "--ckpt", "absent.pt", "--datalist", "x.json"], "source 'absent.pt' does not exist"),
     (["predict", "--bundle", "absent", "--input", "scans", "--output", "new"], "is neither a run folder"),

@@ -305,5 +305,5 @@ def test_interrupted_it_keeps_what_is_finished(heads, smoother, tmp_path, verb, 
     monkeypatch.setattr(module, "_predict_one", interrupted)
     words = [f"--{name}={pattern}" for name, pattern in PATTERNS.items()]
     answer = verb("predict", "--bundle", smoother, "--input", heads, "--output", tmp_path / "out", *words)
-    assert (answer.code, answer.err.splitlines()[-1]) == (130, "monai_tl: interrupted; what was finished is kept")
+    assert (answer.code, answer.err.splitlines()[-1]) == (130, "monai_tl: interrupted; finished work is kept")
     assert set(table(tmp_path / "out")) == {"original"}

@@ -80,7 +80,7 @@ def test_killed_after_a_validation_it_goes_on_to_the_same_end(tiny_flags, tmp_pa
 
     monkeypatch.setattr(Record, "validated", killed)
     answer = verb("transfer", *flags)
-    assert (answer.code, answer.err.splitlines()[-1]) == (130, "monai_tl: interrupted; what was finished is kept")
+    assert (answer.code, answer.err.splitlines()[-1]) == (130, "monai_tl: interrupted; finished work is kept")
     monkeypatch.undo()
     assert torch.load(run / "last.pt", weights_only=True)["iteration"] == 2
     assert verb("transfer", *flags).code == 2, "a second start without --resume would overwrite"

@@ -146,7 +146,7 @@ def test_multiply_adds_stay_undefined_where_the_resolution_changes(network):
 
 def test_the_printed_table(network):
     assert format_stage_table(stage_table(network)).splitlines() == [
-        "stage   parameters  multiply-adds/voxel  freeze    held still  trainable",
+        "stage   parameters  multiply-adds/voxel  freeze        frozen  trainable",
         "conv_0         896                  864       0       nothing    809,380",
         "res_1       41,664               41,472       1  up to conv_0    808,484",
         "res_2      152,416              152,064       2   up to res_1    766,820",

@@ -249,11 +249,11 @@ def test_nothing_half_written_stays_when_a_head_fails(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
-        ({"subjects": 0}, "subjects … 0 … 1"),
-        ({"subjects": 1, "brats_subjects": 0}, "brats_subjects … 0 … 1"),
-        ({"subjects": 1, "size": 31}, "size … 31 … 32"),
+        ({"subjects": 0}, "subjects … 1 … 0"),
+        ({"subjects": 1, "brats_subjects": 0}, "brats_subjects … 1 … 0"),
+        ({"subjects": 1, "size": 31}, "size … 32 … 31"),
         ({"subjects": 1, "size": 64.5}, "size … 64.5"),
-        ({"subjects": 1, "seed": -1}, "seed … -1 … 0"),
+        ({"subjects": 1, "seed": -1}, "seed … 0 … -1"),
     ],
 )
 def test_impossible_numbers_are_refused_before_anything_is_made(tmp_path, wrong, text):

@@ -109,11 +109,11 @@ def test_a_wrong_position_shows_in_the_measures(registered):
 @pytest.mark.slow
 def test_quality_control_suspects_what_is_laid_wrong_and_nothing_else(registered, script):
     """By a little more than 2 mm, shifted and turned, as ``scripts/check_registration.py`` does it for 20 heads."""
-    tried = script.Tried([], [], [])
+    tried = script.QualityControl([], [], [])
     for n, (pair, found) in enumerate(registered):
         matrix = register.matrix_of(found.transform)
         tried.right.append(script.measured(pair, matrix, str(n)))
-        for off in script.laid_wrong(pair, matrix, np.random.default_rng(n), 2):
+        for off in script.misregister(pair, matrix, np.random.default_rng(n), 2):
             tried.wrong.append(script.measured(pair, off, str(n)))
             tried.far.append(script.displacement(pair, off)[0])
     assert min(tried.far) > script.WRONG

@@ -11,6 +11,7 @@ import pytest
 from monai_tl.storage import cores
 from monai_tl.storage.cores import WAITING, cores_at_hand, fitting, keep_within_cores, thread_settings
 from monai_tl.storage.processes import run_each
+from tests.conftest import mentions
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_threads_fit_the_cores(machine, capsys):
     assert keep_within_cores("--parallel", 3, 4) == 3
     assert capsys.readouterr().err == ""
     assert keep_within_cores("--parallel", 8, 4) == 3
-    assert capsys.readouterr().err == "--parallel 8: 12 cores are at hand, so 3 at a time of 4 threads each\n"
+    mentions(capsys.readouterr().err, "--parallel 8: 12 cores … 3 at a time … 4 threads")
 
 
 def test_threads_wait_without_spinning_unless_the_user_says_otherwise(machine, monkeypatch):

@@ -97,8 +97,8 @@ def test_sha256_of_a_published_example(tmp_path):
     [
         ('{"a": 1,\n"b"', r"is damaged \(line 2: Expecting ':' delimiter\)"),
         ("", r"is damaged \(line 1: Expecting value\)"),
-        (b'{"a": "\xff"}', r"is damaged \(it is no text in UTF-8\)"),
-        ("[1]", r"is damaged \(it holds a list, needed is an object\)"),
+        (b'{"a": "\xff"}', r"is damaged \(.*UTF-8.*\)"),
+        ("[1]", r"is damaged \(it holds a list.* object\)"),
         ("[" * 100_000, r"is damaged \(RecursionError"),
         ('{"format": 2, "a": 1, "b": 1}', "has format 2, this version reads 1"),
         ('{"format": null, "a": 1, "b": 1}', "has format None, this version reads 1"),

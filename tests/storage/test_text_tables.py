@@ -15,11 +15,11 @@ def test_text_that_names_its_encoding_is_read(tmp_path, codec):
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        ("a\nAndré".encode("latin-1"), r"Windows-1252 \(Latin-1\), in which line 2 reads 'André'"),
-        ("é".encode("mac-roman"), "Mac Roman, in which line 1 reads 'é'"),
+        ("a\nAndré".encode("latin-1"), r"Windows-1252 \(Latin-1\).* line 2 .*'André'"),
+        ("é".encode("mac-roman"), "Mac Roman.* line 1 .*'é'"),
         ("王小明".encode("gbk"), "an older encoding such as"),
         ("a,é".encode("utf-16-be"), "UTF-16 without a byte order mark"),
-        (b"\xef\xbb\xbfa\xe9", "reads 'aé'"),
+        (b"\xef\xbb\xbfa\xe9", "line 1 .*'aé'"),
         (b"\xff\xfe\x00", "damaged: it begins as UTF-16"),
     ],
 )

@@ -257,10 +257,10 @@ def test_a_run_folder_takes_no_metadata_from_elsewhere(tmp_path):
     ("content", "told"),
     [
         (b'{"name": ', "is damaged (line 1: Expecting value): mend it or remove it"),
-        (b"\xff\xfe", "is damaged (it is no text in UTF-8): mend it or remove it"),
-        (b"[1, 2]", "is damaged (it holds a list, needed is an object)"),
-        (b"[]", "is damaged (it holds a list, needed is an object)"),
-        (b'"text"', "is damaged (it holds a str, needed is an object)"),
+        (b"\xff\xfe", "is damaged (it is not UTF-8 text)"),
+        (b"[1, 2]", "is damaged (it holds a list instead of an object)"),
+        (b"[]", "is damaged (it holds a list instead of an object)"),
+        (b'"text"', "is damaged (it holds a str instead of an object)"),
     ],
 )
 def test_metadata_that_cannot_be_read_is_refused(tmp_path, content, told):

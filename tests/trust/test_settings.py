@@ -20,7 +20,7 @@ from tests.trust.conftest import head, write_image
 TOPIC = "Settings"
 EDGES = "takes three whole numbers from 1 to 1024 (voxels), e.g. [32,32,32]"
 THREE = "['background','a','b']"
-CLASSES = "classes takes two different names, of the background and of one foreground (several regions are not supported yet)"
+CLASSES = "classes takes two different names, background and one foreground (several regions are not supported yet)"
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_label_values_are_whole_numbers(verb, phantoms, tmp_path, says):
     files = [f"--{role}={ixi}/{folder}/{{subject}}-{role if role != 'label' else 'aseg'}.nii.gz" for role, folder in
              (("T1", "IXI-T1"), ("label", "aseg"))]  # fmt: skip
     for text in ("1.4", "17.53", "1e3", "nan", "-1", "0", "17;53", "17 53", "17,,53", "17,", "17,17", "true", "0x11"):
-        said = "foreground takes label values, whole numbers from 1 joined by commas, each once, e.g. 1,4; got "
+        said = "foreground takes different label values, whole numbers from 1, separated by commas, e.g. 1,4; got "
         for words in (("ixi", "--root", ixi), ("brats", "--root", brats), ("files", *files)):
             answer = verb("datalist", *words, "--output", output, f"--foreground={text}")
             refused(answer, output, said, text)
@@ -241,7 +241,7 @@ def test_numbers_of_other_verbs(verb, phantoms, source, tmp_path):
         (("datalist", "ixi", "--root", ixi, "--seed", "-1", "--output", output), "seed takes a whole number from 0"),
         (("datalist", "ixi", "--root", ixi, "--seed", "1.5", "--output", output), "got 1.5"),
         (("datalist", "ixi", "--root", ixi, "--seed", "None", "--output", output), "got 'None'"),
-        (("datalist", "ixi", "--root", ixi, "--split", "0.5;0.5", "--output", output), "numbers joined by commas"),
+        (("datalist", "ixi", "--root", ixi, "--split", "0.5;0.5", "--output", output), "numbers separated by commas"),
         (("datalist", "ixi", "--root", ixi, "--split", "nan,1,0", "--output", output), "got 'nan,1,0'"),
         (("check", ixi, "--output", output, "--processes", "0"), "processes takes a whole number from 1; got 0"),
         (("check", ixi, "--output", output, "--processes", "two"), "got 'two'"),
@@ -257,9 +257,9 @@ def test_numbers_of_other_verbs(verb, phantoms, source, tmp_path):
         (("study", "layers", "--seeds", "1.5"), "seeds takes how many (3)"),
         (("study", "layers", "--iterations", "ten", "--arms", "scratch"), "iterations takes a whole number from 1"),
         (("evaluate", "--run", source, "--split", "tests"), "unknown split 'tests': did you mean 'test'?"),
-        (("transfer", "--freeze", "2.0"), "freeze takes how many first stages are frozen"),
+        (("transfer", "--freeze", "2.0"), "freeze takes the number of frozen stages"),
         (("transfer", "--freeze", "-1"), "got -1"),
-        (("transfer", "--fresh", ""), "fresh takes stages joined by commas, e.g. conv_1,conv_2, or none; got ''"),
+        (("transfer", "--fresh", ""), "fresh takes stages separated by commas, e.g. conv_1,conv_2, or none; got ''"),
         (("train", "--bundle", IXI, "--output", ""), "output takes text that is not empty; got ''"),
         (("predict", "--bundle", source, "--output", output, "--inference_overlap", "1"), "inference_overlap takes"),
     ]
@@ -279,7 +279,7 @@ def test_a_study_refuses_what_none_of_its_runs_could_use(verb, tiny_flags, tmp_p
         words += engine_words
     answer = verb("study", "layers", *words, "--arms", "scratch,2", "--seeds", "1", "--output", output)
     refused(answer, output, name[2:], value)
-    assert "can be set up" not in answer.err
+    assert "cannot be built" not in answer.err
 
 
 def test_parts_of_a_config_are_read_by_what_they_replace(train, tmp_path):
@@ -289,7 +289,7 @@ def test_parts_of_a_config_are_read_by_what_they_replace(train, tmp_path):
         ("train#trainer#optim_set_to_none", "yes", "takes true or false"),
         ("train#trainer#max_epochs", "2_0", "takes a whole number from 1; got 2_0"),
         ("crop#margin", "wide", "takes a number, or a list of numbers; got 'wide'"),
-        ("scheduler#warmup_multiplier", "2", "nothing can be set up with scheduler#warmup_multiplier as given: ValueError"),
+        ("scheduler#warmup_multiplier", "2", "the config cannot be built with these values of scheduler#warmup_multiplier"),
     ):
         answer, run = train(**{name: text})
         assert answer.code == 2, answer
@@ -366,13 +366,13 @@ def test_monais_own_command_refuses_them_in_a_line_too(phantoms, source, tmp_pat
     own = {"bundle_root": BRATS, "dataset_dir": phantoms / "brats", "run_dir": run}
     done = by_monai(BRATS / "configs" / "train.yaml", tmp_path, **own, window=16, seed=-1, head_norm="false", classes=THREE)
     assert done.returncode == 2
-    assert done.stderr.startswith("monai_tl: 4 settings cannot be used:")
+    assert done.stderr.startswith("monai_tl: 4 settings are invalid:")
     for text in (f"window {EDGES}; got 16", "seed takes", "head_norm takes true or false; got 'false'", CLASSES):
         mentions(done.stderr, text)
     assert len(done.stderr.splitlines()) == 5
     done = by_monai(BRATS / "configs" / "train.yaml", tmp_path, **own, seed="None")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert done.stderr.startswith("monai_tl: seed: MONAI's command line passes over None; write seed: null into a config")
+    assert done.stderr.startswith("monai_tl: seed: MONAI's command line ignores None; write seed: null into a config")
     done = by_monai(BRATS / "configs" / "inference.yaml", tmp_path, ckpt=source / "model.pt", **own, inference_overlap=2)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.startswith("monai_tl: inference_overlap takes a number from 0 and below 1")
@@ -403,7 +403,7 @@ def test_output_that_cannot_be_encoded_ends_no_verb(tmp_path, says):
     assert answer.code == 0, answer.err
     answer = in_a_shell(encoding, tmp_path, "-m", "monai_tl", "train", "--bundle", "α≥β")
     assert answer.code == 2
-    assert answer.err.startswith("monai_tl: '\\u03b1>=\\u03b2' is no bundle")
+    assert answer.err.startswith("monai_tl: '\\u03b1>=\\u03b2' is not a bundle")
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])

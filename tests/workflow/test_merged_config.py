@@ -62,7 +62,7 @@ def test_ids_are_looked_up_and_set():
     set_id(config, "a#b#0", 5)
     set_id(config, "d", 6)
     assert config == {"a": {"b": [5, {"c": 2}]}, "d": 6}
-    with pytest.raises(ConfigError, match="config id 'z#y' cannot be set: there is no 'z'"):
+    with pytest.raises(ConfigError, match="config id 'z#y' cannot be set: .* 'z'"):
         set_id(config, "z#y", 1)
     assert normal_id("a#b::c") == "a::b::c"
 
@@ -91,7 +91,7 @@ def test_text_that_is_only_joined_needs_no_monai(value, text):
         assert ConfigParser(config).get_parsed_content("asked") == text
 
 
-@pytest.mark.parametrize(("content", "told"), [("a: [1", "is no YAML .*line 1"), ("- a", "holds no config ids, but list")])
+@pytest.mark.parametrize(("content", "told"), [("a: [1", "is not YAML .*line 1"), ("- a", "holds a list .*config ids")])
 def test_a_damaged_config_is_named(tmp_path, content, told):
     (tmp_path / "bad.yaml").write_text(content)
     with pytest.raises(ConfigError, match=rf"bad.yaml {told}"):

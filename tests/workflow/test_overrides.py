@@ -40,7 +40,7 @@ def test_every_setting_of_training_is_read_by_training():
     ],
 )
 def test_what_nothing_reads_is_refused(names, key):
-    with pytest.raises(ConfigError, match=f"--{key} changes nothing here: .* leave it away. There are: .*spacing"):
+    with pytest.raises(ConfigError, match=f"--{key} has no effect.* There are: .*spacing"):
         refuse_idle_overrides(merged(*names), {key: 3})
 
 
@@ -61,7 +61,7 @@ def test_what_is_read_or_named_by_a_verb_passes(overrides):
 def test_an_override_may_cut_off_what_another_changes():
     """inference_window refers to window: given itself, nothing of an evaluation reads window."""
     refuse_idle_overrides(merged("train", "evaluate"), {"window": [8, 8, 8]})
-    with pytest.raises(ConfigError, match="--window changes nothing here"):
+    with pytest.raises(ConfigError, match="--window has no effect"):
         refuse_idle_overrides(merged("train", "evaluate"), {"window": [8, 8, 8], "inference_window": [9, 9, 9]})
 
 
@@ -70,7 +70,7 @@ def test_macros_and_relative_ids_are_followed_too():
     config = {"a": 1, "b": {"c": "@##a", "d": "%e"}, "e": 2, "run": ["$@b"]}
     refuse_idle_overrides(config, {"a": 3})
     refuse_idle_overrides(config, {"e": 3, "b#c": "@##e"})
-    with pytest.raises(ConfigError, match="--f changes nothing here"):
+    with pytest.raises(ConfigError, match="--f has no effect"):
         refuse_idle_overrides({**config, "f": "$1"}, {"f": "$2"})
 
 
@@ -114,7 +114,7 @@ def test_what_cannot_replace_it_is_refused(key, text, said):
 
 
 def test_a_variable_that_the_shell_left_is_no_part_of_another_config():
-    with pytest.raises(ConfigError, match="dataset_dir begins with %, .*; got '%DATA%'"):
+    with pytest.raises(ConfigError, match="dataset_dir .* begins with %, .*; got '%DATA%'"):
         read_overrides({"dataset_dir": "data"}, {"dataset_dir": "%DATA%"})
 
 
@@ -130,7 +130,7 @@ def test_a_checked_config_holds_the_overrides():
     [
         ({"iterations": 75}, r"iterations \(75\) must be a multiple of validate_every \(50\)"),
         ({"iterations": "$75", "validate_every": 0}, "validate_every takes a whole number from 1"),
-        ({"epochs": 7}, "epochs follows from iterations and validate_every: set these; got 7"),
+        ({"epochs": 7}, "epochs .* iterations and validate_every: .*; got 7"),
         ({"learning_rat": 1.0}, "unknown flag or config id 'learning_rat': did you mean 'learning_rate'"),
         ({"train#trainer#max_epoch": 3}, "in 'train::trainer' did you mean 'max_epochs'"),
         ({"dataset_dri": "x"}, "did you mean 'dataset_dir'"),

@@ -49,7 +49,7 @@ def with_size(**changes):
 @pytest.mark.parametrize(
     ("content", "facts"),
     [
-        ("a: [", ["is no YAML"]),
+        ("a: [", ["is not YAML"]),
         ("- one", ["takes values by name", "['one']"]),
         ({"dicom_code": {}}, ["'dicom_code'", "did you mean 'dicom_codes'?"]),
         ({"dicom_codes": ["a"]}, ["dicom_codes takes values by name", "['a']"]),
@@ -62,7 +62,7 @@ def with_size(**changes):
         ({"published": {**PUBLISHED, "year": "2019"}}, ["published: year takes a whole number", "'2019'"]),
         ({"published": {**PUBLISHED, "sizes": SIZE}}, ["published: sizes takes a list"]),
         ({"published": {**PUBLISHED, "sizes": [SIZE, without(SIZE, "n")]}}, ["sizes, entry 2 lacks n"]),
-        (with_size(tset={}), ["sizes, entry 1 has no 'tset'", "did you mean '"]),
+        (with_size(tset={}), ["sizes, entry 1", "'tset'", "did you mean '"]),
         (with_size(test={"scratch": 53.3, 1: 0.5}), ["test of scratch", "0 to 1", "53.3"]),
         (with_size(iterations={"scratch": 500}), ["the same arms", "iterations has scratch"]),
         ({"published": {**PUBLISHED, "layers": {**LAYERS, "table": 6.2}}}, ["layers: table takes", "6.2"]),
