@@ -26,6 +26,7 @@ def doubts(data: Datalist) -> list[str]:
     predicted = [f"{role} of {subject}" for subject, role, path in scans if is_prediction(path)]
     if predicted:
         lines.append(
-            f"predictions of a network (listed in predictions.csv in their folder), not scans or drawn labels: {name_some(predicted)}"
+            "predictions of a network (listed in predictions.csv in their folder), not scans or drawn labels: "
+            f"{name_some(predicted)}"
         )
     return lines

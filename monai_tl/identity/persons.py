@@ -137,7 +137,7 @@ def refuse_divided(splits: Mapping[str, Iterable[str]], persons: Persons, where:
         raise DataError(
             list_problems(
                 f"{len(divided)} persons have cases in more than one split of {where} ({persons.rule}); put each person into "
-                "one, name the person in the ids by --person 'sub-{person}_ses-{}', or set --person none if they are different people:",
+                "one, name the person by --person 'sub-{person}_ses-{}', or set --person none if they are different people:",
                 lines,
             )
         )
