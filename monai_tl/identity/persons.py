@@ -103,8 +103,8 @@ def persons_of(subjects: Sequence[str], pattern: str = "") -> Persons:
     known = {subject: rule for subject in subjects if (rule := _by_rule(subject))}
     rules = sorted({name for name, _ in known.values()})
     of = {subject: known[subject][1] if subject in known else subject for subject in subjects}
-    rule = f"by ids of {', '.join(rules)}" if rules else "no id names a person"
-    return Persons(_merged(of), rule, _warning([subject for subject in subjects if subject not in known]))
+    basis = f"by ids of {', '.join(rules)}" if rules else "no id names a person"
+    return Persons(_merged(of), basis, _warning([subject for subject in subjects if subject not in known]))
 
 
 def person_of(subject: str) -> str:

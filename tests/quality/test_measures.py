@@ -11,7 +11,7 @@ from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 from monai_tl.datasets import ixi
 from monai_tl.quality import measures
-from monai_tl.quality.measures import bridged, field_of_view, measure_case
+from monai_tl.quality.measures import fill_missing, field_of_view, measure_case
 from monai_tl.quality.outliers import ROBUST_Z, asymmetry, judge, robust_z
 from tests.conftest import mentions
 
@@ -233,7 +233,7 @@ def test_measures_by_hand():
     box, missing = field_of_view(filled)
     assert box == (slice(2, 8), slice(1, 9), slice(3, 7))
     assert [list(slices) for slices in missing] == [[4], [], []]
-    assert np.array_equal(bridged(filled, missing)[4], filled[3])
+    assert np.array_equal(fill_missing(filled, missing)[4], filled[3])
 
 
 def test_robust_z_is_not_moved_by_the_outlier_it_looks_for():
