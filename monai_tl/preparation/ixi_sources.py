@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from monai_tl.datasets.ixi import PERSON, sort_out_strangers
+from monai_tl.datasets.ixi import PERSON, remove_mixed_people
 from monai_tl.datasets.patterns import pair_by_subject
 from monai_tl.errors import DataError
 from monai_tl.storage.files import CHUNK, atomic_write
@@ -136,7 +136,7 @@ def find_people(t1: str, t2: str, labels: str, *, incomplete: str = "refuse") ->
             names = [source.name for source in sources]
             raise DataError(f"no {role} under {place}: looked for {_needed(role)}; it contains {name_some(names) or 'nothing'}")
     cases = pair_by_subject(found, incomplete)
-    sort_out_strangers(cases, rests, incomplete)
+    remove_mixed_people(cases, rests, incomplete)
     complete = [_person(case, by_name, rests) for case in cases]
     return People(complete, dict(sorted(cases.left_out.items())), strange)
 

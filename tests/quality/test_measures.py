@@ -11,7 +11,7 @@ from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 from monai_tl.datasets import ixi
 from monai_tl.quality import measures
-from monai_tl.quality.measures import fill_missing, field_of_view, measure_case
+from monai_tl.quality.measures import field_of_view, fill_missing, measure_case
 from monai_tl.quality.outliers import ROBUST_Z, asymmetry, judge, robust_z
 from tests.conftest import mentions
 
