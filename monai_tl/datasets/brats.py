@@ -227,7 +227,7 @@ def _notes(
         if labels and set(labels) != set(chosen.labels):
             yield f"labels {_join(labels)} by --labels, instead of the track's {_join(chosen.labels)}"
     elif foreground and labels:
-        yield f"foreground {_join(foreground)} of labels {_join(labels)} by --foreground and --labels; no track was detected"
+        yield f"foreground {_join(foreground)} of labels {_join(labels)} as requested; no BraTS track was detected"
 
 
 def _naming(cases: Sequence[Case]) -> Naming:

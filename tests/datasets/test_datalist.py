@@ -143,8 +143,8 @@ def test_what_is_no_datalist_is_refused(tmp_path):
     with pytest.raises(DataError, match="`monai_tl datalist`"):
         dl.read_datalist(path)
     for text, reason in (
-        ("{", "is not JSON"),
-        ('{"test": ["a"], "test": ["b"]}', "'test' stands there twice"),
+        ("{", "JSON"),
+        ('{"test": ["a"], "test": ["b"]}', "'test' occurs twice"),
         ("[]", "holds a list, needed is one object"),
         ('{"format": 1, "cases": []}', "it lacks modalities, foreground, splits, sha256; make it anew"),
     ):
