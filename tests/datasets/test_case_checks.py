@@ -129,7 +129,7 @@ def test_other_than_3d_is_refused(case):
     four[0, 0, 0, 1] = np.nan
     save(case["T2"], four)
     assert check({**case, "T2": case["T2"] + "#2"}) == []
-    told = f"IXI012: T2 holds 1 voxels that are NaN or infinite: {case['T2']}#1"
+    told = f"IXI012: T2 has 1 voxels that are NaN or infinite: {case['T2']}#1"
     assert faults_of({**case, "T2": case["T2"] + "#1"}) == [told]
 
 
@@ -217,7 +217,7 @@ def test_voxels_that_are_not_finite_are_counted(case, value):
     voxels = image_voxels(dtype=np.float32)
     voxels[0, 0, :3] = value
     save(case["T2"], voxels)
-    assert faults_of(case) == [f"IXI012: T2 holds 3 voxels that are NaN or infinite: {case['T2']}"]
+    assert faults_of(case) == [f"IXI012: T2 has 3 voxels that are NaN or infinite: {case['T2']}"]
 
 
 def test_labels_are_known_integers(case):
@@ -245,7 +245,7 @@ def test_all_faults_of_all_cases_are_told_at_once(tmp_path):
     save(cases[2]["label"], label_voxels(2))
     assert [fault.split(": ")[0:2] for fault in faults_of(*cases)] == [
         ["IXI000", "T1 does not exist"],
-        ["IXI000", "T2 holds 512 voxels that are NaN or infinite"],
+        ["IXI000", "T2 has 512 voxels that are NaN or infinite"],
         ["IXI002", "label contains no foreground (17, 53), only 0, 2"],
     ]
     for case in cases:

@@ -203,7 +203,7 @@ def test_what_is_refused_before_anything_is_read(verb, folder, tmp_path):
         ((folder, "--output", tmp_path / "full"), "something else"),
         ((folder, "--output", tmp_path / "full" / "letter.txt"), "is a file; name a folder"),
         ((folder, "--output", tmp_path / "o", "--processes", 0), "processes takes a whole number from 1; got 0"),
-        ((tmp_path / "nowhere", "--output", tmp_path / "o"), "does not exist; give a datalist (.json) or a folder of scans"),
+        ((tmp_path / "nowhere", "--output", tmp_path / "o"), "does not exist"),
         ((tmp_path / "full", "--output", tmp_path / "o"), "letter.txt"),
         ((folder / "datalist.json", "--output", tmp_path / "o", "--modalities", "PD"), "no modality 'PD'"),
         ((folder, folder, "--output", tmp_path / "o"), "check takes one datalist or folder; got 2"),
