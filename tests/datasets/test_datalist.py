@@ -146,7 +146,7 @@ def test_what_is_no_datalist_is_refused(tmp_path):
         ("{", "JSON"),
         ('{"test": ["a"], "test": ["b"]}', "'test' occurs twice"),
         ("[]", "list.*one object"),
-        ('{"format": 1, "cases": []}', "it lacks modalities, foreground, splits, sha256; make it anew"),
+        ('{"format": 1, "cases": []}', "it lacks modalities, foreground, splits, sha256; make it again"),
     ):
         path.write_text(text)
         with pytest.raises(DataError, match=reason):
