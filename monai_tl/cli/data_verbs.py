@@ -242,7 +242,7 @@ def _splits(
         refuse_selected_test(chosen, splits.get("test", ()), drawn=True)
     if persons.warning:
         print(f"monai_tl: warning: {persons.warning}", file=sys.stderr)
-    print(persons.told())
+    print(persons.summary())
     return splits, {**rule, "persons": persons.record()}
 
 

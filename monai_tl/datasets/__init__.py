@@ -1,1 +1,1 @@
-"""Cases: found in folders of known layouts, listed and split."""
+"""Finding cases in folders of known layouts, listing and splitting them."""

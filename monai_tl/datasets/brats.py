@@ -1,4 +1,4 @@
-"""Cases in the layouts of BraTS, 2017 to 2025: what files are called; what their label values mean is in `tracks`."""
+"""Cases in the layouts of BraTS, 2017 to 2025: file names; `brats_tracks` defines the meaning of the label values."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ GRADES = ("HGG", "LGG")
 
 @dataclass(frozen=True)
 class Naming:
-    """How files are called: ``<subject>/<subject><separator><ending>.nii.gz`` (or ``.nii``).
+    """A naming scheme: ``<subject>/<subject><separator><ending>.nii.gz`` (or ``.nii``).
 
     Attributes:
-        years: those that use it.
-        separator: what stands between subject and ending.
+        years: of the challenges that use it.
+        separator: between subject and ending.
         endings: modality or ``"label"`` -> ending.
-        family: of ids that begin as those of no known track; ``None`` where files do not tell.
+        family: of ids that do not start as those of a known track; ``None`` if the naming does not determine it.
     """
 
     years: str
@@ -40,14 +40,14 @@ class Naming:
     family: str | None = None
 
     def files(self, folder: Path, role: str) -> list[Path]:
-        """Give the files of a subject's folder for one modality or the label: none, one, or two by suffix or encoding."""
+        """Return the files of a subject's folder for a modality or the label: none, one, or two by suffix or encoding."""
         if role not in self.endings:
             return []
         names = [f"{folder.name}{self.separator}{self.endings[role]}{suffix}" for suffix in (".nii.gz", ".nii")]
         return [path for name in names for path in on_disk(folder / name) if patterns.is_file(path)]
 
     def fits(self, folder: Path) -> bool:
-        """Say if a folder is a subject's, by any of its files."""
+        """Return whether a folder contains any file of a subject in this naming."""
         return folder.is_dir() and any(self.files(folder, role) for role in self.endings)
 
 
@@ -60,13 +60,13 @@ NAMINGS = (OLD, NEW, RADIOTHERAPY)
 
 
 class Coding(NamedTuple):
-    """What label values mean.
+    """The meaning of the label values.
 
     Attributes:
-        foreground: values of the tumour core, or those asked for.
-        labels: all that may occur besides 0.
-        track: whose coding it is; ``None`` where both were asked for without one.
-        notes: how it was found, a line each.
+        foreground: values of the tumour core, or the requested values.
+        labels: all values that may occur in addition to 0.
+        track: with this coding; ``None`` if both of the above were requested without a track.
+        notes: how the coding was determined, one line each.
     """
 
     foreground: tuple[int, ...]
@@ -83,20 +83,20 @@ def find_brats_cases(
     labelled: bool = True,
     grade: str | None = None,
 ) -> Cases:
-    """Find the cases below a BraTS folder; every folder in it is a subject.
+    """Find the cases in a BraTS folder; each of its subfolders is a subject.
 
     Args:
         root: folder with ``HGG/<subject>/<subject>_t1.nii.gz`` (and ``LGG``), or the subjects' folders themselves; files are
-            called as in 2017 to 2021, or as in 2023 and 2024.
-        modalities: of ``T1, T1ce, T2, FLAIR``; only these and the label have to be there.
-        incomplete: ``"refuse"``, or ``"leave_out"`` to go on without subjects that lack a file.
-        labelled: whether a case needs its label, as it does but for prediction.
-        grade: ``"HGG"`` or ``"LGG"`` to take only these; ``None`` takes all.
+            named as in 2017 to 2021, or as in 2023 and 2024.
+        modalities: among ``T1, T1ce, T2, FLAIR``; only these and the label must exist.
+        incomplete: ``"refuse"``, or ``"leave_out"`` to omit subjects that lack a file.
+        labelled: whether cases need a label; only prediction does not.
+        grade: ``"HGG"`` or ``"LGG"`` to select one; ``None`` for all.
 
     Raises:
         ConfigError: if a modality or grade is unknown.
-        DataError: if the folder holds no case, names of different years, subjects both beside and in the grades' folders,
-            or does not tell the grade that is asked for, or if a subject lacks a file or has two for one modality.
+        DataError: if the folder contains no case, names of different years, subjects both inside and outside the grades'
+            folders, or no folder of the requested grade; or if a subject lacks a file or has two for one modality.
     """
     unknown = [name for name in modalities if name not in MODALITIES]
     if unknown:
@@ -104,7 +104,7 @@ def find_brats_cases(
     root = Path(root).expanduser().absolute()
     roles = [*modalities, *(["label"] if labelled else [])]
     if not root.is_dir():
-        raise DataError(f"there is no folder {root}; needed is one that holds {_needed(roles)}")
+        raise DataError(f"there is no folder {root}; needed is one with {_needed(roles)}")
     folders = _subjects(root, grade)
     naming = naming_of(folders)
     strange = [name for name in modalities if naming and name not in naming.endings]
@@ -112,9 +112,8 @@ def find_brats_cases(
         there = ",".join(name for name in naming.endings if name != "label")
         raise ConfigError(f"BraTS {naming.years} has no {', '.join(strange)} ({folders[0].name}…): --modalities {there}")
     if naming is None:
-        content = sorted(path.name for path in root.iterdir())
-        held = name_some(content) or "nothing"
-        raise DataError(f"no case under {root}: looked for {_needed(roles)}; it holds {held}")
+        content = name_some(sorted(path.name for path in root.iterdir())) or "nothing"
+        raise DataError(f"no case under {root}: looked for {_needed(roles)}; it contains {content}")
     found: dict[str, dict[str, list[str]]] = {role: {} for role in roles}
     for folder in folders:
         for role in roles:
@@ -123,15 +122,15 @@ def find_brats_cases(
 
 
 def is_brats_layout(root: Path) -> bool:
-    """Say if a folder holds grades' folders, or a subject's."""
+    """Return whether a folder contains grades' folders or subjects' folders."""
     return any((root / grade).is_dir() for grade in GRADES) or naming_of(_folders(root)) is not None
 
 
 def has_labels(root: Path) -> bool:
-    """Say if a subject has a label: the cases of a challenge's validation have none.
+    """Return whether any subject has a label; the validation cases of a challenge have none.
 
     Raises:
-        DataError: as `find_cases`.
+        DataError: as `find_brats_cases`.
     """
     folders = _subjects(root, None)
     naming = naming_of(folders)
@@ -139,35 +138,37 @@ def has_labels(root: Path) -> bool:
 
 
 def naming_of(folders: Sequence[Path]) -> Naming | None:
-    """Give the one naming that subjects' folders follow; ``None`` if they hold no such file.
+    """Return the naming of the subjects' folders; ``None`` if they contain no such file.
 
     Raises:
-        DataError: if different folders, or one, follow two.
+        DataError: if the folders follow more than one naming.
     """
     fitting = [(naming, [folder.name for folder in folders if naming.fits(folder)]) for naming in NAMINGS]
     named = [(naming, subjects) for naming, subjects in fitting if subjects]
     if len(named) > 1:
-        told = "; ".join(f"{naming.years}: {name_some(subjects, 3)}" for naming, subjects in named)
-        raise DataError(f"names of different years in one folder ({told}): their labels differ, so give each a folder")
+        namings = "; ".join(f"{naming.years}: {name_some(subjects, 3)}" for naming, subjects in named)
+        raise DataError(
+            f"file names of different years in one folder ({namings}): their labels differ, so move each to its own folder"
+        )
     return named[0][0] if named else None
 
 
 def find_brats_coding(
     cases: Sequence[Case], foreground: Sequence[int], labels: Sequence[int], track: str = "", *, most: bool = False
 ) -> Coding:
-    """Read the labels and say what their values mean; ids and values have to agree.
+    """Read the labels and determine the meaning of their values; ids and values must agree.
 
     Args:
-        cases: of `find_cases`, with labels.
-        foreground: values to take instead of the track's tumour core; none: those.
-        labels: likewise, of all values.
-        track: name of the track; empty: it is found by ids and values.
-        most: whether it is enough that at least half of the labels agree with the ids: which of the others cannot be read or
-            holds something else is then for a check to say, case by case.
+        cases: of `find_brats_cases`, with labels.
+        foreground: values to use instead of the track's tumour core; empty for the core.
+        labels: all values to allow instead of the track's; empty for the track's.
+        track: name of the track; empty to detect it from ids and values.
+        most: whether it is enough that at least half of the labels agree with the ids; `monai_tl check` then reports the
+            others case by case.
 
     Raises:
-        DataError: if no track or several with different cores fit; and, without ``most``, if a label cannot be read, if values
-            occur that the track, or ``labels``, does not know, or if no label holds the foreground.
+        DataError: if no track, or several tracks with different cores, match; and, without ``most``, if a label cannot be
+            read, if values occur that neither the track nor ``labels`` includes, or if no label contains the foreground.
     """
     found = {} if most and (track or (foreground and labels)) else _read(cases, most)
     if track:
@@ -188,7 +189,7 @@ def find_brats_coding(
 
 
 def _read(cases: Sequence[Case], readable_only: bool) -> dict[tuple[float, ...], list[str]]:
-    """Values besides 0 that a label holds -> subjects."""
+    """Return nonzero values of a label -> subjects."""
     found: dict[tuple[float, ...], list[str]] = {}
     for case in follow(cases, "reading labels", "case"):
         try:
@@ -200,56 +201,56 @@ def _read(cases: Sequence[Case], readable_only: bool) -> dict[tuple[float, ...],
 
 
 def _refuse_strange(coding: Coding, found: brats_tracks.Found, asked: bool) -> None:
-    """Refuse values that are not known, and labels none of which holds the foreground."""
+    """Raise if unknown values occur, or if no label contains the foreground."""
     occurring = {value for values in found for value in values}
     strange = sorted(occurring - set(coding.labels))
     if strange:
         at = next(subjects[0] for values, subjects in found.items() if strange[0] in values)
         whose = f"--labels {_join(coding.labels)} does not name" if asked else f"is not known in {coding.track}"
-        raise DataError(f"labels hold {_join(strange)} (e.g. {at}), which {whose}")
+        raise DataError(f"labels contain {_join(strange)} (e.g. {at}), which {whose}")
     if not occurring & set(coding.foreground):
-        raise DataError(f"no label holds the foreground {_join(coding.foreground)}, only {_join(sorted(occurring))}")
+        raise DataError(f"no label contains the foreground {_join(coding.foreground)}, only {_join(sorted(occurring))}")
 
 
 def _notes(
     cases: Sequence[Case], chosen: Track | None, foreground: Sequence[int], labels: Sequence[int], asked: bool
 ) -> Iterator[str]:
-    """Say which track was taken and why, and what was asked for in its place."""
+    """Yield notes on the track, how it was determined, and which of its values were overridden."""
     families = brats_tracks.families_of([case["subject"] for case in cases], _naming(cases).family)
     if chosen:
-        yield f"BraTS track {chosen}, {'as asked for' if asked else 'by ids and label values'}"
+        yield f"BraTS track {chosen}, {'by --track' if asked else 'by ids and label values'}"
         others = [family for family in families if family and family != chosen.family]
         if others:
-            yield f"warning: ids are those of {' and '.join(others)}, and --track {chosen.name} is taken all the same"
+            yield f"warning: ids are those of {' and '.join(others)}, but --track {chosen.name} is used"
         if foreground and set(foreground) != set(chosen.core):
-            yield f"foreground {_join(foreground)} as asked for, in place of the track's tumour core {_join(chosen.core)}"
+            yield f"foreground {_join(foreground)} by --foreground, instead of the track's tumour core {_join(chosen.core)}"
         if labels and set(labels) != set(chosen.labels):
-            yield f"labels {_join(labels)} as asked for, in place of the track's {_join(chosen.labels)}"
+            yield f"labels {_join(labels)} by --labels, instead of the track's {_join(chosen.labels)}"
     elif foreground and labels:
-        yield f"foreground {_join(foreground)} of labels {_join(labels)} as asked for; no BraTS track was looked for"
+        yield f"foreground {_join(foreground)} of labels {_join(labels)} as requested; no BraTS track was detected"
 
 
 def _naming(cases: Sequence[Case]) -> Naming:
     naming = naming_of([Path(case["label"]).parent for case in cases])
-    assert naming is not None  # by `find_cases`
+    assert naming is not None  # guaranteed by `find_brats_cases`
     return naming
 
 
 def _subjects(root: Path, grade: str | None) -> list[Path]:
-    """The subjects' folders, of one grade if asked for."""
+    """Return the subjects' folders, of one grade if requested."""
     if grade is not None and grade not in GRADES:
         raise ConfigError(f"unknown grade '{grade}': {did_you_mean(grade, GRADES)}")
-    beside = [path for path in _folders(root) if path.name not in GRADES]
+    outside = [path for path in _folders(root) if path.name not in GRADES]
     levels = [root / name for name in GRADES if (root / name).is_dir()]
     if grade is not None and not levels:
-        raise DataError(f"--grade {grade}: {root} does not tell grades (it has neither an HGG nor an LGG folder)")
+        raise DataError(f"--grade {grade}: {root} is not divided by grade (it has neither an HGG nor an LGG folder)")
     if not levels:
-        return beside
-    strays = [folder.name for folder in beside if any(naming.fits(folder) for naming in NAMINGS)]
+        return outside
+    strays = [folder.name for folder in outside if any(naming.fits(folder) for naming in NAMINGS)]
     if strays:
         raise DataError(
-            f"{root} holds subjects beside {' and '.join(level.name for level in levels)} ({name_some(strays)}), whose "
-            "grade is not told; move them, or give --root the folder that holds those that are meant"
+            f"{root} contains subjects outside {' and '.join(level.name for level in levels)} ({name_some(strays)}), whose "
+            "grade is unknown; move them, or set --root to the folder with the intended subjects"
         )
     if grade is not None and root / grade not in levels:
         raise DataError(f"--grade {grade}: {root} has no folder {grade}, only {levels[0].name}")
@@ -257,7 +258,7 @@ def _subjects(root: Path, grade: str | None) -> list[Path]:
 
 
 def _folders(root: Path) -> list[Path]:
-    """The folders in a folder, each of which may be read: the subjects in others would be missing unnoticed."""
+    """Return the subfolders; raise if one is not readable, since its subjects would be missing unnoticed."""
     folders = [root, *(path for path in root.iterdir() if path.is_dir())] if os.access(root, os.R_OK | os.X_OK) else [root]
     closed = [path for path in folders if not os.access(path, os.R_OK | os.X_OK)]
     if closed:
@@ -266,10 +267,10 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _values(case: Case) -> tuple[float, ...]:
-    """The values besides 0 that a label holds."""
+    """Return the nonzero values of a label."""
     try:
         voxels: Any = np.asanyarray(open_scan(case["label"]).dataobj)
-    except Exception as error:  # a damaged file can raise anything
+    except Exception as error:  # a damaged file can raise any exception
         raise DataError(f"{case['subject']}: label is not readable ({first_line(error)}): {case['label']}") from error
     return tuple(value.item() for value in np.unique(voxels[voxels != 0]))
 

@@ -1,7 +1,7 @@
-"""The tracks of BraTS: what their ids begin with, what their label values mean, and which values are the tumour core.
+"""The tracks of BraTS: the prefixes of their ids, the meaning of their label values, and the values of the tumour core.
 
-The core is the part that is resected: necrosis, non-enhancing and enhancing tumour and, in children, cysts; neither oedema
-(or FLAIR hyperintensity around the tumour) nor a resection cavity. Values change their meaning between tracks and years.
+The core is the resected part: necrosis, non-enhancing and enhancing tumour and, in children, cysts, without oedema (or FLAIR
+hyperintensity around the tumour) and resection cavities. The meaning of a value differs between tracks and years.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from monai_tl.errors import ConfigError, DataError, did_you_mean
 from monai_tl.text import name_some
 
-# what an id looks like that is of one of a person's scans, such as BraTS-GLI-00005-101; GoAT's end in the person
+# ids that name a person and a scan, such as BraTS-GLI-00005-101; ids of GoAT end in the person
 SCAN_OF_PERSON = r"(?P<person>BraTS[-_][A-Za-z]+([-_]RT)?[-_]\d{4,})[-_]\d{1,3}"
-Found = Mapping[tuple[float, ...], Sequence[str]]  # values besides 0 that a label holds -> subjects
+Found = Mapping[tuple[float, ...], Sequence[str]]  # nonzero values of a label -> subjects
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class Track:
     """A track of one or more years.
 
     Attributes:
-        name: as ``--track`` takes it.
-        title: in words.
-        family: name of its ids in `FAMILIES`.
+        name: as in ``--track``.
+        title: for messages.
+        family: of its ids, a key of `FAMILIES`.
         labels: value -> meaning, without the background.
         core: values of the tumour core.
-        cavity: the value of a resection cavity, which is not part of the core.
-        source: where its coding is described.
+        cavity: value of a resection cavity, which is not part of the core.
+        source: reference of its coding.
     """
 
     name: str
@@ -42,23 +42,23 @@ class Track:
 
     @property
     def coding(self) -> str:
-        """What its values mean, in words."""
+        """Its label values with their meanings, as text."""
         return ", ".join(f"{value} {meaning}" for value, meaning in self.labels.items())
 
     def __str__(self) -> str:
-        """Name it with its coding."""
+        """Return its name, title, coding and core."""
         return f"{self.name} ({self.title}: {self.coding}; tumour core {_join(self.core)})"
 
-    def knows(self, found: Iterable[Sequence[float]]) -> list[int]:
-        """Give the values that labels may hold: a cavity's only if one label holds it beside what enhances.
+    def plausible_values(self, found: Iterable[Sequence[float]]) -> list[int]:
+        """Return the values that labels may contain: a cavity's only if a label contains it with enhancing tumour.
 
-        A 4 without a single label that holds 3 and 4 is rather enhancing tumour of before 2023.
+        If no label contains both 3 and 4, a 4 is rather enhancing tumour as coded before 2023.
         """
-        cavity = self.cavity is not None and not any({3, self.cavity} <= set(values) for values in found)
-        return [value for value in self.labels if not (cavity and value == self.cavity)]
+        no_cavity = self.cavity is not None and not any({3, self.cavity} <= set(values) for values in found)
+        return [value for value in self.labels if not (no_cavity and value == self.cavity)]
 
 
-FAMILIES = {  # what ids begin with; BraTS-MEN-RT comes before BraTS-MEN
+FAMILIES = {  # prefixes of ids; BraTS-MEN-RT is matched before BraTS-MEN
     "BraTS 2017–2021": r"(brats|fets)[-_]?(20)?(1[789]|2[012])[-_]",
     "BraTS-GLI": r"brats[-_]?(20\d\d)?[-_]gli[-_]",
     "BraTS-PED": r"brats[-_]?(20\d\d)?[-_]peds?[-_]",
@@ -169,14 +169,14 @@ TRACKS = (
     ),
 )
 TRACK_NAMES = tuple(track.name for track in TRACKS)
-REMEDY = "name the track by --track, or say what the values mean by --foreground and --labels"
+REMEDY = "name the track by --track, or the values by --foreground and --labels"
 
 
 def named_track(name: str) -> Track:
-    """Give a track by name.
+    """Return the track of a name.
 
     Raises:
-        ConfigError: which lists those that exist.
+        ConfigError: if it does not exist; the existing names are listed.
     """
     for track in TRACKS:
         if track.name == name:
@@ -185,12 +185,12 @@ def named_track(name: str) -> Track:
 
 
 def family_of(subject: str) -> str | None:
-    """Give the family of tracks that an id is of; ``None`` if it begins as none of them."""
+    """Return the family of tracks that an id belongs to; ``None`` if its prefix is unknown."""
     return next((name for name, begins in FAMILIES.items() if re.match(begins, subject, re.IGNORECASE)), None)
 
 
 def families_of(subjects: Sequence[str], default: str | None) -> dict[str | None, list[str]]:
-    """Give family -> its ids; ids that begin as none are of ``default``."""
+    """Return family -> its ids; ids with an unknown prefix belong to ``default``."""
     found: dict[str | None, list[str]] = {}
     for subject in subjects:
         found.setdefault(family_of(subject) or default, []).append(subject)
@@ -198,24 +198,24 @@ def families_of(subjects: Sequence[str], default: str | None) -> dict[str | None
 
 
 def choose_track(subjects: Sequence[str], found: Found, default: str | None, *, most: bool = False) -> Track:
-    """Find the track that ids and label values agree on.
+    """Return the track that matches both ids and label values.
 
     Args:
         subjects: all ids.
-        found: what labels hold.
-        default: the family of ids that begin as none of the known, by how files are called; ``None`` has it asked for.
-        most: whether it is enough that half of the labels agree; the others are then wrong one by one.
+        found: values of the labels -> subjects.
+        default: family of ids with an unknown prefix, by the file naming; ``None`` if the user has to name the track.
+        most: whether it is enough that half of the labels agree; the others count as individual errors.
 
     Raises:
-        DataError: if ids are of several families or of none, if values contradict the ids, or if tracks with different cores
-            fit; the tracks and what they mean are listed.
+        DataError: if the ids belong to several families or none, if values contradict the ids, or if tracks with different
+            cores match; the tracks and their codings are listed.
     """
     families = families_of(subjects, default)
     if len(families) > 1:
-        told = "; ".join(f"{family or 'unknown'}: {name_some(ids, 2)}" for family, ids in families.items())
+        ids_by_family = "; ".join(f"{family or 'unknown'}: {name_some(ids, 2)}" for family, ids in families.items())
         raise DataError(
-            f"ids of different BraTS tracks in one folder ({told}): their label values may mean different things; give each a "
-            "folder, or, where all of them are coded alike, name that coding by --track"
+            f"ids of different BraTS tracks in one folder ({ids_by_family}): their label values may have different meanings; "
+            "move each to its own folder, or, if all have the same coding, name it by --track"
         )
     (family,) = families
     candidates = [track for track in TRACKS if family in (None, track.family)]
@@ -232,13 +232,13 @@ def choose_track(subjects: Sequence[str], found: Found, default: str | None, *, 
 
 
 def _fitting(track: Track, found: Found) -> int:
-    """How many labels hold nothing that the track does not know."""
-    known = set(track.knows(found))
+    """Return the number of labels that contain only values of the track."""
+    known = set(track.plausible_values(found))
     return sum(len(subjects) for values, subjects in found.items() if set(values) <= known)
 
 
-def _told(found: Found) -> str:
-    """Say what labels hold, each with some of the subjects."""
+def _examples(found: Found) -> str:
+    """Return the values of the labels, each with some subjects, as text."""
     return "; ".join(f"{_join(values)} in {name_some(subjects, 2)}" for values, subjects in sorted(found.items())[:6])
 
 
@@ -247,23 +247,30 @@ def _contradiction(family: str | None, candidates: Sequence[Track], found: Found
     others = [track for track in TRACKS if track not in candidates and occurring and set(occurring) <= set(track.labels)]
     hint = f". Tracks with such values: {_grouped(others)}" if others else ""
     means = " or ".join(f"{_join(track.labels)} ({track.name})" for track in candidates)
-    who = f"files are called as in {family}" if family == OLD else f"ids are those of {family or 'no known track'}"
+    who = f"files are named as in {family}" if family == OLD else f"ids are those of {family or 'no known track'}"
     cavity = any(track.cavity in occurring and set(occurring) <= set(track.labels) for track in candidates)
-    beside = ", and no label holds a cavity, 4, beside enhancing tumour, 3" if cavity else ""
+    no_cavity = ", and no label contains both a cavity, 4, and enhancing tumour, 3" if cavity else ""
     return (
-        f"{who}, whose label values are {means}, but labels hold {_join(occurring)} ({_told(found)}){beside}; keep "
-        f"tracks apart, {REMEDY}{hint}"
+        f"{who}, whose label values are {means}, but labels contain {_join(occurring)} ({_examples(found)}){no_cavity}; keep "
+        f"tracks in separate folders, {REMEDY}{hint}"
     )
 
 
 def _question(family: str | None, fitting: Sequence[Track], found: Found, subjects: Sequence[str]) -> str:
     occurring = sorted({value for values in found for value in values})
-    who = f"ids are those of {family}" if family else f"ids begin as those of no known BraTS track ({name_some(subjects, 2)})"
-    return f"{who} and labels hold {_join(occurring)}, which does not tell the track: {REMEDY}. It may be: {_grouped(fitting)}"
+    who = (
+        f"ids are those of {family}"
+        if family
+        else f"ids do not start as those of a known BraTS track ({name_some(subjects, 2)})"
+    )
+    return (
+        f"{who} and labels contain {_join(occurring)}, which does not identify the track: {REMEDY}. Possible tracks: "
+        f"{_grouped(fitting)}"
+    )
 
 
 def _grouped(tracks: Sequence[Track]) -> str:
-    """Tracks with their codings, those with the same values and core together."""
+    """Return tracks with their codings as text; tracks with the same values and core are listed together."""
     groups: dict[tuple[tuple[int, ...], tuple[int, ...]], list[Track]] = {}
     for track in tracks:
         groups.setdefault((tuple(track.labels), track.core), []).append(track)

@@ -1,4 +1,4 @@
-"""The datalist: cases, what counts as foreground, who trains and who tests; written once, then only read."""
+"""The datalist: cases, foreground values and splits; written once, then only read."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ FORMAT = 1
 
 
 class Splits(dict[str, tuple[str, ...]]):
-    """Split -> its subjects in order of id; only splits that hold a subject.
+    """Split -> its subjects in order of id, without empty splits.
 
     Attributes:
-        left_out: subject -> why it is in no split although a list names it.
+        left_out: subject -> why it is in no split, although a list names it.
     """
 
     def __init__(self, lists: Mapping[str, Sequence[str]]) -> None:
-        """Sort each list, so that the same subjects always give the same file."""
+        """Sort each list, so that the same subjects always result in the same file."""
         super().__init__({name: tuple(sorted(subjects)) for name, subjects in lists.items()})
         self.left_out: dict[str, str] = {}
 
@@ -42,15 +42,15 @@ class Datalist:
     """Cases and their splits.
 
     Attributes:
-        path: the file it stands in; ``None`` before it is written.
-        modalities: images that every case has, by name.
+        path: of its file; ``None`` before it is written.
+        modalities: names of the images that every case has.
         foreground: label values that count as foreground.
-        labels: all values that a label may hold besides 0; ``None`` allows any integer.
+        labels: all values that a label may contain in addition to 0; ``None`` allows any integer.
         cases: in order of subject id, each with absolute paths.
-        splits: of ``train, validation, test``, those that hold a subject; a case may be in none.
+        splits: the non-empty ones of ``train, validation, test``; a case may be in none.
         left_out: subject -> why it was left out.
         split_rule: how the splits were drawn, e.g. ``{"ratios": [0.7, 0.15, 0.15], "seed": 0}``.
-        track: of BraTS, which the label values are coded as: ``{"name": "gli2023", "coding": "1 necrosis, …"}``; else empty.
+        track: of BraTS, which defines the label values: ``{"name": "gli2023", "coding": "1 necrosis, …"}``; otherwise empty.
 
     Example:
         >>> from monai_tl import read_datalist
@@ -70,10 +70,10 @@ class Datalist:
     path: Path | None = None
 
     def split(self, name: str, modalities: Sequence[str] | None = None) -> list[Case]:
-        """Give the cases of one split, each with ``"subject"``, the wanted modalities (all by default) and ``"label"``.
+        """Return the cases of one split, each with ``"subject"``, the given modalities (default: all) and ``"label"``.
 
         Raises:
-            DataError: if there is no such split or modality; those that exist are listed.
+            DataError: if there is no such split or modality; the existing ones are listed.
         """
         if name not in self.splits:
             raise DataError(f"no split '{name}' in {self.path or 'the datalist'}: {did_you_mean(name, self.splits)}")
@@ -87,7 +87,7 @@ class Datalist:
         return [{key: by_subject[subject][key] for key in keys} for subject in self.splits[name]]
 
     def sha256(self) -> str:
-        """Hash what is trained and tested on: wherever the files lie, the same below their common folder hash alike."""
+        """Return the hash of cases and splits; it depends only on paths relative to the files' common folder."""
         roles = (*self.modalities, "label")
         root = os.path.commonpath([os.path.dirname(case[role]) for case in self.cases for role in roles])
         files = [[case["subject"], *(Path(case[role]).relative_to(root).as_posix() for role in roles)] for case in self.cases]
@@ -106,10 +106,10 @@ def make_datalist(
     left_out: Mapping[str, str] | None = None,
     track: Mapping[str, str] | None = None,
 ) -> Datalist:
-    """Join cases and splits, checking that they agree; nothing is written or opened.
+    """Combine cases and splits after checking that they agree; nothing is written or opened.
 
     Raises:
-        ConfigError: if there is no modality or one stands twice, or a label value is no whole number from 1.
+        ConfigError: if there is no modality or one occurs twice, or a label value is not an integer from 1.
         DataError: if a case lacks a file, a subject occurs twice or in two splits or has no case, or a split is empty.
     """
     if not modalities or len(set(modalities)) < len(modalities):
@@ -139,31 +139,31 @@ def make_datalist(
 
 
 def write_datalist(path: Path, datalist: Datalist) -> Path:
-    """Write a datalist once: paths below its folder become relative, so that both can move together.
+    """Write a datalist once; paths below its folder become relative, so that both can be moved together.
 
     Returns:
-        The absolute path. A file that already says the same is left alone.
+        The absolute path. A file with the same content is kept.
 
     Raises:
-        ConfigError: if the file exists and says something else.
+        ConfigError: if the file exists with other content.
     """
     path = Path(path).expanduser().absolute()
     if path.is_dir() or path.suffix != ".json":
-        raise ConfigError(f"output '{path}' is no .json file; name one, e.g. {path / 'datalist.json'}")
+        raise ConfigError(f"output '{path}' is not a .json file; name one, e.g. {path / 'datalist.json'}")
     text = json.dumps(_content(datalist, path.parent), indent=1, ensure_ascii=False) + "\n"
     if path.exists():
         if not path.is_file() or read_text(path) != text:
-            raise ConfigError(f"{path} exists and says something else; choose another name, or remove it if no run needs it")
+            raise ConfigError(f"{path} exists with other content; choose another name, or remove it if no run needs it")
         return path
     write_text(path, text)
     return path
 
 
 def read_datalist(path: Path | str) -> Datalist:
-    """Read a datalist and check that it is whole and unchanged; the scans themselves are not looked at.
+    """Read a datalist and check that it is complete and unchanged; no scan is opened.
 
     Raises:
-        DataError: if the file is missing or no datalist, if a split was changed by hand, or cases and splits disagree.
+        DataError: if the file is missing or not a datalist, if a split was changed by hand, or cases and splits disagree.
 
     Example:
         >>> from monai_tl import read_datalist
@@ -172,16 +172,16 @@ def read_datalist(path: Path | str) -> Datalist:
     """
     path = Path(path).expanduser().absolute()
     content = _read_json(path)
-    remedy = "make it anew with `monai_tl datalist`"
+    remedy = "make it again with `monai_tl datalist`"
     needed = ("format", "modalities", "foreground", "cases", "splits", "sha256")
     missing = [key for key in needed if key not in content]
     if missing:
-        raise DataError(f"{path} is no datalist: it lacks {', '.join(missing)}; {remedy}")
+        raise DataError(f"{path} is not a datalist: it lacks {', '.join(missing)}; {remedy}")
     if content["format"] != FORMAT:
         raise DataError(f"{path} has format {content['format']}, this version reads {FORMAT}; {remedy}")
     cases = content["cases"]
     if not all(isinstance(case, dict) and "subject" in case and {*map(type, case.values())} == {str} for case in cases):
-        raise DataError(f"{path}: every case needs a subject and its paths, all text; {remedy}")
+        raise DataError(f"{path}: every case needs a subject and its paths, all strings; {remedy}")
     splits = _lists_of_text(path, content["splits"])
     if {name: _hash(subjects) for name, subjects in splits.items()} != content["sha256"]:
         raise DataError(f"{path}: the splits do not match their sha256, so they were changed by hand; {remedy}")
@@ -190,22 +190,22 @@ def read_datalist(path: Path | str) -> Datalist:
     keys = ("modalities", "foreground", "labels", "split_rule", "left_out", "track")
     rest: dict[str, Any] = {key: content.get(key) for key in keys}
     try:
-        made = make_datalist(here, splits=splits, **rest)
+        datalist = make_datalist(here, splits=splits, **rest)
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
-    return replace(made, path=path)
+    return replace(datalist, path=path)
 
 
 def random_splits(
     subjects: Sequence[str], ratios: Sequence[float], seed: int, *, person_of: Callable[[str], str] = str
 ) -> Splits:
-    """Draw train, validation and test from subject ids alone: the order they come in plays no part.
+    """Draw train, validation and test from subject ids, independent of their order.
 
     Args:
         subjects: ids, each once.
-        ratios: shares of train, validation, test; they sum to 1. A share of exactly 0 leaves that split away.
-        seed: same ids, ratios and seed give the same splits.
-        person_of: subject -> person. Subjects of one person come into one split, and shares are shares of persons.
+        ratios: shares of train, validation and test, which sum to 1. A split with a share of 0 is omitted.
+        seed: the same ids, ratios and seed result in the same splits.
+        person_of: subject -> person. All subjects of a person are in one split, and shares are shares of persons.
 
     Raises:
         ConfigError: if the ratios are not three shares that sum to 1.
@@ -222,26 +222,26 @@ def random_splits(
     drawn = {name: shuffled[start:end] for name, start, end in zip(SPLITS, [0, *ends], ends, strict=False)}
     empty = [name for name, ratio in zip(SPLITS, ratios, strict=True) if ratio > 0 and not drawn[name]]
     if empty:
-        remedy = "give more subjects, or other ratios, e.g. --split 0.4,0.3,0.3 (0 leaves a split away)"
+        remedy = "add subjects, or set other ratios, e.g. --split 0.4,0.3,0.3 (0 omits a split)"
         kind = "subjects" if len(persons) == len(subjects) else "persons"
         raise DataError(f"{len(persons)} {kind} at ratios {list(ratios)} leave {' and '.join(empty)} empty; {remedy}")
     split_of = {person: name for name, members in drawn.items() for person in members}
-    found = {name: [subject for subject in subjects if split_of.get(person_of(subject)) == name] for name in SPLITS}
-    return Splits({name: members for name, members in found.items() if members})
+    chosen = {name: [subject for subject in subjects if split_of.get(person_of(subject)) == name] for name in SPLITS}
+    return Splits({name: members for name, members in chosen.items() if members})
 
 
 def splits_from_file(path: Path, subjects: Sequence[str], *, train: str = "train", absent: str = "refuse") -> Splits:
     """Read splits from a JSON file of lists: ``train``, ``validation`` (or ``val``) and ``test``.
 
     Args:
-        path: the file; texts in it (such as a source) are passed over.
-        subjects: ids of the cases there are. Those that no list names stay out of all splits.
-        train: the list that becomes ``train``, e.g. ``"S1"`` where a file has training sets of several sizes.
-        absent: ``"refuse"``, or ``"leave_out"`` to go on without listed subjects that have no case.
+        path: of the file; entries that are not lists (such as a source) are ignored.
+        subjects: ids of the existing cases. Those that no list names are in no split.
+        train: name of the list to use as ``train``, e.g. ``"S1"`` if the file has training sets of several sizes.
+        absent: ``"refuse"``, or ``"leave_out"`` to omit listed subjects that have no case.
 
     Raises:
-        DataError: if the file cannot be read, lacks the list or has an unknown one, if a subject stands in two splits
-            or has no case, or a split is empty.
+        DataError: if the file cannot be read, lacks the list or has an unknown one, if a subject is in two splits or has
+            no case, or a split is empty.
     """
     raise_refusals([refusal("absent", POLICY, absent)])
     path = Path(path).expanduser()
@@ -253,12 +253,12 @@ def splits_from_file(path: Path, subjects: Sequence[str], *, train: str = "train
         raise DataError(f"{path} has both 'val' and 'validation'; keep one")
     sources = {"train": train, "validation": "val" if "val" in lists else "validation", "test": "test"}
     others = [name for name in lists if name not in sources.values()]
-    if others and train == "train":  # beside a chosen training list, the others are its alternatives
+    if others and train == "train":  # if the training list is chosen, other lists are its alternatives
         raise DataError(f"unknown list '{others[0]}' in {path}: {did_you_mean(others[0], SPLITS)}")
     chosen = {name: lists[source] for name, source in sources.items() if source in lists}
     without = [subject for names in chosen.values() for subject in names if subject not in set(subjects)]
     if without and absent == "refuse":
-        remedy = "add their scans, or go on without them with --absent leave_out"
+        remedy = "add their scans, or omit these subjects with --absent leave_out"
         raise DataError(
             f"{len(without)} subjects listed in {path} have no case: {name_some([*map(visible, without)])}; {remedy}"
         )
@@ -274,7 +274,7 @@ def _check_splits(splits: Mapping[str, Sequence[str]], existing: set[str]) -> No
         if name not in SPLITS:
             raise DataError(f"unknown split '{name}': {did_you_mean(name, SPLITS)}")
         if not subjects:
-            raise DataError(f"the split '{name}' is empty; give it a subject or leave it away")
+            raise DataError(f"the split '{name}' is empty; add a subject or omit the split")
         _refuse_twice(f"split '{name}'", subjects)
         strangers = [subject for subject in subjects if subject not in existing]
         if strangers:
@@ -294,8 +294,7 @@ def _refuse_twice(where: str, subjects: Sequence[str]) -> None:
 
 
 def _content(datalist: Datalist, folder: Path) -> dict[str, Any]:
-    """What stands in the file."""
-
+    """Return the content of the file."""
     below = os.path.join(folder, "")
 
     def shown(path: str) -> str:
@@ -321,31 +320,31 @@ def _hash(subjects: Sequence[str]) -> str:
 
 def _lists_of_text(path: Path, lists: Any) -> dict[str, list[str]]:
     if not isinstance(lists, dict):
-        raise DataError(f"{path}: splits take lists by name; got {type(lists).__name__}")
+        raise DataError(f"{path}: splits must map names to lists; got {type(lists).__name__}")
     for name, subjects in lists.items():
         if not isinstance(subjects, list) or not all(isinstance(subject, str) for subject in subjects):
-            raise DataError(f"{path}: '{name}' has to be a list of subject ids in quotes")
+            raise DataError(f"{path}: '{name}' must be a list of subject ids in quotes")
     return lists
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a name that stands twice: of two lists the first would be dropped without a word."""
+    """Refuse duplicate names, of which JSON would silently drop the first."""
     twice = [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
     if twice:
-        raise ValueError(f"'{twice[0]}' stands there twice")
+        raise ValueError(f"'{twice[0]}' occurs twice")
     return dict(pairs)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     if path.parent.is_file():
-        raise DataError(f"'{path.parent}' is a file, and dataset_dir takes the folder it lies in ({path.parent.parent})")
+        raise DataError(f"'{path.parent}' is a file; dataset_dir takes the folder that contains it ({path.parent.parent})")
     if not path.is_file():
         raise DataError(f"there is no file {path}; make a datalist with `monai_tl datalist`, or correct the path")
     text = read_text(path)
     try:
         content = json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not JSON, or no lists by name ({error})") from error
+        raise DataError(f"{path} is not valid JSON with lists by name ({error})") from error
     if not isinstance(content, dict):
-        raise DataError(f"{path} holds a {type(content).__name__}, needed is one object with lists by name")
+        raise DataError(f"{path} contains a {type(content).__name__}; needed is one object with lists by name")
     return content

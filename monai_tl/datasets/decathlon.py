@@ -1,4 +1,4 @@
-"""Cases of a Medical Segmentation Decathlon task: ``dataset.json``, and images whose fourth axis is the modality."""
+"""Cases of a Medical Segmentation Decathlon task: ``dataset.json`` and images whose fourth axis is the modality."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ DATASET = "dataset.json"
 
 @dataclass(frozen=True)
 class Task:
-    """What ``dataset.json`` says.
+    """The content of ``dataset.json``.
 
     Attributes:
         root: its folder.
-        modalities: by name, in the order of the images' volumes.
+        modalities: their names, in the order of the images' volumes.
         labels: name -> value, without the background.
-        training: image and label of each training case, as they stand there.
+        training: image and label of each training case, as written in the file.
         test: image of each test case.
     """
 
@@ -37,21 +37,21 @@ class Task:
     test: tuple[str, ...]
 
     def values(self, asked: Sequence[str]) -> list[int]:
-        """Give label values, asked for by name or value; nothing asked for is all of them.
+        """Return the values of labels given by name or value; of all labels if none is given.
 
         Raises:
-            ConfigError: if there is no such label; those that exist are listed.
+            ConfigError: if there is no such label; the existing ones are listed.
         """
         known = {str(value): value for value in self.labels.values()} | self.labels
         for name in asked:
             if name not in known:
-                told = [f"{name} ({value})" for name, value in self.labels.items()]
-                raise ConfigError(f"no label '{name}' in {self.root / DATASET}: {did_you_mean(name, told)}")
+                existing = [f"{name} ({value})" for name, value in self.labels.items()]
+                raise ConfigError(f"no label '{name}' in {self.root / DATASET}: {did_you_mean(name, existing)}")
         return [known[name] for name in asked] or list(self.labels.values())
 
 
 def is_decathlon_layout(root: Path) -> bool:
-    """Say if a folder is a task's."""
+    """Return whether a folder contains a task."""
     return (root / DATASET).is_file()
 
 
@@ -59,7 +59,7 @@ def read_task(root: Path) -> Task:
     """Read ``dataset.json``; no image is opened.
 
     Raises:
-        DataError: if it is missing, no JSON or lacks an entry.
+        DataError: if it is missing, is not JSON or lacks an entry.
     """
     path = Path(root).expanduser().absolute() / DATASET
     if not path.is_file():
@@ -75,7 +75,9 @@ def read_task(root: Path) -> Task:
         names = tuple(str(modality[str(number)]) for number in numbers)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else error
-        raise DataError(f"{path} is no dataset.json of the Decathlon ({reason}); needed: modality, labels, training") from error
+        raise DataError(
+            f"{path} is not a dataset.json of the Decathlon ({reason}); needed: modality, labels, training"
+        ) from error
     if numbers != list(range(len(numbers))) or not names or len(set(names)) < len(names):
         raise DataError(f"{path}: modality takes different names, numbered from 0; got {dict(modality)}")
     return Task(path.parent, names, {name: value for name, value in labels.items() if value}, training, test)
@@ -87,10 +89,10 @@ def find_decathlon_cases(task: Task, modalities: Mapping[str, str], *, incomplet
     Args:
         task: of `read_task`.
         modalities: name in the datalist -> name in ``dataset.json``, e.g. ``{"T1": "T1w"}``.
-        incomplete: ``"refuse"``, or ``"leave_out"`` to go on without subjects whose image or label is not there.
+        incomplete: ``"refuse"``, or ``"leave_out"`` to omit subjects whose image or label does not exist.
 
     Raises:
-        DataError: if there is no such modality, a subject stands twice, or a file is missing.
+        DataError: if there is no such modality, a subject occurs twice, or a file is missing.
     """
     found = _found(task, [image for image, _ in task.training], modalities)
     found["label"] = {}
@@ -100,10 +102,10 @@ def find_decathlon_cases(task: Task, modalities: Mapping[str, str], *, incomplet
 
 
 def find_tests(root: Path, modalities: Sequence[str]) -> Cases:
-    """Find the test cases, which have no labels; ``modalities`` are named as in ``dataset.json``.
+    """Find the test cases, which have no labels; ``modalities`` are names in ``dataset.json``.
 
     Raises:
-        DataError: if there is none, or no such modality, or a file is missing.
+        DataError: if there are no test cases, no such modality, or a file is missing.
     """
     task = read_task(root)
     if not task.test:
@@ -112,13 +114,13 @@ def find_tests(root: Path, modalities: Sequence[str]) -> Cases:
     if strange:
         folder = Path(task.test[0]).parent.as_posix()
         asked = " ".join(f"--{name} '{folder}/{{subject}}.nii.gz{PART}NUMBER'" for name in modalities)
-        told = ", ".join(f"{PART}{number} {name}" for number, name in enumerate(task.modalities))
-        raise DataError(f"no modality '{strange[0]}' in {task.root / DATASET} ({told}): say which is which by {asked}")
+        volumes = ", ".join(f"{PART}{number} {name}" for number, name in enumerate(task.modalities))
+        raise DataError(f"no modality '{strange[0]}' in {task.root / DATASET} ({volumes}): assign the volumes by {asked}")
     return patterns.pair_by_subject(_found(task, task.test, {name: name for name in modalities}), "refuse")
 
 
 def _found(task: Task, images: Sequence[str], modalities: Mapping[str, str]) -> dict[str, dict[str, list[str]]]:
-    """Modality -> subject -> path, with the volume's number where there are several modalities."""
+    """Return modality -> subject -> path, with the volume's number if there are several modalities."""
     found: dict[str, dict[str, list[str]]] = {name: {} for name in modalities}
     for name, theirs in modalities.items():
         if theirs not in task.modalities:
@@ -138,7 +140,7 @@ def _subject(image: str) -> str:
 
 
 def pairs_of(text: Any, task: Task) -> dict[str, str]:
-    """Read modalities as a shell gives them: ``T1=T1w,T2=T2w`` renames, ``T1w,FLAIR`` does not, nothing is all of them."""
+    """Parse ``--modalities``: ``T1=T1w,T2=T2w`` renames, ``T1w,FLAIR`` does not, an empty text selects all."""
     names = [name.strip() for name in str(text).split(",") if name.strip()] or list(task.modalities)
     pairs = [(ours.strip(), (theirs or ours).strip()) for ours, _, theirs in (name.partition("=") for name in names)]
     if len({ours for ours, _ in pairs}) < len(pairs):

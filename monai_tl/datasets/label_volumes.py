@@ -1,4 +1,4 @@
-"""How much foreground a label holds."""
+"""Foreground volumes of labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from monai_tl.storage.progress import follow
 
 
 def foreground_volumes(cases: Sequence[Case], foreground: Sequence[int]) -> dict[str, float]:
-    """Measure each label's foreground in ml, by subject."""
+    """Return subject -> foreground volume of its label in ml."""
     volumes = {}
     for case in follow(cases, "measuring labels", "case"):
         label = open_scan(case["label"])

@@ -1,4 +1,4 @@
-"""Which images ``predict`` itself wrote: they are never predicted from, wherever they lie."""
+"""Recognition of images that ``predict`` wrote, which are never used as input of a prediction."""
 
 from __future__ import annotations
 
@@ -16,53 +16,52 @@ TABLE, MADE_WITH = "predictions.csv", "predictions.json"
 WRITTEN = re.compile(r"(?P<subject>.+)_(?:seg|probability)(?:\.nii(?:\.gz)?|\.dcm)")
 
 
-def is_called_so(pattern: str) -> bool:
-    """Say if a path or pattern names predictions on purpose: ``{subject}_probability.nii.gz``."""
+def is_named_as_prediction(pattern: str) -> bool:
+    """Return whether a path or pattern is named as a prediction is: ``{subject}_probability.nii.gz``."""
     return _written_of(pattern) is not None
 
 
 def is_prediction(path: str) -> bool:
-    """Say if the table of predictions in its folder names an image as one of its own."""
+    """Return whether an image is listed in the table of predictions of its folder."""
     subject = _written_of(path)
     return subject is not None and subject in _predicted_in(os.path.dirname(split_path(path)[0]))
 
 
 def own_predictions(images: Mapping[str, Sequence[str]]) -> list[str]:
-    """Give the subjects whose images ``predict`` wrote.
+    """Return the subjects whose images ``predict`` wrote.
 
     Args:
         images: subject -> paths of its images.
 
     Returns:
-        Those that the table in their folder names, and those in a folder of predictions that are called as the prediction of
-        another subject, or of an image, that is here: written a moment ago, or by a call that was killed.
+        Subjects listed in the table of their folder, and those in a folder of predictions that are named as the prediction of
+        another subject or image among these: such files may have been written by a killed or still running ``predict``.
     """
     known = {*images, *(_stem(path) for paths in images.values() for path in paths)}
     return [subject for subject, paths in images.items() if any(is_prediction(path) or _of(path, known) for path in paths)]
 
 
 def refuse_doubtful(images: Mapping[str, Sequence[str]]) -> None:
-    """Refuse images that are called as ``predict`` calls what it writes, where nothing settles whether they are scans.
+    """Refuse images that are named as predictions are, if it is unclear whether they are scans.
 
     Args:
-        images: subject -> paths of its images, own predictions excepted.
+        images: subject -> paths of its images, without known predictions.
 
     Raises:
-        DataError: where the folder holds predictions, or the scan that they would be of lies beside them.
+        DataError: if the folder contains predictions, or the scan that such an image would be the prediction of.
     """
-    told = []
+    lines = []
     for path in (path for paths in images.values() for path in paths):
         subject, folder = _written_of(path), os.path.dirname(split_path(path)[0])
         if subject is None:
             continue
         names = (f"{subject}.nii.gz", f"{subject}.nii", MADE_WITH)
-        told += [f"{path} (beside {name})" for name in names if os.path.isfile(os.path.join(folder, name))][:1]
-    if told:
+        lines += [f"{path} (next to {name})" for name in names if os.path.isfile(os.path.join(folder, name))][:1]
+    if lines:
         raise DataError(
             list_problems(
-                "these are called as predictions are; move them to another folder, or name the scans that are meant by "
-                "--subjects:",
-                told,
+                "these are named as predictions are; move them to another folder, or select the scans by --subjects:",
+                lines,
             )
         )
 
@@ -72,13 +71,13 @@ def _of(path: str, known: Collection[str]) -> bool:
 
 
 def _written_of(path: str) -> str | None:
-    """The subject that an image is a prediction of, if it is called as one."""
+    """Return the subject that an image is a prediction of by its name, or None."""
     found = WRITTEN.fullmatch(os.path.basename(split_path(path)[0]))
     return found["subject"] if found else None
 
 
 def _predicted_in(folder: str) -> frozenset[str]:
-    """Subjects that the table in a folder names."""
+    """Return the subjects in the table of predictions of a folder."""
     path = Path(folder) / TABLE
     if not path.is_file() or not (Path(folder) / MADE_WITH).is_file():
         return frozenset()

@@ -1,4 +1,4 @@
-"""Cases from any folder layout: one pattern per modality, paired by the subject id that stands in the paths."""
+"""Cases from any folder layout: one pattern per modality, paired by the subject id in the paths."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _PLACES = re.compile(r"(\{subject\}|\*)")
 
 
 class Cases(list[Case]):
-    """Complete cases in order of subject id, and those left out on request.
+    """Complete cases in order of subject id, and omitted ones.
 
     Attributes:
-        left_out: subject -> what it lacks; empty unless ``incomplete="leave_out"`` was asked for.
-        passed_over: what was found and is no case, since ``predict`` wrote it.
+        left_out: subject -> why; empty unless ``incomplete="leave_out"`` was set.
+        passed_over: files and folders that are not cases, since ``predict`` wrote them.
     """
 
     def __init__(self) -> None:
-        """Start with no case."""
+        """Create an empty list."""
         super().__init__()
         self.left_out: dict[str, str] = {}
         self.passed_over: list[str] = []
@@ -39,11 +39,11 @@ def find_cases(patterns: Mapping[str, str], *, incomplete: str = "refuse") -> Ca
 
     Args:
         patterns: modality (and ``"label"``) -> path with ``{subject}``, e.g. ``"t1/{subject}_T1.nii.gz"``.
-            ``{subject}`` stands for as little text as fits within one folder or file name, and for the same text
-            wherever it is repeated; ``*`` for any text within one name. Relative to the working directory or absolute.
-            A pattern that no file matches may stand for folders, each with a DICOM series; ``#`` and what follows it name
+            ``{subject}`` matches the shortest possible text within one folder or file name, and the same text at each
+            repetition; ``*`` matches any text within one name. Patterns are absolute or relative to the working directory.
+            A pattern that matches no file may match folders, each with a DICOM series. ``#`` and the text after it select
             a volume or series, see `monai_tl.imaging.scan_files`.
-        incomplete: ``"refuse"``, or ``"leave_out"`` to go on without subjects that lack a file.
+        incomplete: ``"refuse"``, or ``"leave_out"`` to omit subjects that lack a file.
 
     Returns:
         Cases with absolute paths.
@@ -74,19 +74,18 @@ def find_cases(patterns: Mapping[str, str], *, incomplete: str = "refuse") -> Ca
 
 
 def pair_by_subject(found: Mapping[str, Mapping[str, Sequence[str]]], incomplete: str) -> Cases:
-    """Join the files of each subject into a case; the order of files plays no part.
+    """Combine the files of each subject into a case, independent of the order of files.
 
     Args:
-        found: modality or ``"label"`` -> subject -> absolute paths, of which there has to be exactly one.
+        found: modality or ``"label"`` -> subject -> absolute paths, of which there must be exactly one.
         incomplete: ``"refuse"`` or ``"leave_out"``.
 
     Returns:
-        Cases with ids whose accents are composed (NFC), and paths as they came. A warning on stderr names ids that differ in
-        case only.
+        Cases with ids in NFC (composed accents) and unchanged paths. A warning on stderr names ids that differ only in case.
 
     Raises:
-        DataError: naming the subjects that lack a file or have two, if they are refused or nothing else is left; and in any
-            case where ids cannot be told apart by looking at them.
+        DataError: naming the subjects that lack a file or have two, if they are refused or no other case remains; and
+            always if ids look the same.
     """
     raise_refusals([refusal("incomplete", POLICY, incomplete)])
     found = {role: _composed(role, by_subject) for role, by_subject in found.items()}
@@ -103,15 +102,15 @@ def pair_by_subject(found: Mapping[str, Mapping[str, Sequence[str]]], incomplete
     refuse_odd_ids(subjects)
     if cases.left_out and (incomplete == "refuse" or not cases):
         first = f"{len(cases.left_out)} of {len(subjects)} subjects are incomplete"
-        remedy = "; add the files, or go on without these subjects with --incomplete leave_out:"
+        remedy = "; add the files, or omit these subjects with --incomplete leave_out:"
         if not cases:
-            remedy = "; no id is the same in all of them: is a part of the file names missing from a pattern?"
+            remedy = "; no id is the same for all modalities: check the patterns, which may lack a part of the file names"
         raise DataError(list_problems(first + remedy, [f"{visible(name)} {fault}" for name, fault in cases.left_out.items()]))
     return cases
 
 
 def _composed(role: str, by_subject: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Join the files of ids that differ only in how accents are encoded; names of one role that do so are refused."""
+    """Merge ids that differ only in the encoding of accents; refuse files of one role whose names do."""
     composed: dict[str, list[str]] = {}
     for subject, paths in by_subject.items():
         composed.setdefault(normal(subject), []).extend(paths)
@@ -119,46 +118,48 @@ def _composed(role: str, by_subject: Mapping[str, Sequence[str]]) -> dict[str, l
         if len({normal(path) for path in paths}) < len(set(paths)):
             codes = " and ".join(ascii(os.path.basename(path)) for path in paths)
             raise DataError(
-                f"subject '{subject}' has {len(paths)} files for {role} whose names differ only in how accents are encoded "
+                f"subject '{subject}' has {len(paths)} files for {role} whose names differ only in the encoding of accents "
                 f"({codes}); remove or rename one"
             )
     return composed
 
 
 def _refuse_twins(subjects: Sequence[str], left_out: Mapping[str, str]) -> None:
-    """Refuse ids that look alike where one lacks a file that the other may have; warn where all are complete."""
+    """Refuse ids that look alike if one is incomplete, since the other may have its file; warn if all are complete."""
     for group in alike(subjects):
-        told = " and ".join(map(quoted, group))
+        names = " and ".join(map(quoted, group))
         faults = "; ".join(f"{quoted(subject)} {left_out[subject]}" for subject in group if subject in left_out)
         if faults:
-            raise DataError(f"subjects {told} differ only in case, spaces or unseen characters ({faults}); give them one name")
+            raise DataError(
+                f"subjects {names} differ only in case, spaces or invisible characters ({faults}); give them one name"
+            )
         print(
-            f"monai_tl: warning: subjects {told} differ only in case, spaces or width: they count as different cases, and file "
+            f"monai_tl: warning: subjects {names} differ only in case, spaces or width: they are different cases, but file "
             "systems that ignore case would mix up their results",
             file=sys.stderr,
         )
 
 
 def is_file(path: str | Path) -> bool:
-    """Say if a path is a file, or a link that leads nowhere: none is missing then, and whoever opens it says what it is."""
+    """Return whether a path is a file or a broken link, which is reported when it is opened."""
     return os.path.isfile(path) or (os.path.islink(path) and not os.path.exists(path))
 
 
 def refuse_odd_names(cases: Sequence[Case]) -> None:
-    """Refuse ids and paths that cannot be written: predictions and pictures are named after ids, tables hold both."""
+    """Refuse ids and paths that cannot be written: files are named after ids, and tables contain both."""
     refuse_odd_ids(case["subject"] for case in cases)
     refuse_odd_paths(path for case in cases for role, path in case.items() if role != "subject")
 
 
 def _match(role: str, pattern: str) -> dict[str, list[str]]:
-    """Subject -> files that match."""
+    """Return subject -> matching files."""
     whole, sign, part = pattern.rpartition("#")
     if sign and "/" not in part and not glob.glob(_PLACES.sub("*", pattern)):  # one volume or series: imaging/scan_files.py
         return {subject: [f"{path}#{part}" for path in paths] for subject, paths in _match(role, whole).items()}
     pieces = _PLACES.split(normal(_absolute(pattern)))
     if "{subject}" not in pieces:
-        raise ConfigError(f"the pattern for {role} needs {{subject}} where the subject id stands; got '{pattern}'")
-    expression, wildcard, named = "", "", False  # of composed accents; the file system may hold them decomposed
+        raise ConfigError(f"the pattern for {role} needs {{subject}} in place of the subject id; got '{pattern}'")
+    expression, wildcard, named = "", "", False  # with composed accents; file names may have decomposed ones
     for piece in pieces:
         if piece == "{subject}":
             expression += "(?P=subject)" if named else "(?P<subject>[^/]+?)"
@@ -169,13 +170,13 @@ def _match(role: str, pattern: str) -> dict[str, list[str]]:
     _refuse_unreadable(wildcard)
     matches = [(path, match) for path in sorted(glob.glob(wildcard)) if (match := re.fullmatch(expression, normal(path)))]
     found: dict[str, list[str]] = {}
-    for path, match in [one for one in matches if is_file(one[0])] or [one for one in matches if os.path.isdir(one[0])]:
+    for path, match in [item for item in matches if is_file(item[0])] or [item for item in matches if os.path.isdir(item[0])]:
         found.setdefault(match["subject"], []).append(path)
     return found
 
 
 def _refuse_unreadable(wildcard: str) -> None:
-    """Refuse a folder on the way that may not be read: glob passes over it, and its subjects would be missing unnoticed."""
+    """Raise if a folder of the pattern is not readable: glob skips it, so its subjects would be missing unnoticed."""
     folder = os.path.dirname(wildcard)
     folders = [path for path in glob.glob(folder) if os.path.isdir(path)]
     if folder != os.path.dirname(folder):
@@ -190,16 +191,16 @@ def _absolute(pattern: str) -> str:
 
 
 def _nothing_there(pattern: str) -> str:
-    """Say what was looked for, and what the deepest folder on that way holds instead."""
+    """Return the missing path and the content of its deepest existing folder, as text."""
     folder = Path(_PLACES.split(_absolute(pattern))[0] + "x").parent
     while not folder.is_dir():
         folder = folder.parent
     content = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    return f"{_absolute(pattern)}; {folder} holds {name_some(content) or 'nothing'}"
+    return f"{_absolute(pattern)}; {folder} contains {name_some(content) or 'nothing'}"
 
 
 def _fault(files: Mapping[str, Sequence[str]]) -> str:
-    """What keeps a subject from being a case; empty if nothing does."""
+    """Return why a subject is not a complete case; empty if it is."""
     lacking = [role for role, paths in files.items() if not paths]
     faults = [f"lacks {', '.join(lacking)}"] if lacking else []
     for role, paths in files.items():

@@ -1,4 +1,4 @@
-"""Scans to predict: no label, no split needed; from a datalist, a folder in a known layout, patterns, or a file."""
+"""Scans to predict, without labels or splits: from a datalist, a folder in a known layout, patterns, or a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from monai_tl.datasets import brats, decathlon, ixi, patterns
 from monai_tl.datasets.datalist import read_datalist
 from monai_tl.datasets.ids import normal
-from monai_tl.datasets.own_outputs import MADE_WITH, is_called_so, own_predictions, refuse_doubtful
+from monai_tl.datasets.own_outputs import MADE_WITH, is_named_as_prediction, own_predictions, refuse_doubtful
 from monai_tl.datasets.patterns import Case, Cases, find_cases, refuse_odd_names
 from monai_tl.errors import DataError, did_you_mean
 from monai_tl.imaging.dicom import holds_series
@@ -30,21 +30,21 @@ def find_scans(
     """Find the cases to predict.
 
     Args:
-        location: a datalist (``.json``), a folder in the layout of IXI, BraTS or the Decathlon (whose test cases are taken),
-            the folder of one BraTS case, or, for a single modality, an image, a DICOM series or a folder of images; with
-            ``patterns`` the folder they are relative to.
-        modalities: those that the network takes.
+        location: a datalist (``.json``), a folder in the layout of IXI, BraTS or the Decathlon (its test cases), the folder
+            of one BraTS case, or, for a single modality, an image, a DICOM series or a folder of images; with ``patterns``
+            the folder that they are relative to.
+        modalities: inputs of the network.
         patterns: modality -> path with ``{subject}``, for any other layout.
-        split: of a datalist; ``None`` takes all its cases.
-        subjects: those to predict; none takes all.
+        split: of a datalist; ``None`` for all its cases.
+        subjects: to predict; empty for all.
 
     Returns:
-        Each with ``"subject"`` and an absolute path per modality, in order of subject id; those that lack a modality stand
-        in ``left_out``, predictions that lie among the scans in ``passed_over``.
+        Cases with ``"subject"`` and an absolute path per modality, in order of subject id; those that lack a modality are in
+        ``left_out``, predictions among the scans in ``passed_over``.
 
     Raises:
-        DataError: if there is nothing of that kind, or every case lacks a modality; what is there is listed. If images are
-            called as predictions are, and nothing settles what they are.
+        DataError: if there are no such cases, or every case lacks a modality (the existing files are listed); or if images
+            are named as predictions are, and it is unclear whether they are scans.
     """
     found = _find(location, modalities, patterns, split)
     cases = found if _is_datalist(location) else _without_predictions(found, location, patterns or {})
@@ -52,7 +52,7 @@ def find_scans(
     names = [case["subject"] for case in cases]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise DataError(f"{name_some(twice)} stands for several scans, and predictions are named after it; rename one")
+        raise DataError(f"{name_some(twice)} is the id of several scans, and predictions are named after it; rename one")
     left_out = cases.left_out if isinstance(cases, Cases) else {}
     subjects = [normal(name) for name in subjects]
     absent = [name for name in subjects if name not in (*names, *left_out)]
@@ -68,15 +68,15 @@ def find_scans(
 
 
 def _without_predictions(found: Sequence[Case], location: str | None, patterns: Mapping[str, str]) -> Cases:
-    """Take out what ``predict`` wrote, a folder of its own among subjects' folders too.
+    """Remove the images that ``predict`` wrote, including its output folder if it is among the subjects' folders.
 
     Raises:
-        DataError: if nothing else is there.
+        DataError: if nothing else remains.
     """
     images, folder = _images(found, patterns), Path(location or ".").expanduser().absolute()
     left_out = found.left_out if isinstance(found, Cases) else {}
     for name in left_out:
-        plain = [pattern.replace("{subject}", name) for pattern in patterns.values() if not is_called_so(pattern)]
+        plain = [pattern.replace("{subject}", name) for pattern in patterns.values() if not is_named_as_prediction(pattern)]
         images[name] = [path for pattern in plain for path in glob.glob(str(folder / Path(pattern).expanduser()))]
     ours = [*own_predictions(images), *(name for name in left_out if (folder / name / MADE_WITH).is_file())]
     kept = Cases()
@@ -84,13 +84,13 @@ def _without_predictions(found: Sequence[Case], location: str | None, patterns: 
     kept.left_out = {name: why for name, why in left_out.items() if name not in ours}
     kept.passed_over = sorted(set(ours))
     if ours and not kept and not kept.left_out:
-        raise DataError(f"'{location}' holds nothing but predictions ({name_some(kept.passed_over)}); give the scans' folder")
+        raise DataError(f"'{location}' contains only predictions ({name_some(kept.passed_over)}); name the scans' folder")
     return kept
 
 
 def _images(cases: Sequence[Case], patterns: Mapping[str, str]) -> dict[str, list[str]]:
-    """Subject -> its images, without those that a pattern names as predictions on purpose."""
-    asked = {"subject", *(role for role, pattern in patterns.items() if is_called_so(pattern))}
+    """Return subject -> its images, without those whose pattern explicitly selects predictions."""
+    asked = {"subject", *(role for role, pattern in patterns.items() if is_named_as_prediction(pattern))}
     return {case["subject"]: [path for role, path in case.items() if role not in asked] for case in cases}
 
 
@@ -99,13 +99,13 @@ def _is_datalist(location: str | None) -> bool:
 
 
 def refuse_no_input(location: str | None) -> None:
-    """Refuse scans that are not there.
+    """Raise if the input does not exist.
 
     Raises:
-        DataError: if there is nothing at the location.
+        DataError: if the location does not exist.
     """
     if location and not scan_exists(Path(location).expanduser().absolute()):
-        raise DataError(f"input '{location}' does not exist; give a datalist, a folder of scans or a scan")
+        raise DataError(f"input '{location}' does not exist; name a datalist, a folder of scans or a scan")
 
 
 def _find(location: str | None, modalities: Sequence[str], patterns: Mapping[str, str] | None, split: str | None) -> list[Case]:
@@ -114,11 +114,11 @@ def _find(location: str | None, modalities: Sequence[str], patterns: Mapping[str
     if path is not None and path.suffix == ".json":
         return _of_datalist(path, modalities, split)
     if split is not None:
-        raise DataError(f"a split is one of a datalist's, and '{location}' is none; leave --split away or give the .json")
+        raise DataError(f"--split needs a datalist, and '{location}' is not one; omit --split or name the .json")
     if patterns:
         return _of_patterns(path, modalities, patterns)
     if path is None:
-        raise DataError("no input: give a datalist, a folder of scans or a scan by --input, or a pattern for each modality")
+        raise DataError("no input: name a datalist, a folder of scans or a scan by --input, or a pattern for each modality")
     return _of_folder(path, modalities) if path.is_dir() else _of_file(path, modalities)
 
 
@@ -142,7 +142,7 @@ def _of_patterns(folder: Path | None, modalities: Sequence[str], patterns: Mappi
 def _of_file(path: Path, modalities: Sequence[str]) -> list[Case]:
     if len(modalities) > 1:
         raise DataError(
-            f"'{path}' is one image, the network takes {', '.join(modalities)}: give their folder, or a pattern for each, "
+            f"'{path}' is one image, but the network takes {', '.join(modalities)}: name their folder, or a pattern for each, "
             f"e.g. --{modalities[0]} 'DIR/{{subject}}_{modalities[0]}.nii.gz'"
         )
     return [{"subject": _stem(path), modalities[0]: str(path)}]
@@ -155,7 +155,7 @@ def _of_folder(path: Path, modalities: Sequence[str]) -> list[Case]:
         return decathlon.find_tests(path, modalities)
     if set(modalities) <= set(brats.MODALITIES):
         naming = brats.naming_of([path])
-        if naming and any(naming.files(path, name) for name in modalities):  # its label's name may be a prediction's
+        if naming and any(naming.files(path, name) for name in modalities):  # the name of its label may be that of a prediction
             return patterns.pair_by_subject(
                 {name: {path.name: [str(file) for file in naming.files(path, name)]} for name in modalities}, "refuse"
             )
@@ -169,13 +169,13 @@ def _of_folder(path: Path, modalities: Sequence[str]) -> list[Case]:
     content = name_some(sorted(child.name for child in path.iterdir() if not child.name.startswith("."))) or "nothing"
     asked = " ".join(f"--{name} '{{subject}}_{name}.nii.gz'" for name in modalities)
     raise DataError(
-        f"'{path}' is in no layout known here (it holds {content}): give a pattern for each modality, e.g. {asked}, "
-        f"or '{{subject}}/{modalities[0]}.nii.gz' where each subject has a folder"
+        f"'{path}' has no known layout (it contains {content}): name a pattern for each modality, e.g. {asked}, "
+        f"or '{{subject}}/{modalities[0]}.nii.gz' if each subject has a folder"
     )
 
 
 def _other_images(folder: Path) -> list[Path]:
-    """The images in the folder of a series, but for what ``predict`` wrote of it."""
+    """Return the images in the folder of a series, without its predictions."""
     images = {child.name: [str(child)] for child in folder.iterdir() if child.name.endswith(ENDINGS)}
     ours = own_predictions({folder.name: [], **images})
     return [folder / name for name in images if name not in ours and not name.startswith(".")]

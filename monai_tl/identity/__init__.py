@@ -1,1 +1,1 @@
-"""Which scans and persons: fingerprints, pseudonyms and the cases behind trained weights."""
+"""The identity of scans and persons: fingerprints, pseudonyms and the cases that weights were trained on."""

@@ -1,7 +1,7 @@
-"""Names that stand for subjects in what is passed on, and text without what would give them away.
+"""Pseudonyms of subjects, and removal of identifying text from messages.
 
-A plain hash of an id is no pseudonym: there are few ids, and whoever hashes them all reads the table backwards. With a
-secret key (HMAC, RFC 2104) that does not work, and the same key gives the same names again.
+A plain hash of an id is not a pseudonym: there are so few ids that hashing all of them reveals whose it is. A keyed hash
+(HMAC, RFC 2104) prevents that, and the same key yields the same pseudonyms again.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from monai_tl.errors import DataError
 from monai_tl.imaging.scan_files import split_path
 from monai_tl.storage.files import atomic_write
 
-DIGITS = 10  # hexadecimal: two of 10 000 subjects get the same name once in 20 000 tries, and that is refused
-WITHHELD = "withheld, since it names the subject or its files: check without --anonymous to read it"
+DIGITS = 10  # hexadecimal: a collision among 10 000 subjects has a probability of 1 in 20 000, and is refused
+WITHHELD = "withheld, since it names the subject or its files: run the check without --anonymous to read it"
 
 
 def key_path(folder: Path) -> Path:
-    """Name the key of an output folder: beside it, so that the folder can be passed on and the key stays."""
+    """Return the path of an output folder's key: next to the folder, so that sharing the folder does not share the key."""
     return folder.absolute().with_name(f"{folder.absolute().name}.key")
 
 
 def read_or_make_key(folder: Path) -> bytes:
-    """Give the key of an output folder, made (readable by its owner only) where there is none.
+    """Return the key of an output folder; create it, readable by its owner only, if it does not exist.
 
     Raises:
-        DataError: if the file is no key.
+        DataError: if the file is not a key.
     """
     path = key_path(folder)
     if not path.exists():
@@ -41,43 +41,45 @@ def read_or_make_key(folder: Path) -> bytes:
             temporary.write_text(secrets.token_hex(32) + "\n", encoding="ascii")
     text = path.read_text(encoding="utf-8", errors="replace").strip()
     if not re.fullmatch(r"[0-9a-f]{64}", text):
-        raise DataError(f"{path} is no key of 64 hexadecimal digits; move it away, and a new one gives new pseudonyms")
+        raise DataError(
+            f"{path} is not a key of 64 hexadecimal digits; move it away to have a new key, and new pseudonyms, created"
+        )
     return bytes.fromhex(text)
 
 
 def keyed_hash(key: bytes, text: str) -> str:
-    """Hash a text with a key: 64 hexadecimal digits."""
+    """Return the keyed hash of a text: 64 hexadecimal digits."""
     return hmac.new(key, text.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
 
 
 def pseudonyms(subjects: Sequence[str], key: bytes) -> dict[str, str]:
-    """Give each subject its pseudonym, e.g. ``"case_3fa1b2c4d5"``.
+    """Return subject -> pseudonym, e.g. ``"case_3fa1b2c4d5"``.
 
     Raises:
         DataError: if two subjects would share one.
     """
     named = {subject: f"case_{keyed_hash(key, subject)[:DIGITS]}" for subject in subjects}
     if len(set(named.values())) < len(named):
-        raise DataError("two subjects have the same pseudonym under this key; remove the key, and a new one is made")
+        raise DataError("two subjects have the same pseudonym under this key; remove the key to have a new one created")
     return named
 
 
 def without_names(text: str, case: Case) -> str:
-    """Replace a case's paths by the roles of the files; a text that still says a name or a path is withheld.
+    """Replace the paths in a message by the files' roles; withhold a message that still contains a name or path.
 
-    What is said of a DICOM series is withheld whole: descriptions are free text, UIDs and file names lead to the patient.
+    Messages about a DICOM series are always withheld: descriptions are free text, and UIDs and file names identify the patient.
     """
     roles = {role: path for role, path in case.items() if role != "subject"}
     if "series" in text and any(os.path.isdir(split_path(path)[0]) for path in roles.values()):
-        return f"what is wrong with a series is {WITHHELD}"
-    said = {os.path.basename(path): role for role, path in roles.items() if os.path.basename(path) not in case}
-    said |= {path: role for role, path in roles.items()}
-    if said:
-        longest_first = "|".join(re.escape(name) for name in sorted(said, key=len, reverse=True))
-        text = re.sub(rf"(?<!\w)(?:{longest_first})(?!\w)", lambda found: f"({said[found[0]]}'s file)", text)
+        return f"the reason why a series cannot be used is {WITHHELD}"
+    role_of = {os.path.basename(path): role for role, path in roles.items() if os.path.basename(path) not in case}
+    role_of |= {path: role for role, path in roles.items()}
+    if role_of:
+        longest_first = "|".join(re.escape(name) for name in sorted(role_of, key=len, reverse=True))
+        text = re.sub(rf"(?<!\w)(?:{longest_first})(?!\w)", lambda match: f"({role_of[match[0]]}'s file)", text)
     text = re.sub(r"\s*\([^()]*/[^()]*\)", "", text)
     stems = [os.path.basename(path).split(".")[0] for role, path in case.items() if role != "subject"]
-    told = [case["subject"], *(stem for stem in stems if stem not in case)]
-    if "/" in text or any(part.lower() in text.lower() for part in told):
+    identifying = [case["subject"], *(stem for stem in stems if stem not in case)]
+    if "/" in text or any(name.lower() in text.lower() for name in identifying):
         return f"a reason is {WITHHELD}"
     return text

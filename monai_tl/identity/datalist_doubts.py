@@ -1,4 +1,4 @@
-"""What is to be known of a datalist's scans before it is written: one image under several ids, predictions among them."""
+"""Warnings about the scans of a datalist before it is written: one image under several ids, or predictions among them."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ from monai_tl.text import name_some
 
 
 def doubts(data: Datalist) -> list[str]:
-    """Read every image once (what is known of it is kept, see `monai_tl.identity.fingerprints`) and give a line a doubt.
+    """Return one line per doubt about a datalist's images; each image is read once (see `monai_tl.identity.fingerprints`).
 
     Raises:
-        DataError: if one image is in two splits, or is two modalities of one case.
+        DataError: if one image is in two splits, or is used for two modalities of one case.
     """
-    found = fingerprint_cases(data.cases, (*data.modalities, "label"))
-    told = [f"one image under several ids: {line}" for line in refuse_identical(found.of, data.splits)]
-    if found.unreadable:
-        names = [f"{role} of {subject}" for subject, role in found.unreadable]
-        told.append(f"not readable, so not compared with other images: {name_some(names)}; `monai_tl check` says why")
+    prints = fingerprint_cases(data.cases, (*data.modalities, "label"))
+    lines = [f"one image under several ids: {line}" for line in refuse_identical(prints.of, data.splits)]
+    if prints.unreadable:
+        names = [f"{role} of {subject}" for subject, role in prints.unreadable]
+        lines.append(
+            f"not readable, so not compared with other images: {name_some(names)}; `monai_tl check` reports the reason"
+        )
     scans = [(case["subject"], role, case[role]) for case in data.cases for role in (*data.modalities, "label")]
     predicted = [f"{role} of {subject}" for subject, role, path in scans if is_prediction(path)]
     if predicted:
-        told.append(
-            f"predictions of a network (predictions.csv beside them says so), no scans or drawn labels: {name_some(predicted)}"
+        lines.append(
+            "predictions of a network (listed in predictions.csv in their folder), not scans or drawn labels: "
+            f"{name_some(predicted)}"
         )
-    return told
+    return lines

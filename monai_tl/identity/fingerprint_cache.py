@@ -1,8 +1,8 @@
-"""Fingerprints by what the system says of a file (place, size, times, inode), so that a scan is hashed once a machine.
+"""A cache of fingerprints by path, size, times and inode of the files, so that each machine hashes a scan only once.
 
-One SQLite file in the user's cache folder. Whatever is wrong with it (no room, no permission, damage, a lock that does not
-come free) only means that scans are hashed again. A file that changed within the last moments is never kept: it could
-change once more, to the same size, within one tick of the clock.
+The cache is one SQLite file in the user's cache folder. Any problem with it (full disk, missing permission, damage, a lock)
+only means that scans are hashed again. Files that changed within the last two seconds are not cached: they could change once
+more, to the same size, within the resolution of the file system's clock.
 """
 
 from __future__ import annotations
@@ -19,59 +19,59 @@ from typing import NamedTuple
 
 from monai_tl.imaging.scan_files import files_of, split_path
 
-VERSION = 1  # of what is hashed, and how
-RECENT = 2.0  # seconds: the coarsest clock of a file system in use
-MOST = 200_000  # entries kept
-WAIT = 2.0  # seconds for another process that writes
+VERSION = 1  # of the hashing method
+RECENT = 2.0  # seconds: the coarsest time resolution of common file systems
+MOST = 200_000  # cached entries, at most
+WAIT = 2.0  # seconds to wait for a writing process
 VALUES = re.compile(r"[0-9a-f]{32} [0-9a-f]{32} [0-9a-f]{32}")
 
 
 class Stamp(NamedTuple):
-    """What a scan's files look like from outside: a key that changes when they do, and when they last changed (s)."""
+    """The file state of a scan: a key that changes with it, and the time of the last change (s)."""
 
     key: str
     changed: float
 
 
-_known: dict[str, str] = {}  # of this process, for where no file can be kept
+_known: dict[str, str] = {}  # within this process, in case the cache file cannot be used
 
 
 def cache_path() -> Path:
-    """Name the cache: in ``XDG_CACHE_HOME``, else in ``~/.cache``."""
+    """Return the path of the cache: in ``XDG_CACHE_HOME``, else in ``~/.cache``."""
     folder = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(folder) if os.path.isabs(folder) else Path.home() / ".cache") / "monai_tl" / "fingerprints.sqlite"
 
 
 def stamp_of(path: str) -> Stamp | None:
-    """Look at the files of a scan without opening them; ``None`` where there is none."""
+    """Return the state of a scan's files without opening them; ``None`` if they do not exist."""
     whole, part = split_path(path)
     try:
         paths = sorted(entry.path for entry in os.scandir(whole)) if os.path.isdir(whole) else files_of(path)
-        found = [(os.path.abspath(one), os.stat(one)) for one in paths]
+        files = [(os.path.abspath(file), os.stat(file)) for file in paths]
     except OSError:
         return None
-    told = [(name, at.st_size, at.st_mtime_ns, at.st_ctime_ns, at.st_ino) for name, at in found]
-    key = hashlib.sha256(repr((VERSION, os.path.abspath(whole), part, told)).encode("utf-8", "surrogateescape")).hexdigest()
-    return Stamp(key, max((at.st_ctime_ns for _, at in found), default=0) / 1e9)
+    state = [(name, at.st_size, at.st_mtime_ns, at.st_ctime_ns, at.st_ino) for name, at in files]
+    key = hashlib.sha256(repr((VERSION, os.path.abspath(whole), part, state)).encode("utf-8", "surrogateescape")).hexdigest()
+    return Stamp(key, max((at.st_ctime_ns for _, at in files), default=0) / 1e9)
 
 
 def look_up(stamps: Mapping[str, Stamp | None]) -> dict[str, tuple[str, ...]]:
-    """Give the hashes that are known, by path."""
-    told = {path: _known[stamp.key] for path, stamp in stamps.items() if stamp and stamp.key in _known}
-    left = {path: stamp for path, stamp in stamps.items() if stamp and path not in told}
-    if left and _there():
+    """Return path -> hashes, for the scans in the cache."""
+    hashes_of = {path: _known[stamp.key] for path, stamp in stamps.items() if stamp and stamp.key in _known}
+    left = {path: stamp for path, stamp in stamps.items() if stamp and path not in hashes_of}
+    if left and _exists():
         with contextlib.suppress(sqlite3.Error, OSError, RuntimeError), _opened() as cache:
             for path, stamp in left.items():
                 row = cache.execute("SELECT hashes FROM fingerprints WHERE key = ?", (stamp.key,)).fetchone()
                 if row and VALUES.fullmatch(str(row[0])):
-                    told[path] = _known[stamp.key] = str(row[0])
-    return {path: tuple(text.split()) for path, text in told.items()}
+                    hashes_of[path] = _known[stamp.key] = str(row[0])
+    return {path: tuple(text.split()) for path, text in hashes_of.items()}
 
 
-def remember(found: Sequence[tuple[Stamp, Sequence[str]]]) -> None:
-    """Keep hashes of files that have not changed just now."""
+def remember(entries: Sequence[tuple[Stamp, Sequence[str]]]) -> None:
+    """Add hashes to the cache, except those of files that changed just now."""
     now = time.time()
-    rows = [(stamp.key, " ".join(hashes)) for stamp, hashes in found if now - stamp.changed > RECENT]
+    rows = [(stamp.key, " ".join(hashes)) for stamp, hashes in entries if now - stamp.changed > RECENT]
     _known.update(rows)
     if not rows:
         return
@@ -80,14 +80,14 @@ def remember(found: Sequence[tuple[Stamp, Sequence[str]]]) -> None:
         try:
             _write(rows)
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):  # locked, full, not to be written: not now
+            if isinstance(error, sqlite3.OperationalError):  # locked, full or read-only: skipped
                 return
             cache_path().unlink(missing_ok=True)  # damaged
             _write(rows)
 
 
-def _there() -> bool:
-    with contextlib.suppress(OSError, RuntimeError):  # no home
+def _exists() -> bool:
+    with contextlib.suppress(OSError, RuntimeError):  # no home folder
         return cache_path().is_file()
     return False
 

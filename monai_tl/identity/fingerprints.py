@@ -1,6 +1,6 @@
-"""What tells scans apart whatever they are called: hashes of their files, voxels and grids, kept so that each is read once.
+"""Fingerprints that identify scans regardless of their names: hashes of files, voxels and grids.
 
-The cache (`monai_tl.identity.fingerprint_cache`) makes it fast and is never needed: what is not in it is hashed again.
+The cache (`monai_tl.identity.fingerprint_cache`) only saves time: scans that are not in it are hashed.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from monai_tl.storage.cores import fitting
 from monai_tl.storage.progress import progress_bar
 
 DIGITS = 32  # hexadecimal: 128 bits
-BLANK = "0" * 16  # begins the hash of voxels that are all alike
-BAR_FROM = 20  # scans that are not in the cache
-THREADS = 8  # at most; unpacking and hashing let others run meanwhile
-ROUNDED = 3  # decimals of an affine in mm
+BLANK = "0" * 16  # prefix of the hash of constant images
+BAR_FROM = 20  # uncached scans from which a progress bar is shown
+THREADS = 8  # at most; decompression and hashing release the GIL
+ROUNDED = 3  # decimals of an affine, in mm
 
 
 class Fingerprint(NamedTuple):
     """Hashes of a scan, each of `DIGITS` hexadecimal digits.
 
     Attributes:
-        file: of the bytes that it is read from.
-        voxels: of shape and values as 32-bit floats, whatever file format, compression, number type and header they came in.
-        grid: of the affine to RAS, in mm to three decimals.
+        file: of the bytes of its file or files.
+        voxels: of shape and values as 32-bit floats, independent of file format, compression, data type and header.
+        grid: of the affine to RAS, in mm, rounded to three decimals.
     """
 
     file: str
@@ -42,15 +42,15 @@ class Fingerprint(NamedTuple):
 
     @property
     def is_blank(self) -> bool:
-        """Say if all voxels hold one value: no image of anybody, which checks refuse, and so no copy either."""
+        """Return whether all voxels have the same value; checks refuse such images, so they are not compared."""
         return self.voxels.startswith(BLANK)
 
     def same_content(self, other: Fingerprint) -> bool:
-        """Say if both are the same scan: the same file, or the same voxels in the same place."""
+        """Return whether both are the same scan: the same file, or the same voxels on the same grid."""
         return self.file == other.file or (self.voxels, self.grid) == (other.voxels, other.grid)
 
 
-Prints = Mapping[str, Mapping[str, Fingerprint]]  # subject -> role (a modality, or "label") -> its scan's
+Prints = Mapping[str, Mapping[str, Fingerprint]]  # subject -> role (a modality, or "label") -> fingerprint
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class Fingerprints:
     """Fingerprints of cases.
 
     Attributes:
-        of: subject -> role -> fingerprint; without the scans that cannot be read.
-        unreadable: ``(subject, role)`` -> why.
+        of: subject -> role -> fingerprint, for the readable scans.
+        unreadable: ``(subject, role)`` -> reason.
     """
 
     of: dict[str, dict[str, Fingerprint]] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class Fingerprints:
 
 
 def fingerprint(path: str) -> Fingerprint:
-    """Hash a scan, whatever a case's path names; nothing is looked up.
+    """Hash the scan at a case's path, without the cache.
 
     Raises:
         DataError: if it cannot be read.
@@ -77,10 +77,10 @@ def fingerprint(path: str) -> Fingerprint:
         voxels = np.ascontiguousarray(np.asanyarray(image.dataobj), dtype=np.float32)
         voxels = voxels.reshape(voxels.shape[:3]) + np.float32(0)  # -0.0 becomes 0.0
         affine = np.round(np.asarray(image.affine, dtype=np.float64), ROUNDED) + 0.0
-        told = _hash(repr(voxels.shape), voxels)
+        digest = _hash(repr(voxels.shape), voxels)
         if not voxels.size or voxels.min() == voxels.max():
-            told = (BLANK + told)[:DIGITS]
-        return Fingerprint(sha256_of_scan(path)[:DIGITS], told, _hash("", affine))
+            digest = (BLANK + digest)[:DIGITS]
+        return Fingerprint(sha256_of_scan(path)[:DIGITS], digest, _hash("", affine))
     except DataError:
         raise
     except Exception as error:  # a damaged file can raise anything
@@ -88,26 +88,26 @@ def fingerprint(path: str) -> Fingerprint:
 
 
 def fingerprint_cases(cases: Sequence[Case], roles: Sequence[str]) -> Fingerprints:
-    """Hash the scans of cases, those that are not in the cache in several threads, with a bar if there are many.
+    """Return the fingerprints of cases; uncached scans are hashed in several threads, with a progress bar if there are many.
 
     Args:
-        cases: with ``"subject"`` and paths.
-        roles: modalities, and ``"label"``; a case that lacks one is taken without it.
+        cases: each with ``"subject"`` and paths.
+        roles: modalities and ``"label"``; roles that a case does not have are skipped.
     """
     wanted = [(case["subject"], role, case[role]) for case in cases for role in roles if role in case]
-    told = dict(_all({path for *_, path in wanted}))
-    found = Fingerprints({case["subject"]: {} for case in cases})
+    results = dict(_all({path for *_, path in wanted}))
+    prints = Fingerprints({case["subject"]: {} for case in cases})
     for subject, role, path in wanted:
-        result = told[path]
+        result = results[path]
         if isinstance(result, Fingerprint):
-            found.of[subject][role] = result
+            prints.of[subject][role] = result
         else:
-            found.unreadable[subject, role] = result
-    return found
+            prints.unreadable[subject, role] = result
+    return prints
 
 
 def _all(paths: Iterable[str]) -> Iterator[tuple[str, Fingerprint | str]]:
-    """Each path with its fingerprint, or with why there is none."""
+    """Yield each path with its fingerprint, or with the reason why it has none."""
     stamps = {path: stamp_of(path) for path in sorted(paths)}
     known = {path: Fingerprint(*values) for path, values in look_up(stamps).items()}
     yield from known.items()
@@ -118,7 +118,7 @@ def _all(paths: Iterable[str]) -> Iterator[tuple[str, Fingerprint | str]]:
     fresh: list[tuple[Stamp, Fingerprint]] = []
     with bar, ThreadPoolExecutor(fitting(THREADS)) as pool:
         try:
-            for done in as_completed(waiting := {pool.submit(_or_why, path): path for path in left}):
+            for done in as_completed(waiting := {pool.submit(_or_reason, path): path for path in left}):
                 path, result = waiting[done], done.result()
                 stamp = stamps[path]
                 if stamp and isinstance(result, Fingerprint) and stamp_of(path) == stamp:
@@ -129,11 +129,11 @@ def _all(paths: Iterable[str]) -> Iterator[tuple[str, Fingerprint | str]]:
                 yield path, result
                 bar.update()
         finally:
-            pool.shutdown(cancel_futures=True)  # Ctrl-C waits for no other scan
+            pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the remaining scans
             remember(fresh)
 
 
-def _or_why(path: str) -> Fingerprint | str:
+def _or_reason(path: str) -> Fingerprint | str:
     try:
         return fingerprint(path)
     except DataError as error:

@@ -1,4 +1,4 @@
-"""Images that are the same although ids or modalities say that they are not."""
+"""Identical images under different ids or modalities."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from monai_tl.text import name_some
 
 @dataclass(frozen=True)
 class Identical:
-    """Images with the same voxels, each ``(subject, modality)``: of several subjects, or of one."""
+    """Images with the same voxels, each as ``(subject, modality)``, of one or several subjects."""
 
     images: tuple[tuple[str, str], ...]
 
     @property
     def subjects(self) -> tuple[str, ...]:
-        """Whose they are, in order of id."""
+        """Their subjects, in order of id."""
         return tuple(dict.fromkeys(subject for subject, _ in self.images))
 
-    def say(self, where: Mapping[str, str]) -> str:
-        """Say it in a line, with the split of each subject."""
-        told = [f"{role} of {subject} ({where.get(subject, 'no split')})" for subject, role in self.images]
-        return " = ".join([*told[:4], *([f"{len(told) - 4} more"] if len(told) > 4 else [])])
+    def line(self, where: Mapping[str, str]) -> str:
+        """Return them as one line, with the split of each subject."""
+        images = [f"{role} of {subject} ({where.get(subject, 'no split')})" for subject, role in self.images]
+        return " = ".join([*images[:4], *([f"{len(images) - 4} more"] if len(images) > 4 else [])])
 
 
 def find_identical(prints: Prints) -> list[Identical]:
-    """Find images with the same voxels, whatever their files and headers; once for the same subjects.
+    """Return groups of images with the same voxels, regardless of files and headers; one group per set of subjects.
 
-    Labels do not count, nor images of one value: two that are empty are equal.
+    Labels and constant images are not compared.
     """
     alike: dict[str, list[tuple[str, str]]] = {}
     for subject in sorted(prints):
@@ -42,12 +42,12 @@ def find_identical(prints: Prints) -> list[Identical]:
 
 
 def images_as_labels(prints: Prints) -> list[tuple[str, str]]:
-    """Find images with the voxels of their own case's label, ``(subject, modality)``: a pattern that matched the wrong file."""
+    """Return images, as ``(subject, modality)``, that equal their own case's label: a pattern matched the wrong file."""
     return [
         (subject, role)
         for subject, of in sorted(prints.items())
-        for role, one in of.items()
-        if role != "label" and "label" in of and not one.is_blank and one.voxels == of["label"].voxels
+        for role, image in of.items()
+        if role != "label" and "label" in of and not image.is_blank and image.voxels == of["label"].voxels
     ]
 
 
@@ -55,32 +55,34 @@ def refuse_identical(prints: Prints, splits: Mapping[str, Sequence[str]]) -> lis
     """Refuse one image in two splits, as two modalities of one subject, or as a subject's label.
 
     Args:
-        prints: of the cases.
+        prints: fingerprints of the cases.
         splits: name -> its subjects.
 
     Returns:
-        A line for each image that several subjects share within one split, or of whom one at most is in any.
+        One line per image that several subjects share within one split, or of whom at most one is in a split.
 
     Raises:
-        DataError: with a line an image, and what to do.
+        DataError: with one line per image, and the remedy.
     """
     where = {subject: name for name, subjects in splits.items() for subject in subjects}
     labels = [f"{role} of {subject} ({where.get(subject, 'no split')})" for subject, role in images_as_labels(prints)]
     if labels:
-        first = "an image is its own label, voxel for voxel; correct these subjects' paths or patterns:"
+        first = "an image is identical to its own label, voxel for voxel; correct these subjects' paths or patterns:"
         raise DataError(list_problems(first, labels))
     groups = find_identical(prints)
-    twice = [group.say(where) for group in groups if len(group.subjects) == 1]
+    twice = [group.line(where) for group in groups if len(group.subjects) == 1]
     if twice:
-        raise DataError(list_problems("one image stands for two modalities; correct these subjects' paths or patterns:", twice))
+        raise DataError(
+            list_problems("one image is used for two modalities; correct these subjects' paths or patterns:", twice)
+        )
     across = [group for group in groups if len({where[subject] for subject in group.subjects if subject in where}) > 1]
     if across:
         spare = name_some(list(dict.fromkeys(subject for group in across for subject in group.subjects[1:])), 20)
         raise DataError(
             list_problems(
-                f"one image is in two splits under two ids, so that cases are scored which were trained on; keep one of each, "
+                f"one image is in two splits under two ids, so training cases would be scored; keep one of each, "
                 f"e.g. `monai_tl datalist … --leave_out {spare.replace(', ', ',')}`:",
-                [group.say(where) for group in across],
+                [group.line(where) for group in across],
             )
         )
-    return [group.say(where) for group in groups]
+    return [group.line(where) for group in groups]

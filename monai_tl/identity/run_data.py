@@ -1,4 +1,4 @@
-"""``data.json``, beside a run's weights: which scans it was trained, chosen and tested on, and the runs of its lineage."""
+"""``data.json`` of a run folder: the scans of its training, validation and test, and the runs that its weights come from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from monai_tl.storage.files import naming_damage, read_json, sha256_of, write_js
 FILE = "data.json"
 FORMAT = 1
 REMEDY = "restore it, or train again"
-PLAIN, KEYED, ELSEWHERE = "plain", "keyed", "keyed elsewhere"  # ids; by the key beside this folder; by another one
+PLAIN, KEYED, ELSEWHERE = "plain", "keyed", "keyed elsewhere"  # ids; pseudonyms by the key next to this folder; by another key
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class RunCases:
     """The cases of one run.
 
     Attributes:
-        path: of its weights; empty for the run that the file itself belongs to.
-        ids: ``plain``, ``keyed`` (pseudonyms by the key beside the run's folder) or ``keyed elsewhere``.
-        splits: split -> subject -> role -> fingerprint; ``None`` where the run keeps no list.
-        key: of pseudonyms, where it was found.
+        path: of its weights; empty for the run that the file belongs to.
+        ids: ``plain``, ``keyed`` (pseudonyms by the key next to the run's folder) or ``keyed elsewhere``.
+        splits: split -> subject -> role -> fingerprint; ``None`` if the run recorded none.
+        key: of the pseudonyms, if it was found.
     """
 
     path: str
@@ -37,23 +37,23 @@ class RunCases:
 
     @property
     def ids_known(self) -> bool:
-        """Say if subject ids can be compared with others."""
+        """Return whether its subject ids can be compared with those of other runs."""
         return self.ids == PLAIN or (self.ids == KEYED and self.key is not None)
 
     def named(self, subjects: Sequence[str]) -> dict[str, str]:
-        """Give what each subject is called in these lists, if it is in them."""
-        return pseudonyms(subjects, self.key) if self.ids == KEYED and self.key else {one: one for one in subjects}
+        """Return subject -> its name in these splits, the pseudonym if ids are keyed."""
+        return pseudonyms(subjects, self.key) if self.ids == KEYED and self.key else {subject: subject for subject in subjects}
 
 
 @dataclass(frozen=True)
 class RunData:
-    """What ``data.json`` holds.
+    """The content of ``data.json``.
 
     Attributes:
         own: cases of the run.
-        earlier: cases of the runs that its weights come from, the first of the lineage first.
-        weights_sha256: of ``model.pt`` as its training left it; empty before that.
-        training_ml: lowest, median and highest foreground of its training cases, in ml, as ``min``, ``median``, ``max``.
+        earlier: cases of the runs that its weights come from, oldest first.
+        weights_sha256: of ``model.pt`` at the end of training; empty before.
+        training_ml: foreground volume of its training cases in ml: ``min``, ``median``, ``max``.
     """
 
     own: RunCases
@@ -63,12 +63,12 @@ class RunData:
 
 
 def split_prints(found: Fingerprints, splits: Mapping[str, Sequence[str]]) -> dict[str, Prints]:
-    """Sort fingerprints by split; cases in none are left away."""
+    """Return split -> fingerprints of its subjects; cases in no split are omitted."""
     return {name: {subject: found.of[subject] for subject in subjects} for name, subjects in splits.items()}
 
 
 def range_of(volumes: Sequence[float]) -> dict[str, float]:
-    """Give lowest, median and highest; nothing of nothing."""
+    """Return minimum, median and maximum; an empty dict for no volumes."""
     if not volumes:
         return {}
     return {"min": min(volumes), "median": statistics.median(volumes), "max": max(volumes)}
@@ -79,9 +79,9 @@ def write_run_data(folder: Path, home: Path, data: RunData, *, anonymous: bool) 
 
     Args:
         folder: to write to.
-        home: the run's folder as it will be called: the key of pseudonyms lies beside it.
-        data: what to write.
-        anonymous: write pseudonyms in place of ids, those of earlier runs too.
+        home: final path of the run folder; the key of pseudonyms is next to it.
+        data: its content.
+        anonymous: write pseudonyms instead of ids, including those of earlier runs.
     """
     key = read_or_make_key(home) if anonymous else None
     content = {
@@ -96,21 +96,21 @@ def write_run_data(folder: Path, home: Path, data: RunData, *, anonymous: bool) 
 
 
 def note_weights(folder: Path, weights: Path) -> None:
-    """Note which weights ``data.json`` speaks for, once training has ended; nothing where there is no such file."""
+    """Record in ``data.json`` the hash of the weights when training has ended; do nothing if there is no such file."""
     path = folder / FILE
     if path.is_file():
         write_json(path, {**read_json(path, remedy=REMEDY, of_format=FORMAT), "weights_sha256": sha256_of(weights)})
 
 
 def _content(run: RunCases, key: bytes | None) -> dict[str, Any]:
-    """Ids and splits of a run as they stand in the file."""
+    """Return the ids and splits of a run as written to the file."""
     if run.splits is None:
         return {"ids": PLAIN, "splits": None}
     ids = ELSEWHERE if run.ids != PLAIN else KEYED if key else PLAIN
     subjects = [subject for prints in run.splits.values() for subject in prints]
-    names = pseudonyms(subjects, key) if key and ids == KEYED else {one: one for one in subjects}
+    names = pseudonyms(subjects, key) if key and ids == KEYED else {subject: subject for subject in subjects}
     splits = {
-        split: dict(  # sorted by what they are called here: the order of ids would tell whose pseudonym is whose
+        split: dict(  # sorted by written name: the order of ids would reveal the pseudonyms
             sorted((names[subject], {role: list(of) for role, of in roles.items()}) for subject, roles in prints.items())
         )
         for split, prints in run.splits.items()
@@ -119,10 +119,10 @@ def _content(run: RunCases, key: bytes | None) -> dict[str, Any]:
 
 
 def read_run_data(folder: Path) -> RunData | None:
-    """Read what a run keeps of its cases; ``None`` where there is no such file.
+    """Read ``data.json`` of a run; ``None`` if it does not exist.
 
     Raises:
-        DataError: if it is damaged, or of another format.
+        DataError: if it is damaged or has another format.
     """
     path = folder / FILE
     if not path.is_file():
@@ -152,18 +152,18 @@ def _run(path: str, content: Mapping[str, Any], key: bytes | None) -> RunCases:
 
 
 def changed_scans(before: RunCases, now: Mapping[str, Prints], cases: Sequence[Case]) -> list[str]:
-    """Say which scans are other ones than a run began with: ``"T1 of IXI012 (PATH)"``.
+    """Return the scans that differ from those a run started with: ``"T1 of IXI012 (PATH)"``.
 
-    Moved, renamed or repacked files with the same content count as the same. Where ids cannot be compared (pseudonyms, and
-    no key) it is enough that a scan is among those of its role and split.
+    Moved, renamed or recompressed files with the same content are the same scan. If ids cannot be compared (pseudonyms
+    without their key), a scan only has to be among those of its role and split.
 
     Args:
-        before: what the run keeps.
-        now: split -> subject -> role -> fingerprint, of the splits that are compared.
+        before: the cases that the run recorded.
+        now: split -> subject -> role -> fingerprint, for the splits to compare.
         cases: with the paths of the scans.
     """
     paths = {case["subject"]: case for case in cases}
-    told = []
+    changed = []
     for split, prints in now.items():
         kept = (before.splits or {}).get(split, {})
         names = before.named(list(prints))
@@ -174,11 +174,11 @@ def changed_scans(before: RunCases, now: Mapping[str, Prints], cases: Sequence[C
                     new = names[subject] not in kept or not known
                 else:
                     known, new = [other[role] for other in kept.values() if role in other], False
-                if not new and not any(of.same_content(one) for one in known):
-                    told.append(f"{role} of {subject} ({paths[subject][role]})")
-    return told
+                if not new and not any(of.same_content(scan) for scan in known):
+                    changed.append(f"{role} of {subject} ({paths[subject][role]})")
+    return changed
 
 
 def of_weights(data: RunData, path: str) -> tuple[RunCases, ...]:
-    """Give all runs of a lineage whose last one's weights lie at a path, the first of the lineage first."""
+    """Return a run, whose weights are at ``path``, and all runs that these come from, oldest first."""
     return (*data.earlier, replace(data.own, path=path))

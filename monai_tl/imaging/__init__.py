@@ -1,1 +1,1 @@
-"""Scans: read, their geometry and voxels, and pictures of them."""
+"""Reading scans, their geometry and voxels, and drawing them."""

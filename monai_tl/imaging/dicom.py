@@ -1,4 +1,4 @@
-"""DICOM series as images: slices in the order of their positions, on a grid that is checked, turned from LPS to RAS."""
+"""DICOM series as images: slices sorted by position, on a checked regular grid, converted from LPS to RAS."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ UID, DESCRIPTION, MODALITY = "0020|000e", "0008|103e", "0008|0060"
 POSITION, ORIENTATION, SPACING = "0020|0032", "0020|0037", "0028|0030"
 ROWS, COLUMNS, SAMPLES, FRAMES = "0028|0010", "0028|0011", "0028|0002", "0028|0008"
 TAGS = (UID, DESCRIPTION, MODALITY, POSITION, ORIENTATION, SPACING, ROWS, COLUMNS, SAMPLES, FRAMES)
-UNEVEN = 0.02  # of the slice spacing: positions are written with few digits
-TILTED = 0.01  # cosine: headers round angles too
+UNEVEN = 0.02  # fraction of the slice spacing: headers round positions
+TILTED = 0.01  # cosine: headers round angles as well
 
-Slice = tuple[str, Mapping[str, str]]  # file and its header
+Slice = tuple[str, Mapping[str, str]]  # file, and the header tags read from it
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Series:
     """A series on a regular grid.
 
     Attributes:
-        uid: its SeriesInstanceUID.
-        files: one a slice, in ascending position along the cross product of row and column direction.
-        shape: voxels (i, j, k): columns, rows, slices.
+        uid: SeriesInstanceUID.
+        files: one per slice, in ascending position along the cross product of row and column direction.
+        shape: number of voxels (i, j, k): columns, rows, slices.
         affine: 4×4, voxel (i, j, k) to RAS in mm.
     """
 
@@ -43,36 +43,36 @@ class Series:
 
 
 def choose_series(folder: Path, wanted: str | None = None) -> Series:
-    """Give the series of a folder; subfolders are not looked into.
+    """Return one DICOM series of a folder; subfolders are not searched.
 
     Args:
-        folder: with the files of one series, or of several.
-        wanted: of several series the SeriesInstanceUID, or a pattern (``*`` for any text, case plays no part) that fits the
-            description of one alone.
+        folder: contains the files of one or more series.
+        wanted: which of several series: its SeriesInstanceUID, or a case-insensitive pattern (``*`` matches any text) that
+            matches the description of exactly one.
 
     Raises:
-        DataError: if it holds no series, or several and none or not one of them is named (they are listed), if a file
-            cannot be read, or if slices are missing, doubled, tilted or of different shapes.
+        DataError: if the folder contains no series, or several of which ``wanted`` does not select exactly one (they are
+            listed); if a file cannot be read; or if slices are missing, duplicated, tilted or of different shapes.
     """
     by_uid = _read_headers(folder)
     uids = list(by_uid)
     if wanted is not None:
-        told = wanted.lower()
+        pattern = wanted.lower()
         uids = [
-            uid for uid, slices in by_uid.items() if uid == wanted or fnmatch.fnmatchcase(_description(slices).lower(), told)
+            uid for uid, slices in by_uid.items() if uid == wanted or fnmatch.fnmatchcase(_description(slices).lower(), pattern)
         ]
     if len(uids) != 1:
-        known = "; ".join(_tell(uid, slices) for uid, slices in by_uid.items())
-        fit = f"holds {len(by_uid)} series, of which {len(uids) or 'none'} fit '{wanted}'"
+        known = "; ".join(_described(uid, slices) for uid, slices in by_uid.items())
+        fit = f"holds {len(by_uid)} series, of which {len(uids) or 'none'} match '{wanted}'"
         raise DataError(
-            f"{f'holds {len(by_uid)} series' if wanted is None else fit}: {known}; name one as {folder}#DESCRIPTION or "
-            f"{folder}#UID, where * stands for any text"
+            f"{f'holds {len(by_uid)} series' if wanted is None else fit}: {known}; select one with {folder}#DESCRIPTION or "
+            f"{folder}#UID, where * matches any text"
         )
     return _on_grid(uids[0], by_uid[uids[0]])
 
 
 def holds_series(folder: Path) -> bool:
-    """Say if a folder holds a readable DICOM file."""
+    """Return whether a folder contains a readable DICOM series."""
     try:
         return bool(_read_headers(folder))
     except DataError:
@@ -80,7 +80,7 @@ def holds_series(folder: Path) -> bool:
 
 
 def open_series(series: Series) -> nib.Nifti1Image:
-    """Give a series as an image whose voxels (rescaled to their units, 32-bit floats) are read when they are asked for."""
+    """Return a series as an image; its voxels (rescaled, 32-bit floats) are read on first access."""
     image = nib.Nifti1Image(_Voxels(series), series.affine)
     image.header.set_xyzt_units("mm")
     image.set_sform(series.affine, 1)
@@ -89,7 +89,7 @@ def open_series(series: Series) -> nib.Nifti1Image:
 
 
 class _Voxels:
-    """The voxels of a series as nibabel's array proxies are: read when they are asked for."""
+    """An array proxy, as nibabel's, that reads the voxels of a series on access."""
 
     is_proxy = True
     ndim = 3
@@ -106,36 +106,39 @@ class _Voxels:
 
 
 def _read_voxels(series: Series) -> np.ndarray:
-    """Voxels (i, j, k); GDCM applies rescale slope and intercept."""
+    """Read the voxels (i, j, k); GDCM applies rescale slope and intercept."""
     import itk
 
     reader = itk.ImageSeriesReader[itk.Image[itk.F, 3]].New(FileNames=list(series.files), ImageIO=itk.GDCMImageIO.New())
     try:
         reader.Update()
-    except RuntimeError as error:  # a file cut short, or a compression that GDCM does not know
+    except RuntimeError as error:  # a truncated file, or a compression that GDCM does not support
         raise DataError(f"the slices of series {series.uid} cannot be read ({_last_line(error)})") from error
     return np.asarray(itk.array_from_image(reader.GetOutput())).transpose(2, 1, 0)
 
 
 def _read_headers(folder: Path) -> dict[str, list[Slice]]:
-    """SeriesInstanceUID -> its slices, segmentations excepted; other files are passed over unless their name says DICOM."""
+    """Return SeriesInstanceUID -> slices, without segmentations.
+
+    Files that are not DICOM are skipped, unless their name ends as a DICOM file's does.
+    """
     files = sorted(child.path for child in os.scandir(folder) if child.is_file() and not child.name.startswith("."))
     by_uid: dict[str, list[Slice]] = {}
     for path in files:
         header = _read_header(path, os.stat(path).st_mtime_ns)
         if header is None and path.lower().endswith((".dcm", ".ima")):
-            raise DataError(f"holds a file that cannot be read as DICOM ({os.path.getsize(path)} bytes): {path}")
+            raise DataError(f"contains a file that cannot be read as DICOM ({os.path.getsize(path)} bytes): {path}")
         if header is not None and UID in header and ROWS in header and header.get(MODALITY, "").strip() != "SEG":
             by_uid.setdefault(header[UID], []).append((path, header))
     if not by_uid:
-        held = sorted(os.path.basename(path) for path in files)
-        raise DataError(f"holds no DICOM series (among its files: {', '.join(held[:5]) or 'none'})")
+        names = sorted(os.path.basename(path) for path in files)
+        raise DataError(f"contains no DICOM series (among its files: {', '.join(names[:5]) or 'none'})")
     return by_uid
 
 
-@lru_cache(maxsize=4096)  # a case is opened several times: to be checked, loaded, saved, drawn
+@lru_cache(maxsize=4096)  # a case is opened several times: for checking, loading, saving and drawing
 def _read_header(path: str, _changed: int) -> Mapping[str, str] | None:
-    """Read what is needed of a file's DICOM header; ``None`` if it is no DICOM."""
+    """Read the `TAGS` of a file's DICOM header; ``None`` if it is not DICOM."""
     import itk
 
     reader = itk.GDCMImageIO.New(FileName=path)
@@ -150,8 +153,8 @@ def _read_header(path: str, _changed: int) -> Mapping[str, str] | None:
 
 
 def _on_grid(uid: str, slices: Sequence[Slice]) -> Series:
-    """Order slices by position and work out their grid."""
-    name = _tell(uid, slices)
+    """Sort the slices by position and compute their grid."""
+    name = _described(uid, slices)
     first = slices[0][1]
     lacking = [path for path, header in slices if not header.get(POSITION) or not header.get(ORIENTATION)]
     if lacking or any(int(header.get(FRAMES, "1")) > 1 for _, header in slices):
@@ -160,10 +163,12 @@ def _on_grid(uid: str, slices: Sequence[Slice]) -> Series:
     for tag, what in ((ROWS, "rows"), (COLUMNS, "columns"), (SAMPLES, "channels"), (SPACING, "pixel spacing")):
         values = sorted({header.get(tag, "none") for _, header in slices})
         if len(values) > 1 or values == ["none"] or (tag == SAMPLES and values != ["1"]):
-            raise DataError(f"series {name} has slices with {what} {', '.join(values[:5])}; needed is one grid of grey values")
+            raise DataError(
+                f"series {name} has slices with {what} {', '.join(values[:5])}; all slices need the same grid of grey values"
+            )
     directions = np.array([_numbers(header[ORIENTATION]) for _, header in slices]).reshape(-1, 2, 3)
     if np.abs(directions - directions[0]).max() > TILTED:
-        raise DataError(f"series {name} has slices of different directions, as a localiser has; needed is a volume")
+        raise DataError(f"series {name} has slices of different orientations, as a localiser does; a volume is needed")
     row, column = directions[0]
     positions = np.array([_numbers(header[POSITION]) for _, header in slices])
     along = positions @ np.cross(row, column)
@@ -177,16 +182,16 @@ def _on_grid(uid: str, slices: Sequence[Slice]) -> Series:
 
 
 def _slice_step(name: str, files: Sequence[str], positions: np.ndarray, normal: np.ndarray) -> np.ndarray:
-    """Give the vector from one slice to the next in mm, if it is the same throughout and along the normal.
+    """Return the vector from one slice to the next in mm; slices must be evenly spaced along their normal.
 
     Args:
-        name: of the series, for errors.
+        name: of the series, for error messages.
         files: in ascending position.
-        positions: (slices, 3) in LPS, mm.
-        normal: of the slices, of length 1.
+        positions: (slices, 3), LPS, mm.
+        normal: unit normal of the slices.
     """
     if len(files) < 2:
-        raise DataError(f"series {name} is no volume; needed are two slices at least")
+        raise DataError(f"series {name} is not a volume: it has fewer than two slices")
     along = positions @ normal
     steps = np.diff(along)
     usual = float(np.median(steps))
@@ -197,7 +202,7 @@ def _slice_step(name: str, files: Sequence[str], positions: np.ndarray, normal: 
         both = f"{os.path.basename(files[at])} and {os.path.basename(files[at + 1])}"
         raise DataError(
             f"series {name} has {doubled.size} slices at the same position as another ({both} at {along[at]:.2f} mm along the "
-            "slices' normal): take copies out, or give echoes and times a folder each"
+            "slices' normal): remove copies, or move each echo or time point to a folder of its own"
         )
     if uneven.size:
         at = int(uneven[0])
@@ -207,11 +212,13 @@ def _slice_step(name: str, files: Sequence[str], positions: np.ndarray, normal: 
         raise DataError(
             f"series {name} {what} between {along[at]:.2f} and {along[at + 1]:.2f} mm along the slices' normal "
             f"({os.path.basename(files[at])}, {os.path.basename(files[at + 1])}; elsewhere {usual:.2f} mm apart); "
-            "export it anew from the archive"
+            "export it from the archive again"
         )
     step = (positions[-1] - positions[0]) / (len(files) - 1)
     if np.linalg.norm(step - (step @ normal) * normal) > TILTED * float(step @ normal):
-        raise DataError(f"series {name} is tilted: slices are not stacked along their normal (gantry tilt); resample it first")
+        raise DataError(
+            f"series {name} is tilted: its slices are not stacked along their normal (gantry tilt); resample it first"
+        )
     return np.asarray(step)
 
 
@@ -219,9 +226,9 @@ def _numbers(text: str) -> np.ndarray:
     return np.array([float(number) for number in text.split("\\")])
 
 
-def _tell(uid: str, slices: Sequence[Slice]) -> str:
-    """Name a series so that a reader knows it: ``'T1 MPRAGE' (176 slices, MR, 1.2.840…)``."""
-    kind = slices[0][1].get(MODALITY, "of unknown kind")
+def _described(uid: str, slices: Sequence[Slice]) -> str:
+    """Describe a series for messages: ``'T1 MPRAGE' (176 slices, MR, 1.2.840…)``."""
+    kind = slices[0][1].get(MODALITY, "unknown modality")
     return f"'{_description(slices)}' ({len(slices)} slice{'s' * (len(slices) != 1)}, {kind}, {uid})"
 
 

@@ -1,9 +1,9 @@
-"""Where a scan's voxels lie: what a header says by NIfTI's rules, decided here and nowhere else.
+"""The geometry of a scan: the affine that its header defines by NIfTI's rules. No other module interprets headers.
 
-The sform counts if its code is above 0, else the qform if its code is above 0, else the orientation is unknown
-(https://nifti.nimh.nih.gov/nifti-1/documentation/nifti1fields/nifti1fields_pages/qsform.html). Headers are judged as they are
-stored: libraries mend some of their faults in silence, each in its own way. What is passed over or converted is a `Note`, what
-cannot be used is a fault.
+The sform is used if its code is above 0, else the qform if its code is above 0, else the orientation is unknown
+(https://nifti.nimh.nih.gov/nifti-1/documentation/nifti1fields/nifti1fields_pages/qsform.html). Headers are read as stored,
+since libraries silently repair some faults, each in a different way. A field that is ignored or converted yields a `Note`; a
+header that cannot be used has a fault.
 """
 
 from __future__ import annotations
@@ -19,45 +19,45 @@ from numpy.typing import NDArray
 Affine = NDArray[np.float64]  # 4×4, voxel (i, j, k) to RAS
 
 UNITS = {0: ("mm", 1.0), 1: ("metre", 1000.0), 2: ("mm", 1.0), 3: ("micron", 0.001)}  # code -> name, mm
-CODES = range(6)  # of sform and qform that are defined
-SIZES = (0.05, 30.0)  # mm: a voxel's edges in any scan of a head, with room; beyond them a unit or a length is wrong
-SHEAR = 0.01  # cosine between axes: 0.6° off a right angle
+CODES = range(6)  # sform and qform codes that NIfTI defines
+SIZES = (0.05, 30.0)  # mm: plausible voxel edges of a head scan, with a margin; outside them a unit or length is wrong
+SHEAR = 0.01  # largest cosine between axes: 0.6° from a right angle
 FORMS_APART = 0.1  # voxels
-STALE = 1e-4  # relative: more than float32 explains
-ROUNDED = 4e-7  # that a quaternion's square may exceed 1 by, in float32
-TOO_LONG = 1e-3  # that its length may exceed 1 by: rounded by a converter
-FIELDS = (  # that tell of the geometry, besides the first four of pixdim
+STALE = 1e-4  # relative difference beyond float32 rounding
+ROUNDED = 4e-7  # by which a quaternion's square may exceed 1, in float32
+TOO_LONG = 1e-3  # by which its length may exceed 1: rounded by a converter
+FIELDS = (  # that define the geometry, in addition to the first four of pixdim
     *("sform_code", "srow_x", "srow_y", "srow_z", "qform_code", "quatern_b", "quatern_c", "quatern_d"),
     *("qoffset_x", "qoffset_y", "qoffset_z", "xyzt_units"),
 )
 
 UNKNOWN = (
-    "has no known orientation: {why}, so that left and right cannot be told. Convert the original DICOM again (dcm2niix), or, "
-    "where you know how its axes run, write that (nibabel: image.set_sform(affine, 1); FSL: fslorient -setsformcode 1, if the "
-    "sform in it is right)"
+    "has no known orientation: {why}, so left and right cannot be distinguished. Convert the original DICOM again (dcm2niix); "
+    "or, if you know the direction of its axes, set the affine (nibabel: image.set_sform(affine, 1); FSL: fslorient "
+    "-setsformcode 1, if the stored sform is right)"
 )
 
 
 class Note(NamedTuple):
-    """What was passed over or converted: in words that are the same for each scan it happens to, and its numbers."""
+    """What was ignored or converted in a header: a text that is the same for every scan concerned, and the scan's numbers."""
 
     what: str
     numbers: str
 
     def __str__(self) -> str:
-        """Give both as one line."""
+        """Return both as one line."""
         return f"{self.what} ({self.numbers})"
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """What a header says.
+    """The geometry that a header defines.
 
     Attributes:
-        affine: 4×4, voxel (i, j, k) to RAS in mm; of no meaning where there is a fault.
-        notes: what was passed over or converted.
-        fault: why it cannot be used, to be read behind the scan's name; empty if it can.
-        stored: the NIfTI header as it is stored, for what is written on the same grid; None for other formats.
+        affine: 4×4, voxel (i, j, k) to RAS in mm; meaningless if there is a fault.
+        notes: what was ignored or converted.
+        fault: why the scan cannot be used, phrased to follow the scan's name; empty if it can.
+        stored: the NIfTI header as stored, for writing images on the same grid; None for other formats.
     """
 
     affine: Affine = field(default_factory=lambda: np.eye(4))
@@ -75,14 +75,14 @@ class _Form(NamedTuple):
 
 
 def geometry_of_nifti(header: Any) -> Geometry:
-    """Decide what a NIfTI header (1 or 2) says, read without checks or repairs."""
+    """Return the geometry of a NIfTI header (1 or 2) that was read without checks or repairs."""
     codes = {name: int(header[f"{name}_code"]) for name in ("sform", "qform")}
     if max(codes.values()) <= 0:
         why = f"neither its sform nor its qform is in use (sform_code {codes['sform']}, qform_code {codes['qform']})"
         return Geometry(fault=UNKNOWN.format(why=why), stored=header)
     unit, factor, notes = _unit(header)
     notes += [
-        Note(f"its {name}_code is not defined by NIfTI; above 0, it counts as in use", f"{name}_code {code}")
+        Note(f"its {name}_code is not defined by NIfTI; being above 0, it counts as in use", f"{name}_code {code}")
         for name, code in codes.items()
         if code > 0 and code not in CODES
     ]
@@ -90,7 +90,7 @@ def geometry_of_nifti(header: Any) -> Geometry:
     form = sform if codes["sform"] > 0 else qform
     if form.fault:
         return Geometry(fault=_unusable(form, codes), stored=header)
-    notes += form.notes if form is qform else _passed_over(header, sform, qform)
+    notes += form.notes if form is qform else _contradictions(header, sform, qform)
     affine = np.vstack([form.affine[:3] * factor, [0, 0, 0, 1]])
     fault = affine_fault(affine, unit)
     if not fault and min(codes.values()) > 0 and not qform.fault and len(header.get_data_shape()) > 2:
@@ -99,41 +99,41 @@ def geometry_of_nifti(header: Any) -> Geometry:
 
 
 def scaling_of_nifti(header: Any) -> tuple[str, tuple[Note, ...]]:
-    """Find what is wrong with the scaling in a NIfTI header as it is stored, and what is passed over."""
+    """Return what is wrong with the stored scaling of a NIfTI header (empty if nothing), and notes on what is ignored."""
     slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
-    told = f"scl_slope {slope:g}, scl_inter {inter:g}"
+    numbers = f"scl_slope {slope:g}, scl_inter {inter:g}"
     if np.isnan(slope):
-        return "", (Note("its scl_slope is no number: its voxels are taken as they are stored", told),)
+        return "", (Note("its scl_slope is not a number: voxels are used as stored, without scaling", numbers),)
     if np.isinf(slope) or (slope and not np.isfinite(inter)):
-        return f"has a scaling of its voxels that is not finite ({told}); mend the header", ()
+        return f"has an intensity scaling that is not finite ({numbers}); correct the header", ()
     return "", ()
 
 
 def affine_fault(affine: Affine, unit: str = "mm") -> str:
-    """Find what is wrong with an affine in mm: no place or volume, axes not at right angles, sizes that no scan has.
+    """Return what is wrong with an affine: not finite, singular, sheared or implausible voxel sizes; empty if nothing.
 
     Args:
         affine: 4×4, voxel (i, j, k) to RAS in mm.
-        unit: that the file gives its lengths in.
+        unit: of the lengths in the file, for the message.
     """
     if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3]) < 3:
         return "has no usable affine (not finite, or an axis of length 0 mm)"
     lengths = _lengths(affine)
     if not (SIZES[0] <= lengths.min() and lengths.max() <= SIZES[1]):
         return (
-            f"has voxels of {_times(lengths)} mm (the unit of its lengths: {unit}), and scans have {SIZES[0]:g} to "
-            f"{SIZES[1]:g}: the lengths or the unit (NIfTI's xyzt_units) are wrong; mend the header"
+            f"has voxels of {_times(lengths)} mm (unit of length: {unit}); scans have {SIZES[0]:g} to {SIZES[1]:g} mm, so the "
+            "lengths or the unit (NIfTI's xyzt_units) are wrong; correct the header"
         )
     axes = affine[:3, :3] / lengths
     cosines = np.abs(axes.T @ axes)[np.triu_indices(3, 1)]
     if cosines.max() <= SHEAR:
         return ""
     pair, angle = ("i and j", "i and k", "j and k")[int(cosines.argmax())], np.degrees(np.arccos(min(cosines.max(), 1)))
-    return f"has axes that are not at right angles ({pair} at {angle:.1f}°); resample it to a grid that is straight"
+    return f"has axes that are not at right angles ({pair} at {angle:.1f}°); resample it to a grid with orthogonal axes"
 
 
 def with_consistent_geometry(header: Any, affine: Affine) -> Any:
-    """Give a copy of a NIfTI header in which all that tells of the geometry says the same: this affine, in mm."""
+    """Return a copy of a NIfTI header whose geometry fields all encode this affine, in mm."""
     header = header.copy()
     header["xyzt_units"] = 2 | (int(header["xyzt_units"]) & ~7)
     header.set_qform(affine, 1)
@@ -142,14 +142,14 @@ def with_consistent_geometry(header: Any, affine: Affine) -> Any:
 
 
 def copy_fields(stored: Any, header: Any) -> None:
-    """Copy what tells of the geometry from one NIfTI header to another, as it is stored."""
+    """Copy the geometry fields of a stored NIfTI header to another header, unchanged."""
     for name in FIELDS:
         header[name] = stored[name]
     header["pixdim"][:4] = stored["pixdim"][:4]
 
 
 def corners(affine: Affine, shape: Sequence[int]) -> NDArray[np.float64]:
-    """Give where a grid's eight outermost voxels lie, (8, 3)."""
+    """Return the positions of the eight corner voxels of a grid, (8, 3)."""
     outermost: NDArray[np.float64] = nib.affines.apply_affine(
         affine, np.array(list(np.ndindex(2, 2, 2))) * (np.array(shape[:3]) - 1)
     )
@@ -157,49 +157,51 @@ def corners(affine: Affine, shape: Sequence[int]) -> NDArray[np.float64]:
 
 
 def _unit(header: Any) -> tuple[str, float, list[Note]]:
-    """The unit of lengths, its factor to mm, and a note if they are converted or it is not defined."""
+    """Return the unit of length, its factor to mm, and a note if lengths are converted or the unit is undefined."""
     code = int(header["xyzt_units"]) & 7
     if code not in UNITS:
-        note = Note("the unit of its lengths is not defined by NIfTI: taken as mm", f"xyzt_units {code}")
-        return "not defined, taken as mm", 1.0, [note]
+        note = Note("its unit of length is not defined by NIfTI: mm is assumed", f"xyzt_units {code}")
+        return "not defined, mm assumed", 1.0, [note]
     unit, factor = UNITS[code]
-    given = _times(header["pixdim"][1:4])
-    notes = [] if factor == 1 else [Note(f"its lengths are in {unit}, converted to mm", f"voxels of {given} {unit}")]
-    return unit if code else "not given, taken as mm", factor, notes
+    sizes = _times(header["pixdim"][1:4])
+    notes = [] if factor == 1 else [Note(f"its lengths are in {unit}, converted to mm", f"voxels of {sizes} {unit}")]
+    return unit if code else "not stated, mm assumed", factor, notes
 
 
 def _sform(header: Any) -> _Form:
     affine = np.vstack([np.array([header[f"srow_{axis}"] for axis in "xyz"], np.float64), [0, 0, 0, 1]])
     if not np.isfinite(affine).all():
         axis = "xyz"[int(np.argmin(np.isfinite(affine[:3]).all(1)))]
-        return _Form(affine, f"holds numbers that are not finite (srow_{axis}: {_list(header[f'srow_{axis}'])})")
+        return _Form(affine, f"contains numbers that are not finite (srow_{axis}: {_list(header[f'srow_{axis}'])})")
     lengths = _lengths(affine)
     if not lengths.all():
         return _Form(affine, f"gives axis {'ijk'[int(lengths.argmin())]} a length of 0")
     if np.linalg.matrix_rank(affine[:3, :3] / lengths) < 3:
-        return _Form(affine, "has axes that lie in one plane")
+        return _Form(affine, "has axes in one plane")
     return _Form(affine)
 
 
 def _qform(header: Any) -> _Form:
-    """By the standard, with pixdim[0] (the side of the third axis) 0 as 1."""
+    """Return the qform by the standard; a pixdim[0] (the sign of the third axis) of 0 counts as 1."""
     quaternion = np.array([header[f"quatern_{part}"] for part in "bcd"], np.float64)
     offset = [float(header[f"qoffset_{axis}"]) for axis in "xyz"]
     side, lengths = float(header["pixdim"][0]), np.array(header["pixdim"][1:4], np.float64)
     if not np.isfinite([*quaternion, *offset]).all():
-        return _Form(np.eye(4), f"holds numbers that are not finite (quaternion {_list(quaternion)}, offset {_list(offset)})")
+        return _Form(
+            np.eye(4), f"contains numbers that are not finite (quaternion {_list(quaternion)}, offset {_list(offset)})"
+        )
     for number, (axis, length) in enumerate(zip("ijk", lengths, strict=True), 1):
         if not 0 < length < np.inf:
-            return _Form(np.eye(4), f"has no length for a voxel along {axis} (pixdim[{number}] is {length:g})")
+            return _Form(np.eye(4), f"has no valid voxel length along {axis} (pixdim[{number}] is {length:g})")
     if side not in (-1, 0, 1):
-        return _Form(np.eye(4), f"does not say on which side its third axis lies (pixdim[0] is {side:g}, not 1 or -1)")
+        return _Form(np.eye(4), f"does not define the sign of its third axis (pixdim[0] is {side:g}, not 1 or -1)")
     notes: tuple[Note, ...] = ()
     long = float(np.linalg.norm(quaternion))
     if long > 1 + TOO_LONG:
-        return _Form(np.eye(4), f"has a quaternion of length {long:.6g}, which may be 1 at most")
+        return _Form(np.eye(4), f"has a quaternion of length {long:.6g}; at most 1 is valid")
     sound = header.copy()
     if long**2 > 1 + ROUNDED:
-        notes = (Note("its quaternion is a little too long and was scaled to 1", f"length {long:.7g}"),)
+        notes = (Note("its quaternion is slightly longer than 1 and was normalised", f"length {long:.7g}"),)
         for part, value in zip("bcd", quaternion / long, strict=True):
             sound[f"quatern_{part}"] = value
     sound["pixdim"][0] = side or 1
@@ -207,31 +209,31 @@ def _qform(header: Any) -> _Form:
 
 
 def _unusable(form: _Form, codes: dict[str, int]) -> str:
-    """Say that the form which counts cannot be used; the other one is not taken in its place unasked."""
+    """Return the message for a form in use that is invalid; the other form is never used instead without being asked for."""
     name = "sform" if codes["sform"] > 0 else "qform"
     instead = ", or set sform_code to 0 if its qform is right" if min(codes.values()) > 0 else ""
-    return f"has no usable affine: its {name} (code {codes[name]}) {form.fault}; mend the header{instead}"
+    return f"has no usable affine: its {name} (code {codes[name]}) {form.fault}; correct the header{instead}"
 
 
-def _passed_over(header: Any, sform: _Form, qform: _Form) -> list[Note]:
-    """What of a header with a sform is not used, and says something else."""
+def _contradictions(header: Any, sform: _Form, qform: _Form) -> list[Note]:
+    """Return notes on the fields that contradict the sform, which is used."""
     code = int(header["qform_code"])
     if code > 0 and qform.fault:
-        return [Note("its qform cannot be used: the sform is taken", f"the qform, code {code}, {qform.fault}")]
-    lengths, told = _lengths(sform.affine), np.array(header["pixdim"][1:4], np.float64)
+        return [Note("its qform is invalid: the sform is used", f"the qform, code {code}, {qform.fault}")]
+    lengths, stored = _lengths(sform.affine), np.array(header["pixdim"][1:4], np.float64)
     notes = list(qform.notes) if code > 0 else []
-    if not np.allclose(told, lengths, rtol=STALE, atol=0):
-        numbers = f"pixdim {_times(told)}, sform {_times(lengths)}, qform_code {code}"
-        notes.append(Note("its pixdim and its sform give other voxel sizes: the sform is taken", numbers))
+    if not np.allclose(stored, lengths, rtol=STALE, atol=0):
+        numbers = f"pixdim {_times(stored)}, sform {_times(lengths)}, qform_code {code}"
+        notes.append(Note("its pixdim and its sform disagree on the voxel size: the sform is used", numbers))
     return notes
 
 
 def _disagreement(sform: Affine, qform: Affine, shape: Sequence[int], factor: float) -> str:
-    """Whether both are in use and say different things: programs differ in which one they take."""
+    """Return the message if sform and qform, both in use, disagree: programs differ in which one they use."""
     apart = float(np.linalg.norm(corners(sform - qform, shape), axis=1).max())
     if apart <= FORMS_APART * _lengths(sform).min():
         return ""
-    return f"has a sform and a qform that disagree by up to {apart * factor:.3g} mm; set the code of the wrong one to 0"
+    return f"has an sform and a qform that disagree by up to {apart * factor:.3g} mm; set the code of the wrong one to 0"
 
 
 def _lengths(affine: Affine) -> NDArray[np.float64]:

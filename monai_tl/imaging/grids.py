@@ -1,7 +1,7 @@
-"""From one grid to another: nibabel's affines and ITK's geometry, labels by nearest neighbour.
+"""Conversion between grids: nibabel's affines, ITK's geometry, and labels by nearest neighbour.
 
-nibabel's affine maps a voxel (i, j, k) to mm on axes that point right, anterior, superior (RAS); ITK counts mm to the left,
-posterior, superior (LPS). The two differ in the sign of x and y, and nothing else.
+nibabel's affine maps a voxel (i, j, k) to mm on axes that point right, anterior, superior (RAS); ITK uses left, posterior,
+superior (LPS). The two differ only in the signs of x and y.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from monai_tl.errors import DataError
 from monai_tl.imaging.geometry import copy_fields
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-RIGHT_ANGLE = 1e-3  # largest cosine between two axes: headers keep float32, and quaternions lose a little more
+RIGHT_ANGLE = 1e-3  # largest cosine between two axes: headers store float32, and quaternions lose some more precision
 SAME = 1e-3  # mm
 
 
 @cache
 def itk() -> Any:
-    """Import ITK, which takes seconds, when it is first needed, and hold it to one thread: sums over threads round anew."""
+    """Import ITK on first use, since that takes seconds, with one thread: sums over threads are not reproducible."""
     import itk as library
 
     library.MultiThreaderBase.SetGlobalMaximumNumberOfThreads(1)
@@ -33,16 +33,16 @@ def itk() -> Any:
 
 
 def voxels_of(image: SpatialImage) -> NDArray[np.float32]:
-    """Read an image's voxels (i, j, k) as 32-bit floats; a fourth axis of length 1 goes."""
+    """Read an image's voxels (i, j, k) as 32-bit floats; a fourth axis of length 1 is dropped."""
     voxels = np.asarray(image.dataobj, np.float32)
     return voxels.reshape(voxels.shape[:3])
 
 
 def to_itk(voxels: NDArray[Any], affine: NDArray[np.float64]) -> Any:
-    """Give voxels (i, j, k) with a RAS affine as an ITK image: LPS, mm.
+    """Return voxels (i, j, k) with a RAS affine as an ITK image (LPS, mm).
 
     Raises:
-        DataError: if the affine's axes are not at right angles, which ITK cannot hold.
+        DataError: if the affine's axes are not at right angles, which ITK cannot represent.
     """
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     axes = affine[:3, :3] / spacing
@@ -50,9 +50,9 @@ def to_itk(voxels: NDArray[Any], affine: NDArray[np.float64]) -> Any:
     if skew > RIGHT_ANGLE:
         raise DataError(
             f"the voxel axes are not at right angles (they are off by {np.degrees(np.arcsin(min(skew, 1))):.2g}°), "
-            "which rigid registration cannot take; resample the scan to axes that are"
+            "which rigid registration does not support; resample the scan to orthogonal axes"
         )
-    image = itk().GetImageFromArray(np.ascontiguousarray(voxels.transpose(2, 1, 0)))  # ITK's arrays run (k, j, i)
+    image = itk().GetImageFromArray(np.ascontiguousarray(voxels.transpose(2, 1, 0)))  # ITK's arrays are (k, j, i)
     lps = LPS @ affine
     image.SetSpacing(spacing.tolist())
     image.SetOrigin(lps[:3, 3].tolist())
@@ -61,7 +61,7 @@ def to_itk(voxels: NDArray[Any], affine: NDArray[np.float64]) -> Any:
 
 
 def from_itk(image: Any) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Give an ITK image's voxels (i, j, k) and its RAS affine."""
+    """Return the voxels (i, j, k) and the RAS affine of an ITK image."""
     direction = itk().GetArrayFromMatrix(image.GetDirection())
     lps = np.eye(4)
     lps[:3, :3] = direction * np.array(image.GetSpacing())
@@ -70,16 +70,16 @@ def from_itk(image: Any) -> tuple[NDArray[Any], NDArray[np.float64]]:
 
 
 def on_grid_of(voxels: np.ndarray, like: Any) -> nib.Nifti1Image:
-    """Give voxels (i, j, k) as a NIfTI image on another image's grid, to be written.
+    """Return voxels (i, j, k) as a NIfTI image on another image's grid, ready to be written.
 
-    Of a NIfTI image all that its file says of the geometry is copied as it is stored, codes and unit included: so the two
-    lie on each other in every program, whichever part of the header it believes. ``affine`` of the image is None, or nibabel
-    would write its own idea of it.
+    If the other image is NIfTI, all its geometry fields are copied as stored, including codes and unit, so that the two images
+    coincide in every program, whichever fields it reads. The image's ``affine`` is None, since nibabel would otherwise
+    overwrite these fields.
     """
     stored = like.extra["geometry"].stored if "geometry" in like.extra else like.header
     image = nib.Nifti1Image(voxels, None)
-    if isinstance(stored, nib.Nifti1Header):  # NIfTI-2's is one too
-        copy_fields(stored, image.header)  # after the image was made, or nibabel would mend them
+    if isinstance(stored, nib.Nifti1Header):  # includes NIfTI-2
+        copy_fields(stored, image.header)  # after the image was created, since nibabel would change them
     else:
         image.header.set_xyzt_units("mm")
         image.header.set_qform(like.affine, 1)
@@ -88,14 +88,14 @@ def on_grid_of(voxels: np.ndarray, like: Any) -> nib.Nifti1Image:
 
 
 def regrid_labels(labels: SpatialImage, like: SpatialImage) -> NDArray[np.int32]:
-    """Bring labels onto another image's grid by nearest neighbour, through mm; voxels outside their grid are 0.
+    """Resample labels to another image's grid by nearest neighbour in mm; voxels outside the labels' grid become 0.
 
     Args:
-        labels: (i, j, k), whole numbers, e.g. FreeSurfer's conformed 256³.
-        like: the image whose grid is wanted; the same person in the same mm.
+        labels: (i, j, k), integers, e.g. FreeSurfer's conformed 256³.
+        like: image with the target grid; the same subject in the same space (mm).
 
     Returns:
-        (i, j, k) of ``like``; the very same values where the grids are the same.
+        Labels (i, j, k) on the grid of ``like``; unchanged if the grids are the same.
     """
     values = np.rint(np.asarray(labels.dataobj)).astype(np.int32)
     values = values.reshape(values.shape[:3])

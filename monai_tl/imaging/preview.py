@@ -1,4 +1,4 @@
-"""A picture of a case: three planes with outlines of masks and edges of another image."""
+"""A preview picture of a case: three planes with the outlines of masks and the edges of another image."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 from scipy import ndimage
 
-PREDICTION, TRUTH = (
-    (230, 159, 0),
-    (86, 180, 233),
-)  # orange and sky blue of Okabe and Ito, told apart by the colour-blind
+PREDICTION, TRUTH = (230, 159, 0), (86, 180, 233)  # Okabe and Ito's orange and sky blue, safe for the colour-blind
 GAP = 4  # pixels between planes
-BLUR = 1.5  # pixels: edges of an image are found at this scale
-STEEP = 85  # percentile of slopes: the steepest of an image's edges are drawn
+BLUR = 1.5  # pixels: scale at which an image's edges are detected
+STEEP = 85  # percentile of the gradient: only edges above it are drawn
 
 
 class Drawn(NamedTuple):
-    """What is drawn over an image: the outline of a mask, or the edges of another image, of the same shape."""
+    """An overlay of the image's shape: a mask, drawn as an outline, or another image, drawn as its edges."""
 
     volume: np.ndarray
     colour: tuple[int, int, int]
@@ -28,12 +25,12 @@ class Drawn(NamedTuple):
 
 
 def draw_case(image: SpatialImage, prediction: np.ndarray, truth: np.ndarray | None = None, height: int = 240) -> np.ndarray:
-    """Draw a scan as it lies on disk, turned to the axes right, anterior, superior that are nearest to its own.
+    """Draw a scan as stored on disk, reoriented to the closest right, anterior, superior axes.
 
     Args:
         image: 3D, or 4D with one volume.
-        prediction: boolean, on the image's voxels (i, j, k).
-        truth: likewise.
+        prediction: boolean mask on the image's voxels (i, j, k).
+        truth: the same for the reference.
         height: as in `three_planes`.
     """
 
@@ -60,7 +57,7 @@ def three_planes(
 ) -> np.ndarray:
     """Draw axial, coronal and sagittal planes through the truth (else the prediction, else the middle of the image).
 
-    They meet in its largest connected part: the centre of two hippocampi is in neither of them.
+    The planes meet inside the largest connected component, since the centre of two hippocampi is in neither.
 
     Args:
         image: one modality ``(i, j, k)`` on axes right, anterior, superior.
@@ -70,7 +67,7 @@ def three_planes(
         height: of the picture in pixels.
 
     Returns:
-        ``(height, width, 3)`` bytes; the patient's left is on the right, as radiologists look at it.
+        ``(height, width, 3)`` bytes; the patient's left is shown on the right (radiological convention).
     """
     drawn = [Drawn(mask, colour) for mask, colour in ((truth, TRUTH), (prediction, PREDICTION)) if mask is not None]
     return draw_planes(image, drawn, spacing=spacing, height=height)
@@ -81,20 +78,22 @@ def draw_planes(image: np.ndarray, drawn: Sequence[Drawn], *, spacing: Sequence[
 
     Args:
         image: one modality ``(i, j, k)`` on axes right, anterior, superior.
-        drawn: painted over it in this order; masks are boolean.
+        drawn: overlays, painted in this order; masks are boolean.
         spacing: voxel size in mm along i, j, k.
         height: of the picture in pixels.
 
     Returns:
-        as `three_planes` does.
+        The picture, as `three_planes` returns it.
     """
-    some = image[::2, ::2, ::2]
-    low = np.percentile(some, 1)
-    high = np.percentile(some[some > low], 99.5) if (some > low).any() else low  # of the head, not of the air around it
+    sample = image[::2, ::2, ::2]
+    low = np.percentile(sample, 1)
+    high = (
+        np.percentile(sample[sample > low], 99.5) if (sample > low).any() else low
+    )  # percentile within the head, without the air around it
     grey = np.clip((image - low) / max(high - low, 1e-6), 0, 1)
-    masks = [one.volume for one in drawn if not one.edges]
+    masks = [overlay.volume for overlay in drawn if not overlay.edges]
     box = _box(grey, *masks)
-    grey, drawn = grey[box], [one._replace(volume=one.volume[box]) for one in drawn]
+    grey, drawn = grey[box], [overlay._replace(volume=overlay.volume[box]) for overlay in drawn]
     centre = _centre(next((mask[box] for mask in masks if mask.any()), None), grey.shape)
     planes = [_plane(grey, drawn, axis, centre[axis], spacing, height) for axis in (2, 1, 0)]
     gap = np.zeros((height, GAP, 3), np.uint8)
@@ -102,20 +101,20 @@ def draw_planes(image: np.ndarray, drawn: Sequence[Drawn], *, spacing: Sequence[
 
 
 def _box(grey: np.ndarray, *masks: np.ndarray) -> tuple[slice, ...]:
-    """Where there is something to see, with a little room around it."""
-    seen = np.logical_or.reduce([grey > 0.1, *masks])
-    found = ndimage.find_objects(seen.astype(np.uint8))
-    return tuple(slice(max(side.start - 3, 0), side.stop + 3) for side in found[0]) if found else (slice(None),) * 3
+    """Return the bounding box of everything visible, with a margin of 3 voxels."""
+    visible = np.logical_or.reduce([grey > 0.1, *masks])
+    boxes = ndimage.find_objects(visible.astype(np.uint8))
+    return tuple(slice(max(side.start - 3, 0), side.stop + 3) for side in boxes[0]) if boxes else (slice(None),) * 3
 
 
 def _centre(mask: np.ndarray | None, shape: Sequence[int]) -> list[int]:
-    """The voxel of the largest connected part that is nearest to its centre of mass."""
+    """Return the voxel of the mask's largest connected component that is nearest to the component's centre of mass."""
     if mask is None:
         return [length // 2 for length in shape]
-    parts, _ = ndimage.label(mask)
-    sizes = np.bincount(parts.ravel())
+    components, _ = ndimage.label(mask)
+    sizes = np.bincount(components.ravel())
     sizes[0] = 0
-    voxels = np.argwhere(parts == sizes.argmax())
+    voxels = np.argwhere(components == sizes.argmax())
     return [int(index) for index in voxels[((voxels - voxels.mean(axis=0)) ** 2).sum(axis=1).argmin()]]
 
 
@@ -143,7 +142,7 @@ def _plane(
 
 
 def _edges(plane: np.ndarray) -> np.ndarray:
-    """Where the second derivative changes its sign and the slope is steep (Marr and Hildreth 1980): lines a pixel wide."""
+    """Return one-pixel edges: zero crossings of the second derivative with a steep gradient (Marr and Hildreth 1980)."""
     slope = ndimage.gaussian_gradient_magnitude(plane, BLUR)
     inside = ndimage.gaussian_laplace(plane, BLUR) > 0
     return np.asarray(inside & ~ndimage.binary_erosion(inside) & (slope > max(np.percentile(slope, STEEP), 1e-6)))

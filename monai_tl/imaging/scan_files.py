@@ -1,10 +1,10 @@
-"""The only way to open a scan, whatever a case's path names: a 3D image, one volume of a 4D image, or a DICOM series.
+"""Opening scans: a 3D image, one volume of a 4D image, or a DICOM series. No other module opens scans.
 
-Where its voxels lie is decided in `monai_tl.imaging.geometry`; all parts see the affine that `open_scan` gives.
+`monai_tl.imaging.geometry` determines the affine; the whole package uses the affine of the image that `open_scan` returns.
 
 A path may end in ``#`` and a part: ``imagesTr/BRATS_001.nii.gz#2`` is the third volume (counted from 0) of a 4D image,
-``scans/ann#T1 MPRAGE`` one of several series in a folder (see `monai_tl.imaging.dicom`). What exists under the whole name is
-taken as such, so that a ``#`` in a real file's name does no harm. Nothing is unpacked on disk.
+``scans/ann#T1 MPRAGE`` is one of several series in a folder (see `monai_tl.imaging.dicom`). A path that exists literally is
+used literally, so file names may contain ``#``. Nothing is unpacked on disk.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from monai_tl.imaging.geometry import (
 from monai_tl.storage.files import sha256_of
 
 PART = "#"
-SILENT = logging.getLogger(f"{__name__}.silent")  # nibabel says what it mends in a header, and none uses that one
+SILENT = logging.getLogger(f"{__name__}.silent")  # discards nibabel's messages about repairs to a header that is not used
 SILENT.addHandler(logging.NullHandler())
 SILENT.propagate = False
-UNREADABLE = 40  # nibabel's level of faults in a header that leave nothing to read
+UNREADABLE = 40  # nibabel's error level for header faults that make the file unreadable
 
 
 def split_path(path: str | Path) -> tuple[str, str | None]:
-    """Give the file or folder that a case's path names, and the part of it that is meant (``None``: all of it)."""
+    """Split a case's path into the file or folder and the selected part of it (``None`` for all of it)."""
     text = str(path)
     folder, name = os.path.split(text)
     if os.path.lexists(text) or PART not in name:
@@ -55,58 +55,58 @@ def split_path(path: str | Path) -> tuple[str, str | None]:
 
 
 def scan_exists(path: str | Path) -> bool:
-    """Say if there is a file or folder that a case's path names; whether it can be read is seen when it is opened."""
+    """Return whether the file or folder of a case's path exists; it is not opened."""
     return os.path.exists(split_path(path)[0])
 
 
 def open_scan(path: str | Path) -> SpatialImage:
-    """Open a scan; voxels are read when they are asked for, and of a 4D image only the volume that is meant.
+    """Open a scan; voxels are read on access, and only those of the selected volume of a 4D image.
 
     Args:
-        path: of an image that nibabel reads, with ``#n`` for one volume of a 4D image, or of a folder with a DICOM series.
+        path: an image that nibabel reads, with ``#n`` for one volume of a 4D image, or a folder with a DICOM series.
 
     Returns:
-        A 3D image (i, j, k) with an affine to RAS in mm; a 4D image of one volume has been squeezed. All that its header
-        tells of the geometry fits that affine; `geometry_of` gives what the file's own header says.
+        A 3D image (i, j, k) with an affine to RAS in mm; a 4D image of one volume is squeezed. All geometry fields of its
+        header agree with that affine; `geometry_of` returns the geometry of the file's own header.
 
     Raises:
-        DataError: if there is no such file, volume or series, it is not 3D (what there is instead is named), or its header
-            does not say where its voxels lie.
+        DataError: if the file, volume or series does not exist, if it is not 3D (its shape is named), or if its header does
+            not define a valid affine.
     """
     whole, part = split_path(path)
     if os.path.isdir(whole):
-        return _sound(open_series(choose_series(Path(whole), part)))
+        return _with_geometry(open_series(choose_series(Path(whole), part)))
     if os.path.islink(whole) and not os.path.exists(whole):
-        raise DataError(f"is a link that leads nowhere (to {os.readlink(whole)})")
+        raise DataError(f"is a broken link (to {os.readlink(whole)})")
     if not os.path.exists(whole):
         raise DataError("does not exist")
     image = _load(whole)
     shape, volumes = image.shape, image.shape[3:]
-    told = "×".join(str(length) for length in shape)
+    size = "×".join(str(length) for length in shape)
     if len(shape) < 3 or 0 in shape or len([length for length in volumes if length != 1]) > 1:
-        raise DataError(f"is not 3D (shape {told})")
+        raise DataError(f"is not 3D (shape {size})")
     count = int(np.prod(volumes))
     if part is None and count > 1:
-        raise DataError(f"is not 3D (shape {told}); a single volume is named by {PART}0 to {PART}{count - 1} behind the path")
+        raise DataError(f"is not 3D (shape {size}); select one volume by appending {PART}0 to {PART}{count - 1} to the path")
     if part is not None and (not part.isdecimal() or int(part) >= count):
-        raise DataError(f"has no volume '{part}' (shape {told}); its volumes are counted from {PART}0 to {PART}{count - 1}")
-    return _sound(_Volume.of(image, int(part or 0)) if volumes else image)
+        raise DataError(f"has no volume '{part}' (shape {size}); it has the volumes {PART}0 to {PART}{count - 1}")
+    return _with_geometry(_Volume.of(image, int(part or 0)) if volumes else image)
 
 
 def geometry_of(image: SpatialImage) -> Geometry:
-    """Give what the header says of an image that `open_scan` opened: notes, and the header as it is stored."""
+    """Return the geometry of an image that `open_scan` opened, with its notes and the header as stored."""
     geometry: Geometry = image.extra["geometry"]
     return geometry
 
 
 def inner_proxy(image: SpatialImage) -> Any:
-    """Give what an image's voxels are read from: nibabel's proxy for the whole file, also of a single volume in it."""
+    """Return nibabel's proxy for the whole file, even if the image is a single volume of it."""
     data: Any = image.dataobj
     return data.dataobj if isinstance(data, _Volume) else data
 
 
-def _sound(image: Any) -> SpatialImage:
-    """The image, unless its header does not say where its voxels lie."""
+def _with_geometry(image: Any) -> SpatialImage:
+    """Return the image, or raise if its header does not define a valid affine."""
     geometry = image.extra.setdefault("geometry", Geometry(image.affine, fault=affine_fault(image.affine)))
     if geometry.fault:
         raise DataError(geometry.fault)
@@ -114,24 +114,24 @@ def _sound(image: Any) -> SpatialImage:
 
 
 def _load(path: str) -> Any:
-    """Open one file as nibabel does, but with the geometry that its header says as it is stored."""
+    """Open one file as nibabel does, but with the geometry of the header as stored."""
     sniff = None
     for kind in nib.imageclasses.all_image_classes:
         maybe, sniff = kind.path_maybe_image(path, sniff)
         if maybe:
             break
-    if maybe and issubclass(kind, nib.Nifti1Pair):  # of NIfTI-2 too
+    if maybe and issubclass(kind, nib.Nifti1Pair):  # includes NIfTI-2
         return _load_nifti(kind, path)
-    image: Any = nib.load(path)  # raises where it is of no kind
+    image: Any = nib.load(path)  # raises if the format is unknown
     if isinstance(image, nib.AnalyzeImage):
         matrix = image.file_map["mat"].filename if "mat" in image.file_map else None
         if matrix and os.path.exists(matrix):
-            notes = (Note("its orientation is taken from the .mat file beside it", os.path.basename(matrix)),)
+            notes = (Note("its orientation is taken from the .mat file next to it", os.path.basename(matrix)),)
             image.extra["geometry"] = Geometry(image.affine, notes, affine_fault(image.affine))
         else:
-            image.extra["geometry"] = Geometry(fault=UNKNOWN.format(why="it is an Analyze image, which holds none"))
+            image.extra["geometry"] = Geometry(fault=UNKNOWN.format(why="it is an Analyze image, a format that stores none"))
     elif isinstance(image, nib.MGHImage) and not _is_oriented(image):
-        image.extra["geometry"] = Geometry(fault=UNKNOWN.format(why="its header holds none (goodRASFlag 0)"))
+        image.extra["geometry"] = Geometry(fault=UNKNOWN.format(why="its header has none (goodRASFlag 0)"))
     return image
 
 
@@ -145,37 +145,37 @@ def _load_nifti(kind: Any, path: str) -> Any:
     header = stored.copy() if geometry.fault else with_consistent_geometry(stored, geometry.affine)
     header.check_fix(SILENT if geometry.fault else None, UNREADABLE)
     if fault:
-        header["scl_slope"], header["scl_inter"] = 1, 0  # none will read them
+        header["scl_slope"], header["scl_inter"] = 1, 0  # the voxels of a faulty file are never read
     voxels = kind.ImageArrayProxy(files["image"].filename, header.copy())
     affine = np.eye(4) if geometry.fault else geometry.affine
     return kind(voxels, affine, None if geometry.fault else header, {"geometry": geometry}, files)
 
 
 def _offset_fault(stored: Any, files: Mapping[str, Any]) -> str:
-    """Whether a single file's voxels begin behind its header and the extensions that it says to have."""
+    """Return the message if a single file's voxels overlap its header or the extensions that it declares; empty if not."""
     if "header" in files:
         return ""
     least, begin = int(stored.single_vox_offset), int(stored["vox_offset"])
     if begin < least:
-        return f"has voxels that begin inside its header (vox_offset {begin}, at least {least}); convert it again"
+        return f"has voxels that start inside its header (vox_offset {begin}, needed is at least {least}); convert it again"
     with files["image"].get_prepare_fileobj(mode="rb") as stream:
         extended = stream.read(least)[least - 4] != 0
     if extended and begin == least:
-        return f"says that an extension follows its header, and has no room for it (vox_offset {begin}); convert it again"
+        return f"declares a header extension but leaves no space for it (vox_offset {begin}); convert it again"
     return ""
 
 
 def _is_oriented(image: Any) -> bool:
-    """Whether an MGH header says how its axes run; nibabel fills in what is usual."""
+    """Return whether an MGH header defines an orientation; nibabel otherwise assumes the default one."""
     with image.file_map["image"].get_prepare_fileobj(mode="rb") as stream:
         return int.from_bytes(stream.read(30)[28:], "big") > 0
 
 
 def files_of(path: str | Path) -> list[str]:
-    """Give the files that a scan is read from, in the order of its slices; of a pair the header too.
+    """Return the files that a scan is read from, in slice order; for a header and image pair both.
 
     Raises:
-        DataError: as `open_scan`, for a folder.
+        DataError: for a folder, as `open_scan` raises.
     """
     whole, part = split_path(path)
     if os.path.isdir(whole):
@@ -187,7 +187,7 @@ def files_of(path: str | Path) -> list[str]:
 
 
 def sha256_of_scan(path: str | Path) -> str:
-    """Hash what a scan is read from: its file, for one volume also which; or the files of its series."""
+    """Hash the content of a scan: its file (and the volume's number, if one is selected) or the files of its series."""
     files, part = files_of(path), split_path(path)[1]
     if len(files) == 1 and part is None:
         return sha256_of(files[0])
@@ -195,7 +195,7 @@ def sha256_of_scan(path: str | Path) -> str:
 
 
 class _Volume:
-    """One volume of a 4D image as nibabel's array proxies are: it reads when it is asked for voxels, and then only these."""
+    """An array proxy, as nibabel's, for one volume of a 4D image: it reads only that volume, on access."""
 
     is_proxy = True
     ndim = 3
@@ -205,13 +205,13 @@ class _Volume:
 
     @classmethod
     def of(cls, image: Any, number: int) -> SpatialImage:
-        """Give the image of one volume, with the header of all."""
+        """Return one volume as an image, with the header of the 4D image."""
         index = np.unravel_index(number, image.shape[3:])
         voxels = cls(image.dataobj, tuple(int(at) for at in index))
         return type(image)(voxels, image.affine, image.header.copy(), image.extra)
 
     def on(self, dataobj: Any) -> _Volume:
-        """Give the same volume, read from another proxy."""
+        """Return the same volume, read from another proxy."""
         return _Volume(dataobj, self.index)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Scans as MONAI's transforms load them; `monai_tl.imaging.scan_files`, which needs no MONAI, opens them."""
+"""MONAI's reader and loading transform for every path that `monai_tl.imaging.scan_files` opens (which needs no MONAI)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from monai_tl.imaging.scan_files import open_scan
 
 
 class ScanReader(NibabelReader):
-    """MONAI's reader of NIfTI images, for every path that `open_scan` takes."""
+    """MONAI's reader of NIfTI images, for every path that `open_scan` accepts."""
 
     def read(self, data: Any, **_: Any) -> Any:
-        """Open one path; MONAI hands it over in a tuple."""
+        """Open one path; MONAI passes it in a tuple."""
         (path,) = (data,) if isinstance(data, str) else data
         self.filenames = [path]
         try:
@@ -29,17 +29,17 @@ class ScanReader(NibabelReader):
 
 
 class LoadScand(MapTransform):
-    """Load scans as MONAI's ``LoadImaged`` with ``image_only`` and ``ensure_channel_first`` does, from every path of a case.
+    """Load scans as MONAI's ``LoadImaged(image_only=True, ensure_channel_first=True)``, from every path of a case.
 
     Args:
-        keys: of the paths; in their place come ``MetaTensor`` of shape (1, i, j, k), 32-bit floats, affine to RAS in mm.
+        keys: of the paths; each is replaced by a ``MetaTensor`` of shape (1, i, j, k), 32-bit floats, affine to RAS in mm.
     """
 
     def __init__(self, keys: KeysCollection) -> None:
-        """Keep the keys."""
+        """Store the keys and create the loader."""
         super().__init__(keys)
         logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
-        with warnings.catch_warnings():  # MONAI makes one of each of its readers, and one of them complains; ours is used
+        with warnings.catch_warnings():  # MONAI creates all its readers, one of which warns; only ours is used
             warnings.simplefilter("ignore")
             self.load = LoadImage(image_only=True, ensure_channel_first=True)
 

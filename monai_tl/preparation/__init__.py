@@ -1,1 +1,1 @@
-"""Raw IXI onto one grid."""
+"""Preparation of raw IXI: every subject's scans and labels on one grid."""

@@ -1,4 +1,4 @@
-"""Scans as IXI hands them out: files in a folder or members of a ``.tar``, found by the id in their names."""
+"""Raw IXI scans: files in a folder or members of a ``.tar``, identified by the id in their names."""
 
 from __future__ import annotations
 
@@ -9,30 +9,27 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from monai_tl.datasets.ixi import PERSON, sort_out_strangers
+from monai_tl.datasets.ixi import PERSON, remove_mixed_people
 from monai_tl.datasets.patterns import pair_by_subject
 from monai_tl.errors import DataError
 from monai_tl.storage.files import CHUNK, atomic_write
 from monai_tl.text import name_some
 
-LABEL_NAMES = (
-    "aseg.mgz",
-    "aparc+aseg.mgz",
-    "aparc.DKTatlas+aseg.deep.mgz",
-)  # of a subject's mri folder; the first that is there
+# in a subject's mri folder; the first that exists is used
+LABEL_NAMES = ("aseg.mgz", "aparc+aseg.mgz", "aparc.DKTatlas+aseg.deep.mgz")
 SCAN = r"(?P<subject>IXI\d+)-(?P<rest>[A-Za-z]+-\d+)[-_]{}\.nii\.gz"
 IMAGES = (".nii.gz", ".nii", ".mgz")
 
 
 @dataclass(frozen=True)
 class ScanSource:
-    """A file, or a member of an archive by where its bytes lie.
+    """A file, or a member of an archive, which is read by its offset.
 
     Attributes:
         path: of the file or the archive.
-        name: of the file below the folder, or of the member.
-        offset: bytes before it in ``path``.
-        size: bytes of it; -1 for all that there are.
+        name: of the file relative to the folder, or of the member.
+        offset: its first byte in ``path``.
+        size: its number of bytes; -1 for the whole file.
     """
 
     path: str
@@ -41,14 +38,14 @@ class ScanSource:
     size: int = -1
 
     def __str__(self) -> str:
-        """Name it as errors and records do."""
+        """Return its name for messages and records."""
         return self.path if self.size < 0 else f"{self.path}/{self.name}"
 
     def sha256(self) -> str:
-        """Hash its bytes: 64 hexadecimal digits.
+        """Return the hash of its bytes, 64 hexadecimal digits.
 
         Raises:
-            DataError: if an archive ends before it does.
+            DataError: if the archive is truncated.
         """
         digest = hashlib.sha256()
         for chunk in self._chunks():
@@ -59,7 +56,7 @@ class ScanSource:
         """Write its bytes to a file.
 
         Raises:
-            DataError: if an archive ends before it does.
+            DataError: if the archive is truncated.
         """
         with atomic_write(target) as temporary, temporary.open("wb") as file:
             for chunk in self._chunks():
@@ -72,18 +69,18 @@ class ScanSource:
             while left:
                 chunk = file.read(min(CHUNK, left))
                 if not chunk:
-                    raise DataError(f"{self} ends {left} bytes early; was the archive copied whole?")
+                    raise DataError(f"{self} ends {left} bytes early: the archive is truncated; copy or download it again")
                 left -= len(chunk)
                 yield chunk
 
 
 @dataclass(frozen=True)
 class Person:
-    """One subject's files as they came.
+    """The raw files of one subject.
 
     Attributes:
         subject: e.g. ``"IXI012"``.
-        stem: what its T1's name starts with, e.g. ``"IXI012-HH-1211"``; all that is written is named so.
+        stem: start of its T1's name, e.g. ``"IXI012-HH-1211"``, and of all names of its output files.
         sources: ``"T1"``, ``"T2"``, ``"label"``.
     """
 
@@ -94,12 +91,12 @@ class Person:
 
 @dataclass(frozen=True)
 class People:
-    """Complete subjects in order of id, and what was not taken.
+    """Complete subjects in order of id, and the files that are not used.
 
     Attributes:
-        complete: those with T1, T2 and label.
-        left_out: subject -> why.
-        strange: what stands among the scans and has no IXI id.
+        complete: subjects with T1, T2 and label.
+        left_out: subject -> reason.
+        strange: files without an IXI id in their names.
     """
 
     complete: list[Person]
@@ -108,18 +105,18 @@ class People:
 
 
 def find_people(t1: str, t2: str, labels: str, *, incomplete: str = "refuse") -> People:
-    """Find the subjects whose T1, T2 and label are there.
+    """Find the subjects that have a T1, a T2 and a label.
 
     Args:
         t1: folder or ``.tar`` with ``IXI012-HH-1211-T1.nii.gz``.
         t2: the same with ``-T2.nii.gz``.
         labels: folder or ``.tar`` with FreeSurfer's or FastSurfer's subject folders (``IXI012…/mri/aseg.mgz``, else
-            ``aparc+aseg.mgz``) or flat images with the id in their names.
-        incomplete: ``"refuse"``, or ``"leave_out"`` to go on without subjects that lack a file, have two of one kind or whose
-            files name different people.
+            ``aparc+aseg.mgz``) or images with the id in their names.
+        incomplete: ``"refuse"``, or ``"leave_out"`` to omit subjects that lack a file, have two of one kind or whose files
+            name different people.
 
     Raises:
-        DataError: if a place does not exist, cannot be read or holds nothing of that kind, or a subject is refused.
+        DataError: if a folder or archive does not exist, cannot be read or contains no such file, or a subject is refused.
     """
     found: dict[str, dict[str, list[str]]] = {}
     by_name: dict[str, ScanSource] = {}
@@ -137,9 +134,9 @@ def find_people(t1: str, t2: str, labels: str, *, incomplete: str = "refuse") ->
                 strange.append(str(source))
         if not found[role]:
             names = [source.name for source in sources]
-            raise DataError(f"no {role} under {place}: looked for {_needed(role)}; it holds {name_some(names) or 'nothing'}")
+            raise DataError(f"no {role} under {place}: looked for {_needed(role)}; it contains {name_some(names) or 'nothing'}")
     cases = pair_by_subject(found, incomplete)
-    sort_out_strangers(cases, rests, incomplete)
+    remove_mixed_people(cases, rests, incomplete)
     complete = [_person(case, by_name, rests) for case in cases]
     return People(complete, dict(sorted(cases.left_out.items())), strange)
 
@@ -161,39 +158,39 @@ def _needed(role: str) -> str:
 
 
 def _label_sources(sources: list[ScanSource]) -> list[ScanSource]:
-    """Keep flat images, and of each subject folder the first of :data:`LABEL_NAMES`."""
-    kept: dict[str, ScanSource] = {}
+    """Select images, and from each subject folder the first of `LABEL_NAMES`."""
+    selected: dict[str, ScanSource] = {}
     for source in sources:
         path = PurePosixPath(source.name)
         in_folder = path.parts[-2:-1] == ("mri",)
         if in_folder and path.name in LABEL_NAMES:
             folder = str(path.parent)
-            before = kept.get(folder)
-            if before is None or LABEL_NAMES.index(path.name) < LABEL_NAMES.index(PurePosixPath(before.name).name):
-                kept[folder] = source
+            previous = selected.get(folder)
+            if previous is None or LABEL_NAMES.index(path.name) < LABEL_NAMES.index(PurePosixPath(previous.name).name):
+                selected[folder] = source
         elif not in_folder and path.name.endswith(IMAGES):
-            kept[source.name] = source
-    return list(kept.values())
+            selected[source.name] = source
+    return list(selected.values())
 
 
 def _list(place: str, role: str) -> list[ScanSource]:
-    """Give all files of an archive, or of a folder and its subjects' ``mri`` folders; hidden ones stay hidden."""
+    """Return the files of an archive, or of a folder and its subjects' ``mri`` folders, without hidden files."""
     path = Path(place).expanduser().absolute()
     if not path.exists():
-        raise DataError(f"there is no {path}; needed for {role}: a folder or a .tar that holds {_needed(role)}")
+        raise DataError(f"there is no {path}; needed for {role}: a folder or a .tar with {_needed(role)}")
     try:
         sources = _members(path) if path.is_file() else _files(path)
     except (tarfile.TarError, EOFError) as error:
-        raise DataError(f"{path} is no .tar that can be read ({error}); give a folder or an archive that is whole") from error
+        raise DataError(f"{path} is not a readable .tar ({error}); name a folder or an intact archive") from error
     except OSError as error:
         raise DataError(
-            f"{error.filename or path} cannot be read ({error.strerror}); mend its permissions or the path"
+            f"{error.filename or path} cannot be read ({error.strerror}); correct its permissions or the path"
         ) from error
     return [source for source in sources if not PurePosixPath(source.name).name.startswith(".")]
 
 
 def _members(path: Path) -> list[ScanSource]:
-    with tarfile.open(path, "r:") as archive:  # not compressed: members are read where they lie
+    with tarfile.open(path, "r:") as archive:  # uncompressed: members are read by offset
         return [ScanSource(str(path), member.name, member.offset_data, member.size) for member in archive if member.isfile()]
 
 

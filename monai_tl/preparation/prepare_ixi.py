@@ -1,4 +1,4 @@
-"""IXI as it is downloaded, brought into the layout that datalists are made of; can be stopped and gone on with at any time."""
+"""Preparation of downloaded IXI scans for a datalist; it can be interrupted and resumed at any time."""
 
 from __future__ import annotations
 
@@ -29,73 +29,75 @@ from monai_tl.text import name_some
 
 MADE_WITH, FORMAT = "prepared.json", 1
 LIBRARIES = ("itk", "nibabel", "numpy", "scipy")
-SHOWN = 20  # failures named in the summary; all stand in prepared.json
+SHOWN = 20  # failures listed in the summary; prepared.json lists all
 
 
 class Prepared:
-    """The output folder and its ``prepared.json``: settings, versions, a record a subject, who was left out, who failed.
+    """The output folder and its ``prepared.json``: settings, versions, one record per subject, omitted and failed subjects.
 
     Args:
-        folder: made if it is missing.
-        settings: what the voxels depend on, plain data.
+        folder: created if it does not exist.
+        settings: that the output voxels depend on, as plain data.
 
     Raises:
-        ConfigError: if the folder holds something else, or subjects that were prepared otherwise.
+        ConfigError: if the folder contains something else, or subjects prepared with other settings.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
-        """Read what is there; nothing is written yet."""
+        """Read an existing ``prepared.json``; nothing is written."""
         self.folder = folder.expanduser().absolute()
-        self.told: dict[str, Any] = {"format": FORMAT, "settings": settings, "subjects": {}, "left_out": {}, "failed": {}}
+        self.record: dict[str, Any] = {"format": FORMAT, "settings": settings, "subjects": {}, "left_out": {}, "failed": {}}
         if (self.folder / MADE_WITH).is_file():
             before = _read(self.folder / MADE_WITH)
             changed = [key for key in settings if settings[key] != before["settings"].get(key)]
             if changed:
-                told = ", ".join(f"{key} {before['settings'].get(key)}, now {settings[key]}" for key in changed)
-                raise ConfigError(f"'{folder}' holds subjects prepared with other settings ({told}); choose another output")
-            self.told = {**before, "failed": {}}
+                changes = ", ".join(f"{key} {before['settings'].get(key)}, now {settings[key]}" for key in changed)
+                raise ConfigError(
+                    f"'{folder}' contains subjects prepared with other settings ({changes}); choose another output"
+                )
+            self.record = {**before, "failed": {}}
         elif self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
-            raise ConfigError(f"output '{folder}' exists and holds something else; choose another folder")
+            raise ConfigError(f"output '{folder}' exists and contains something else; choose another folder")
 
     def begin(self, people: People) -> None:
-        """Note who is left out and what is used; remove what a killed process left half done."""
+        """Record omitted subjects and versions; remove the incomplete files of killed processes."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.sweep()
         versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
-        self.told |= {"versions": {"monai_tl": monai_tl.__version__, **versions}, "command": sys.argv}
-        self.told["left_out"] = people.left_out
+        self.record |= {"versions": {"monai_tl": monai_tl.__version__, **versions}, "command": sys.argv}
+        self.record["left_out"] = people.left_out
         self.write()
 
     def sweep(self) -> None:
-        """Remove what killed processes left."""
+        """Remove the incomplete files of killed processes."""
         for path in self.folder.glob(f"{UNFINISHED}*"):
             shutil.rmtree(path, ignore_errors=True)
         sweep_temporary(self.folder)
 
     def write(self) -> None:
         """Write ``prepared.json``."""
-        write_json(self.folder / MADE_WITH, {**self.told, "subjects": dict(sorted(self.told["subjects"].items()))})
+        write_json(self.folder / MADE_WITH, {**self.record, "subjects": dict(sorted(self.record["subjects"].items()))})
 
     def finished(self, person: Person) -> bool:
-        """Say if a subject was prepared from these very files, and its outputs are there."""
-        record = self.told["subjects"].get(person.subject)
-        if record is None or record["stem"] != person.stem:
+        """Return whether a subject was prepared from the same files and its outputs exist."""
+        entry = self.record["subjects"].get(person.subject)
+        if entry is None or entry["stem"] != person.stem:
             return False
         if not all(path.is_file() for path in outputs(self.folder, person.stem).values()):
             return False
-        return all(record["inputs"][role]["sha256"] == _hash(source) for role, source in person.sources.items())
+        return all(entry["inputs"][role]["sha256"] == _hash(source) for role, source in person.sources.items())
 
     def forget(self, person: Person) -> None:
-        """Remove what was made of other files of this subject: it would pass for what is to be made of these."""
-        record = self.told["subjects"].pop(person.subject, None)
-        stems = {person.stem, record["stem"]} if record else {person.stem}
+        """Remove outputs that were made from other files of this subject, so that they are not taken for current ones."""
+        entry = self.record["subjects"].pop(person.subject, None)
+        stems = {person.stem, entry["stem"]} if entry else {person.stem}
         self.write()
         for path in (path for stem in stems for path in outputs(self.folder, stem).values()):
             path.unlink(missing_ok=True)
 
 
 def read_prepared(folder: Path) -> dict[str, Any] | None:
-    """Read a folder's ``prepared.json``: settings, subjects, who was left out, who failed; ``None`` if there is none.
+    """Read a folder's ``prepared.json``: settings, subjects, omitted and failed ones; ``None`` if it does not exist.
 
     Raises:
         DataError: if it is damaged.
@@ -106,24 +108,24 @@ def read_prepared(folder: Path) -> dict[str, Any] | None:
 def prepare_ixi_folder(
     t1: str, t2: str, labels: str, output: str, *, coding: str = "", incomplete: str = "refuse", processes: int = 0
 ) -> None:
-    """Register T2 to T1 and bring labels onto T1's grid, for every subject that is not finished.
+    """Register T2 to T1 and resample the labels to T1's grid, for every subject that is not finished.
 
     Args:
-        t1: folder or ``.tar``, and so are ``t2`` and ``labels``; see `monai_tl.preparation.ixi_sources.find_people`.
-        t2: as ``t1``.
-        labels: as ``t1``.
+        t1: folder or ``.tar`` of T1 scans; see `monai_tl.preparation.ixi_sources.find_people`.
+        t2: the same for T2.
+        labels: the same for labels.
         output: folder for ``IXI-T1``, ``IXI-T2``, ``aseg``, ``transforms`` and ``prepared.json``.
         coding: ``"freesurfer"`` or ``"dlmuse"``; empty to detect it from the values in the first label that can be read.
         incomplete: ``"refuse"`` or ``"leave_out"``.
-        processes: at a time; 0 for as many as there are cores.
+        processes: number of parallel processes; 0 for one per core.
 
     Raises:
-        DataError: if no subject could be prepared, or some are incomplete and are refused.
-        ConfigError: if a value makes no sense or the output folder holds something else.
+        DataError: if no subject could be prepared, or incomplete subjects are refused.
+        ConfigError: if a value is invalid or the output folder contains something else.
         PartlyDoneError: if some subjects failed; the others are finished.
     """
     if type(processes) is not int or processes < 0:
-        raise ConfigError(f"processes takes a whole number, 1 or more (0: one a core); got {processes!r}")
+        raise ConfigError(f"processes takes an integer of 1 or more (0: one per core); got {processes!r}")
     chosen = named_coding(coding) if coding else ""
     people = find_people(t1, t2, labels, incomplete=incomplete)
     if people.strange:
@@ -135,14 +137,14 @@ def prepare_ixi_folder(
     for person in waiting:
         prepared.forget(person)
     failures = _prepare_all(waiting, prepared, chosen, keep_within_cores("--processes", processes or cores_at_hand()))
-    _tell_notes(prepared, [person.subject for person in waiting])
+    _print_notes(prepared, [person.subject for person in waiting])
     _summarise(people, len(waiting), failures, prepared, chosen)
 
 
 def _prepare_all(waiting: list[Person], prepared: Prepared, coding: str, processes: int) -> dict[str, str]:
-    """Prepare; gives the reasons of those that failed."""
+    """Prepare the subjects and return the reasons of failures, by subject."""
     jobs = {person.subject: SubjectJob(person, str(prepared.folder), coding) for person in waiting}
-    failures: dict[str, str] = prepared.told["failed"]
+    failures: dict[str, str] = prepared.record["failed"]
     try:
         with (
             progress_bar(len(jobs), "preparing", "subject") as bar,
@@ -153,7 +155,7 @@ def _prepare_all(waiting: list[Person], prepared: Prepared, coding: str, process
                 if outcome.fault:
                     failures[subject] = outcome.fault
                 else:
-                    prepared.told["subjects"][subject] = outcome.result
+                    prepared.record["subjects"][subject] = outcome.result
                 prepared.write()
                 bar.update()
     finally:
@@ -162,14 +164,19 @@ def _prepare_all(waiting: list[Person], prepared: Prepared, coding: str, process
 
 
 def _summarise(people: People, tried: int, failures: dict[str, str], prepared: Prepared, coding: str) -> None:
-    """Say how it went."""
+    """Print the numbers of prepared, failed and omitted subjects, and the next command.
+
+    Raises:
+        DataError: if no subject could be prepared.
+        PartlyDoneError: if some failed.
+    """
     skipped, done = len(people.complete) - tried, tried - len(failures)
     lines = [f"{subject}: {reason}" for subject, reason in failures.items()]
     if not done and not skipped:
         raise DataError(list_problems(f"none of {tried} subjects could be prepared:", lines, SHOWN))
     print(
         f"{done} prepared, {skipped} finished before, {len(failures)} failed, {len(people.left_out)} left out; "
-        f"all is told in {prepared.folder / MADE_WITH}"
+        f"details in {prepared.folder / MADE_WITH}"
     )
     if people.left_out:
         print(list_problems("left out:", [f"{subject} {reason}" for subject, reason in people.left_out.items()], SHOWN))
@@ -179,11 +186,11 @@ def _summarise(people: People, tried: int, failures: dict[str, str], prepared: P
     print(f"next: monai_tl datalist ixi --root {prepared.folder} --foreground {values}")
 
 
-def _tell_notes(prepared: Prepared, subjects: list[str]) -> None:
-    """Say what was passed over or converted in headers, a line a kind."""
-    records = {name: prepared.told["subjects"][name] for name in subjects if name in prepared.told["subjects"]}
+def _print_notes(prepared: Prepared, subjects: list[str]) -> None:
+    """Print what was ignored or converted in headers, one line per kind."""
+    records = {name: prepared.record["subjects"][name] for name in subjects if name in prepared.record["subjects"]}
     notes = {
-        name: {role: tuple(Note(*note) for note in said) for role, said in record["notes"].items()}
+        name: {role: tuple(Note(*note) for note in of_role) for role, of_role in record["notes"].items()}
         for name, record in records.items()
     }
     for line in gather_notes(notes):
@@ -191,7 +198,7 @@ def _tell_notes(prepared: Prepared, subjects: list[str]) -> None:
 
 
 def _detect(people: People) -> str:
-    """Find the coding from the first label that can be read; the others are held to it, each in its turn."""
+    """Return the coding of the first readable label; the other labels are checked against it later."""
     for person in people.complete:
         source = person.sources["label"]
         values = _values(person)
@@ -203,7 +210,7 @@ def _detect(people: People) -> str:
 
 
 def _values(person: Person) -> Any:
-    """Values of a label, or ``None`` if it cannot be read: that is said when its subject is prepared."""
+    """Return the values of a label, or ``None`` if it cannot be read, which is reported when its subject is prepared."""
     source = person.sources["label"]
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -213,7 +220,7 @@ def _values(person: Person) -> Any:
                 source.copy(path)
             image: Any = open_scan(path)
             return np.unique(np.asanyarray(image.dataobj))
-        except Exception:  # damaged files raise anything
+        except Exception:  # a damaged file can raise any exception
             return None
 
 
@@ -235,7 +242,7 @@ def _settings(coding: str) -> dict[str, Any]:
 
 
 def _hash(source: Any) -> str:
-    """Hash a source, or give nothing where it cannot be read: then it is tried, and said why."""
+    """Return the hash of a source; empty if it cannot be read, which is reported when its subject is prepared."""
     try:
         return str(source.sha256())
     except (OSError, DataError):
@@ -243,9 +250,9 @@ def _hash(source: Any) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    remedy = "choose another output, or remove it with all that it records"
-    told = read_json(path, remedy=remedy, of_format=FORMAT)
+    remedy = "choose another output, or remove it with all its records"
+    record = read_json(path, remedy=remedy, of_format=FORMAT)
     with naming_damage(path, remedy):
-        if odd := [key for key in ("settings", "subjects", "left_out", "failed") if not isinstance(told[key], dict)]:
-            raise ValueError(f"{', '.join(odd)}")
-    return told
+        if invalid := [key for key in ("settings", "subjects", "left_out", "failed") if not isinstance(record[key], dict)]:
+            raise ValueError(", ".join(invalid))
+    return record

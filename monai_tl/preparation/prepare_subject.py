@@ -1,4 +1,4 @@
-"""One IXI subject, from the files as they came to T1, T2 and labels on one grid."""
+"""Preparation of one IXI subject: from raw files to T1, T2 and labels on one grid."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from monai_tl.preparation.register import Registration, register, write_transfor
 from monai_tl.storage.files import atomic_write
 from monai_tl.text import name_some
 
-LOST = 0.05  # of a hippocampus: more than nearest neighbour may change, so that labels and T1 do not belong together
-SMALL = 200  # voxels; below them a few voxels are more than that share
+LOST = 0.05  # share of a hippocampus: a larger change than nearest neighbour can cause, so labels and T1 do not match
+SMALL = 200  # voxels; in smaller labels a few voxels exceed that share
 UNFINISHED = ".unfinished-"
 
 
@@ -33,7 +33,7 @@ class SubjectJob:
     """A subject to prepare.
 
     Attributes:
-        person: who, and where the files lie.
+        person: the subject with its raw files.
         output: folder to write to.
         coding: of the labels, a name in ``CODINGS``.
     """
@@ -44,7 +44,7 @@ class SubjectJob:
 
 
 def outputs(folder: Path, stem: str) -> dict[str, Path]:
-    """Name the files of a prepared subject, in the layout that ``monai_tl.datasets.ixi`` reads."""
+    """Return the file paths of a prepared subject, in the layout that ``monai_tl.datasets.ixi`` reads."""
     return {
         "T1": folder / "IXI-T1" / f"{stem}-T1.nii.gz",
         "T2": folder / "IXI-T2" / f"{stem}-T2.nii.gz",
@@ -54,14 +54,14 @@ def outputs(folder: Path, stem: str) -> dict[str, Path]:
 
 
 def prepare_subject(job: SubjectJob) -> dict[str, Any]:
-    """Register T2 to T1, bring the labels onto T1's grid and write the four files; all of them or none.
+    """Register T2 to T1, resample the labels to T1's grid and write the four files; all of them or none.
 
     Returns:
         A record: name and sha256 of each input, ``alignment``, hippocampal volumes in ml before and after, ``notes`` (role
-        -> what was passed over or converted in its header, and the numbers), seconds.
+        -> what was ignored or converted in its header, and the numbers), seconds.
 
     Raises:
-        DataError: if a file is damaged, is no 3D scan, or does not fit the others.
+        DataError: if a file is damaged, is not a 3D scan, or does not match the others.
     """
     began, folder = time.perf_counter(), Path(job.output)
     with tempfile.TemporaryDirectory(dir=folder, prefix=f"{UNFINISHED}{job.person.subject}-") as scratch:
@@ -70,18 +70,18 @@ def prepare_subject(job: SubjectJob) -> dict[str, Any]:
         try:
             notes = _refuse_damaged(job.person.subject, paths)
             t1, t2, label = (open_scan(paths[role]) for role in ("T1", "T2", "label"))
-            found = register(t1, t2)
+            registration = register(t1, t2)
             labels = regrid_labels(label, t1)
             volumes = _volumes(label, labels, t1, job.coding)
         except DataError as error:
-            raise DataError(_as_it_came(str(error), job, paths)) from error
+            raise DataError(_with_source_names(str(error), job, paths)) from error
         made = outputs(work, job.person.stem)
-        _write(made, paths["T1"], t1, found, _as_stored(found.voxels, t2), labels)
+        _write(made, paths["T1"], t1, registration, _as_stored(registration.voxels, t2), labels)
         for role, target in outputs(folder, job.person.stem).items():
             with atomic_write(target) as temporary:
                 made[role].rename(temporary)
     inputs = {role: {"file": str(source), "sha256": source.sha256()} for role, source in job.person.sources.items()}
-    alignment = {name: round(value, 5) for name, value in vars(found.alignment).items()}
+    alignment = {name: round(value, 5) for name, value in vars(registration.alignment).items()}
     seconds = round(time.perf_counter() - began, 1)
     return {
         "stem": job.person.stem, "inputs": inputs, "alignment": alignment, "hippocampus_ml": volumes, "notes": notes,
@@ -90,7 +90,7 @@ def prepare_subject(job: SubjectJob) -> dict[str, Any]:
 
 
 def _fetch(job: SubjectJob, role: str, work: Path) -> Path:
-    """Give a path to a source: its own, or of a copy of the archive's member."""
+    """Return the path of a source file, or of a copy extracted from the archive."""
     source = job.person.sources[role]
     if source.size < 0:
         return Path(source.path)
@@ -99,63 +99,63 @@ def _fetch(job: SubjectJob, role: str, work: Path) -> Path:
     return path
 
 
-def _as_it_came(message: str, job: SubjectJob, paths: dict[str, Path]) -> str:
+def _with_source_names(message: str, job: SubjectJob, paths: dict[str, Path]) -> str:
     for role, path in paths.items():
         message = message.replace(str(path), str(job.person.sources[role]))
     return message
 
 
 def _refuse_damaged(subject: str, paths: dict[str, Path]) -> dict[str, list[list[str]]]:
-    """Check each file by itself, as they lie on grids of their own; gives what was passed over in their headers."""
+    """Check each file separately, since their grids differ; return the notes on their headers."""
     notes: dict[str, list[list[str]]] = {}
     for role, path in paths.items():
-        found = case_problems({"subject": subject, role: str(path)}, () if role == "label" else (role,), ())
-        if found.problems:
-            raise DataError("; ".join(found.problems))
-        notes |= {name: [list(note) for note in said] for name, said in found.notes.items()}
+        findings = case_problems({"subject": subject, role: str(path)}, () if role == "label" else (role,), ())
+        if findings.problems:
+            raise DataError("; ".join(findings.problems))
+        notes |= {name: [list(note) for note in of_role] for name, of_role in findings.notes.items()}
     return notes
 
 
 def _write(
-    made: dict[str, Path], source: Path, t1: Any, found: Registration, t2: NDArray[Any], labels: NDArray[np.int32]
+    made: dict[str, Path], source: Path, t1: Any, registration: Registration, t2: NDArray[Any], labels: NDArray[np.int32]
 ) -> None:
     for path in made.values():
         path.parent.mkdir()
-    shutil.copyfile(source, made["T1"])  # byte for byte
+    shutil.copyfile(source, made["T1"])  # unchanged
     nib.save(on_grid_of(t2, t1), made["T2"])
     small = labels.min() >= -(2**15) and labels.max() < 2**15
     nib.save(on_grid_of(labels.astype(np.int16 if small else np.int32), t1), made["label"])
-    write_transform(made["transform"], found.transform)
+    write_transform(made["transform"], registration.transform)
 
 
 def _as_stored(voxels: NDArray[np.float32], t2: Any) -> NDArray[Any]:
-    """Round to whole numbers where T2 came as such: splines were cut off at its range, so that they fit."""
+    """Return integers if T2 was stored as integers; the resampled values were clipped to its range, so they fit."""
     stored = t2.get_data_dtype()
     whole = stored.kind in "iu" and stored.itemsize <= 2 and getattr(t2.dataobj, "slope", 1) == 1
     return np.rint(voxels).astype(stored.newbyteorder("=")) if whole else voxels
 
 
 def _volumes(before: Any, after: NDArray[np.int32], t1: Any, coding: str) -> dict[str, dict[str, float]]:
-    """Volume in ml of each hippocampus as it came and on T1's grid.
+    """Return the volume in ml of each hippocampus, before and after resampling to T1's grid.
 
     Raises:
-        DataError: if one is missing, or lost or gained more than a grid can do.
+        DataError: if one is missing, or its volume changed more than resampling can explain.
     """
     values = np.rint(np.asarray(before.dataobj)).astype(np.int64)
-    told: dict[str, dict[str, float]] = {}
+    volumes: dict[str, dict[str, float]] = {}
     for value in sorted(CODINGS[coding]):
         counts = int((values == value).sum()), int((after == value).sum())
         if not counts[0]:
-            held = name_some([str(other) for other in np.unique(values)], 60)
-            raise DataError(f"its label holds no {value} ({coding}), only {held}; is it complete, and coded so?")
+            present = name_some([str(other) for other in np.unique(values)], 60)
+            raise DataError(f"its label has no {value} ({coding}), only {present}; check that it is complete and its --coding")
         ml = [
             count * float(nib.affines.voxel_sizes(image.affine).prod()) / 1000
             for count, image in zip(counts, (before, t1), strict=True)
         ]
         if abs(ml[1] / ml[0] - 1) > LOST and min(counts[0], ml[0] / ml[1] * counts[1] if ml[1] else SMALL) >= SMALL:
             raise DataError(
-                f"label {value} has {ml[0]:.3f} ml as it came and {ml[1]:.3f} ml on T1's grid: they do not lie on one head; "
-                "is it this T1's label, in its mm?"
+                f"label {value} has {ml[0]:.3f} ml as stored and {ml[1]:.3f} ml on T1's grid: label and T1 do not overlap; "
+                "check that the label belongs to this T1 and has the same coordinates (mm)"
             )
-        told[str(value)] = {"before": round(ml[0], 4), "after": round(ml[1], 4)}
-    return told
+        volumes[str(value)] = {"before": round(ml[0], 4), "after": round(ml[1], 4)}
+    return volumes

@@ -1,10 +1,11 @@
-"""T2 onto T1: a rigid registration of two contrasts of one head, with ITK.
+"""Rigid registration of T2 to T1, two contrasts of one head, with ITK.
 
-Mattes mutual information of the grey values inside T1's head, maximised over three angles and three shifts from coarse to
-fine. The start is searched: T2 may cover a part of the head only, so that centres of mass mislead, and headers may lie.
+Mattes mutual information of the grey values inside T1's head is maximised over three angles and three translations, from
+coarse to fine. The starting position is searched, since headers may be wrong, and since centres of mass mislead if T2 covers
+only a part of the head.
 
-**Convention.** A transform is ITK's: it maps points of T1 (fixed) to points of T2 (moving), both in mm on LPS axes; the
-resampled T2 at a T1 point is T2 at the mapped point. ``.tfm`` files hold this, and other ITK programs read them so.
+**Convention.** Transforms follow ITK: they map points of T1 (fixed) to points of T2 (moving), both in mm, LPS. The resampled
+T2 at a point of T1 is T2 at the mapped point. ``.tfm`` files contain this transform, as other ITK programs expect.
 """
 
 from __future__ import annotations
@@ -27,28 +28,28 @@ from monai_tl.preparation.similarity import Alignment, assess, cut, head_mask
 from monai_tl.storage.files import atomic_write
 
 BINS = 48
-SAMPLING_SEED = 1  # of the sample points; 0 is ITK's clock
-SEARCH = 8.0  # mm a voxel where the start is looked for
-LEVELS = (4.0, 2.0, 1.0)  # mm a voxel, coarse to fine
-STEPS = 60  # at each level, at most
-FEW_POINTS = 60_000  # are enough where a shift of a mm is looked for
-POINTS = 1_500_000  # drawn from T1's grid at each level, at most; fewer leave an error of some tenths of a mm
-STARTS = 3  # optimised at the coarsest level; the best goes on
+SAMPLING_SEED = 1  # of the sample points; ITK takes 0 as "seed by the clock"
+SEARCH = 8.0  # mm per voxel in the search for the starting position
+LEVELS = (4.0, 2.0, 1.0)  # mm per voxel, coarse to fine
+STEPS = 60  # optimiser steps per level, at most
+FEW_POINTS = 60_000  # sample points, enough to detect a shift of 1 mm
+POINTS = 1_500_000  # sample points per level, at most; fewer leave an error of some tenths of a mm
+STARTS = 3  # starting positions optimised at the coarsest level, of which the best is refined
 ANGLES = np.radians([-12.0, 0.0, 12.0])
-SHIFTS = (-20.0, 0.0, 20.0)  # mm along the body, where a T2 that covers a part of the head misleads its centre
-LEAST_SEEN = 0.4  # share of the most that T2 covers of the head at any start: a sliver can fit by chance
-NEAR = 3  # voxels of about 2 mm: the same where only a small move is looked for
-MARGIN = 6.0  # mm of air around the head that belong to the mask: its outline counts
+SHIFTS = (-20.0, 0.0, 20.0)  # mm along the superior axis, where the centre of a T2 that covers only a part of the head is wrong
+LEAST_SEEN = 0.4  # of the largest coverage of the head at any start: a small overlap can match by chance
+NEAR = 3  # voxels of about 2 mm: margin around the head when only a small shift is sought
+MARGIN = 6.0  # mm of air around the head in the mask, so that its outline is used too
 
 
 @dataclass(frozen=True)
 class Registration:
-    """A T2 on T1's grid.
+    """A T2 registered to T1.
 
     Attributes:
-        voxels: T2 (i, j, k) on T1's grid, 32-bit floats; 0 where it was not measured.
-        transform: ``itk.Euler3DTransform``, T1's points to T2's, LPS, mm.
-        alignment: how well the two lie on each other now.
+        voxels: T2 (i, j, k) on T1's grid, 32-bit floats; 0 outside its field of view.
+        transform: ``itk.Euler3DTransform`` from T1's points to T2's, LPS, mm.
+        alignment: quality of the alignment after registration.
     """
 
     voxels: NDArray[np.float32]
@@ -57,30 +58,30 @@ class Registration:
 
 
 def register(t1: SpatialImage, t2: SpatialImage) -> Registration:
-    """Register T2 to T1 rigidly and resample it once, with cubic B-splines, onto T1's grid.
+    """Register T2 rigidly to T1 and resample it once, with cubic B-splines, to T1's grid.
 
-    The outcome depends on the two scans alone: one thread, a fixed seed.
+    The result depends only on the two scans: ITK runs in one thread with a fixed seed.
 
     Raises:
-        DataError: if a scan is empty or has skewed axes, or the two share no part of a head.
+        DataError: if a scan is constant or has skewed axes, or the two heads do not overlap.
     """
     still, moved = voxels_of(t1), voxels_of(t2)
     for name, voxels in (("T1", still), ("T2", moved)):
         if voxels.min() == voxels.max():
-            raise DataError(f"{name} holds nothing but the value {voxels.min():g}; it cannot be registered")
+            raise DataError(f"{name} has the same value in every voxel ({voxels.min():g}); it cannot be registered")
     fixed, moving = to_itk(cut(still), t1.affine), to_itk(cut(moved), t2.affine)
     voxel = np.linalg.norm(t1.affine[:3, :3], axis=0)
     head = head_mask(still, voxel)
-    other = head_mask(moved, np.linalg.norm(t2.affine[:3, :3], axis=0))
+    moving_head = head_mask(moved, np.linalg.norm(t2.affine[:3, :3], axis=0))
     near = ndimage.distance_transform_edt(~head, sampling=voxel) <= MARGIN
     mask = to_itk(near.astype(np.uint8), t1.affine)
     centre = _centre(head, t1.affine)
-    aims = (
-        np.zeros(3),  # as the headers say
-        _centre(other, t2.affine) - centre,
-        _centre(np.ones_like(other), t2.affine) - _centre(np.ones_like(head), t1.affine),
+    targets = (
+        np.zeros(3),  # by the headers
+        _centre(moving_head, t2.affine) - centre,
+        _centre(np.ones_like(moving_head), t2.affine) - _centre(np.ones_like(head), t1.affine),
     )
-    transform = _best_start(fixed, moving, mask, centre, aims)
+    transform = _best_start(fixed, moving, mask, centre, targets)
     for edge in LEVELS[1:]:
         transform, _ = _optimise(fixed, moving, mask, transform, edge)
     resampled, seen = resample(t2, t1, transform)
@@ -90,17 +91,16 @@ def register(t1: SpatialImage, t2: SpatialImage) -> Registration:
 def better_place(
     still: NDArray[np.float32], moved: NDArray[np.float32], head: NDArray[np.bool_], voxel: NDArray[np.float64]
 ) -> NDArray[np.float64] | None:
-    """Find where ``moved`` would fit better: registered to ``still`` from where it lies, at two and at one voxel.
+    """Register ``moved`` to ``still`` from its current position, at two voxels and at one, and return its displacement.
 
     Args:
-        still: (i, j, k) to the right, anterior, superior.
-        moved: on the same grid; its lowest value inside the head is not sampled: it was not measured there.
-        head: in ``still``, where ``moved`` was scanned.
+        still: (i, j, k), RAS.
+        moved: on the same grid; voxels inside the head with its lowest value are not sampled, as outside its field of view.
+        head: mask of the head in ``still``, within the field of view of ``moved``.
         voxel: (3,) edges in mm.
 
     Returns:
-        (n, 3) the ways in mm to the right, anterior, superior that ``moved`` would go at points throughout the head; None
-        if the two share too little for it to be said.
+        (n, 3) displacements of ``moved`` in mm, RAS, at points throughout the head; None if the two overlap too little.
     """
     affine = np.diag([*voxel, 1.0])
     near = ndimage.binary_dilation(head, iterations=NEAR) & ~(head & (moved == moved.min()))
@@ -113,16 +113,16 @@ def better_place(
     try:
         for times in (2, 1):
             place, _ = _optimise(fixed, moving, mask, place, times * float(voxel.prod()) ** (1 / 3), FEW_POINTS)
-    except RuntimeError:  # ITK's word for: too few sample points are inside
+    except RuntimeError:  # too few sample points are inside
         return None
     return (points - apply_affine(matrix_of(place), points)) * (-1, -1, 1)
 
 
 def resample(t2: SpatialImage, t1: SpatialImage, transform: Any) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Resample T2 onto T1's grid with cubic B-splines, cut off at T2's own range, as splines overshoot at edges.
+    """Resample T2 to T1's grid with cubic B-splines, clipped to T2's range, since splines overshoot at edges.
 
     Returns:
-        T2 (i, j, k) on T1's grid, 0 outside its field of view; and where that field of view is.
+        T2 (i, j, k) on T1's grid, 0 outside its field of view; and the mask of its field of view.
     """
     voxels = voxels_of(t2)
     like = to_itk(np.zeros(t1.shape[:3], np.uint8), t1.affine)
@@ -142,28 +142,28 @@ def resample(t2: SpatialImage, t1: SpatialImage, transform: Any) -> tuple[NDArra
 
 
 def write_transform(path: Path | str, transform: Any) -> None:
-    """Write a transform as ITK's text (``.tfm``), and read it back: ITK does not say so where the disk is full."""
+    """Write a transform in ITK's text format (``.tfm``) and read it back, since ITK does not report a full disk."""
     with atomic_write(path) as temporary:
         itk().transformwrite([transform], str(temporary))
         again = read_transform(temporary)
         if list(again.GetParameters()) != list(transform.GetParameters()):
-            raise DataError(f"{path} could not be written whole; is the disk full?")
+            raise DataError(f"{path} could not be written completely; check that the disk is not full")
 
 
 def read_transform(path: Path | str) -> Any:
-    """Read the one transform of a ``.tfm``.
+    """Read the transform of a ``.tfm``.
 
     Raises:
-        DataError: if the file holds none.
+        DataError: if the file contains none.
     """
     try:
         return itk().transformread(str(path))[0]
     except (RuntimeError, IndexError) as error:
-        raise DataError(f"{path} holds no transform that ITK reads ({str(error).splitlines()[-1:]})") from error
+        raise DataError(f"{path} contains no transform that ITK can read ({str(error).splitlines()[-1:]})") from error
 
 
 def matrix_of(transform: Any) -> NDArray[np.float64]:
-    """Give a rigid transform as a matrix (4, 4): T1's points to T2's, LPS, mm."""
+    """Return a rigid transform as a (4, 4) matrix from T1's points to T2's, LPS, mm."""
     matrix = np.eye(4)
     matrix[:3, :3] = itk().GetArrayFromMatrix(transform.GetMatrix())
     matrix[:3, 3] = transform.GetOffset()
@@ -171,9 +171,9 @@ def matrix_of(transform: Any) -> NDArray[np.float64]:
 
 
 def _centre(mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Centre of a mask (i, j, k) in LPS mm."""
+    """Return the centre of a mask (i, j, k) in LPS, mm."""
     if not mask.any():
-        raise DataError("a scan shows no head")
+        raise DataError("no head was found in a scan")
     return apply_affine(LPS @ affine, ndimage.center_of_mass(mask))
 
 
@@ -185,29 +185,29 @@ def _rigid(centre: NDArray[np.float64], angles: Any, shift: Any) -> Any:
     return transform
 
 
-def _best_start(fixed: Any, moving: Any, mask: Any, centre: NDArray[np.float64], aims: Sequence[NDArray[np.float64]]) -> Any:
-    """Look for the start: the head's centre moved to each aim, and from there turned and shifted."""
+def _best_start(fixed: Any, moving: Any, mask: Any, centre: NDArray[np.float64], targets: Sequence[NDArray[np.float64]]) -> Any:
+    """Search the starting position: the head's centre moved to each target point, then rotated and shifted."""
     metric = _metric(_coarser(fixed, SEARCH), _coarser(moving, SEARCH), mask)
-    metric.SetNumberOfHistogramBins(BINS // 2)  # there are fewer voxels to fill them
-    tried: list[tuple[float, int, Any]] = []  # minus the mutual information, points that T2 covers, transform
-    for aim, angles, up in product(aims, product(ANGLES, repeat=3), SHIFTS):
-        transform = _rigid(centre, angles, (*aim[:2], aim[2] + up))
-        tried.append((*_value(metric, transform), transform))
-    most = max(seen for _, seen, _ in tried)
+    metric.SetNumberOfHistogramBins(BINS // 2)  # fewer, since there are fewer voxels
+    starts: list[tuple[float, int, Any]] = []  # minus the mutual information, points that T2 covers, transform
+    for target, angles, up in product(targets, product(ANGLES, repeat=3), SHIFTS):
+        transform = _rigid(centre, angles, (*target[:2], target[2] + up))
+        starts.append((*_value(metric, transform), transform))
+    most = max(seen for _, seen, _ in starts)
     if most == 0:
-        raise DataError("T1 and T2 share no part of a head, wherever one is laid on the other; are they of one person?")
-    best = sorted((start for start in tried if start[1] >= LEAST_SEEN * most), key=lambda start: start[0])[:STARTS]
+        raise DataError("T1 and T2 do not overlap at any starting position; check that they are scans of one person")
+    best = sorted((start for start in starts if start[1] >= LEAST_SEEN * most), key=lambda start: start[0])[:STARTS]
     ends = [_optimise(fixed, moving, mask, start, LEVELS[0]) for *_, start in best]
     return min(ends, key=lambda end: end[1])[0]
 
 
 def _value(metric: Any, transform: Any) -> tuple[float, int]:
-    """Minus the mutual information, and how many sample points the moving image covers."""
+    """Return minus the mutual information, and the number of sample points that the moving image covers."""
     metric.SetMovingTransform(transform)
     metric.Initialize()
     try:
         value = float(metric.GetValue())
-    except RuntimeError:  # ITK's word for: no sample point is inside
+    except RuntimeError:  # no sample point is inside
         return 0.0, 0
     return value, int(metric.GetNumberOfValidPoints())
 
@@ -228,7 +228,7 @@ def _metric(fixed: Any, moving: Any, mask: Any) -> Any:
 
 
 def _optimise(fixed: Any, moving: Any, mask: Any, start: Any, edge: float, points: int = POINTS) -> tuple[Any, float]:
-    """Go uphill from a start at one level; gives the transform and minus its mutual information."""
+    """Optimise from a start at one level; return the transform and minus its mutual information."""
     still, moved = (_coarser(image, edge) for image in (fixed, moving))
     metric = _metric(still, moved, mask)
     scales = itk().RegistrationParameterScalesFromPhysicalShift[type(metric)].New(Metric=metric)
@@ -258,14 +258,14 @@ def _optimise(fixed: Any, moving: Any, mask: Any, start: Any, edge: float, point
         method.MetricSamplingReinitializeSeed(SAMPLING_SEED)
     method.Update()
     end = _rigid(np.zeros(3), (0, 0, 0), (0, 0, 0))
-    found = method.GetTransform()
-    end.SetFixedParameters(found.GetFixedParameters())
-    end.SetParameters(found.GetParameters())
+    result = method.GetTransform()
+    end.SetFixedParameters(result.GetFixedParameters())
+    end.SetParameters(result.GetParameters())
     return end, float(optimiser.GetValue())
 
 
 def _coarser(image: Any, edge: float) -> Any:
-    """Average blocks of voxels, so that their edges come near ``edge`` mm; a block lies at its middle."""
+    """Average blocks of voxels, so that their edges are about ``edge`` mm; a block's position is its centre."""
     factors = [max(1, round(edge / length)) for length in image.GetSpacing()]
     if max(factors) == 1:
         return image

@@ -1,1 +1,1 @@
-"""What `monai_tl check` measures."""
+"""Quality control: the measures and judgements of `monai_tl check`."""

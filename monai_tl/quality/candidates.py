@@ -1,4 +1,4 @@
-"""What can be checked: the cases of a datalist, or of a folder in a known layout before there is one."""
+"""The cases to check: those of a datalist, or of a folder in a known layout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from monai_tl.imaging.scan_files import open_scan
 from monai_tl.preparation.prepare_ixi import read_prepared
 from monai_tl.text import name_some
 
-UNLABELLED = "There are no labels here: nothing is said about them."
+UNLABELLED = "There are no labels in this folder, so labels are not checked."
 LAYOUTS = (
     "IXI, as downloaded or prepared (folders IXI-T1, IXI-T2, aseg)",
     "BraTS of 2017 to 2025 ([HGG/]SUBJECT/SUBJECT_t1.nii.gz or …-t1n.nii.gz)",
@@ -25,14 +25,14 @@ LAYOUTS = (
 
 @dataclass(frozen=True)
 class Candidates:
-    """Cases to check and what their labels mean.
+    """Cases to check and the meaning of their labels.
 
     Attributes:
         cases: in order of subject id.
-        modalities: images that are looked at, the first being the one that the others are compared with.
-        foreground: label values that count.
-        labels: values that a label may hold besides 0; ``None`` allows any integer.
-        incomplete: subject -> what it lacks.
+        modalities: images to check; the others are compared with the first.
+        foreground: label values of the foreground.
+        labels: values that a label may contain in addition to 0; ``None`` allows any integer.
+        incomplete: subject -> missing files.
         notes: what cannot be checked, and why.
     """
 
@@ -51,35 +51,34 @@ def find_candidates(
     labels: Sequence[int] = (),
     track: str = "",
 ) -> Candidates:
-    """Find what is to be checked.
+    """Find the cases to check.
 
     Args:
-        location: a datalist, or a folder in the layout of IXI (as downloaded or prepared), BraTS of any year, or a Decathlon
-            task.
-        modalities: if empty those of the datalist or task, else T1 and T2; a task's can be renamed, ``T1=T1w``.
-        foreground: if empty as in the datalist; else the hippocampi for IXI, the tumour core for BraTS, all for a task.
-        labels: if empty as in the datalist; else any for IXI, the track's for BraTS, those of the task.
-        track: of BraTS; empty: it is found by ids and label values.
+        location: a datalist, or a folder in the layout of IXI (downloaded or prepared), BraTS of any year, or a Decathlon task.
+        modalities: default: those of the datalist or task, otherwise T1 and T2; a task's can be renamed, ``T1=T1w``.
+        foreground: default: that of the datalist, the hippocampi for IXI, the tumour core for BraTS, all labels of a task.
+        labels: default: those of the datalist, any for IXI, the track's for BraTS, those of a task.
+        track: of BraTS; default: detected from ids and label values.
 
     Raises:
-        DataError: if there is nothing of that kind, or ids and label values do not tell the track.
-        ConfigError: if a folder is in no known layout, or a track is named for what is not BraTS.
+        DataError: if there are no such cases, or ids and label values do not identify the track.
+        ConfigError: if a folder has no known layout, or a track is named for data other than BraTS.
     """
     path = Path(location).expanduser().absolute()
     if not path.exists():
-        raise DataError(f"'{location}' does not exist; give a datalist (.json) or a folder of scans")
+        raise DataError(f"'{location}' does not exist; name a datalist (.json) or a folder of scans")
     asked = (foreground, labels, track)
-    found = _of_datalist(path, modalities) if path.is_file() else _of_folder(path, modalities, asked)
+    candidates = _of_datalist(path, modalities) if path.is_file() else _of_folder(path, modalities, asked)
     if track and (path.is_file() or not brats.is_brats_layout(path)):
-        raise ConfigError(f"--track {track}: '{location}' is no folder in the layout of BraTS; only there values have tracks")
-    refuse_odd_names(found.cases)
+        raise ConfigError(f"--track {track}: '{location}' is not a folder in the layout of BraTS, and only BraTS has tracks")
+    refuse_odd_names(candidates.cases)
     return Candidates(
-        cases=found.cases,
-        modalities=found.modalities,
-        foreground=tuple(foreground) or found.foreground,
-        labels=tuple(labels) or found.labels,
-        incomplete=found.incomplete,
-        notes=found.notes,
+        cases=candidates.cases,
+        modalities=candidates.modalities,
+        foreground=tuple(foreground) or candidates.foreground,
+        labels=tuple(labels) or candidates.labels,
+        incomplete=candidates.incomplete,
+        notes=candidates.notes,
     )
 
 
@@ -88,8 +87,8 @@ def _of_datalist(path: Path, modalities: Sequence[str]) -> Candidates:
     for name in modalities:
         if name not in data.modalities:
             raise DataError(f"no modality '{name}' in {path}: {did_you_mean(name, data.modalities)}")
-    out = len(data.left_out)
-    notes = (f"{out} subject{'s' * (out > 1)} left out of the datalist: not looked at here.",) if out else ()
+    count = len(data.left_out)
+    notes = (f"{count} subject{'s' * (count > 1)} left out of the datalist: not checked.",) if count else ()
     return Candidates(data.cases, tuple(modalities) or data.modalities, data.foreground, data.labels, notes=notes)
 
 
@@ -112,36 +111,36 @@ def _of_folder(path: Path, modalities: Sequence[str], asked: tuple[Sequence[int]
         return _found(cases, names, coding.foreground, coding.labels, coding.notes)
     content = name_some(sorted(child.name for child in path.iterdir() if not child.name.startswith("."))) or "nothing"
     raise ConfigError(
-        f"'{path}' is in no layout known here (it holds {content}). Known are {'; '.join(LAYOUTS)}. For any other make a "
-        "datalist by `monai_tl datalist files`, check that"
+        f"'{path}' has no known layout (it contains {content}). Known are {'; '.join(LAYOUTS)}. For any other layout, make a "
+        "datalist with `monai_tl datalist files` and check that"
     )
 
 
 def _of_ixi(path: Path, names: tuple[str, ...]) -> Candidates:
-    """Of a folder as downloaded, with labels as FreeSurfer codes them, or prepared, with the coding that was used then."""
-    labelled, told = (path / "aseg").is_dir(), read_prepared(path)
+    """Return the cases of an IXI folder: downloaded, with FreeSurfer's label values, or prepared, with its recorded coding."""
+    labelled, prepared = (path / "aseg").is_dir(), read_prepared(path)
     cases = ixi.find_ixi_cases(path, names, incomplete="leave_out", labelled=labelled)
     notes = [] if labelled else [UNLABELLED]
-    absent = sorted({*told["left_out"], *told["failed"]}) if told else []
+    absent = sorted({*prepared["left_out"], *prepared["failed"]}) if prepared else []
     if absent:
-        notes.append(  # by number: with --anonymous no name may stand here
-            f"{len(absent)} left out or failed when this folder was prepared (prepared.json says who): not looked at here."
+        notes.append(  # only the number, since --anonymous forbids names
+            f"{len(absent)} left out or failed when this folder was prepared (listed in prepared.json): not checked."
         )
-    elif not told and _on_grids_of_their_own(cases, names):
+    elif not prepared and _on_different_grids(cases, names):
         notes.append(
-            f"{' and '.join(names)} lie on grids of their own, as IXI is downloaded: `monai_tl prepare ixi` brings them, and "
-            "labels, onto one; check what it writes."
+            f"{' and '.join(names)} are on different grids, as in the IXI download: `monai_tl prepare ixi` resamples them and "
+            "the labels to one grid; check its output."
         )
-    coding = named_coding(told["settings"].get("coding", "none")) if told else "freesurfer"
+    coding = named_coding(prepared["settings"].get("coding", "none")) if prepared else "freesurfer"
     foreground = tuple(sorted(CODINGS[coding]))
     return _found(cases, names, foreground, None, notes)
 
 
-def _on_grids_of_their_own(cases: Cases, names: Sequence[str]) -> bool:
-    """Say if the first case's modalities have different shapes; a file that cannot be read is told of later."""
+def _on_different_grids(cases: Cases, names: Sequence[str]) -> bool:
+    """Return whether the first case's modalities have different shapes; unreadable files are reported later."""
     try:
         return len({open_scan(cases[0][name]).shape for name in names}) > 1 if cases else False
-    except Exception:  # damaged files raise anything
+    except Exception:  # a damaged file can raise any exception
         return False
 
 

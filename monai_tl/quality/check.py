@@ -1,4 +1,4 @@
-"""Check cases: measure and draw each, judge them against each other, and write a table."""
+"""Checking cases: measure and draw each one, judge them against the cohort, and write a table."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from monai_tl.text import name_some
 
 FILES, MADE_WITH, FORMAT = "check_files", "check.json", 1
 
-CASES_A_PROCESS = 50  # then a fresh one: what a library leaks goes with it
+CASES_A_PROCESS = 50  # then a new process, which frees memory that libraries leak
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check found: cases worst first, notes about all of them, and where it was written."""
+    """Result of a check: the cases, worst first, notes about all of them, and the output folder."""
 
     judged: list[Judged]
     notes: list[str]
@@ -39,19 +39,19 @@ class Checked:
 
 
 def check_scans(candidates: Candidates, output: Path, *, anonymous: bool = False, processes: int = 1) -> Checked:
-    """Check cases, each on its own; one that fails does not stop the others, one whose files are unchanged is not read again.
+    """Check cases independently; a failing case does not stop the others, and unchanged cases are not read again.
 
     Args:
         candidates: what to check.
         output: folder for ``qc.csv`` and ``check_files/NAME.png``.
-        anonymous: write pseudonyms in place of subject ids, and no path; their key is kept beside the folder.
-        processes: cases at a time.
+        anonymous: write pseudonyms instead of subject ids, and no paths; their key is written next to the folder.
+        processes: number of parallel processes.
 
     Raises:
-        ConfigError: if the folder holds something else, or another kind of check.
+        ConfigError: if the folder contains something else, or a check with other settings.
     """
     if type(processes) is not int or processes < 1:
-        raise ConfigError(f"processes takes a whole number from 1 on; got {processes}")
+        raise ConfigError(f"processes takes an integer of 1 or more; got {processes}")
     settings = {"anonymous": anonymous, "modalities": list(candidates.modalities), "foreground": list(candidates.foreground)}
     _refuse_other(output, settings)
     output.mkdir(parents=True, exist_ok=True)
@@ -71,33 +71,38 @@ def check_scans(candidates: Candidates, output: Path, *, anonymous: bool = False
             measured.append(measures)
             bar.update()
     for subject, lack in candidates.incomplete.items():
-        told = without_names(lack, {"subject": subject}) if anonymous else lack
-        measured.append(Measures(names[subject], problems=[told]))
-    judged, notes = judge(sorted(measured, key=lambda one: one.subject), _identical(candidates, names))
-    noted = {one.subject: {role: tuple(Note(*note) for note in said) for role, said in one.notes.items()} for one in measured}
-    notes = [*candidates.notes, *notes, *(f"{line}." for line in gather_notes(noted))]
+        problem = without_names(lack, {"subject": subject}) if anonymous else lack
+        measured.append(Measures(names[subject], problems=[problem]))
+    judged, notes = judge(sorted(measured, key=lambda measures: measures.subject), _identical(candidates, names))
+    headers = {
+        measures.subject: {role: tuple(Note(*note) for note in of_role) for role, of_role in measures.notes.items()}
+        for measures in measured
+    }
+    notes = [*candidates.notes, *notes, *(f"{line}." for line in gather_notes(headers))]
     if anonymous:
-        notes.append("Subject ids are replaced; pictures of heads whose face was not removed can still be recognised.")
+        notes.append(
+            "Subject ids are replaced by pseudonyms; people can still be recognised in pictures of heads that were not defaced."
+        )
     write_qc_table(output / TABLE, judged, candidates.modalities)
     return Checked(judged, notes, output)
 
 
 def _identical(candidates: Candidates, names: Mapping[str, str]) -> dict[str, list[Suspicion]]:
-    """Find images that several cases, or several modalities of one, have in common; subjects by the names they are shown by."""
+    """Return the suspicions about identical images of several cases or modalities, by displayed subject name."""
     found: dict[str, list[Suspicion]] = {}
     prints = fingerprint_cases(candidates.cases, (*candidates.modalities, "label")).of
     for subject, role in images_as_labels(prints):
-        found.setdefault(subject, []).append(Suspicion("identity", f"{role} is the label, voxel for voxel", 10))
+        found.setdefault(subject, []).append(Suspicion("identity", f"{role} is identical, voxel for voxel, to the label", 10))
     for group in find_identical(prints):
         for subject, role in group.images:
-            others = [f"{its} of {names[whose]}" for whose, its in group.images if (whose, its) != (subject, role)]
-            told = f"{role} is the same image, voxel for voxel, as {name_some(others)}"
-            found.setdefault(subject, []).append(Suspicion("identity", told, 5))
+            others = [f"{of_role} of {names[of]}" for of, of_role in group.images if (of, of_role) != (subject, role)]
+            reason = f"{role} is identical, voxel for voxel, to {name_some(others)}"
+            found.setdefault(subject, []).append(Suspicion("identity", reason, 5))
     return {names[subject]: suspicions for subject, suspicions in found.items()}
 
 
 def _all(jobs: Sequence[CheckJob], processes: int) -> Iterator[Measures]:
-    """Check all cases; one whose process dies (too little memory?) is checked once more, when no other runs beside it."""
+    """Check all cases; a case whose process dies, as for lack of memory, is retried alone."""
     if processes == 1:
         yield from map(check_case, jobs)
         return
@@ -118,14 +123,14 @@ def _all(jobs: Sequence[CheckJob], processes: int) -> Iterator[Measures]:
 
 
 def _refuse_other(output: Path, settings: Mapping[str, Any]) -> None:
-    """Refuse a folder that holds something else: ids and pseudonyms never stand in one folder."""
+    """Refuse a folder with other content: ids and pseudonyms must not be mixed in one folder."""
     if output.exists() and not output.is_dir():
         raise ConfigError(f"output '{output}' is a file; name a folder")
     if not output.is_dir() or not any(output.iterdir()):
         return
     if not (output / MADE_WITH).is_file():
-        raise ConfigError(f"output '{output}' holds something else; choose an empty folder, or one of an earlier check")
+        raise ConfigError(f"output '{output}' contains something else; choose an empty folder, or one of an earlier check")
     before = read_json(output / MADE_WITH, remedy="choose another output", of_format=FORMAT)
     changed = [key for key in settings if before.get(key) != settings[key]]
     if changed:
-        raise ConfigError(f"output '{output}' holds a check with other {', '.join(changed)}; choose another folder")
+        raise ConfigError(f"output '{output}' contains a check with other {', '.join(changed)}; choose another folder")

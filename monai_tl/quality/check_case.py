@@ -1,4 +1,4 @@
-"""One case of a check: measured, drawn, and both kept, so that a second call reads only what has changed."""
+"""Checking one case: its measures and picture are stored, so that a second check reads only changed cases."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from monai_tl.imaging.scan_files import sha256_of_scan
 from monai_tl.quality.measures import Measures, measure_case, read_volumes
 from monai_tl.storage.files import atomic_write, read_json, write_json
 
-VERSION = 3  # of what is measured: cases measured by another one are measured anew
-HEIGHT = 320  # pixels of a picture
+VERSION = 3  # of the measures: cases that another version measured are measured again
+HEIGHT = 320  # of a picture, in pixels
 
 
 class CheckJob(NamedTuple):
-    """One case to measure: what a process is told."""
+    """One case to measure: the arguments of `check_case`."""
 
     case: Case
     name: str  # the subject's id, or its pseudonym
@@ -33,42 +33,42 @@ class CheckJob(NamedTuple):
     foreground: tuple[int, ...]
     labels: tuple[int, ...] | None
     folder: Path  # for NAME.json and NAME.png
-    key: bytes | None  # hides ids, where they are to be hidden
+    key: bytes | None  # of the pseudonyms, if ids are to be hidden
 
 
 def check_case(job: CheckJob) -> Measures:
-    """Measure and draw a case, and keep both; whatever fails stands among its problems, save a full disk."""
-    kept = job.folder / f"{job.name}.json"
+    """Measure and draw a case, and store both; errors become problems of the case, except a full disk, which is raised."""
+    stored = job.folder / f"{job.name}.json"
     try:
         inputs = _hash_of_inputs(job)
-        before = _read_kept(kept)
-        if before and before["inputs"] == inputs and (job.folder / f"{job.name}.png").exists() == before["drawn"]:
-            return Measures(**before["measures"])
+        previous = _read_stored(stored)
+        if previous and previous["inputs"] == inputs and (job.folder / f"{job.name}.png").exists() == previous["drawn"]:
+            return Measures(**previous["measures"])
         measures = measure_case(job.case, job.modalities, job.foreground, job.labels)
-        told = asdict(measures) | {"subject": job.name}
+        content = asdict(measures) | {"subject": job.name}
         if job.key:
-            told["problems"] = [without_names(problem, job.case) for problem in told["problems"]]
-            told["notes"] = {
-                role: [[what, without_names(numbers, job.case)] for what, numbers in said]
-                for role, said in told["notes"].items()
+            content["problems"] = [without_names(problem, job.case) for problem in content["problems"]]
+            content["notes"] = {
+                role: [[what, without_names(numbers, job.case)] for what, numbers in of_role]
+                for role, of_role in content["notes"].items()
             }
         drawn = _draw(job)
-        write_json(kept, {"inputs": inputs, "drawn": drawn, "measures": told})
-        return Measures(**told)
-    except Exception as error:  # whatever a file makes a library raise
+        write_json(stored, {"inputs": inputs, "drawn": drawn, "measures": content})
+        return Measures(**content)
+    except Exception as error:  # a library can raise anything for a damaged file
         if is_full_disk(error):
             raise
-        said = f"could not be checked ({in_words(error)})"
-        return Measures(job.name, problems=[without_names(said, job.case) if job.key else said])
+        problem = f"could not be checked ({in_words(error)})"
+        return Measures(job.name, problems=[without_names(problem, job.case) if job.key else problem])
 
 
 def _draw(job: CheckJob) -> bool:
-    """Draw the first modality with the edges of the others and the label's outline; False if there is nothing to draw."""
+    """Draw the first modality with the second one's edges and the label's outline; return False if nothing can be drawn."""
     path = job.folder / f"{job.name}.png"
     volumes, first, _ = read_volumes(job.case, [*job.modalities, "label"])
     label = volumes.pop("label", None)
     if first is None:
-        path.unlink(missing_ok=True)  # of what was there before
+        path.unlink(missing_ok=True)  # of an earlier check
         return False
     image, *others = volumes.values()
     drawn = [Drawn(other, TRUTH, edges=True) for other in others[:1]]
@@ -81,24 +81,24 @@ def _draw(job: CheckJob) -> bool:
 
 
 def _hash_of_inputs(job: CheckJob) -> str:
-    """Hash what the measures depend on; with a key, so that public scans are not found by their hashes."""
+    """Return the hash of all inputs of the measures; keyed if anonymous, since hashes of public scans are known."""
     files = [[role, _hash_of_scan(path)] for role, path in job.case.items() if role != "subject"]
     text = json.dumps([VERSION, job.modalities, job.foreground, job.labels, files])
     return keyed_hash(job.key, text) if job.key else hashlib.sha256(text.encode()).hexdigest()
 
 
 def _hash_of_scan(path: str) -> str | None:
-    """Hash a file, a volume of one, or a series; ``None`` where that cannot be read, which its measures will say."""
+    """Return the hash of a scan; ``None`` if it cannot be read, which the measures report."""
     try:
         return sha256_of_scan(path)
     except (OSError, DataError):
         return None
 
 
-def _read_kept(path: Path) -> dict[str, Any] | None:
+def _read_stored(path: Path) -> dict[str, Any] | None:
     try:
         content = read_json(path, required=("inputs", "drawn", "measures"), remedy="")
         Measures(**content["measures"])
         return content
     except (OSError, DataError, TypeError):
-        return None  # is measured again
+        return None  # the case is measured again

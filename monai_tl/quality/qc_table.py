@@ -1,4 +1,4 @@
-"""The table of a check: every number of every case in ``qc.csv``, and what a person reads in the terminal."""
+"""The table of a check: all measures of all cases in ``qc.csv``, and a short table for the terminal."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ from monai_tl.storage.tables import csv_text
 from monai_tl.text import printable
 
 TABLE = "qc.csv"
-SHOWN = 20  # cases printed
-REASONS = 4  # printed of a case
+SHOWN = 20  # cases printed at most
+REASONS = 4  # printed per case at most
 
 
 def write_qc_table(path: Path, judged: Sequence[Judged], modalities: Sequence[str]) -> None:
-    """Write a row a case in order of name; columns ``case, state, reasons, notes`` first."""
+    """Write one row per case, sorted by name; the first columns are ``case, state, reasons, notes``."""
     rows = [_row(one, modalities) for one in sorted(judged, key=lambda one: one.measures.subject)]
     columns = list(dict.fromkeys(column for row in rows for column in row))
     write_text(path, csv_text(columns, ([row.get(column, "") for column in columns] for row in rows)))
 
 
 def format_table(judged: Sequence[Judged], modalities: Sequence[str]) -> str:
-    """Give the worst cases as aligned columns, each with its reasons below it."""
+    """Return the worst cases as aligned columns, each followed by its reasons."""
     heads = ["case", "", "shape", "mm", "axes", *(f"{name} from to" for name in modalities), "label ml"]
     rows = [_short_row(one, modalities) for one in judged[:SHOWN]]
     widths = [max(len(row[n]) for row in [heads, *rows]) for n in range(len(heads))]
-    told = ["  ".join(text.ljust(width) for text, width in zip(heads, widths, strict=True)).rstrip()]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(heads, widths, strict=True)).rstrip()]
     for row, one in zip(rows, judged, strict=False):
-        told.append("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
-        told += [f"    {printable(reason)}" for reason in one.reasons[:REASONS]]
+        lines.append("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+        lines += [f"    {printable(reason)}" for reason in one.reasons[:REASONS]]
         if len(one.reasons) > REASONS:
-            told.append(f"    and {len(one.reasons) - REASONS} more")
+            lines.append(f"    and {len(one.reasons) - REASONS} more")
     if len(judged) > SHOWN:
         rest = sum(one.state != "fine" for one in judged[SHOWN:])
-        told.append(f"and {len(judged) - SHOWN} more cases ({rest} of them not fine), all in {TABLE}")
-    return "\n".join(told)
+        lines.append(f"and {len(judged) - SHOWN} more cases ({rest} of them not fine), all in {TABLE}")
+    return "\n".join(lines)
 
 
 def note_lines(case: Measures) -> list[str]:
-    """Give what was passed over or converted in a case's headers, a line for each kind: ``"T1, T2: … (…)"``."""
+    """Return what was ignored or converted in a case's headers, one line per kind: ``"T1, T2: … (…)"``."""
     roles: dict[str, list[str]] = {}
-    for role, said in case.notes.items():
-        for what, numbers in said:
+    for role, notes in case.notes.items():
+        for what, numbers in notes:
             roles.setdefault(f"{what} ({numbers})", []).append(role)
     return [f"{', '.join(names)}: {line}" for line, names in roles.items()]
 
 
 def summary(judged: Sequence[Judged]) -> str:
-    """Count the states: ``"26 cases: 1 with problems, 2 suspect, 23 fine"``."""
+    """Return the number of cases by state: ``"26 cases: 1 with problems, 2 suspect, 23 fine"``."""
     count = {state: sum(one.state == state for one in judged) for state in ("problem", "suspect", "fine")}
     cases = f"{len(judged)} case{'s' * (len(judged) != 1)}"
     return f"{cases}: {count['problem']} with problems, {count['suspect']} suspect, {count['fine']} fine"

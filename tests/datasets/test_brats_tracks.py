@@ -59,7 +59,7 @@ def test_values_decide_within_a_family(prefix, held, chosen):
 def test_most_labels_are_enough_for_a_check_only():
     found = {(1, 2, 3): ["BraTS-SSA-00001-000"] * 2, (7,): ["BraTS-SSA-00002-000"]}
     assert brats_tracks.choose_track(["BraTS-SSA-00001-000"], found, None, most=True).name == "ssa2023"
-    with pytest.raises(DataError, match="labels hold 1, 2, 3, 7"):
+    with pytest.raises(DataError, match="labels .* 1, 2, 3, 7"):
         brats_tracks.choose_track(["BraTS-SSA-00001-000"], found, None)
     with pytest.raises(DataError, match="labels.*1, 2, 3, 7.*2 more"):
         brats_tracks.choose_track(["BraTS-SSA-00001-000"], {**found, (7,): ["BraTS-SSA-00002-000"] * 4}, None, most=True)

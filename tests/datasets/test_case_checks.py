@@ -46,7 +46,7 @@ def check(*cases: dict[str, str], modalities=("T1", "T2"), need_foreground=True,
 
 
 def faults_of(*cases: dict[str, str], **arguments) -> list[str]:
-    with pytest.raises(DataError, match=r"\d+ problems? in \d+ of \d+ cases; mend these files") as refusal:
+    with pytest.raises(DataError, match=r"\d+ problems? in \d+ of \d+ cases; correct these files") as refusal:
         check(*cases, **arguments)
     return [line.strip() for line in str(refusal.value).splitlines()[1:]]
 
@@ -69,13 +69,13 @@ def test_what_differs_without_harm_passes(case):
 
 def test_an_image_of_one_value_is_no_image(case):
     save(case["T1"], np.full((8, 8, 8), 7, np.int16))
-    with pytest.raises(DataError, match="T1.*nothing.*7"):
+    with pytest.raises(DataError, match="T1.*same value.*7"):
         check(case)
 
 
 def test_a_foreground_value_that_no_label_holds_is_told(case):
     save(case["label"], label_voxels(17))
-    assert check(case) == ["foreground value 53 is in none of the 1 labels, which hold 0, 17"]
+    assert check(case) == ["foreground value 53 is in none of the 1 labels, which contain 0, 17"]
 
 
 def test_a_case_to_predict_needs_no_label(case):
@@ -118,18 +118,18 @@ def test_files_of_another_kind_are_unreadable(case):
 def test_other_than_3d_is_refused(case):
     save(case["T1"], image_voxels((8, 8)))
     save(case["T2"], image_voxels((8, 8, 8, 3)))
-    several = "is not 3D (shape 8×8×8×3); a single volume is named by #0 to #2 behind the path"
+    several = "is not 3D (shape 8×8×8×3); select one volume by appending #0 to #2 to the path"
     assert faults_of(case) == [f"IXI012: T1 is not 3D (shape 8×8): {case['T1']}", f"IXI012: T2 {several}: {case['T2']}"]
     save(case["T1"], image_voxels())
     assert check({**case, "T2": case["T2"] + "#2"}) == []
     assert faults_of({**case, "T2": case["T2"] + "#3"}) == [
-        f"IXI012: T2 has no volume '3' (shape 8×8×8×3); its volumes are counted from #0 to #2: {case['T2']}#3"
+        f"IXI012: T2 has no volume '3' (shape 8×8×8×3); it has the volumes #0 to #2: {case['T2']}#3"
     ]
     four = image_voxels((8, 8, 8, 3), np.float32)
     four[0, 0, 0, 1] = np.nan
     save(case["T2"], four)
     assert check({**case, "T2": case["T2"] + "#2"}) == []
-    told = f"IXI012: T2 holds 1 voxels that are NaN or infinite: {case['T2']}#1"
+    told = f"IXI012: T2 has 1 voxels that are NaN or infinite: {case['T2']}#1"
     assert faults_of({**case, "T2": case["T2"] + "#1"}) == [told]
 
 
@@ -139,7 +139,7 @@ def test_axes_that_are_not_at_right_angles_are_refused(case):
         save(case[role], label_voxels(17, 53) if role == "label" else image_voxels(), AFFINE @ sheared(0.009))
     assert check(case) == []
     save(case["T2"], image_voxels(), AFFINE @ sheared(np.tan(np.deg2rad(10))))
-    line = "T2 has axes that are not at right angles (j and k at 80.0°); resample it to a grid that is straight"
+    line = "T2 has axes that are not at right angles (j and k at 80.0°); resample it to a grid with orthogonal axes"
     assert faults_of(case)[0] == f"IXI012: {line}: {case['T2']}"
 
 
@@ -160,14 +160,14 @@ def test_a_header_whose_two_affines_disagree_is_refused(case):
         if sound:
             assert check(case) == []
         else:
-            line = "T1 has a sform and a qform that disagree by up to 3 mm; set the code of the wrong one to 0"
+            line = "T1 has an sform and a qform that disagree by up to 3 mm; set the code of the wrong one to 0"
             assert faults_of(case) == [f"IXI012: {line}: {case['T1']}"]
 
 
 def test_a_label_half_a_voxel_off_is_refused(case):
     shifted = AFFINE @ nib.affines.from_matvec(np.eye(3), [0.5, 0, 0])
     save(case["label"], label_voxels(17), shifted)
-    assert faults_of(case) == ["IXI012: label and T1 lie apart by up to 1 mm; resample one to the other"]
+    assert faults_of(case) == ["IXI012: label and T1 are up to 1 mm apart; resample one to the other"]
 
 
 def test_a_label_whose_axes_run_another_way_needs_no_resampling(case):
@@ -175,7 +175,7 @@ def test_a_label_whose_axes_run_another_way_needs_no_resampling(case):
     turned = label.as_reoriented(np.array([[1, 1], [0, -1], [2, 1]]))
     save(case["label"], np.asarray(turned.dataobj), turned.affine)
     (fault,) = faults_of(case)
-    assert "label holds the same points as T1, but its axes run" in fault
+    assert "label has the same points as T1, but its axes are" in fault
     assert "reorder them without resampling" in fault
 
 
@@ -185,8 +185,8 @@ def test_links_that_lead_nowhere_and_in_a_circle(case):
     Path(case["T1"]).symlink_to("gone.nii.gz")
     Path(case["T2"]).symlink_to(Path(case["T2"]).name)
     assert [fault.split(": ")[1] for fault in faults_of(case)] == [
-        "T1 is a link that leads nowhere (to gone.nii.gz)",
-        "T2 is a link that leads nowhere (to IXI012-T2.nii.gz)",
+        "T1 is a broken link (to gone.nii.gz)",
+        "T2 is a broken link (to IXI012-T2.nii.gz)",
     ]
 
 
@@ -197,7 +197,7 @@ def test_colour_and_an_affine_without_volume_are_refused(case):
     flat.header["srow_x"], flat.header["srow_y"], flat.header["srow_z"] = (2, 0, 0, 0), (0, 2, 0, 0), (0, 0, 0, 0)
     Path(case["T2"]).write_bytes(gzip.compress(bytes(flat.header.binaryblock) + bytes(4) + bytes(1024)))
     faults = faults_of(case)
-    assert "T1 does not hold numbers of one channel" in faults[0]
+    assert "T1 does not contain one number per voxel" in faults[0]
     assert "T2 has no usable affine" in faults[1]
 
 
@@ -209,7 +209,7 @@ def test_another_grid_is_refused(case, role):
     shifted = AFFINE.copy()
     shifted[1, 3] += 0.01
     save(case[role], voxels, shifted)
-    assert faults_of(case) == [f"IXI012: {role} and T1 lie apart by up to 0.01 mm; resample one to the other"]
+    assert faults_of(case) == [f"IXI012: {role} and T1 are up to 0.01 mm apart; resample one to the other"]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -217,23 +217,23 @@ def test_voxels_that_are_not_finite_are_counted(case, value):
     voxels = image_voxels(dtype=np.float32)
     voxels[0, 0, :3] = value
     save(case["T2"], voxels)
-    assert faults_of(case) == [f"IXI012: T2 holds 3 voxels that are NaN or infinite: {case['T2']}"]
+    assert faults_of(case) == [f"IXI012: T2 has 3 voxels that are NaN or infinite: {case['T2']}"]
 
 
 def test_labels_are_known_integers(case):
     save(case["label"], label_voxels(17, 77, 85))
     (fault,) = faults_of(case, known_labels=(17, 53))
-    assert fault.startswith("IXI012: label holds unknown values (77, 85), known are 17, 53: ")
+    assert fault.startswith("IXI012: label contains unknown values (77, 85), known are 17, 53: ")
     voxels = label_voxels(17).astype(np.float32)
     voxels[0, 0, :2] = 0.5, np.nan
     save(case["label"], voxels)
     (fault,) = faults_of(case)
-    assert fault.startswith("IXI012: label holds values that are no integers (0.5, nan): ")
+    assert fault.startswith("IXI012: label contains values that are not integers (0.5, nan): ")
 
 
 def test_no_foreground_is_a_fault_in_training_and_a_warning_elsewhere(case):
     save(case["label"], label_voxels(2, 41))
-    line = "IXI012: label holds no foreground (17, 53), only 0, 2, 41"
+    line = "IXI012: label contains no foreground (17, 53), only 0, 2, 41"
     assert faults_of(case) == [line]
     assert check(case, need_foreground=False) == [line]
 
@@ -245,8 +245,8 @@ def test_all_faults_of_all_cases_are_told_at_once(tmp_path):
     save(cases[2]["label"], label_voxels(2))
     assert [fault.split(": ")[0:2] for fault in faults_of(*cases)] == [
         ["IXI000", "T1 does not exist"],
-        ["IXI000", "T2 holds 512 voxels that are NaN or infinite"],
-        ["IXI002", "label holds no foreground (17, 53), only 0, 2"],
+        ["IXI000", "T2 has 512 voxels that are NaN or infinite"],
+        ["IXI002", "label contains no foreground (17, 53), only 0, 2"],
     ]
     for case in cases:
         Path(case["T2"]).write_bytes(b"")

@@ -91,7 +91,7 @@ def test_the_hash_follows_content_and_not_location(tmp_path):
 def test_written_once(written, tmp_path):
     text = written.read_text()
     assert dl.write_datalist(written, made(tmp_path / "scans")) == written
-    with pytest.raises(ConfigError, match="exists.*something else"):
+    with pytest.raises(ConfigError, match="exists.*other content"):
         dl.write_datalist(written, made(tmp_path / "scans", foreground=(17,)))
     assert written.read_text() == text
     assert [path.name for path in tmp_path.iterdir()] == ["datalist.json"], "nothing half written is left behind"
@@ -123,7 +123,7 @@ def test_unknown_split_and_modality_are_refused_with_those_that_exist(written):
         ({"format": 2}, "format 2.*version.*1"),
         ({"cases": [{"T1": "x"}]}, "case.*subject.*paths"),
         ({"cases": ["A"]}, "case.*subject.*paths"),
-        ({"cases": [{"subject": 7}]}, "case.*subject.*text"),
+        ({"cases": [{"subject": 7}]}, "case.*subject.*strings"),
         ({"cases": cases_in(Path("x"), "ABCC")}, "subjects.*twice.*C"),
         ({"cases": cases_in(Path("x"), "AB")}, "subjects.*split 'train'.*C"),
         ({"modalities": ["T1", "PD"]}, "A lacks PD"),
@@ -143,10 +143,10 @@ def test_what_is_no_datalist_is_refused(tmp_path):
     with pytest.raises(DataError, match="`monai_tl datalist`"):
         dl.read_datalist(path)
     for text, reason in (
-        ("{", "is not JSON"),
-        ('{"test": ["a"], "test": ["b"]}', "'test' stands there twice"),
-        ("[]", "holds a list, needed is one object"),
-        ('{"format": 1, "cases": []}', "it lacks modalities, foreground, splits, sha256; make it anew"),
+        ("{", "JSON"),
+        ('{"test": ["a"], "test": ["b"]}', "'test' occurs twice"),
+        ("[]", "list.*one object"),
+        ('{"format": 1, "cases": []}', "it lacks modalities, foreground, splits, sha256; make it again"),
     ):
         path.write_text(text)
         with pytest.raises(DataError, match=reason):

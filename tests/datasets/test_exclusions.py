@@ -77,8 +77,8 @@ def test_no_test_split_is_selected_on_the_outcome(verb, root, subjects, tmp_path
     (tmp_path / "lists.json").write_text(json.dumps({"train": subjects[1:4], "test": [subjects[0], *subjects[4:]]}))
     words = ("datalist", "ixi", "--root", root, "--output", tmp_path / "s.json", "--leave_out", f"{scores}:0.8")
     for split, text in [
-        ("0.5,0.17,0.33", "leave_out takes 1 cases out for their scores, and the test split would be drawn from those that"),
-        (tmp_path / "lists.json", f"leave_out takes 1 cases out of the test split for their scores: {subjects[0]}; scores on"),
+        ("0.5,0.17,0.33", "1 cases"),
+        (tmp_path / "lists.json", f"1 cases from the test split because of their scores: {subjects[0]}"),
     ]:
         answer = verb(*words, "--split", split)
         assert answer.code == 2
@@ -121,10 +121,10 @@ def test_what_cannot_be_meant_is_refused(verb, root, subjects, qc, tmp_path):
         (tmp_path / "none.csv", "leave_out: there is no file"),
         (tmp_path / "odd.csv", "has no column case, state, reasons, only a, b"),
         (f"{qc}:0.8", "has no column subject, dice"),
-        *((f"{qc}:{limit}", f"'{limit}' is no Dice above 0 and up to 1") for limit in ("high", "nan", "80", "0", "inf")),
-        (tmp_path / "anonymous.csv", "these are pseudonyms: check once more without --anonymous"),
+        *((f"{qc}:{limit}", f"'{limit}' is not a Dice above 0 and up to 1") for limit in ("high", "nan", "80", "0", "inf")),
+        (tmp_path / "anonymous.csv", "without --anonymous"),
         ("qc", "needs one qc.csv in"),
-        (",".join(subjects), "leaves nobody of 6 cases"),
+        (",".join(subjects), "of 6 cases"),
     ]:
         answer, _ = make(verb, root, tmp_path, "--leave_out", choice)
         assert answer.code == 2

@@ -30,10 +30,10 @@ def test_the_table_names_them_and_so_does_a_scan_beside_a_call_that_was_killed(f
 
 
 def test_where_nothing_was_predicted_nothing_is_a_prediction_but_it_may_be(folder):
-    with pytest.raises(DataError, match=r"eve_seg.nii.gz \(beside predictions.json\)$"):
+    with pytest.raises(DataError, match=r"eve_seg.nii.gz \(next to predictions.json\)$"):
         refuse_doubtful({"eve_seg": [str(folder / "eve_seg.nii.gz")]})
     (folder / "predictions.json").unlink()
     assert own_predictions(images(folder)) == []
     refuse_doubtful({"eve_seg": [str(folder / "eve_seg.nii.gz")]})
-    with pytest.raises(DataError, match=r"bob_seg.nii.gz \(beside bob.nii.gz\)$"):
+    with pytest.raises(DataError, match=r"bob_seg.nii.gz \(next to bob.nii.gz\)$"):
         refuse_doubtful({"bob_seg": [str(folder / "bob_seg.nii.gz")]})

@@ -91,16 +91,16 @@ def test_one_modality_takes_images_as_they_are(own):
     with pytest.raises(DataError, match="T1, T2.*pattern"):
         find_scans(str(own / "t2" / "bob.nii"), BOTH)
     (own / "t2" / "bob.nii.gz").write_bytes(b"")
-    with pytest.raises(DataError, match="bob stands for several scans"):
+    with pytest.raises(DataError, match="bob .* several scans"):
         find_scans(str(own / "t2"), ["T1"])
 
 
 def test_what_is_not_there_or_not_known(own):
-    with pytest.raises(DataError, match="does not exist; give a datalist, a folder of scans or a scan"):
+    with pytest.raises(DataError, match="does not exist.*datalist"):
         find_scans(str(own / "nowhere"), BOTH)
-    with pytest.raises(DataError, match="no input: give a datalist"):
+    with pytest.raises(DataError, match="no input: .* datalist"):
         find_scans(None, BOTH)
     with pytest.raises(DataError, match=r"\(it.*t1, t2\).*pattern"):
         find_scans(str(own), BOTH)
-    with pytest.raises(DataError, match="split.*datalist's"):
+    with pytest.raises(DataError, match="--split.*datalist"):
         find_scans(str(own), BOTH, split="test")

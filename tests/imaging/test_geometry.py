@@ -63,7 +63,7 @@ def test_the_form_in_use_counts_and_the_sform_first():
     assert np.allclose(geometry_of_nifti(only_sform).affine, moved)
     assert [geometry_of_nifti(one).notes for one in (only_qform, only_sform)] == [(), ()]
     both = geometry_of_nifti(header(srow_x=moved[0]))
-    assert both.fault == "has a sform and a qform that disagree by up to 50 mm; set the code of the wrong one to 0"
+    assert both.fault == "has an sform and a qform that disagree by up to 50 mm; set the code of the wrong one to 0"
 
 
 @pytest.mark.parametrize("kind", [nib.Nifti1Header, nib.Nifti2Header])
@@ -75,7 +75,7 @@ def test_the_form_in_use_counts_and_the_sform_first():
         ({"srow_y": (0, np.nan, 0, 1)}, ("sform (code 1)", "not finite", "srow_y: 0, nan, 0, 1", "sform_code … 0")),
         ({"srow_x": (-2, 0, 0, np.inf), "qform": 0}, ("sform (code 1)", "srow_x: -2, 0, 0, inf")),
         ({"srow_z": (0, 0, 0, 7)}, ("sform (code 1) … axis k … 0", "sform_code … 0")),
-        ({"srow_z": (2, 2, 0, 7), "srow_x": (2, 2, 0, 1), "srow_y": (0, 0, 1, 1)}, ("axes that lie in one plane",)),
+        ({"srow_z": (2, 2, 0, 7), "srow_x": (2, 2, 0, 1), "srow_y": (0, 0, 1, 1)}, ("axes in one plane",)),
         ({"sform": 0, "pixdim3": 0}, ("qform (code 1)", "along k", "pixdim[3] is 0")),
         ({"sform": 0, "pixdim1": -2}, ("along i", "pixdim[1] is -2")),
         ({"sform": 0, "pixdim2": np.nan}, ("along j", "pixdim[2] is nan")),
@@ -96,7 +96,7 @@ def test_what_cannot_be_used_is_a_fault(kind, fields, facts):
 @pytest.mark.parametrize("scale", [0.01, 40.0])
 def test_lengths_without_a_unit_that_no_scan_has(scale):
     fault = geometry_of_nifti(header(np.diag([scale, scale, scale, 1]), xyzt_units=0)).fault
-    assert f"voxels of {scale:g} × {scale:g} × {scale:g} mm (the unit of its lengths: not given, taken as mm)" in fault
+    assert f"voxels of {scale:g} × {scale:g} × {scale:g} mm (unit of length: not stated, mm assumed)" in fault
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,8 @@ def test_lengths_without_a_unit_that_no_scan_has(scale):
         ({"pixdim2": 0}, ("qform … sform", "pixdim[2] is 0")),
         ({"quatern_b": np.nan}, ("qform", "not finite")),
         ({"quatern_b": 0, "quatern_c": 1.2, "quatern_d": 0}, ("qform", "quaternion … 1.2")),
-        ({"quatern_c": 1.00001}, ("scaled to 1", "length 1.00001")),
-        ({"sform": 0, "quatern_c": 1.0009}, ("scaled to 1", "length 1.0009")),
+        ({"quatern_c": 1.00001}, ("normalised", "length 1.00001")),
+        ({"sform": 0, "quatern_c": 1.0009}, ("normalised", "length 1.0009")),
         ({"sform": 25}, ("sform_code … defined", "sform_code 25")),
         ({"xyzt_units": 5}, ("defined … NIfTI", "5")),
     ],
@@ -239,7 +239,7 @@ def test_freesurfers_format_without_its_flag_is_unknown(tmp_path, ending):
     ids=str,
 )
 def test_a_scaling_that_is_not_finite_is_a_fault(tmp_path, slope, inter, told):
-    with pytest.raises(DataError, match="scaling of its voxels that is not finite") as refusal:
+    with pytest.raises(DataError, match="scaling that is not finite") as refusal:
         open_scan(write(tmp_path / "scan.nii", header(scl_slope=slope, scl_inter=inter)))
     mentions(str(refusal.value), told)
 

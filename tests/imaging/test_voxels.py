@@ -147,7 +147,7 @@ def one(value: float, dtype=np.float64, count: int = 1) -> np.ndarray:
         (Stored(head(), 1e30), "32-bit"),
         (Stored(head(), -1e-30), "32-bit"),
         (Stored(head(), 1.0, 1e10), "1.02e+03"),
-        (Stored(head(), 1.0, 2e38), "steps of"),
+        (Stored(head(), 1.0, 2e38), "resolution of"),
         (Stored(one(1e7, np.float32)), "value, 1e+07"),
         (Stored(one(1e5, np.float32, 3)), "3 voxels … 1000"),
         (Stored(one(-1e6, np.float32)), "value, -1e+06"),

@@ -239,7 +239,7 @@ def test_a_slice_that_went_missing_after_the_first_call_too(verb, source, series
     mentions(answer.out, "1 of 2 cases … finished")
     assert "T1 series 'T1 sag' (15 slices, MR, " in answer.err
     assert "lacks 1 slice between " in answer.err
-    assert "export it anew from the archive" in answer.err
+    assert "export it from the archive again" in answer.err
 
 
 def test_a_series_whose_folder_may_not_be_read(verb, source, series, tmp_path, monkeypatch):

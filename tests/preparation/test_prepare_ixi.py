@@ -197,7 +197,7 @@ def spoil_coding(raw):
     image = nib.load(path)
     values = np.asarray(image.dataobj)
     nib.save(nib.MGHImage(np.where(values == 53, 0, values).astype(np.uint8), image.affine), path)
-    return path.parents[1], "its label holds no 53 (freesurfer), only 0, 2, 3"
+    return path.parents[1], "its label has no 53 (freesurfer), only 0, 2, 3"
 
 
 def spoil_series(raw):
@@ -227,7 +227,7 @@ def test_labels_of_another_head_are_seen_by_their_volume(raw, tmp_path, here, mo
     affine = image.affine.copy()
     affine[:3, 3] += 18
     nib.save(nib.MGHImage(np.asarray(image.dataobj), affine), path)
-    with pytest.raises(PartlyDoneError, match=r"0\.\d+.*T1's grid.*head"):
+    with pytest.raises(PartlyDoneError, match=r"label 17 .*0\.\d+.*T1's grid"):
         run(raw, tmp_path / "out")
 
 
@@ -306,7 +306,7 @@ def test_places_that_cannot_be_used(raw, tmp_path, here, monkeypatch):
         run(raw, tmp_path / "out", t2=raw / "nowhere")
     with pytest.raises(DataError, match=r"T2.*IXI012-HH-1211-T2.nii.gz.*IXI\d+"):
         run(raw, tmp_path / "out", t2=raw / "IXI-T1")
-    with pytest.raises(DataError, match=r"is no \.tar that can be read"):
+    with pytest.raises(DataError, match=r"not a readable \.tar"):
         run(raw, tmp_path / "out", t2=first(raw / "IXI-T2"))
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "mine.txt").touch()

@@ -12,7 +12,7 @@ import pytest
 from monai_tl.datasets.case_checks import case_problems
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.preparation.prepare_ixi import MADE_WITH
-from monai_tl.quality.candidates import find_candidates
+from monai_tl.quality.candidates import UNLABELLED, find_candidates
 from monai_tl.quality.check import check_scans
 from monai_tl.storage.files import write_json
 from tests.conftest import mentions
@@ -67,7 +67,7 @@ def test_a_label_that_contradicts_or_cannot_be_read_is_its_own_cases_problem(tmp
     assert (found.foreground, found.labels) == ((1, 3), (1, 2, 3))
     problems = [case_problems(case, ["T1"], found.foreground, known_labels=found.labels)[0] for case in found.cases]
     assert [len(of) for of in problems[:2]] == [0, 1]
-    assert problems[1][0].startswith("label holds unknown values (5), known are 1, 2, 3: ")
+    assert problems[1][0].startswith("label contains unknown values (5), known are 1, 2, 3: ")
     assert any(line.startswith("label is not readable (") for line in problems[2])
 
 
@@ -75,7 +75,7 @@ def test_brats_without_labels_as_a_challenge_hands_out_its_validation(tmp_path):
     subject(tmp_path, "BraTS-GLI-00001-000", NEW[:-1], 1, 2)
     found = find_candidates(tmp_path)
     assert (len(found.cases), found.foreground, found.labels, found.incomplete) == (1, (), (), {})
-    assert found.notes == ("There are no labels here: nothing is said about them.",)
+    assert found.notes == (UNLABELLED,)
     subject(tmp_path, "BraTS-GLI-00002-000", NEW, 1, 2)
     assert find_candidates(tmp_path).incomplete == {"BraTS-GLI-00001-000": "lacks label"}
 
@@ -149,12 +149,12 @@ def test_ixi_as_downloaded_and_prepared_with_the_coding_of_its_labels(tmp_path):
     for coding, foreground in (("freesurfer", (17, 53)), ("dlmuse", (47, 48))):
         found = find_candidates(ixi(tmp_path / coding, coding))
         assert found.foreground == foreground
-        told = "2 left out or failed when this folder was prepared (prepared.json says who): not looked at here."
+        told = "2 left out or failed when this folder was prepared (listed in prepared.json): not checked."
         assert found.notes == (told,)
     other = nib.Nifti1Image(np.arange(8, dtype=np.int16).reshape(2, 2, 2), np.diag([2.0, 2, 2, 1]))
     nib.save(other, tmp_path / "raw" / "IXI-T2" / "IXI012-HH-1211-T2.nii.gz")
     (note,) = find_candidates(tmp_path / "raw").notes
-    assert note.startswith("T1 and T2 lie on grids of their own, as IXI is downloaded: `monai_tl prepare ixi` brings them")
+    mentions(note, "T1 and T2 … `monai_tl prepare ixi`")
     (tmp_path / "dlmuse" / MADE_WITH).write_text("{}")
     with pytest.raises(DataError, match="prepared.json.*damaged"):
         find_candidates(tmp_path / "dlmuse")

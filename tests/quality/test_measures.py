@@ -11,7 +11,7 @@ from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 from monai_tl.datasets import ixi
 from monai_tl.quality import measures
-from monai_tl.quality.measures import bridged, field_of_view, measure_case
+from monai_tl.quality.measures import field_of_view, fill_missing, measure_case
 from monai_tl.quality.outliers import ROBUST_Z, asymmetry, judge, robust_z
 from tests.conftest import mentions
 
@@ -77,7 +77,7 @@ def test_clean_heads_are_not_suspected(clean):
 def test_a_head_cut_at_the_top_is_recognised_and_a_neck_is_not(spoiled):
     one = spoiled(lambda volume: volume[:, :, :34], "T1", "T2", "label")
     assert any("cut at the top of T1's field of view" in reason for reason in one.reasons)
-    assert any("34 mm from bottom to top, the cohort's median is 48: slices missing?" in reason for reason in one.reasons)
+    assert any("34 mm from bottom to top, the cohort's median is 48" in reason for reason in one.reasons)
     neck = spoiled(lambda volume: volume[:, :, 4:], "T1", "T2", "label")
     assert neck.reasons == (), "every field of view ends somewhere in the neck"
 
@@ -89,13 +89,14 @@ def test_a_head_cut_elsewhere_is_recognised(spoiled, face, cut):
 
 
 def test_the_t2_of_another_head_is_recognised(cases, spoiled, tmp_path):
-    own = measure_case({**cases[0], "T2": other_on_grid(cases, tmp_path / "moved.nii.gz")}, MODALITIES, SIDES)
+    own = measure_case({**cases[0], "T2": other_on_grid(cases, tmp_path)}, MODALITIES, SIDES)
     reasons = spoiled.judged(own).reasons
     assert any("mutual information of T2 and T1 is" in reason and "robust z -" in reason for reason in reasons)
 
 
-def other_on_grid(cases, path):
+def other_on_grid(cases, folder):
     image = nib.load(cases[1]["T2"])
+    path = str(folder / "moved.nii.gz")
     nib.save(nib.Nifti1Image(np.asanyarray(image.dataobj), nib.load(cases[0]["T1"]).affine), path)
     return str(path)
 
@@ -137,7 +138,7 @@ def test_a_label_beyond_the_t2_is_recognised(spoiled):
         return volume
 
     reasons = spoiled(upper_half, "T2").reasons
-    assert any("of the label lies outside T2's field of view" in reason for reason in reasons)
+    assert any("of the label is outside T2's field of view" in reason for reason in reasons)
 
 
 def test_half_a_hippocampus_is_recognised(spoiled):
@@ -156,7 +157,7 @@ def test_swapped_sides_are_recognised(spoiled):
     def swap(volume):
         return np.select([volume == 17, volume == 53], [53, 17], volume).astype(volume.dtype)
 
-    assert "the left hippocampus lies to the right of the right one: sides swapped?" in spoiled(swap, "label").reasons
+    assert "the left hippocampus is to the right of the right one: the sides may be swapped" in spoiled(swap, "label").reasons
 
 
 def test_dlmuse_codes_the_sides_the_other_way_round(cases, tmp_path):
@@ -197,8 +198,8 @@ def test_volumes_of_life_size_heads_are_held_against_those_of_adults(cases, tmp_
         nib.save(nib.Nifti1Image(volume, image.affine @ np.diag([4, 4, 4, 1])), case[role])
     (one,), notes = judge([measure_case(case, MODALITIES, SIDES)])
     assert 800 < one.measures.head_ml < 8000
-    mentions("\n".join(one.reasons), "0.00 ml … 1.5 … 5.5")
-    assert notes == ["1 usable cases are too few to be compared with each other; from 8 on that is done too."]
+    mentions("; ".join(one.reasons), "0.00 ml … 1.5 … 5.5")
+    assert notes == ["1 usable cases are too few to be compared with each other, which needs at least 8."]
 
 
 def test_what_cannot_be_read_is_a_problem_of_that_case_and_the_rest_is_measured(cases, spoiled, tmp_path):
@@ -211,17 +212,17 @@ def test_what_cannot_be_read_is_a_problem_of_that_case_and_the_rest_is_measured(
     assert "; resample one to the other" in other.problems[0]
     assert other.information == {}
     constant = spoiled(lambda volume: volume * 0 + 7, "T1").measures
-    assert [problem.split(":")[0] for problem in constant.problems] == ["T1 holds nothing but 7"]
+    assert [problem.split(":")[0] for problem in constant.problems] == ["T1 has the same value in every voxel (7)"]
 
 
 def test_an_empty_label_and_a_label_on_the_border_are_suspect(spoiled):
-    assert spoiled(lambda volume: volume * 0, "label").reasons[0] == "label holds no foreground (17, 53), only 0"
+    assert spoiled(lambda volume: volume * 0, "label").reasons[0] == "label contains no foreground (17, 53), only 0"
 
     def to_the_border(volume):
         volume[0, 20:23, 20] = 17
         return volume
 
-    mentions("\n".join(spoiled(to_the_border, "label").reasons), "3 foreground … volume's")
+    mentions("; ".join(spoiled(to_the_border, "label").reasons), "3 foreground … volume's")
 
 
 def test_measures_by_hand():
@@ -232,7 +233,7 @@ def test_measures_by_hand():
     box, missing = field_of_view(filled)
     assert box == (slice(2, 8), slice(1, 9), slice(3, 7))
     assert [list(slices) for slices in missing] == [[4], [], []]
-    assert np.array_equal(bridged(filled, missing)[4], filled[3])
+    assert np.array_equal(fill_missing(filled, missing)[4], filled[3])
 
 
 def test_robust_z_is_not_moved_by_the_outlier_it_looks_for():

@@ -195,7 +195,7 @@ def test_equal_voxels_in_other_files_are_found(tmp_path, verb, says):
     answer = verb("check", root, "--output", tmp_path / "qc")
     told = f"T1 … T1 of {SUBJECTS[3]}"
     says(TOPIC, "one head under two ids, before there are splits", "check", answer, told)
-    assert (tmp_path / "qc" / "qc.csv").read_text().count("T1 is the same image, voxel for voxel") == 2
+    assert (tmp_path / "qc" / "qc.csv").read_text().count("T1 is identical, voxel for voxel") == 2
 
 
 def test_two_modalities_that_are_one_image_are_refused(tmp_path, verb, says):
@@ -203,7 +203,7 @@ def test_two_modalities_that_are_one_image_are_refused(tmp_path, verb, says):
     shutil.copy(scan(root, SUBJECTS[1], "t1"), scan(root, SUBJECTS[1], "t2"))
     answer = listed(verb, root, SPLITS)
     assert answer.code == 2
-    texts = ("one image stands for two modalities", f"T1 of {SUBJECTS[1]} (train) = T2 of {SUBJECTS[1]} (train)")
+    texts = ("one image is used for two modalities", f"T1 of {SUBJECTS[1]} (train) = T2 of {SUBJECTS[1]} (train)")
     says(TOPIC, "T2 that is T1", "datalist, train", answer, *texts)
 
 

@@ -94,7 +94,7 @@ def test_ids_and_values_that_leave_two_cores_have_the_track_asked_for(tmp_path, 
     words = ("datalist", "brats", "--root", root, "--split", "0.5,0.25,0.25")
     answer = verb(*words)
     texts = (
-        "does not tell the track",
+        "does not identify the track",
         "--track",
         "peds2023 (1",
         "1, 3); peds2024 (1",
@@ -125,7 +125,7 @@ def test_ids_and_values_that_leave_two_cores_have_the_track_asked_for(tmp_path, 
         (
             "labels of before 2023 under ids of 2023",
             {f"BraTS-GLI-{n:05}-000": (1, 2, 4) for n in range(4)},
-            ("BraTS-GLI", "labels hold 1, 2, 4", "cavity, 4", "gli2017 (1 necrosis"),
+            ("BraTS-GLI", "labels … 1, 2, 4", "cavity, 4", "gli2017 (1 necrosis"),
         ),
         (
             "new names whose ids begin as those of no track",
@@ -144,7 +144,7 @@ def test_ids_and_values_that_leave_two_cores_have_the_track_asked_for(tmp_path, 
         (
             "a value that meningioma does not have",
             {f"BraTS-MEN-{n:05}-000": (1, 2, 3, 4) for n in range(4)},
-            ("BraTS-MEN", "1, 2, 3 (men2023)", "labels hold 1, 2, 3, 4", "--foreground … --labels"),
+            ("BraTS-MEN", "1, 2, 3 (men2023)", "labels … 1, 2, 3, 4", "--foreground … --labels"),
         ),
     ],
 )
@@ -164,7 +164,7 @@ def test_a_cavity_is_unknown_where_its_track_has_none(tmp_path, verb, says):
     root = track_of(tmp_path / "data", {f"BraTS-GLI-{n:05}-000": (1, 2, 3, 4) if n else (1, 2, 3) for n in range(4)})
     answer = verb("check", root, "--output", tmp_path / "qc", "--track", "gli2023")
     assert answer.code == 1
-    assert answer.err.count("label holds unknown values (4), known are 1, 2, 3") == 3
+    assert answer.err.count("label contains unknown values (4), known are 1, 2, 3") == 3
     answer = verb("datalist", "brats", "--root", root, "--split", "1,0,0", "--track", "gli2023")
     assert answer.code == 2
     told = "labels … 4 (e.g. BraTS-GLI-00001-000) … gli2023 … 2023"
@@ -242,7 +242,7 @@ def test_a_pattern_says_who_is_who(tmp_path, verb, says):
     assert (answer.code, "warning" in answer.err) == (0, False)
     for pattern, text in (
         ("sub-{person}_{}", "--person sub-{person}_{} does not fit 12 of 12 ids: pat0_baseline"),
-        ("{person}{}", "fits 'pat0_baseline' in two ways (person 'p' or 'pat0_baseline')"),
+        ("{person}{}", "matches 'pat0_baseline' in two ways (person 'p' or 'pat0_baseline')"),
         ("{subject}_{}", "--person takes a pattern with one {person}"),
     ):
         answer = verb(*words, tmp_path / "no.json", "--person", pattern)

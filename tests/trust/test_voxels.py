@@ -31,8 +31,8 @@ def with_voxel(value: float, dtype=np.float32, count: int = 1):
 
 EXTREMES = [
     ("a voxel of 1e300 in 64-bit floats", "t1", with_voxel(1e300, np.float64), {}, ("T1", "1e+300", "3.4e+38")),
-    ("a voxel of 3e38", "t1", with_voxel(3e38), {}, ("T1 … 0 … 3e+38", "no z-score")),
-    ("voxels of -3e38", "t2", with_voxel(-3e38, count=3), {}, ("T2 … -3e+38", "no z-score")),
+    ("a voxel of 3e38", "t1", with_voxel(3e38), {}, ("T1 … 0 … 3e+38", "z-scores")),
+    ("voxels of -3e38", "t2", with_voxel(-3e38, count=3), {}, ("T2 … -3e+38", "z-scores")),
     ("a hot voxel of 1e8", "t2", with_voxel(1e8), {}, ("T2 … 1e+08", "1 voxel … 1000")),
     (
         "a scl_slope of 1e38",
@@ -41,7 +41,7 @@ EXTREMES = [
         {"scl_slope": 1e38},
         ("32-bit", "scl_slope"),
     ),
-    ("a scl_slope of 1e-30", "t1", lambda v: v.astype(np.int16), {"scl_slope": 1e-30}, ("no z-score",)),
+    ("a scl_slope of 1e-30", "t1", lambda v: v.astype(np.int16), {"scl_slope": 1e-30}, ("z-scores",)),
     (
         "a scl_inter of 1e10",
         "t2",
