@@ -83,7 +83,7 @@ def codes_of(classes: Sequence[str], task: TaskFile) -> dict[str, SegmentCodes]:
     if missing:
         raise ConfigError(
             f"--dicom_seg needs DICOM codes for each class, but {task.path} has none for {name_some(missing)} (it has "
-            f"codes for: {name_some(list(task.dicom_codes)) or 'no class'}): add them to that file under dicom_codes, e.g. "
+            f"codes for: {name_some(list(task.dicom_codes)) or 'no class'}): add them to that file under dicom_codes, as in "
             f'"{missing[0]}": {EXAMPLE}'
         )
     return {name: task.dicom_codes[name] for name in classes}
