@@ -1,1 +1,1 @@
-"""Scores of single cases, and runs compared by them."""
+"""Score single cases, and compare runs by these scores."""

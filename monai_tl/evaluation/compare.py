@@ -1,4 +1,4 @@
-"""Do two runs differ on the same cases? Means, paired differences and how far they can be trusted."""
+"""Compare runs on the same cases: means, paired differences and their confidence intervals."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from monai_tl.transfer.tensors import name_first
 from monai_tl.transfer.weight_files import holds_weights
 
 ScoresBySubject = Mapping[str, Score]  # subject -> its score
-FEW = 10  # cases; from fewer, one case that is unlike the others decides
+FEW = 10  # with fewer cases, a single unusual case can decide the result
 
 
 @dataclass(frozen=True)
 class Interval:
-    """The 95 % interval of a mean over other cases like these; both ends are NaN for fewer than 5 cases."""
+    """The 95 % confidence interval of a mean over cases; both ends are NaN for fewer than 5 cases."""
 
     low: float
     high: float
 
     @property
     def known(self) -> bool:
-        """Whether there are cases enough for one."""
+        """Whether there are enough cases for an interval."""
         return not math.isnan(self.low)
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """One run's Dice; mean, median and interval are over its ``n - undefined`` defined cases, the volume bias over all."""
+    """Dice of one run: mean, median and interval are over its ``n - undefined`` defined cases, the volume bias over all."""
 
     name: str
     n: int
@@ -54,7 +54,7 @@ class RunResult:
 class DiceDifference:
     """Dice of the run ``name`` minus that of ``first`` on the same ``n`` cases.
 
-    ``left_out`` counts the cases undefined in either of the two.
+    ``left_out`` counts the cases that are undefined in either run.
     """
 
     name: str
@@ -66,7 +66,7 @@ class DiceDifference:
 
     @property
     def verdict(self) -> str:
-        """``"higher"`` or ``"lower"`` if the interval excludes 0, ``"not told apart"``, or ``"too few cases"`` for one."""
+        """``"higher"`` or ``"lower"`` if the interval excludes 0, else ``"not told apart"``; or ``"too few cases"``."""
         if not self.interval.known:
             return "too few cases"
         if self.interval.low <= 0 <= self.interval.high:
@@ -76,13 +76,12 @@ class DiceDifference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All runs in the order given, one difference for each run after the first, what weakens them beside few cases, and of
-    which data they are.
+    """The runs in the given order, the difference of each later run to the first, notes on limitations, and the data.
 
     Example:
         >>> from monai_tl import compare_runs
-        >>> found = compare_runs(["runs/scratch", "runs/freeze_2"])
-        >>> [(run.name, run.n, round(run.mean, 2)) for run in found.runs]
+        >>> comparison = compare_runs(["runs/scratch", "runs/freeze_2"])
+        >>> [(run.name, run.n, round(run.mean, 2)) for run in comparison.runs]
         [('scratch', 6, 0.65), ('freeze_2', 6, 0.71)]
     """
 
@@ -97,14 +96,14 @@ def compare_runs(runs: Sequence[Path | str], split: str = "test", seed: int = 0,
     """Compare runs by their score files: each run's Dice, and each later run's paired difference to the first.
 
     Args:
-        runs: run folders, each holding ``scores_<split>.csv``. Called by folder name, or by path if names coincide.
+        runs: run folders with ``scores_<split>.csv``. Runs are named by folder, or by path if folder names coincide.
         split: the split that was scored.
-        seed: of the bootstrap; each interval draws anew from it, so it does not depend on the other runs.
+        seed: seed of the bootstrap; each interval starts from it, so that it does not depend on the other runs.
         resamples: bootstrap samples per interval.
 
     Raises:
-        ConfigError: if no run is given, a run is given twice, it has no scores of this split, or they are not of the weights
-            that it holds now.
+        ConfigError: if no run is given, a run is given twice, it has no scores for this split, or they do not belong to its
+            current weights.
         DataError: if the runs were not scored on the same subjects, or not against the same references.
 
     Example:
@@ -113,36 +112,36 @@ def compare_runs(runs: Sequence[Path | str], split: str = "test", seed: int = 0,
         >>> difference.name, difference.first, round(difference.mean, 2)
         ('freeze_2', 'scratch', 0.06)
     """
-    found = _read(runs, split)
-    tables = {name: {score.subject: score for score in one.scores} for name, one in found.items()}
-    records = {name: one.record for name, one in found.items()}
-    told = compare_tables(tables, split, seed, resamples)
+    scored = _read(runs, split)
+    tables = {name: {score.subject: score for score in run.scores} for name, run in scored.items()}
+    records = {name: run.record for name, run in scored.items()}
+    comparison = compare_tables(tables, split, seed, resamples)
     (first, reference), *others = records.items()
     for name, record in others:
         other = other_references(reference.references, record.references)
         if other:
             raise DataError(
-                f"{first} and {name} were scored against different references: of equal volumes, but other voxels, in "
+                f"{first} and {name} were scored against different references: equal volumes, but other voxels, in "
                 f"{', '.join(other)}"
             )
     return replace(
-        told,
-        notes=(*ways_apart(records), *_notes(records, dict(zip(found, map(Path, runs), strict=True)))),
+        comparison,
+        notes=(*ways_apart(records), *_notes(records, dict(zip(scored, map(Path, runs), strict=True)))),
         data=_data(reference, len(next(iter(tables.values())))),
     )
 
 
 def _data(record: ScoreRecord, count: int) -> str:
-    """Say which cases were scored."""
+    """Return the number of cases and their datalist as text."""
     return f"{count} case{'s' * (count != 1)} of {record.datalist} (sha256 {record.datalist_sha256[:12]})"
 
 
 def _notes(records: Mapping[str, ScoreRecord], folders: Mapping[str, Path]) -> list[str]:
-    """Say by run what weakens its scores."""
+    """Return the limitations of each run's scores."""
     seen = {name: seen_in_short(record) for name, record in records.items()}
     notes = [f"{name}: {line}" for name, line in seen.items() if line]
     notes += [
-        f"{name} holds no weights any more: whether its scores are of its last ones is not known"
+        f"{name} no longer holds weights: whether its scores belong to its latest weights is unknown"
         for name, folder in folders.items()
         if not holds_weights(folder)
     ]
@@ -153,12 +152,12 @@ def _notes(records: Mapping[str, ScoreRecord], folders: Mapping[str, Path]) -> l
 def compare_tables(
     tables: Mapping[str, ScoresBySubject], split: str = "test", seed: int = 0, resamples: int = 9999
 ) -> Comparison:
-    """Compare runs by their scores, each with the first, see `compare_runs`.
+    """Compare each run with the first, by their scores, see `compare_runs`.
 
     Args:
-        tables: for each run's name its scores by subject; at least one run.
+        tables: run name -> subject -> score; at least one run.
         split: the split that was scored.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
         resamples: bootstrap samples per interval.
 
     Raises:
@@ -177,28 +176,28 @@ def compare_tables(
     """
     (first, reference), *later = tables.items()
     for name, table in later:
-        unlike = why_not_comparable(first, reference, name, table)
-        if unlike:
-            raise DataError(unlike)
+        problem = why_not_comparable(first, reference, name, table)
+        if problem:
+            raise DataError(problem)
     results = tuple(_result(name, list(table.values()), seed, resamples) for name, table in tables.items())
     differences = tuple(_difference(name, table, first, reference, seed, resamples) for name, table in later)
     return Comparison(split, results, differences)
 
 
 def ways_apart(records: Mapping[str, ScoreRecord]) -> list[str]:
-    """Say where runs were predicted in different ways, by windows or number formats of their own: part of a difference."""
-    told = []
-    for what, way in (("windows", windows_of), ("number formats", lambda record: record.precision)):
+    """Return where runs differ in sliding windows, number formats or images, which explains part of a difference."""
+    lines = []
+    for what, way in (("sliding windows", windows_of), ("number formats", lambda record: record.precision)):
         ways = {name: way(record) for name, record in records.items()}
         if len(set(ways.values())) > 1:
-            listed = "; ".join(f"{name} {one}" for name, one in ways.items())
-            told.append(f"predicted in different {what} ({listed}): part of a difference may be theirs")
+            listed = "; ".join(f"{name} {value}" for name, value in ways.items())
+            lines.append(f"predicted with different {what} ({listed}), which may cause part of a difference")
     first = next(iter(records), "")
     for name, record in records.items():
         images = other_images(records[first], record)
         if images:
-            told.append(f"{first} and {name} were predicted from different images ({name_first(images)})")
-    return told
+            lines.append(f"{first} and {name} were predicted from different images ({name_first(images)})")
+    return lines
 
 
 def _read(runs: Sequence[Path | str], split: str) -> dict[str, RunScores]:
@@ -211,7 +210,7 @@ def _read(runs: Sequence[Path | str], split: str) -> dict[str, RunScores]:
 
 
 def why_not_comparable(first: str, reference: ScoresBySubject, name: str, table: ScoresBySubject) -> str | None:
-    """Say in which cases or references two runs differ, None where they share them all."""
+    """Return in which cases or references two runs differ; None if they agree."""
     lacks = [
         f"{run} lacks {', '.join(sorted(missing))}"
         for run, missing in ((name, reference.keys() - table.keys()), (first, table.keys() - reference.keys()))
@@ -252,13 +251,14 @@ def _difference(
 def mean_interval(values: np.ndarray, bounds: tuple[float, float], seed: int = 0, resamples: int = 9999) -> Interval:
     """Return the 95 % interval of the mean of independent ``values``, shape (n,), without NaN.
 
-    It is that of a study with one seed (`CrossedBootstrap`: bootstrap-t over cases). Values that are all alike have no width.
+    The method is that of a study with one seed (`CrossedBootstrap`: bootstrap-t over cases). For equal values, the interval has
+    width 0.
 
     Args:
-        values: one for each case.
-        bounds: lowest and highest mean that there can be.
-        seed: of the bootstrap.
-        resamples: bootstrap samples.
+        values: one value for each case.
+        bounds: lowest and highest possible mean.
+        seed: seed of the bootstrap.
+        resamples: number of bootstrap samples.
     """
     if len(values) < FEWEST_CASES:
         return Interval(math.nan, math.nan)
@@ -270,7 +270,7 @@ def mean_interval(values: np.ndarray, bounds: tuple[float, float], seed: int = 0
 
 
 def format_comparison(comparison: Comparison) -> str:
-    """Lay out a comparison for the terminal: a table of the runs, then a sentence for each difference."""
+    """Return a comparison as text for the terminal: a table of the runs, then a sentence for each difference."""
     rows = [("run", "cases", "undefined", "mean Dice", "95 % interval", "median", "volume bias")]
     for run in comparison.runs:
         dice = (f"{run.mean:.3f}", interval_text(run.interval), f"{run.median:.3f}")
@@ -284,13 +284,13 @@ def format_comparison(comparison: Comparison) -> str:
         lines += ["", *(_sentence(difference) for difference in comparison.differences)]
     lines += ["", *comparison.notes] if comparison.notes else []
     if min(run.n - run.undefined for run in comparison.runs) < FEW:
-        lines += ["", f"Fewer than {FEW} cases: one that is unlike the others may decide, so read the intervals with care."]
+        lines += ["", f"Fewer than {FEW} cases: a single unusual case may decide, so interpret the intervals with care."]
     return "\n".join(lines)
 
 
 def _sentence(difference: DiceDifference) -> str:
     pair = f"{difference.name} − {difference.first}"
-    left_out = f" ({difference.left_out} left out as undefined)" if difference.left_out else ""
+    left_out = f" ({difference.left_out} omitted as undefined)" if difference.left_out else ""
     if not difference.n:
         return f"{pair}: no case is defined in both{left_out}"
     cases = f"over {difference.n} case{'s' if difference.n > 1 else ''}{left_out}"
@@ -298,17 +298,17 @@ def _sentence(difference: DiceDifference) -> str:
     if difference.verdict == "too few cases":
         return f"{pair}: {signed(difference.mean)} {cases}: too few for an interval"
     if difference.verdict == "not told apart":
-        verdict = "the interval holds 0, so these cases do not tell them apart"
+        verdict = "the interval contains 0, so these cases do not separate the two runs"
     else:
         verdict = f"the interval excludes 0: {difference.name} scores {difference.verdict} on these cases"
     return f"{pair}: {signed(difference.mean)} [{signed(low)}, {signed(high)}] {cases}: {verdict}"
 
 
 def interval_text(ends: Interval) -> str:
-    """Write an interval as `monai_tl compare` does."""
+    """Return an interval as text, as `monai_tl compare` prints it."""
     return "none" if not ends.known else f"[{ends.low:.3f}, {ends.high:.3f}]"
 
 
 def signed_interval_text(ends: Interval) -> str:
-    """Write an interval of a difference as `monai_tl compare` does."""
+    """Return the interval of a difference as text, as `monai_tl compare` prints it."""
     return "none" if not ends.known else f"[{signed(ends.low)}, {signed(ends.high)}]"

@@ -1,4 +1,4 @@
-"""How well a prediction agrees with its reference: one case's scores, and the mean over cases."""
+"""Score a prediction against its reference, and summarise the scores of several cases."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from monai_tl.errors import DataError
 
 @dataclass(frozen=True)
 class Score:
-    """One case's agreement with its reference, on the case's own grid.
+    """Scores of one case against its reference, on the case's own grid.
 
-    ``dice`` is NaN if reference and prediction are both empty; ``hd95_mm`` (mm) is NaN if either is. Volumes are in ml,
+    ``dice`` is NaN if reference and prediction are both empty; ``hd95_mm`` (mm) is NaN if either is empty. Volumes are in ml;
     ``seconds`` is wall time.
 
     Example:
@@ -40,18 +40,18 @@ class Score:
 
 @dataclass(frozen=True)
 class VolumeBias:
-    """Mean over cases of predicted minus reference volume: Dice alone does not show whether too much or too little is found.
+    """Mean over cases of predicted minus reference volume: shows over- or under-segmentation, which Dice does not.
 
     Attributes:
         ml: in millilitres; NaN without a case.
-        share: of the mean reference volume, 0.1 being 10 % too much; NaN where all references are empty.
+        share: ``ml`` divided by the mean reference volume, e.g. 0.1 for 10 % too much; NaN if all references are empty.
     """
 
     ml: float
     share: float
 
     def __str__(self) -> str:
-        """Write ``"+0.42 ml (+12 %)"``."""
+        """Return e.g. ``"+0.42 ml (+12 %)"``."""
         if math.isnan(self.ml):
             return "none"
         share = "" if math.isnan(self.share) else f" ({self.share:+.0%})".replace("%", " %")
@@ -60,7 +60,7 @@ class VolumeBias:
 
 @dataclass(frozen=True)
 class Summary:
-    """Dice over cases: ``mean`` and ``median`` are over the ``n - undefined`` cases that have one, NaN if none has.
+    """Dice over cases: ``mean`` and ``median`` are over the ``n - undefined`` defined cases; NaN if none is defined.
 
     ``misses`` counts the cases with Dice 0 although the reference is not empty. ``bias`` is over all cases.
     """
@@ -73,23 +73,23 @@ class Summary:
     bias: VolumeBias
 
     def __str__(self) -> str:
-        """Say it in a line."""
+        """Return the summary in one line."""
         return (
             f"Dice mean {self.mean:.3f}, median {self.median:.3f} over {self.n} cases; "
-            f"{self.undefined} undefined (nothing there, nothing found), {self.misses} missed; volume bias {self.bias}"
+            f"{self.undefined} undefined (reference and prediction empty), {self.misses} missed; volume bias {self.bias}"
         )
 
 
 class ScoredVolumes(Protocol):
-    """A scored case of a run or of a study, as far as its volumes go."""
+    """The volumes of a scored case, of a run or of a study."""
 
     @property
     def reference_ml(self) -> float:
-        """Volume of the reference."""
+        """Volume of the reference in ml."""
 
     @property
     def prediction_ml(self) -> float:
-        """Volume of the prediction."""
+        """Volume of the prediction in ml."""
 
 
 MaskArray = np.ndarray | Tensor
@@ -104,9 +104,9 @@ def score_case(
     *,
     distance: bool = True,
 ) -> Score:
-    """Score one case with MONAI's metrics: the one definition, for validation, evaluation and studies.
+    """Score one case with MONAI's metrics, as in validation, evaluation and studies.
 
-    The Hausdorff distance is between the outermost voxels' centres; it is the larger of the two directed 95th
+    The Hausdorff distance is measured between the centres of surface voxels. It is the larger of the two directed 95th
     percentiles (prediction to reference, reference to prediction), not the percentile of both together.
 
     Args:
@@ -114,11 +114,11 @@ def score_case(
         prediction: mask of false and true, or 0 and 1, shape (i, j, k).
         reference: mask on the same grid.
         spacing: voxel size in mm along i, j, k.
-        seconds: wall time that the prediction took; NaN where nobody measured it.
-        distance: False leaves out the Hausdorff distance (NaN), which takes longest.
+        seconds: wall time of the prediction; NaN if not measured.
+        distance: False skips the Hausdorff distance (NaN), which takes longest.
 
     Returns:
-        Dice NaN if both are empty, 0 if one is (a false alarm, a miss); distance NaN (undefined) if one or both are empty.
+        The scores. Dice is NaN if both masks are empty, and 0 if only one is; the distance is NaN if one or both are empty.
 
     Raises:
         DataError: if the shapes differ, or a volume is not three-dimensional or holds other values than 0 and 1.
@@ -135,40 +135,42 @@ def score_case(
     predicted, true = _mask(subject, prediction, "prediction"), _mask(subject, reference, "reference")
     if predicted.shape != true.shape:
         raise DataError(
-            f"{subject}: the prediction has shape {tuple(predicted.shape)} but the reference has {tuple(true.shape)}; "
-            "both have to be on the case's own grid"
+            f"{subject}: the prediction has shape {tuple(predicted.shape)}, the reference {tuple(true.shape)}; both must be "
+            "on the case's own grid"
         )
     sizes = [float(size) for size in spacing]
     voxel_ml = math.prod(sizes) / 1000
-    found, there = int(predicted.sum()), int(true.sum())
+    predicted_voxels, true_voxels = int(predicted.sum()), int(true.sum())
     y_pred, y = predicted[None, None], true[None, None]
     dice = hd95 = math.nan
-    if found or there:
-        dice = float(compute_dice(y_pred, y, ignore_empty=False))  # True would make NaN of a false alarm
-    if found and there and distance:
+    if predicted_voxels or true_voxels:
+        dice = float(
+            compute_dice(y_pred, y, ignore_empty=False)
+        )  # True would return NaN for a prediction against an empty reference
+    if predicted_voxels and true_voxels and distance:
         hd95 = float(compute_hausdorff_distance(y_pred, y, include_background=True, percentile=95, spacing=sizes))
-    return Score(subject, dice, hd95, there * voxel_ml, found * voxel_ml, float(seconds))
+    return Score(subject, dice, hd95, true_voxels * voxel_ml, predicted_voxels * voxel_ml, float(seconds))
 
 
 def _mask(subject: str, volume: MaskArray, name: str) -> Tensor:
     mask: Tensor = convert_to_tensor(volume, track_meta=False)
     if mask.ndim != 3:
-        raise DataError(f"{subject}: the {name} has shape {tuple(mask.shape)}, needed are three axes (i, j, k)")
+        raise DataError(f"{subject}: the {name} has shape {tuple(mask.shape)}, needed is (i, j, k)")
     if mask.dtype != torch.bool and not ((mask == 0) | (mask == 1)).all():
         raise DataError(f"{subject}: the {name} holds other values than 0 and 1; threshold it first")
     return mask.bool()
 
 
 def summarise(scores: Sequence[Score]) -> Summary:
-    """Count and average the Dice of ``scores``; undefined cases are counted, not averaged.
+    """Return mean and median Dice of ``scores``; undefined cases are counted, not averaged.
 
     Example:
         >>> from monai_tl import Score, summarise
         >>> nan = float("nan")
         >>> scores = [Score("a", 0.8, 1.0, 3.0, 3.3, 1.0), Score("b", nan, nan, 0.0, 0.0, 1.0)]
         >>> print(summarise(scores))
-        Dice mean 0.800, median 0.800 over 2 cases; 1 undefined (nothing there, nothing found), 0 missed; volume bias +0.15 ml
-        (+10 %)
+        Dice mean 0.800, median 0.800 over 2 cases; 1 undefined (reference and prediction empty), 0 missed; volume bias
+        +0.15 ml (+10 %)
     """
     dice = np.array([score.dice for score in scores], dtype=float)
     defined = dice[~np.isnan(dice)]
@@ -178,7 +180,7 @@ def summarise(scores: Sequence[Score]) -> Summary:
 
 
 def volume_bias(scores: Sequence[ScoredVolumes]) -> VolumeBias:
-    """Average predicted minus reference volume over all cases, those without a defined Dice among them."""
+    """Return the mean of predicted minus reference volume over all cases, including those with undefined Dice."""
     if not scores:
         return VolumeBias(math.nan, math.nan)
     reference = math.fsum(score.reference_ml for score in scores) / len(scores)

@@ -1,4 +1,4 @@
-"""The scores of a run, if they are its own: of this split, whole, and of the weights that the run holds now."""
+"""Read the scores of a run, and check that they belong to it: to this split, its datalist and its current weights."""
 
 from __future__ import annotations
 
@@ -19,72 +19,72 @@ from monai_tl.transfer.weight_files import holds_weights
 
 @dataclass(frozen=True)
 class RunScores:
-    """A run's scores of a split, and what they are of."""
+    """A run's scores for a split, with their record."""
 
     scores: tuple[Score, ...]
     record: ScoreRecord
 
 
 def read_run_scores(run: Path, split: str) -> RunScores:
-    """Read a run's scores, where they are its own.
+    """Read a run's scores, and check that they belong to the run.
 
     Raises:
-        ConfigError: if there are none, or they are of other weights, data or another split than the run's; with the command
-            that makes them.
+        ConfigError: if there are none, or they belong to other weights, other data or another split; with the command that
+            writes them.
         DataError: if they are damaged.
     """
     path = scores_of(run, split)
     scores = read_scores(path)
-    found = read_record(path)
-    why = _why_not(run, split, found)
-    if why or found is None:
-        first = "" if found else f"remove {path} and "
-        raise ConfigError(f"{run}: {why}; {first}run `monai_tl evaluate --run {run} --split {split}`")
-    return RunScores(tuple(scores), found[0])
+    known = read_record(path)
+    problem = _problem(run, split, known)
+    if problem or known is None:
+        first = "" if known else f"remove {path} and "
+        raise ConfigError(f"{run}: {problem}; {first}run `monai_tl evaluate --run {run} --split {split}`")
+    return RunScores(tuple(scores), known[0])
 
 
 def why_not_its_own(run: Path, split: str) -> str | None:
-    """Say why a run's table of scores is not what its weights score; None where it is, or the run holds no weights any more.
+    """Return why a run's score table does not belong to its weights; None if it does, or if the run has no weights.
 
     Raises:
-        DataError: if the record beside the table is damaged.
-        TransferError: if the run holds two files of weights that differ.
+        DataError: if the record next to the table is damaged.
+        TransferError: if the run holds two weights files that differ.
     """
-    return _why_not(run, split, read_record(scores_of(run, split)))
+    return _problem(run, split, read_record(scores_of(run, split)))
 
 
-def _why_not(run: Path, split: str, found: tuple[ScoreRecord, bool] | None) -> str | None:
-    """Say why a table of scores with this record is not the run's own."""
-    if found is None:
-        return f"scores do not say what they are of (there is no {record_path(scores_of(run, split)).name})"
-    record, whole = found
+def _problem(run: Path, split: str, known: tuple[ScoreRecord, bool] | None) -> str | None:
+    """Return why a score table with this record does not belong to the run; None if it does."""
+    if known is None:
+        return f"scores have no record of their data and weights (there is no {record_path(scores_of(run, split)).name})"
+    record, whole = known
     if not whole:
-        return "scores were changed after they were written, or writing them was interrupted"
+        return "scores were changed after they were written, or writing was interrupted"
     if record.split != split:
-        return f"scores are of the {record.split} split"
+        return f"scores belong to the {record.split} split"
     if not record.own_data or record.datalist_sha256 != (trained_on(run) or record.datalist_sha256):
-        return f"scores are of another datalist than the run's ({record.datalist})"
+        return f"scores belong to another datalist than the run's ({record.datalist})"
     if not holds_weights(run):
         return None
     now = _weights_sha256(find_weights(run))
     if now != record.weights_sha256:
-        return f"scores are older than its weights (they are of sha256 {record.weights_sha256[:12]}…, now {now[:12]}…)"
+        return f"scores belong to earlier weights (sha256 {record.weights_sha256[:12]}…, now {now[:12]}…)"
     return None
 
 
 def has_own_scores(run: Path, split: str) -> bool:
-    """Say if a run was scored on a split, with the weights that it holds."""
+    """Return whether a run has scores for a split that belong to its current weights."""
     try:
         return scores_of(run, split).is_file() and why_not_its_own(run, split) is None
-    except DataError:  # a damaged record is none
+    except DataError:  # a damaged record counts as none
         return False
 
 
 def discard_scores(run: Path, split: str) -> None:
-    """Remove a run's scores of a split."""
+    """Remove a run's scores for a split."""
     path = scores_of(run, split)
-    for one in (path, record_path(path)):
-        one.unlink(missing_ok=True)
+    for file in (path, record_path(path)):
+        file.unlink(missing_ok=True)
 
 
 def _weights_sha256(path: Path) -> str:

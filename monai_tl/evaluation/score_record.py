@@ -1,4 +1,4 @@
-"""What a table of scores is of, in a JSON file beside it: it is neither taken for nor replaced by scores of something else."""
+"""The record of a score table, a JSON file next to it: the data, weights and settings that the scores belong to."""
 
 from __future__ import annotations
 
@@ -35,24 +35,23 @@ NO_SETTING = ("imports", "bundle_root", "dataset_dir", "datalist", "data", "devi
 
 @dataclass(frozen=True)
 class ScoreRecord:
-    """What scores are of.
+    """The data, weights and settings of scores.
 
     Attributes:
-        split: of the datalist.
-        datalist: path.
-        datalist_sha256: of its content, as `Datalist.sha256` gives it.
-        own_data: whether it is the datalist that the run was trained with.
+        split: scored split of the datalist.
+        datalist: path of the datalist.
+        datalist_sha256: SHA-256 of its content, see `Datalist.sha256`.
+        own_data: whether the run was trained with this datalist.
         cases: subject -> role -> hash of the scan's voxels and grid.
-        weights: path.
-        weights_sha256: of the file.
-        window: voxels at most, of the windows that predicted.
-        overlap: of neighbouring windows.
-        precision: ``float32`` or ``bfloat16``, as it was computed.
-        settings: each config id that decides about the voxels, as it stands in the config.
-        monai_tl: version that scored.
-        seen: what was accepted of cases that were trained on or chosen by before, of `monai_tl.training.run_cases.seen_before`;
-            None where none was.
-        references: subject -> sha256 of its reference's voxels and grid.
+        weights: path of the weights file.
+        weights_sha256: SHA-256 of the weights file.
+        window: largest sliding window (i, j, k) in voxels.
+        overlap: overlap of neighbouring windows.
+        precision: ``float32`` or ``bfloat16``, as used for the prediction.
+        settings: every config id that affects the prediction, with its value in the config.
+        monai_tl: version of this package.
+        seen: accepted overlap with cases used before, see `monai_tl.training.run_cases.seen_before`; None without one.
+        references: subject -> SHA-256 of its reference's voxels and grid.
     """
 
     split: str
@@ -74,19 +73,19 @@ class ScoreRecord:
 def record_of(
     data: Datalist, split: str, weights: str | Path, inferer: Any, seen: Mapping[str, Any] | None = None
 ) -> ScoreRecord:
-    """Describe the scores that a running config is about to make; named in ``evaluate.yaml``.
+    """Return the record of the scores that the running config will write; called in ``evaluate.yaml``.
 
     Args:
-        data: whose split is scored.
-        split: its name.
-        weights: file that the network is loaded from.
-        inferer: that predicts; its ``precision`` is what ``auto`` came to.
-        seen: as in `ScoreRecord`.
+        data: datalist.
+        split: scored split.
+        weights: weights file of the network.
+        inferer: the inferer; its ``precision`` is the one used if the setting is ``auto``.
+        seen: see `ScoreRecord`.
     """
     parser = running_parser()
     weights = find_weights(weights)
-    read = [one for one in ids_read(parser.get(), ROOTS) if one.split("::")[0] not in NO_SETTING]
-    settings = {one.replace("::", "#"): parser[one] for one in read}
+    ids = [key for key in ids_read(parser.get(), ROOTS) if key.split("::")[0] not in NO_SETTING]
+    settings = {key.replace("::", "#"): parser[key] for key in ids}
     modalities = parser.get_parsed_content("modalities")
     cases = _hashed(data, split, modalities)
     return ScoreRecord(
@@ -106,15 +105,15 @@ def record_of(
 
 
 def _hashed(data: Datalist, split: str, modalities: Sequence[str]) -> dict[str, dict[str, str]]:
-    found = fingerprint_cases(data.split(split, modalities), (*modalities, "label"))
-    return {subject: {role: of.voxels + of.grid for role, of in roles.items()} for subject, roles in found.of.items()}
+    prints = fingerprint_cases(data.split(split, modalities), (*modalities, "label"))
+    return {subject: {role: of.voxels + of.grid for role, of in roles.items()} for subject, roles in prints.of.items()}
 
 
 def _is_own(run: Path, data: Datalist, cases: Mapping[str, Any], split: str, modalities: Sequence[str]) -> bool:
-    """Say if data are those that a run was trained with, or the same files elsewhere.
+    """Return whether a run was trained with these data, possibly at another path.
 
-    Datalists of one layout look alike wherever they lie: where both can be read, the scans decide. Where the run's own is
-    gone, it was moved.
+    Datalists of one layout can be equal although their scans differ, so the scans are compared if both datalists can be read.
+    If the run's datalist no longer exists, it is assumed to have been moved.
     """
     if data.sha256() != (trained_on(run) or data.sha256()):
         return False
@@ -122,126 +121,129 @@ def _is_own(run: Path, data: Datalist, cases: Mapping[str, Any], split: str, mod
     if own is None or not own.is_file() or own.absolute() == Path(data.path or "").absolute():
         return True
     other = read_datalist(own)
-    return other.sha256() != data.sha256() or _hashed(other, split, modalities) == cases  # made anew since: the run's was moved
+    return (
+        other.sha256() != data.sha256() or _hashed(other, split, modalities) == cases
+    )  # if it was rewritten since, the run's own was moved
 
 
 def seen_in_short(record: ScoreRecord | None) -> str:
-    """Say in a few words that weights had seen scored cases before; empty where they had not, or nothing is known."""
+    """Return a note on scored cases that the weights had used before; empty if there are none or it is unknown."""
     count = int((record.seen or {}).get("shared", 0)) if record else 0
     were = "was" if count == 1 else "were"
-    return (
-        f"{count} of the cases {were} trained on or chosen by before (accepted), so these scores are too good" if count else ""
-    )
+    note = f"{count} of the cases {were} used for training or validation before (accepted), so these scores are too high"
+    return note if count else ""
 
 
 def mask_sha256(mask: Tensor, affine: Any) -> str:
-    """Hash a mask (i, j, k) and where it lies (affine to RAS in mm): equal hashes, equal references."""
+    """Return the SHA-256 of a mask (i, j, k) and its affine (to RAS in mm), by which references are compared."""
     voxels = np.asarray(mask) > 0
-    where = np.round(np.asarray(affine, dtype=float), 3) + 0.0  # no −0
+    where = np.round(np.asarray(affine, dtype=float), 3) + 0.0  # turns −0 into 0
     return hashlib.sha256(np.packbits(voxels).tobytes() + repr((voxels.shape, where.tolist())).encode()).hexdigest()
 
 
 def record_path(scores: Path | str) -> Path:
-    """Name the record of a table: ``scores_test.json`` beside ``scores_test.csv``."""
+    """Return the path of a table's record: ``scores_test.json`` next to ``scores_test.csv``."""
     return Path(scores).with_suffix(".json")
 
 
 def overlays_of(scores: Path | str) -> str:
-    """Name the folder for the pictures of scored cases: ``overlays_test`` beside ``scores_test.csv``."""
+    """Return the folder for overlays of the scored cases: ``overlays_test`` next to ``scores_test.csv``."""
     path = Path(scores)
     return str(path.with_name(f"overlays_{path.stem.removeprefix('scores_')}"))
 
 
 def write_record(scores: Path | str, record: ScoreRecord, table: str) -> None:
-    """Write the record of a table of this text, atomically, before the table itself."""
+    """Write the record of a table with this text, atomically; the table itself is written afterwards."""
     content = {"format": FORMAT, **asdict(record), "scores_sha256": hashlib.sha256(table.encode()).hexdigest()}
     write_json(record_path(scores), content)
 
 
 def read_record(scores: Path | str) -> tuple[ScoreRecord, bool] | None:
-    """Read what a table is of, and whether the table is still the one that the record was written for; None without a record.
+    """Return a table's record, and whether the table is unchanged since the record was written; None without a record.
 
     Raises:
-        DataError: if the record is damaged, or of a format that this version does not know.
+        DataError: if the record is damaged, or of an unknown format.
     """
     path = record_path(scores)
     if not path.is_file():
         return None
-    remedy = "restore it, or remove it and the scores beside it and evaluate again"
-    names = [one.name for one in fields(ScoreRecord)]
+    remedy = "restore it, or remove it and its scores and evaluate again"
+    names = [column.name for column in fields(ScoreRecord)]
     content = read_json(path, required=["format", *names, "scores_sha256"], remedy=remedy, of_format=FORMAT)
     whole = Path(scores).is_file() and sha256_of(scores) == content["scores_sha256"]
     return ScoreRecord(**{name: content[name] for name in names}), whole
 
 
 def check_scores(scores: str, overlays: str, record: ScoreRecord, run_dir: str) -> None:
-    """Refuse to write scores or pictures over those of something else; named in ``initialize`` of evaluation.
+    """Refuse to overwrite other scores or overlays; called in ``initialize`` of ``evaluate.yaml``.
 
-    ``RUN/scores_<split>.csv`` holds the scores of the run's own datalist and weights and nothing else. Scores of weights that
-    the file they came from no longer holds are replaced, and said to be.
+    ``RUN/scores_<split>.csv`` may hold only scores of the run's own datalist and weights. Scores of weights that have been
+    replaced since are overwritten, which is logged.
 
     Args:
-        scores: table that is to be written.
-        overlays: folder for the pictures.
-        record: what the scores are to be of.
+        scores: table to write.
+        overlays: folder for the overlays.
+        record: record of the new scores.
         run_dir: the run's folder.
 
     Raises:
-        ConfigError: with what differs, and how to name another file.
+        ConfigError: with the differences, and the flag that names another file.
     """
     path, run = Path(scores), Path(run_dir)
     if path.suffix == ".json":
-        raise ConfigError(f"'{path}' is where it would stand what the scores are of: name a .csv file by --scores FILE")
-    _refuse_overlays_of_others(path, Path(overlays))
+        raise ConfigError(
+            f"scores are written as .csv and their record as .json, not both as '{path}': name a .csv file with --scores FILE"
+        )
+    _refuse_foreign_overlays(path, Path(overlays))
     in_run = path.absolute().parent == run.absolute()
     name = path.stem.removeprefix("scores_")
     if in_run and path.stem.startswith("scores_") and name in SPLITS:
-        _refuse_strangers(path, name, record, run)
+        _refuse_foreign_scores(path, name, record, run)
     if not path.is_file():
         if record_path(path).is_file() and read_record(path) is None:
-            raise ConfigError(f"'{record_path(path)}' exists and would be overwritten; name another file by --scores FILE")
+            raise ConfigError(f"'{record_path(path)}' exists and would be overwritten; name another file with --scores FILE")
         return
-    found = read_record(path)
-    if found is None:
+    known = read_record(path)
+    if known is None:
         raise ConfigError(
-            f"'{path}' exists and nothing beside it says what it is of (there is no {record_path(path).name}): "
-            "remove it, or name another file by --scores FILE"
+            f"'{path}' exists without a record of its data and weights (there is no {record_path(path).name}): remove it, or "
+            "name another file with --scores FILE"
         )
-    before = found[0]
-    told = other_than(before, record)
-    if told:
-        raise ConfigError(f"'{path}' holds other scores ({'; '.join(told[:3])}): name another file by --scores FILE")
+    before = known[0]
+    changes = record_differences(before, record)
+    if changes:
+        raise ConfigError(f"'{path}' holds other scores ({'; '.join(changes[:3])}): name another file with --scores FILE")
     if before.weights_sha256 != record.weights_sha256:
         if not in_run and before.weights != record.weights:
             raise ConfigError(
-                f"'{path}' holds the scores of other weights ({before.weights}): name another file by --scores FILE"
+                f"'{path}' holds the scores of other weights ({before.weights}): name another file with --scores FILE"
             )
         logger.info(
-            "%s held scores of weights that are no more (sha256 %s…, now %s…): they are replaced",
+            "%s holds scores of earlier weights (sha256 %s…, now %s…), which are overwritten",
             path, before.weights_sha256[:12], record.weights_sha256[:12],
         )  # fmt: skip
 
 
-def other_than(before: ScoreRecord, record: ScoreRecord) -> list[str]:
-    """Say in what two records differ, weights apart."""
-    told = []
+def record_differences(before: ScoreRecord, record: ScoreRecord) -> list[str]:
+    """Return the differences between two records, except in weights."""
+    changes = []
     if before.split != record.split:
-        told.append(f"of the {before.split} split, not {record.split}")
+        changes.append(f"of the {before.split} split, not {record.split}")
     if before.cases != record.cases:
         subjects = {**before.cases, **record.cases}
         other = [subject for subject in subjects if before.cases.get(subject) != record.cases.get(subject)]
-        told.append(f"of other data, {before.datalist}: {name_first(other)}")
+        changes.append(f"of other data, {before.datalist}: {name_first(other)}")
     if before.precision != record.precision:
-        told.append(f"precision was {before.precision}, is {record.precision}")
+        changes.append(f"precision was {before.precision}, is {record.precision}")
     if (before.window, before.overlap) != (record.window, record.overlap):
-        told.append(f"windows were {windows_of(before)}, are {windows_of(record)}")
+        changes.append(f"windows were {windows_of(before)}, are {windows_of(record)}")
     keys = [key for key in {**before.settings, **record.settings} if before.settings.get(key) != record.settings.get(key)]
     known = ("window", "inference_window", "inference_overlap")
-    return told + [f"{key} was {_brief(before, key)}, is {_brief(record, key)}" for key in keys if key not in known]
+    return changes + [f"{key} was {_brief(before, key)}, is {_brief(record, key)}" for key in keys if key not in known]
 
 
 def windows_of(record: ScoreRecord) -> str:
-    """Say by which windows was predicted: ``"16×16×16 voxels, overlap 0.25"``."""
+    """Return the sliding windows of a prediction: ``"16×16×16 voxels, overlap 0.25"``."""
     return f"{'×'.join(map(str, record.window))} voxels, overlap {record.overlap:g}"
 
 
@@ -250,29 +252,29 @@ def _brief(record: ScoreRecord, key: str) -> str:
     return text if len(text) <= 40 else "another"
 
 
-def _refuse_strangers(path: Path, name: str, record: ScoreRecord, run: Path) -> None:
-    """Refuse scores under a run's own name that are not of the run."""
-    told = None
+def _refuse_foreign_scores(path: Path, name: str, record: ScoreRecord, run: Path) -> None:
+    """Refuse to write other scores to a run's own table."""
+    problem = None
     if name != record.split:
-        told = f"is for the {name} split, and these are scores of {record.split}"
+        problem = f"is for the {name} split, but these scores are of the {record.split} split"
     elif not record.own_data:
-        told = f"is for the datalist that '{run}' was trained with, and {record.datalist} is another"
+        problem = f"is for the datalist that '{run}' was trained with, but {record.datalist} is another"
     elif record.weights_sha256 != sha256_of(find_weights(run)):
-        told = f"is for the weights of '{run}', and {record.weights} holds others"
-    if told:
-        raise ConfigError(f"'{path}' {told}: name a file for these scores by --scores FILE")
+        problem = f"is for the weights of '{run}', but {record.weights} holds others"
+    if problem:
+        raise ConfigError(f"'{path}' {problem}: name another file with --scores FILE")
 
 
-def _refuse_overlays_of_others(scores: Path, overlays: Path) -> None:
+def _refuse_foreign_overlays(scores: Path, overlays: Path) -> None:
     name = overlays.name.removeprefix("overlays_")
     owners = [overlays.with_name(f"{stem}.csv") for stem in (f"scores_{name}", name)]
-    strangers = [owner for owner in owners if owner.is_file() and owner.absolute() != scores.absolute()]
-    if overlays.name.startswith("overlays_") and strangers:
-        raise ConfigError(f"'{overlays}' holds the pictures of {strangers[0]}: name another folder by --overlays DIR")
+    others = [owner for owner in owners if owner.is_file() and owner.absolute() != scores.absolute()]
+    if overlays.name.startswith("overlays_") and others:
+        raise ConfigError(f"'{overlays}' holds the overlays of {others[0]}: name another folder with --overlays DIR")
 
 
 def other_images(one: ScoreRecord, other: ScoreRecord) -> list[str]:
-    """Name the scans of one modality of one subject that are other files: ``"T1 of s4"``."""
+    """Return the images that differ between two records of the same subjects: ``"T1 of s4"``."""
     return [
         f"{role} of {subject}"
         for subject, files in one.cases.items()
@@ -282,5 +284,5 @@ def other_images(one: ScoreRecord, other: ScoreRecord) -> list[str]:
 
 
 def other_references(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
-    """Name the subjects whose references differ in a voxel or in where they lie."""
+    """Return the subjects whose references differ in voxels or grid."""
     return sorted(subject for subject in one.keys() & other.keys() if one[subject] != other[subject])

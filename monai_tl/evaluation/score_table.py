@@ -1,4 +1,4 @@
-"""The table of a run's scores, a row a case, and the MONAI handlers that fill it."""
+"""The score table of a run, one row per case, and the MONAI handlers that fill it."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ logger = logging.getLogger(__name__)
 
 
 def write_scores(path: Path | str, scores: Sequence[Score], record: ScoreRecord | None = None) -> None:
-    """Write one row a case, atomically; numbers at full precision, undefined ones as ``nan``.
+    """Write a score table with one row per case, atomically; numbers at full precision, undefined ones as ``nan``.
 
     Args:
-        path: of the table.
-        scores: in order.
-        record: what they are of, written next to the table; without it no verb takes them for a run's.
+        path: the CSV file.
+        scores: scores in the order of the rows.
+        record: data and weights of the scores, written next to the table; without it, no verb accepts them as a run's scores.
 
     Example:
         >>> from monai_tl import Score, read_scores, write_scores
@@ -41,17 +41,17 @@ def write_scores(path: Path | str, scores: Sequence[Score], record: ScoreRecord 
         [Score(subject='a', dice=0.8, hd95_mm=1.0, reference_ml=3.0, prediction_ml=3.3, seconds=nan)]
     """
     text = table_text(Score, scores)
-    if record is not None:  # first: a table whose record speaks of another is found out, one without a record is not replaced
+    if record is not None:  # first: a record that does not match its table is detected, a table without one is not
         write_record(path, record, text)
     write_text(path, text)
 
 
 def read_scores(path: Path | str) -> list[Score]:
-    """Read what :func:`write_scores` wrote, in its order.
+    """Read a table written by :func:`write_scores`, in its order.
 
     Raises:
         ConfigError: if there is no such file.
-        DataError: if a column is missing, a value is not a number, a subject stands there twice, or there is no case.
+        DataError: if a column is missing, a value is not a number, a subject occurs twice, or there is no case.
 
     Example:
         >>> from monai_tl import read_scores
@@ -63,11 +63,11 @@ def read_scores(path: Path | str) -> list[Score]:
     remedy = f"{how_to_score(path)} again"
     scores = read_table(path, Score, remedy=remedy)
     if not scores:
-        raise DataError(f"{path} holds no case: {remedy}")
+        raise DataError(f"{path} holds no cases: {remedy}")
     subjects = [score.subject for score in scores]
     twice = sorted({subject for subject in subjects if subjects.count(subject) > 1})
     if twice:
-        raise DataError(f"{path} has {', '.join(twice)} more than once: {remedy}")
+        raise DataError(f"{path} holds {', '.join(twice)} more than once: {remedy}")
     return scores
 
 
@@ -78,41 +78,41 @@ def score_batch(batch: Sequence[Any], output: Any, seconds: float, *, distance: 
         batch: decollated input, each case with its id under ``subject``.
         output: decollated output after postprocessing: ``pred`` and ``label``, each (1, i, j, k) with the values 0 and 1 (or
             (2, i, j, k): background and foreground), both on the case's own grid; the spacing is read from the label's affine.
-        seconds: wall time of each prediction.
-        distance: as in `score_case`.
+        seconds: wall time per prediction.
+        distance: see `score_case`.
 
     Raises:
         ConfigError: if the output was not decollated.
-        DataError: as `score_case`, and if a label has no affine.
+        DataError: as in `score_case`, and if a label has no affine.
     """
     if not isinstance(output, list):
-        raise ConfigError("scores need single cases: give the evaluator decollate=True")
+        raise ConfigError("scores need single cases, but the output is a whole batch: pass decollate=True to the evaluator")
     scores = []
     for inputs, outputs in zip(batch, output, strict=True):
         subject, label = str(inputs["subject"]), outputs["label"]
         if not isinstance(label, MetaTensor):
-            raise DataError(f"{subject}: the label has no affine, so its voxels have no size; load it with LoadScand")
-        found, there = (_foreground(subject, volume.cpu()) for volume in (outputs["pred"], label))
-        scores.append(score_case(subject, found, there, label.pixdim.tolist(), seconds, distance=distance))
+            raise DataError(f"{subject}: the label has no affine, so its voxel spacing is unknown; load it with LoadScand")
+        prediction, reference = (_foreground(subject, volume.cpu()) for volume in (outputs["pred"], label))
+        scores.append(score_case(subject, prediction, reference, label.pixdim.tolist(), seconds, distance=distance))
     return scores
 
 
 class MeanCaseDice(Metric):
-    """Metric of a MONAI ``SupervisedEvaluator``: the mean Dice that ``scores_<split>.csv`` of the same weights would have.
+    """Metric of a MONAI ``SupervisedEvaluator``: mean Dice over cases, equal to that of ``scores_<split>.csv``.
 
-    It reads what `score_batch` does. Cases where nothing is and nothing was found are left out; NaN if no case is defined.
+    It reads the same input as `score_batch`. Cases with undefined Dice are omitted; NaN if no case is defined.
     """
 
     def __init__(self) -> None:
-        """Begin with no case."""
+        """Start with no cases."""
         super().__init__()
 
     def reset(self) -> None:
-        """Forget the cases, as each validation begins."""
+        """Remove all cases, at the start of each validation."""
         self.scores: list[Score] = []
 
     def iteration_completed(self, engine: Engine) -> None:
-        """Score the cases of this iteration: ids stand in the batch, which ignite's metrics are not shown."""
+        """Score the cases of this iteration; ids are in the batch, which ignite does not pass to `update`."""
         batch: Any = engine.state.batch
         self.update((batch, engine.state.output))
 
@@ -121,19 +121,19 @@ class MeanCaseDice(Metric):
         self.scores += score_batch(*output, seconds=math.nan, distance=False)
 
     def compute(self) -> float:
-        """Give the mean Dice of the defined cases."""
+        """Return the mean Dice of the defined cases."""
         return summarise(self.scores).mean
 
 
 class ScoreTable:
     """Handler that scores each case of a MONAI ``SupervisedEvaluator`` and writes the table when the run completes.
 
-    It reads what `score_batch` does. ``seconds`` runs from asking for the batch to the prediction in memory, metrics
-    excluded, in equal shares over a batch's cases; what loader workers do ahead is not in it.
+    It reads the same input as `score_batch`. ``seconds`` is the time from requesting the batch to the prediction in memory,
+    divided equally among the batch's cases; it excludes metrics and the time that loader workers spend ahead.
     """
 
     def __init__(self, path: str, record: ScoreRecord | None = None) -> None:
-        """Take the CSV file to write and what its scores are of; it is not touched if the run fails."""
+        """Set the CSV file to write and the record of its scores; the file is unchanged if the run fails."""
         self.path, self.record = Path(path), record
         self.scores: list[Score] = []
         self.references: dict[str, str] = {}
@@ -143,7 +143,7 @@ class ScoreTable:
         """Register on ``engine``; MONAI calls this for each of its ``handlers``."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.GET_BATCH_STARTED, self._start_clock)
-        # runs after decollation and postprocessing and, unlike ITERATION_COMPLETED, before metrics take their time
+        # after decollation and postprocessing and, unlike ITERATION_COMPLETED, before the metrics
         engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self._collect)
         engine.add_event_handler(Events.COMPLETED, self._save)
 
@@ -162,7 +162,7 @@ class ScoreTable:
         seconds = (time.perf_counter() - self._began) / max(len(cases), 1)
         for score, case in zip(score_batch(batch, output, seconds), cases, strict=True):
             if score.subject in self.references:
-                raise DataError(f"subject {score.subject} comes twice in one evaluation; each may stand once in a split")
+                raise DataError(f"subject {score.subject} occurs twice in one evaluation; a split may hold each subject once")
             self.references[score.subject] = mask_sha256(case["label"][-1].cpu(), case["label"].affine)
             self.scores.append(score)
 
@@ -175,5 +175,5 @@ class ScoreTable:
 
 def _foreground(subject: str, volume: Tensor) -> Tensor:
     if volume.ndim != 4 or volume.shape[0] not in (1, 2):
-        raise DataError(f"{subject}: a volume has shape {tuple(volume.shape)}, needed is (1, i, j, k) or (2, i, j, k)")
+        raise DataError(f"{subject}: the volume has shape {tuple(volume.shape)}, needed is (1, i, j, k) or (2, i, j, k)")
     return volume[-1]

@@ -1,1 +1,1 @@
-"""What it says: predictions on the case's own grid, and scores."""
+"""Predict scans with a trained network; segmentations lie on each case's own grid."""

@@ -1,6 +1,7 @@
-"""Segmentations as DICOM objects: on the slices of the series they were made from, for its patient, in its study.
+"""Write segmentations as DICOM Segmentation objects that reference the slices, patient and study of their source series.
 
-Written with highdicom (an extra: ``monai_tl[dicom]``) as DICOM PS3.3 A.51 has it: one segment a class, one bit a voxel.
+They are written with highdicom (an extra: ``monai_tl[dicom]``) and follow DICOM PS3.3 A.51: one segment per class, one bit per
+voxel.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from monai_tl.storage.files import atomic_write
 from monai_tl.text import name_some
 from monai_tl.workflow.task_file import SegmentCodes, TaskFile
 
-NEEDED = ("StudyInstanceUID", "FrameOfReferenceUID")  # without which a segmentation belongs nowhere
+NEEDED = ("StudyInstanceUID", "FrameOfReferenceUID")  # without them, a segmentation cannot be related to its series
 MAY_BE_EMPTY = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
     *("AccessionNumber", "StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName"),
@@ -33,17 +34,17 @@ EXAMPLE = (
     "(DICOM CID 7150, 7151; a scheme of your own begins with 99)"
 )
 UNICODE = "ISO_IR 192"
-LONGEST = 64  # letters of DICOM's short texts
+LONGEST = 64  # characters of DICOM's short texts
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a segmentation was made with.
+    """How a segmentation was made: its classes and the network's weights.
 
     Attributes:
-        segments: foreground class -> codes of its segment, in the order of the mask's channels.
+        segments: foreground class -> DICOM codes of its segment, in the order of the mask's channels.
         weights: file of the network's weights.
-        weights_sha256: its hash, 64 hexadecimal digits.
+        weights_sha256: SHA-256 of the file, 64 hexadecimal digits.
     """
 
     segments: Mapping[str, SegmentCodes]
@@ -52,55 +53,55 @@ class Origin:
 
 
 def check_dicom_seg(cases: Sequence[Case], first: str) -> None:
-    """Refuse to go on where no DICOM segmentation could be written; nothing is read.
+    """Check that DICOM segmentations can be written for all cases; no image is read.
 
     Args:
-        cases: to be predicted.
-        first: modality whose grid the predictions lie on.
+        cases: the cases to predict.
+        first: the first modality, whose grid the predictions lie on.
 
     Raises:
         ConfigError: if highdicom is not installed.
-        DataError: if a case's first modality is no DICOM series; those cases are named.
+        DataError: if a case's first modality is not a DICOM series; these cases are named.
     """
     _highdicom()
-    others = [case["subject"] for case in cases if not os.path.isdir(split_path(case[first])[0])]
-    if others:
+    not_dicom = [case["subject"] for case in cases if not os.path.isdir(split_path(case[first])[0])]
+    if not_dicom:
         raise DataError(
-            f"--dicom_seg needs {first} as a DICOM series, which {len(others)} of {len(cases)} cases are not "
-            f"({name_some(others)}): leave --dicom_seg away, take the others alone by --subjects, or name folders that hold "
+            f"--dicom_seg needs {first} as a DICOM series, but {len(not_dicom)} of {len(cases)} cases have another format "
+            f"({name_some(not_dicom)}): omit --dicom_seg, select the other cases with --subjects, or name folders that hold "
             f"series, e.g. --{first} '{{subject}}/{first}'"
         )
 
 
 def codes_of(classes: Sequence[str], task: TaskFile) -> dict[str, SegmentCodes]:
-    """Return the codes of each foreground class, as the bundle's task file gives them.
+    """Return the DICOM codes of each foreground class from the bundle's task file.
 
     Raises:
-        ConfigError: for a class without one, with what to write there.
+        ConfigError: for a class without codes, with an example of an entry.
     """
     missing = [name for name in classes if name not in task.dicom_codes]
     if missing:
         raise ConfigError(
-            f"--dicom_seg needs DICOM codes of each class, and {task.path} has none of {name_some(missing)} (it has those of: "
-            f"{name_some(list(task.dicom_codes)) or 'nothing'}): add them there below dicom_codes, as in "
+            f"--dicom_seg needs DICOM codes for each class, but {task.path} has none for {name_some(missing)} (it has "
+            f"codes for: {name_some(list(task.dicom_codes)) or 'no class'}): add them to that file under dicom_codes, as in "
             f'"{missing[0]}": {EXAMPLE}'
         )
     return {name: task.dicom_codes[name] for name in classes}
 
 
 def write_dicom_seg(path: Path | str, scan: str, mask: Any, origin: Origin) -> None:
-    """Write a mask as a DICOM Segmentation (BINARY) of the series that it lies on, atomically.
+    """Write a mask as a DICOM Segmentation (BINARY) of its source series, atomically.
 
-    Empty frames are left out, as is usual, unless all are: then all are written, since an object without any is not valid.
+    Empty frames are omitted, as is usual. If all are empty, all are written, since an object without frames is not valid.
 
     Args:
         path: of the ``.dcm``.
-        scan: the series as a case's path names it.
-        mask: (class, i, j, k), 0 or 1, on the series' own grid, without the background.
-        origin: what it was made with.
+        scan: the series, as named in the case.
+        mask: (class, i, j, k), 0 or 1, on the series' grid, without a channel for the background.
+        origin: classes and weights, which are recorded in the object.
 
     Raises:
-        DataError: if the mask has another shape, or the series tells no study or frame of reference.
+        DataError: if the mask has another shape, or the series has no study or frame of reference.
     """
     hd = _highdicom()
     folder, part = split_path(scan)
@@ -108,7 +109,8 @@ def write_dicom_seg(path: Path | str, scan: str, mask: Any, origin: Origin) -> N
     voxels = (np.asarray(mask) > 0).astype(np.uint8)
     if voxels.shape != (len(origin.segments), *series.shape):
         raise DataError(
-            f"the prediction has shape {voxels.shape}, the series {series.shape} and {len(origin.segments)} classes: {scan}"
+            f"the prediction has shape {voxels.shape}, needed is {(len(origin.segments), *series.shape)} for "
+            f"{len(origin.segments)} classes on the grid of the series {scan}"
         )
     segmentation = hd.seg.Segmentation(
         source_images=_read_sources(series, scan),
@@ -134,32 +136,32 @@ def write_dicom_seg(path: Path | str, scan: str, mask: Any, origin: Origin) -> N
 
 
 def _highdicom() -> ModuleType:
-    """Import highdicom, which is an extra and takes a second, when it is needed."""
+    """Import highdicom only when needed: it is an optional extra, and importing it takes a second."""
     try:
         import highdicom
     except ImportError as error:
         raise ConfigError(
-            f"--dicom_seg needs highdicom, which cannot be imported ({error}): pip install highdicom, or this package "
-            "with its extra, monai_tl[dicom]"
+            f"--dicom_seg needs highdicom, which cannot be imported ({error}): pip install highdicom, or install this "
+            "package as monai_tl[dicom]"
         ) from error
     return highdicom
 
 
 def _read_sources(series: Series, scan: str) -> list[Any]:
-    """Read the headers of a series' files, in the order of its slices; what highdicom takes from the first is made whole."""
+    """Return the headers of a series' files in slice order; tags of the first that highdicom needs are completed."""
     import pydicom
 
     sources = [pydicom.dcmread(file, stop_before_pixels=True) for file in series.files]
     lacking = [tag for tag in NEEDED if not sources[0].get(tag)]
     if lacking:
         raise DataError(
-            f"the series has no {' and no '.join(lacking)}, so a DICOM segmentation of it would belong nowhere; "
-            f"leave --dicom_seg away: {scan}"
+            f"the series {scan} has no {' and no '.join(lacking)}, so a DICOM segmentation could not be related to it; "
+            "omit --dicom_seg"
         )
-    for tag in MAY_BE_EMPTY:  # they have to be there all the same, and anonymisation takes some out
+    for tag in MAY_BE_EMPTY:  # required to exist, even if empty; anonymisation removes some
         if tag not in sources[0]:
             setattr(sources[0], tag, None)
-    # as the slices' positions tell: headers state it wrongly, or not at all
+    # from the slices' positions: the headers' values may be missing or wrong
     between = f"{np.linalg.norm(series.affine[:3, 2]):.10g}"
     sources[0].SpacingBetweenSlices = between
     sources[0].SliceThickness = sources[0].get("SliceThickness") or between
@@ -167,7 +169,7 @@ def _read_sources(series: Series, scan: str) -> list[Any]:
 
 
 def _describe(hd: ModuleType, number: int, origin: Origin) -> Any:
-    """Describe a segment, counted from 1: its name, what kind of thing it is, and what found it."""
+    """Describe segment ``number``, counted from 1: its label, its category and type, and the algorithm."""
     from pydicom.sr.codedict import codes
 
     name, segment = list(origin.segments.items())[number - 1]
@@ -189,5 +191,5 @@ def _describe(hd: ModuleType, number: int, origin: Origin) -> Any:
 
 
 def _name_weights(weights: Path) -> str:
-    """Name weights by their run, without the place on this machine: ``freeze_2/model.pt``."""
+    """Return the run folder and file name of weights, without the rest of the path: ``freeze_2/model.pt``."""
     return "/".join(weights.absolute().parts[-2:])[-LONGEST:]

@@ -1,4 +1,4 @@
-"""A trained network with all that stands between a scan and its prediction, as its run's config tells."""
+"""A trained network with its preprocessing, sliding window and postprocessing, from its bundle and run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from monai_tl.workflow.task_file import TaskFile, read_task_file
 
 @dataclass(frozen=True)
 class Model:
-    """A bundle's ``inference.yaml`` with a run's settings in it; weights are loaded when ``network`` is asked for.
+    """A bundle's ``inference.yaml`` with a run's settings; weights are loaded when ``network`` is first used.
 
     Example:
         >>> from monai_tl import find_model
@@ -35,48 +35,48 @@ class Model:
 
     @property
     def weights(self) -> Path:
-        """The file that the network is loaded from."""
+        """The network's weights file."""
         return find_weights(self.part("ckpt"))
 
     @property
     def task(self) -> TaskFile:
-        """What the bundle knows of its task besides its configs."""
+        """The bundle's task file: class codes, plausible volumes and the like."""
         return read_task_file(Path(self.part("bundle_root")))
 
     def part(self, name: str) -> Any:
-        """Give the object or value of an id of ``inference.yaml``."""
+        """Return the object or value of an id of ``inference.yaml``."""
         return self.parser.get_parsed_content(name)
 
     def set(self, overrides: Mapping[str, Any], also: Sequence[str] = ()) -> None:
-        """Set ids of ``inference.yaml`` to other values, e.g. ``{"device": "cuda"}``; ``also`` may have been meant.
+        """Set ids of ``inference.yaml``, e.g. ``{"device": "cuda"}``; ``also`` are names to suggest for misspelt ids.
 
         Raises:
-            ConfigError: if an id does not exist, no part of a prediction reads it, a device is not there, or settings, the
-                run's own too, cannot be used.
+            ConfigError: if an id does not exist or no part of a prediction reads it, if a device is not available, or if a
+                setting, including those of the run, is invalid.
         """
         refuse_unknown_overrides(self.parser.get(), overrides, also)
-        told = read_overrides(self.parser.get(), overrides)
-        refuse_idle_overrides(self.parser.get(), told, READ_BY_PREDICTION)
-        device = {"device": str(choose_device(str(told["device"])))} if "device" in told else {}
-        self.parser.update({**told, **device})
+        values = read_overrides(self.parser.get(), overrides)
+        refuse_idle_overrides(self.parser.get(), values, READ_BY_PREDICTION)
+        device = {"device": str(choose_device(str(values["device"])))} if "device" in values else {}
+        self.parser.update({**values, **device})
         check_config(self.parser)
 
     def settings(self) -> dict[str, Any]:
-        """Give what the voxels of a prediction depend on, as plain data."""
+        """Return all settings that determine the voxels of a prediction, as plain data."""
         values = {key: self.part(key) for key in RUN_VALUES + WINDOWS}
         parts = {key: self.parser[key] for key in (*PARTS, "crop", "inferer")}
         return {"weights_sha256": sha256_of(self.weights), **values, **parts}
 
 
 def find_model(location: str | Path, bundle_root: str | None = None) -> Model:
-    """Read how to predict; no weights are loaded yet.
+    """Read the config of a trained network; no weights are loaded yet.
 
     Args:
         location: a run folder, or a bundle, whose ``models`` folder is the run that trained it.
-        bundle_root: the bundle of a run, where it has moved.
+        bundle_root: the run's bundle, if it was moved.
 
     Raises:
-        ConfigError: if it is neither.
+        ConfigError: if it is neither a run folder nor a bundle.
         TransferError: if there are no weights.
 
     Example:
@@ -93,6 +93,6 @@ def find_model(location: str | Path, bundle_root: str | None = None) -> Model:
 
 
 def _values_of(config: dict[str, Any]) -> dict[str, Any]:
-    """Return what the settings of a run come to, so that scans are seen as in its validation."""
+    """Return the evaluated settings of a run, so that scans are processed as in its validation."""
     parser = ConfigParser(config)
     return {key: parser.get_parsed_content(key) for key in RUN_VALUES + WINDOWS}

@@ -1,4 +1,4 @@
-"""A PNG a case: the scan with the outlines of prediction and truth."""
+"""Draw overlays: for each case a PNG of the scan with the outlines of prediction and truth."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ WHITE = (255, 255, 255)
 
 
 def write_overlay(path: Path | str, image: str, prediction: Any, truth: Any = None) -> None:
-    """Draw a scan with masks on its own grid, (1, i, j, k) or (i, j, k), and write a PNG atomically."""
+    """Draw a scan with masks, (1, i, j, k) or (i, j, k), on the scan's grid, and write it as a PNG, atomically."""
     scan: Any = open_scan(image)
     masks = [None if mask is None else np.asarray(mask).reshape(scan.shape[:3]) > 0 for mask in (prediction, truth)]
-    found, true = masks
-    assert found is not None
+    predicted, true = masks
+    assert predicted is not None
     ml = float(nib.affines.voxel_sizes(scan.affine).prod()) / 1000
-    parts = [(Path(path).stem, WHITE), (f"prediction {found.sum() * ml:.2f} ml", PREDICTION)]
+    parts = [(Path(path).stem, WHITE), (f"prediction {predicted.sum() * ml:.2f} ml", PREDICTION)]
     parts += [] if true is None else [(f"truth {true.sum() * ml:.2f} ml", TRUTH)]
-    picture = _captioned(Image.fromarray(draw_case(scan, found, true)), [*parts, ("left is the patient's right", WHITE)])
+    picture = _captioned(Image.fromarray(draw_case(scan, predicted, true)), [*parts, ("left is the patient's right", WHITE)])
     with atomic_write(path) as temporary:
         picture.save(temporary)
 
 
 def _captioned(picture: Image.Image, parts: Sequence[tuple[str, tuple[int, int, int]]]) -> Image.Image:
-    """Put a line of text below a picture, wider where the text is."""
+    """Put a line of text below a picture, and widen the picture to fit it."""
     font = ImageFont.load_default(CAPTION - 8)
     width = max(picture.width, round(sum(font.getlength(text) + CAPTION for text, _ in parts)))
     whole = Image.new("RGB", (width, picture.height + CAPTION))
@@ -48,10 +48,10 @@ def _captioned(picture: Image.Image, parts: Sequence[tuple[str, tuple[int, int, 
 
 
 class Overlays:
-    """Handler of a ``SupervisedEvaluator``, after ``ScoreTable`` (which takes the time): draws ``FOLDER/SUBJECT.png``."""
+    """Handler of a ``SupervisedEvaluator`` that draws ``FOLDER/SUBJECT.png``; runs after ``ScoreTable``, which times cases."""
 
     def __init__(self, folder: str) -> None:
-        """Take the folder to write to."""
+        """Set the folder to write to."""
         self.folder = Path(folder)
 
     def attach(self, engine: Engine) -> None:

@@ -1,4 +1,4 @@
-"""Predict scans with a trained network: segmentation, overlay and volume of each, on its own grid."""
+"""Predict scans with a trained network: a segmentation on each scan's own grid, an overlay and the volume."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from monai_tl.transfer.contract import check_weights
 
 logger = logging.getLogger(__name__)
 
-BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} cases{postfix} [{elapsed} gone, {remaining} left]"
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} cases{postfix} [{elapsed} elapsed, {remaining} left]"
 Ready = Future[tuple[dict[str, Any], float]]
 
 
@@ -47,20 +47,20 @@ def predict_cases(
     probabilities: bool = False,
     dicom_seg: bool = False,
 ) -> Predictions:
-    """Predict every case that is not finished; one that fails does not stop the others.
+    """Predict every unfinished case; a case that fails does not stop the others.
 
     Args:
-        model: of `monai_tl.inference.model.find_model`.
-        location: as `monai_tl.datasets.scans_to_predict.find_scans` takes it; so are ``patterns``, ``split``, ``subjects``.
-        output: folder for ``SUBJECT_seg.nii.gz``, ``SUBJECT.png``, ``predictions.csv`` (volume in ml, seconds from files to
-            files) and ``predictions.json`` (weights, settings, version, command).
-        probabilities: write ``SUBJECT_probability.nii.gz`` too.
-        dicom_seg: write ``SUBJECT_seg.dcm`` too, a DICOM Segmentation of the first modality's series.
+        model: the result of `monai_tl.inference.model.find_model`.
+        location, patterns, split, subjects: passed to `monai_tl.datasets.scans_to_predict.find_scans`.
+        output: folder for ``SUBJECT_seg.nii.gz``, ``SUBJECT.png``, ``predictions.csv`` (volume in ml, seconds from reading
+            to writing) and ``predictions.json`` (weights, settings, version, command).
+        probabilities: also write ``SUBJECT_probability.nii.gz``.
+        dicom_seg: also write ``SUBJECT_seg.dcm``, a DICOM Segmentation of the first modality's series.
 
     Raises:
-        DataError: if there is no case, none could be predicted, or ``dicom_seg`` is asked for and a case is no DICOM series.
-        ConfigError: if the output folder holds predictions made otherwise, or a file that would be overwritten, or
-            ``dicom_seg`` is asked for without highdicom, or for a class without a DICOM code.
+        DataError: if there is no case, if no case could be predicted, or if a case is not a DICOM series with ``dicom_seg``.
+        ConfigError: if the output folder holds predictions made with other settings or a file that would be overwritten; with
+            ``dicom_seg``, also if highdicom is missing or a class has no DICOM code.
         PartlyDoneError: if some cases failed; the others are finished.
 
     Example:
@@ -75,14 +75,14 @@ def predict_cases(
     modalities = tuple(model.part("modalities"))
     cases = find_scans(location, modalities, patterns, split, subjects)
     if cases.passed_over:
-        print(f"passed over, since predict wrote them: {name_some(cases.passed_over)}")
+        print(f"skipped, since predict wrote them: {name_some(cases.passed_over)}")
     if dicom_seg:
         check_dicom_seg(cases, modalities[0])
         codes_of(model.part("classes")[1:], model.task)
     predictions = Predictions(Path(output), model.settings(), cases, probabilities, dicom_seg)
     waiting = [case for case in cases if not predictions.finished(case)]
     if len(waiting) < len(cases):
-        print(f"{len(cases) - len(waiting)} of {len(cases)} cases are finished already")
+        print(f"{len(cases) - len(waiting)} of {len(cases)} cases are already finished")
     failures = cases.left_out | (_predict_all(model, waiting, modalities, predictions) if waiting else {})
     lines = [f"{subject}: {reason}" for subject, reason in failures.items()]
     total = len(cases) + len(cases.left_out)
@@ -92,7 +92,7 @@ def predict_cases(
     print(f"{total - len(failures)} of {total} cases are in {output}, their volumes in {predictions.folder / TABLE}")
     empty = [case["subject"] for case in cases if predictions.is_empty(case)]
     if empty:
-        frames = "; the frames of their DICOM segmentations are all there, and empty" if dicom_seg else ""
+        frames = "; their DICOM segmentations hold all frames, all empty" if dicom_seg else ""
         print(f"nothing was found in {len(empty)} of them: {name_some(empty)}{frames}")
     for remark in predictions.remarks(cases):
         print(remark)
@@ -102,7 +102,7 @@ def predict_cases(
 
 
 def _predict_all(model: Model, cases: Sequence[Case], modalities: Sequence[str], predictions: Predictions) -> dict[str, str]:
-    """Predict; gives the reasons of the cases that failed."""
+    """Predict cases; return the reason for each case that failed."""
     model.parser.update({"output_dir": str(predictions.folder), "probabilities": predictions.probabilities})
     check_weights(str(model.weights), model.part("contract"))
     model.part("network").eval()
@@ -111,13 +111,13 @@ def _predict_all(model: Model, cases: Sequence[Case], modalities: Sequence[str],
     notes: dict[str, dict[str, tuple[Note, ...]]] = {}
     began = time.perf_counter()
     bar = progress_bar(len(cases), "predicting", "case", bar_format=BAR, postfix="…")
-    with bar, closing(_one_ahead(model, predictions.claimed(cases), modalities, notes)) as ones:
-        for case, ready in ones:
+    with bar, closing(_one_ahead(model, predictions.claimed(cases), modalities, notes)) as prepared:
+        for case, ready in prepared:
             try:
                 _predict_one(model, case, ready, modalities[0], predictions)
-            except Exception as error:  # whatever a scan makes a transform raise
+            except Exception as error:  # a transform may raise any error for a damaged scan
                 if is_full_disk(error):
-                    raise  # it would be full for the next case too
+                    raise  # the next case would fail in the same way
                 failures[case["subject"]] = in_words(error)
                 logger.debug("%s failed", case["subject"], exc_info=True)
             bar.set_postfix_str(f"{60 * (bar.n + 1) / (time.perf_counter() - began):.1f} a minute", refresh=False)
@@ -128,7 +128,7 @@ def _predict_all(model: Model, cases: Sequence[Case], modalities: Sequence[str],
 
 
 def _predict_one(model: Model, case: Case, ready: Ready, first: str, predictions: Predictions) -> None:
-    """Infer a case that has been read, and write its files."""
+    """Predict a preprocessed case and write its files."""
     inputs, seconds = ready.result()
     began = time.perf_counter()
     with torch.inference_mode():
@@ -146,12 +146,12 @@ def _predict_one(model: Model, case: Case, ready: Ready, first: str, predictions
 
 
 def _training_range(weights: Path) -> Mapping[str, float]:
-    """Give the range of the training cases' foreground, in ml, as it is kept with the weights; say where it is not."""
-    kept = read_run_data(weights.parent)
-    if kept is None or not kept.training_ml:
-        print(f"'{weights.parent}' keeps no volumes of its training cases (data.json) to hold predicted ones against")
+    """Return the range of the training cases' foreground volumes, in ml, stored with the weights; print if there is none."""
+    data = read_run_data(weights.parent)
+    if data is None or not data.training_ml:
+        print(f"'{weights.parent}' has no volumes of its training cases (data.json): predicted volumes cannot be checked")
         return {}
-    return kept.training_ml
+    return data.training_ml
 
 
 def _one_ahead(
@@ -160,33 +160,33 @@ def _one_ahead(
     modalities: Sequence[str],
     notes: dict[str, dict[str, tuple[Note, ...]]],
 ) -> Generator[tuple[Case, Ready], None, None]:
-    """Give each case, read and preprocessed; on a GPU the next one is read meanwhile, on a CPU it would only be in the way.
+    """Yield each case, read and preprocessed; on a GPU the next case is read ahead, on a CPU that would only compete.
 
-    What was passed over in their headers is added to ``notes``.
+    Notes on irregular headers are added to ``notes``.
     """
-    preprocessing, meanwhile = model.part("preprocessing"), torch.device(model.part("device")).type != "cpu"
+    preprocessing, read_ahead = model.part("preprocessing"), torch.device(model.part("device")).type != "cpu"
 
     def prepare(case: Case) -> tuple[dict[str, Any], float]:
         began = time.perf_counter()
-        found = case_problems(case, modalities, ())
-        if found.problems:
-            raise DataError("; ".join(found.problems))
-        notes[case["subject"]] = found.notes
+        checked = case_problems(case, modalities, ())
+        if checked.problems:
+            raise DataError("; ".join(checked.problems))
+        notes[case["subject"]] = checked.notes
         return preprocessing(dict(case)), time.perf_counter() - began
 
     ahead: list[tuple[Case, Callable[[], None], Ready]] = []
     with ThreadPoolExecutor(1) as pool:
         try:
             while True:
-                for claim in islice(cases, 1 + meanwhile - len(ahead)):
+                for claim in islice(cases, 1 + read_ahead - len(ahead)):
                     ahead += [(*claim, pool.submit(prepare, claim[0]))] if claim else []
                 if not ahead:
                     return
-                case, let_go, ready = ahead[0]
+                case, release, ready = ahead[0]
                 ready.exception()  # waits until it is read
                 yield case, ready
                 ahead.pop(0)
-                let_go()
+                release()
         finally:
-            for _, let_go, _ in ahead:
-                let_go()
+            for _, release, _ in ahead:
+                release()

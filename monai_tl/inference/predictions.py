@@ -1,4 +1,4 @@
-"""The folder that predictions are written to: which cases are finished, and what they were made with."""
+"""The output folder of predictions: its finished cases and the settings they were made with."""
 
 from __future__ import annotations
 
@@ -23,99 +23,100 @@ from monai_tl.storage.files import read_json, write_json
 from monai_tl.storage.tables import read_table, write_table
 
 FORMAT = 1
-FAR = 2.0  # times the largest, or the smallest divided by it, of the training cases' foreground volumes
+FAR = 2.0  # a volume is remarked on above FAR times the largest training volume, or below the smallest divided by FAR
 EMPTY, LOCK = "nothing found", ".predictions.lock"
-Claimed = tuple[Case, Callable[[], None]]  # and what lets it go
+Claimed = tuple[Case, Callable[[], None]]  # a case, and a function that releases its lock
 
 
 @dataclass(frozen=True)
 class PredictionRow:
-    """A row of ``predictions.csv``; ``inputs`` and ``remarks`` are divided by semicolons."""
+    """A row of ``predictions.csv``; ``inputs`` and ``remarks`` are separated by semicolons."""
 
     case: str
     volume_ml: float = field(metadata={"form": ".4f"})
     seconds: float = field(metadata={"form": ".2f"})
     inputs: str
     inputs_sha256: str
-    remarks: str = ""  # earlier versions wrote none
+    remarks: str = ""  # missing in files of earlier versions
 
 
 class Predictions:
     """A folder with ``SUBJECT_seg.nii.gz``, ``SUBJECT.png``, ``predictions.csv`` and ``predictions.json``.
 
     Args:
-        folder: made when the first case is finished.
-        settings: what the voxels depend on, plain data.
-        cases: that are to be predicted.
+        folder: the folder; created when the first case is predicted.
+        settings: all that determines the voxels, as plain data.
+        cases: the cases to predict.
         probabilities: whether a finished case has ``SUBJECT_probability.nii.gz``.
-        dicom_seg: whether it has ``SUBJECT_seg.dcm``.
+        dicom_seg: whether a finished case has ``SUBJECT_seg.dcm``.
 
     Raises:
-        ConfigError: if the folder holds predictions made otherwise, or a file that would be overwritten.
+        ConfigError: if the folder holds predictions made with other settings, or a file that would be overwritten.
         DataError: if its table is damaged.
     """
 
     def __init__(
         self, folder: Path, settings: Mapping[str, Any], cases: Sequence[Case], probabilities: bool, dicom_seg: bool = False
     ) -> None:
-        """Read what is finished; nothing is written yet."""
+        """Read which cases are finished; nothing is written yet."""
         self.folder, self.settings = folder, json.loads(json.dumps(settings))
         self.probabilities, self.dicom_seg = probabilities, dicom_seg
         self.rows: dict[str, PredictionRow] = {}
         self.range_ml: Mapping[str, float] = {}
-        self._held = 0  # cases claimed
+        self._claims = 0  # cases claimed
         if (folder / MADE_WITH).is_file():
             self._refuse_other_settings()
             self.rows = _read(folder / TABLE)
-            self._refuse_other_people(cases)
+            self._refuse_other_inputs(cases)
             return
-        ours = [folder / TABLE, *(path for case in cases for path in self.files(case["subject"]))]
-        strangers = [path for path in ([folder] if folder.is_file() else ours) if path.exists()]
-        if strangers:
-            raise ConfigError(f"'{strangers[0]}' exists and would be overwritten; choose another output folder")
+        outputs = [folder / TABLE, *(path for case in cases for path in self.files(case["subject"]))]
+        existing = [path for path in ([folder] if folder.is_file() else outputs) if path.exists()]
+        if existing:
+            raise ConfigError(f"'{existing[0]}' exists and would be overwritten; choose another output folder")
 
     def files(self, subject: str) -> list[Path]:
-        """Name the files of a finished case."""
-        asked = {"probability": self.probabilities, "dicom_seg": self.dicom_seg}
-        extras = [path for kind, path in self._extras(subject).items() if asked[kind]]
+        """Return the files of a finished case."""
+        wanted = {"probability": self.probabilities, "dicom_seg": self.dicom_seg}
+        extras = [path for kind, path in self._extras(subject).items() if wanted[kind]]
         return [self.overlay(subject), prediction_path(self.folder, subject, "seg"), *extras]
 
     def overlay(self, subject: str) -> Path:
-        """Name the picture of a case."""
+        """Return the path of a case's overlay."""
         return self.folder / f"{subject}.png"
 
     def segmentation(self, subject: str) -> Path:
-        """Name the DICOM Segmentation of a case."""
+        """Return the path of a case's DICOM Segmentation."""
         return self.folder / f"{subject}_seg.dcm"
 
     def finished(self, case: Case) -> bool:
-        """Say if a case was predicted from these very files."""
+        """Return whether a case was predicted from exactly these input files."""
         row = self.rows.get(case["subject"])
         if row is None or not all(path.is_file() for path in self.files(case["subject"])):
             return False
         try:
             return row.inputs_sha256 == _hash_of_inputs(case)
-        except (OSError, DataError):  # can be read no more: it is tried, and said why
+        except (OSError, DataError):  # no longer readable: predicting it again reports the reason
             return False
 
     def is_empty(self, case: Case) -> bool:
-        """Say if a case was predicted and nothing found."""
+        """Return whether a case was predicted without any foreground."""
         row = self.rows.get(case["subject"])
         return row is not None and row.volume_ml == 0
 
     def remarks(self, cases: Sequence[Case]) -> list[str]:
-        """Give the remarks on predictions that are not empty, a line each."""
-        told = [(case["subject"], self.rows[case["subject"]].remarks) for case in cases if case["subject"] in self.rows]
-        return [f"{subject}: {remark}" for subject, remark in told if remark and remark != EMPTY]
+        """Return a line for each remark on a prediction that is not empty."""
+        rows = [self.rows[case["subject"]] for case in cases if case["subject"] in self.rows]
+        return [f"{row.case}: {row.remarks}" for row in rows if row.remarks and row.remarks != EMPTY]
 
     def begin(self, range_ml: Mapping[str, float]) -> None:
-        """Note what the predictions are made with, before the first of them.
+        """Write the settings of the predictions, before the first case.
 
         Args:
-            range_ml: ``min`` and ``max`` of the training cases' foreground, by which volumes are remarked on; empty: none are.
+            range_ml: ``min`` and ``max`` foreground volume of the training cases, outside of which volumes are remarked on;
+                empty: no remarks.
 
         Raises:
-            ConfigError: if another process has begun meanwhile with other settings.
+            ConfigError: if another process has meanwhile started with other settings.
         """
         self.range_ml = range_ml
         try:
@@ -126,13 +127,13 @@ class Predictions:
             raise
 
     def claimed(self, cases: Sequence[Case]) -> Iterator[Claimed | None]:
-        """Give the cases that no other process has finished meanwhile, each while no other one works on it.
+        """Yield the cases that no other process has finished, each while this process holds the lock on it.
 
-        Those that another works on come last, once it has let them go, if they are not finished then.
+        Cases that another process is working on come last, once it releases them, unless it has finished them.
 
-        Returns:
-            Each case, with what lets it go once it is done; ``None`` where those that were given have to be done first:
-            whoever waits for one holds none.
+        Yields:
+            Each case with a function that releases it once it is done. ``None`` if the cases yielded before have to be
+            released first: a process that waits for a case must hold no other, or two could wait for each other.
         """
         later = []
         for case in cases:
@@ -144,10 +145,10 @@ class Predictions:
             else:
                 yield case, claim
         for case in later:
-            while self._held:
+            while self._claims:
                 yield None
             claim = self._claim(case, wait=True)
-            assert claim is not None  # it waits
+            assert claim is not None  # it waits without a timeout
             if self._finished_meanwhile(case):
                 claim()
             else:
@@ -157,8 +158,8 @@ class Predictions:
         if (self.folder / MADE_WITH).is_file():
             self._refuse_other_settings()
             return
-        told = {"format": FORMAT, "settings": self.settings, "monai_tl": monai_tl.__version__, "command": sys.argv}
-        write_json(self.folder / MADE_WITH, told)
+        content = {"format": FORMAT, "settings": self.settings, "monai_tl": monai_tl.__version__, "command": sys.argv}
+        write_json(self.folder / MADE_WITH, content)
 
     def _claim(self, case: Case, *, wait: bool) -> Callable[[], None] | None:
         path = self.folder / f".{case['subject']}.lock"
@@ -168,14 +169,14 @@ class Predictions:
         except Timeout:
             return None
 
-        self._held += 1
+        self._claims += 1
 
-        def let_go() -> None:
-            self._held -= 1
-            path.unlink(missing_ok=True)  # whoever waits for it computes a case twice at worst
+        def release() -> None:
+            self._claims -= 1
+            path.unlink(missing_ok=True)  # at worst, a waiting process predicts the case a second time
             lock.release()
 
-        return let_go
+        return release
 
     def _finished_meanwhile(self, case: Case) -> bool:
         with self._locked():
@@ -184,30 +185,30 @@ class Predictions:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Keep the table and the note for this process, while they are read and written."""
+        """Lock the table and the settings file while they are read and written."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / LOCK):
             yield
 
     def forget(self) -> None:
-        """Take back what `begin` noted, where nothing was predicted."""
+        """Remove the settings that `begin` wrote, if nothing was predicted."""
         if not self.rows and self.folder.is_dir() and not (self.folder / TABLE).is_file():
             (self.folder / MADE_WITH).unlink(missing_ok=True)
             self._leave()
 
     def _leave(self) -> None:
-        """Leave no folder where nothing is noted."""
+        """Remove the folder if it holds no settings."""
         if not (self.folder / MADE_WITH).is_file():
             (self.folder / LOCK).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # it holds what is not ours, or is not there
+            with contextlib.suppress(OSError):  # it holds other files, or does not exist
                 self.folder.rmdir()
 
     def add(self, case: Case, volume_ml: float, seconds: float) -> None:
-        """Note a case whose files are written."""
+        """Record a case whose files are written."""
         inputs_sha256, remarks = _hash_of_inputs(case), remark_on(volume_ml, self.range_ml)
         self._remove_outdated(case["subject"], inputs_sha256)
         row = PredictionRow(case["subject"], round(volume_ml, 4), seconds, _inputs(case), inputs_sha256, remarks)
-        with self._locked():  # others may have written meanwhile, or taken the note back
+        with self._locked():  # other processes may have added rows, or removed the settings
             self._note()
             self.rows |= _read(self.folder / TABLE)
             self.rows[row.case] = row
@@ -217,7 +218,7 @@ class Predictions:
         return {"probability": prediction_path(self.folder, subject, "probability"), "dicom_seg": self.segmentation(subject)}
 
     def _remove_outdated(self, subject: str, inputs_sha256: str) -> None:
-        """What was written besides of a scan that has changed since, and is not asked for now, would pass for the new one's."""
+        """Remove optional files of an earlier version of the scan that would not be overwritten now."""
         before = self.rows.get(subject)
         if before and before.inputs_sha256 != inputs_sha256:
             for path in set(self._extras(subject).values()) - set(self.files(subject)):
@@ -228,11 +229,11 @@ class Predictions:
         before = read_json(self.folder / MADE_WITH, required=["settings"], remedy=remedy, of_format=FORMAT)["settings"]
         changed = [key for key in self.settings if self.settings[key] != before.get(key)]
         if changed:
-            told = ", ".join(changed).replace("weights_sha256", "weights")
-            raise ConfigError(f"'{self.folder}' holds predictions made with other {told}; choose another folder")
+            listed = ", ".join(changed).replace("weights_sha256", "weights")
+            raise ConfigError(f"'{self.folder}' holds predictions made with other {listed}; choose another folder")
 
-    def _refuse_other_people(self, cases: Sequence[Case]) -> None:
-        """Other files under a subject's name are another person's; a scan that was mended lies where it lay."""
+    def _refuse_other_inputs(self, cases: Sequence[Case]) -> None:
+        """Refuse other files under a subject's id, which may be another person's; a corrected scan keeps its path."""
         for case in cases:
             row = self.rows.get(case["subject"])
             if row and row.inputs != _inputs(case) and row.inputs_sha256 != _hash_of_inputs(case):
@@ -243,11 +244,11 @@ class Predictions:
 
 
 def remark_on(volume_ml: float, range_ml: Mapping[str, float]) -> str:
-    """Say what is odd about a predicted volume: that it is empty, or far outside what the network was trained on.
+    """Return a remark on a predicted volume that is 0 or far outside the range of the training cases; else an empty string.
 
     Args:
-        volume_ml: of the foreground.
-        range_ml: ``min`` and ``max`` of the training cases'; empty where they are not known.
+        volume_ml: volume of the foreground.
+        range_ml: ``min`` and ``max`` volume of the training cases; empty if unknown.
     """
     if not volume_ml:
         return EMPTY

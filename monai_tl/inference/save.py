@@ -1,4 +1,4 @@
-"""Predictions as files: on the grid of the case's first image, written whole or not at all."""
+"""Write predictions to files, on the grid of the case's first image, atomically."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from monai_tl.storage.files import atomic_write
 
 
 class SavePredictiond(MapTransform):
-    """Write a foreground probability that lies on the case's own grid as a segmentation, and as itself if asked.
+    """Write a foreground probability on the case's own grid as a segmentation and, optionally, as a probability map.
 
-    Gives the mask of 0 and 1 (1, i, j, k) in the probability's place. The files are ``SUBJECT_seg.nii.gz`` and
-    ``SUBJECT_probability.nii.gz``; shape, affine, sform and qform with their codes are those of the file that the image was
-    read from. A segmentation holds 0 and 1: the number of the class in the config's ``classes``.
+    In the case, the probability is replaced by a mask of 0 and 1, (1, i, j, k). The files are ``SUBJECT_seg.nii.gz`` and
+    ``SUBJECT_probability.nii.gz``; shape, affine, sform and qform with their codes are those of the image's file. A
+    segmentation holds 0 and 1: the index of the class in the config's ``classes``.
 
     Args:
-        keys: of the probability (1, i, j, k).
-        image_key: of the image whose metadata name the file that it was read from.
-        output_dir: folder to write to, made if it is missing.
-        probabilities: write the probability too, as 32-bit floats.
+        keys: keys of probabilities (1, i, j, k).
+        image_key: key of the image whose file defines the grid; its metadata hold the file's path.
+        output_dir: folder to write to; created if missing.
+        probabilities: also write the probability, as 32-bit floats.
     """
 
     def __init__(self, keys: KeysCollection, image_key: str, output_dir: str, probabilities: bool = False) -> None:
@@ -38,7 +38,7 @@ class SavePredictiond(MapTransform):
         self.image_key, self.output_dir, self.probabilities = image_key, Path(output_dir), probabilities
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Write one case."""
+        """Write the files of one case; return the case with the mask."""
         case = dict(data)
         subject, like = str(case["subject"]), open_scan(case[self.image_key].meta["filename_or_obj"])
         for key in self.keys:
@@ -54,12 +54,12 @@ class SavePredictiond(MapTransform):
         voxels: np.ndarray = np.asarray(volume[0]).astype(dtype)
         if voxels.shape != like.shape[:3]:
             raise DataError(
-                f"{subject}: the prediction has shape {voxels.shape}, the image {like.shape[:3]}; is it the same file?"
+                f"{subject}: the prediction has shape {voxels.shape}, the image file {like.shape[:3]}; was the file changed?"
             )
         with atomic_write(prediction_path(self.output_dir, subject, kind)) as path:
             nib.save(on_grid_of(voxels, like), path)
 
 
 def prediction_path(folder: Path | str, subject: str, kind: str) -> Path:
-    """Give the path of a case's ``seg`` or ``probability``."""
+    """Return the path of a case's ``seg`` or ``probability`` file."""
     return Path(folder) / f"{subject}_{kind}.nii.gz"

@@ -1,4 +1,4 @@
-"""Plan the windows of a prediction."""
+"""Sliding-window inference that adapts to the image and to the available memory."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from monai_tl.settings.table import refuse_settings
 
 logger = logging.getLogger(__name__)
 
-SMALLEST = 32  # voxels; below, there is more border than window
+SMALLEST = 32  # voxels; in smaller windows, most voxels are near the border
 
 
 class FittedSlidingWindow(Inferer):
-    """MONAI's ``SlidingWindowInferer`` with a window no larger than the image, which MONAI would pad and compute in vain.
+    """MONAI's ``SlidingWindowInferer`` with a window no larger than the image, since MONAI would pad the image to it.
 
-    Where memory runs out, the same windows are tried one at a time with the result outside the GPU, then windows of half
-    the edge and so on; each step is said, since a prediction from smaller windows is not the same.
+    If memory runs out, the same windows are tried one at a time with the result kept on the CPU, then windows of half the
+    edge, and so on. Each retry is logged, since smaller windows change the prediction.
 
     Args:
         window: largest window (i, j, k) in voxels.
-        overlap: of neighbouring windows, 0 to below 1.
-        mode: how windows are blended, ``gaussian`` or ``constant``.
-        batch_size: windows a step.
+        overlap: share of a window that neighbouring windows overlap, at least 0 and below 1.
+        mode: weights for blending overlapping windows, ``gaussian`` or ``constant``.
+        batch_size: windows per forward pass.
 
     Raises:
         ConfigError: for a window or overlap out of range.
@@ -52,25 +52,25 @@ class FittedSlidingWindow(Inferer):
         """Infer ``(batch, channel, i, j, k)`` window by window.
 
         Raises:
-            RuntimeError: if the smallest plan runs out of memory too.
+            RuntimeError: if memory runs out even with the smallest windows.
         """
         before = None
         for window, inferer in self._plans(inputs):
             if before:
-                logger.warning("out of memory in windows of %s: trying %s", before, "×".join(map(str, window)))
+                logger.warning("out of memory with sliding windows of %s voxels: trying %s", before, "×".join(map(str, window)))
             try:
                 return inferer(inputs, network, *args, **kwargs)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                failure = error.with_traceback(None)  # whose frames hold the memory that is to be given back
+                failure = error.with_traceback(None)  # the traceback's frames would keep the memory allocated
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             before = "×".join(map(str, window))
         raise failure
 
     def _plans(self, inputs: Tensor) -> Iterator[tuple[list[int], SlidingWindowInferer]]:
-        """Give what to try, from the plan asked for to the smallest."""
+        """Yield windows and inferers to try, from the requested window to the smallest."""
         window = [min(edge, size) for edge, size in zip(self.window, inputs.shape[2:], strict=True)]
         yield window, SlidingWindowInferer(window, self.batch_size, self.overlap, self.mode)
         if inputs.device.type != "cpu":

@@ -1,1 +1,1 @@
-"""How it learns: device policy, windows, handlers, run folders."""
+"""Training: patches, handlers, checkpoints and run folders."""

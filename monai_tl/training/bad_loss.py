@@ -1,4 +1,4 @@
-"""Which patch made the loss NaN or infinite."""
+"""Find the patch that made the loss NaN or infinite."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
-ALL = 8  # patches named where none can be told from the others
+ALL = 8  # patches that are named if none can be identified as the cause
 
 
 def describe_bad_loss(batch: Any, output: Mapping[str, Any], loss_function: Callable[[Tensor, Tensor], Tensor] | None) -> str:
-    """Say which patch of a batch is at fault, and what to do.
+    """Return which patch of a batch made the loss NaN or infinite, and the remedy.
 
     Args:
-        batch: collated; of ``"subject"`` and ``"patch"`` (number over the whole training) what it has.
-        output: of the trainer: ``"image"``, ``"label"`` and ``"pred"``, each (batch, channel, i, j, k).
+        batch: collated; may hold ``"subject"`` and ``"patch"`` (the patch's number, counted over the whole training).
+        output: the trainer's output: ``"image"``, ``"label"`` and ``"pred"``, each (batch, channel, i, j, k).
         loss_function: takes prediction and label.
     """
     image = output.get("image")
     if image is None:
         return "lower learning_rate, or try precision float32"
     names = _names(batch, len(image))
-    spoiled = {n: int((~torch.isfinite(one)).sum()) for n, one in enumerate(image) if not torch.isfinite(one).all()}
+    spoiled = {n: int((~torch.isfinite(patch)).sum()) for n, patch in enumerate(image) if not torch.isfinite(patch).all()}
     if spoiled:
-        told = "; ".join(f"{names[n]} holds {count} values that are not finite" for n, count in spoiled.items())
-        return f"{told}. Look at that scan (monai_tl check), and at the transforms that it goes through"
+        patches = "; ".join(f"{names[n]} holds {count} NaN or infinite values" for n, count in spoiled.items())
+        return f"{patches}. Check that scan (monai_tl check) and the config's transforms"
     guilty = [n for n in range(len(image)) if not _is_finite(output, n, loss_function)]
     if 0 < len(guilty) < len(image):
-        told = "; ".join(f"{names[n]} has such a loss, from an image of {_range(image[n])}" for n in guilty)
-        return f"{told}. Look at that scan (monai_tl check), lower learning_rate, or try precision float32"
-    told = ", ".join(names[:ALL]) + (f" and {len(names) - ALL} more" if len(names) > ALL else "")
-    return f"{told}, their images all finite ({_range(image)}): lower learning_rate, or try precision float32"
+        patches = "; ".join(f"{names[n]} has such a loss, with image {_range(image[n])}" for n in guilty)
+        return f"{patches}. Check that scan (monai_tl check), lower learning_rate, or try precision float32"
+    patches = ", ".join(names[:ALL]) + (f" and {len(names) - ALL} more" if len(names) > ALL else "")
+    return f"{patches}; all images are finite ({_range(image)}): lower learning_rate, or try precision float32"
 
 
 def _names(batch: Any, count: int) -> list[str]:
@@ -47,7 +47,7 @@ def _names(batch: Any, count: int) -> list[str]:
 
 
 def _is_finite(output: Mapping[str, Any], n: int, loss_function: Callable[[Tensor, Tensor], Tensor] | None) -> bool:
-    """Whether a patch's own prediction and loss are finite."""
+    """Return whether a patch's prediction and loss are finite."""
     prediction, label = output.get("pred"), output.get("label")
     if prediction is None or not torch.isfinite(prediction[n]).all():
         return False

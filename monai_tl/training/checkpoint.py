@@ -1,4 +1,4 @@
-"""Keep the best weights, keep enough to resume, and stop when validation no longer improves."""
+"""Save the best weights and a state to resume from, and stop when validation no longer improves."""
 
 from __future__ import annotations
 
@@ -24,22 +24,24 @@ from monai_tl.transfer.tensors import count_non_finite, name_first
 
 logger = logging.getLogger(__name__)
 
-LEARNED = ("network", "optimizer")  # a scheduler may hold an infinity that means something
+LEARNED = ("network", "optimizer")  # a scheduler's state may contain an infinity on purpose
 
 
 class KeepState:
-    """Handler for the trainer, after the one that validates: ``model.pt`` (best), ``last.pt`` (resume), early stopping.
+    """Handler for the trainer that writes ``model.pt`` (best) and ``last.pt`` (to resume from), and stops early.
 
-    Best and last are written by one handler, since a resumed run has to know the best value it is to beat.
+    It runs after the handler that validates.
+
+    One handler writes both files, since a resumed run needs the best value so far.
 
     Args:
         run_dir: run folder.
-        network, optimizer, scheduler: what is trained.
+        network, optimizer, scheduler: the parts whose states are saved.
         evaluator: engine whose ``key_metric`` is the validation Dice.
-        key_metric: name of that metric, larger being better.
-        patience: iterations without a better validation after which training stops, counted once a validation has found
-            anything: before, nothing can be said to have stopped improving. 0 never stops it.
-        resume: go on from ``last.pt`` where there is one.
+        key_metric: name of that metric; larger is better.
+        patience: training stops after this many iterations without a better validation, counted from the first validation with
+            a Dice above 0. 0: training never stops early.
+        resume: continue from ``last.pt`` if it exists.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class KeepState:
         patience: int = 0,
         resume: bool | str = False,
     ) -> None:
-        """Keep the parts; nothing is read or written yet."""
+        """Store the parts; nothing is read or written yet."""
         self.run_dir = Path(run_dir)
         self.parts: dict[str, Any] = {"network": network, "optimizer": optimizer, "scheduler": scheduler}
         self.evaluator, self.key_metric = evaluator, key_metric
@@ -63,7 +65,7 @@ class KeepState:
         self.stopped = False
 
     def attach(self, trainer: Engine) -> None:
-        """Listen to the trainer."""
+        """Register on the trainer."""
         epoch_length = int(trainer.state.epoch_length or 1)
         if self.patience:
             validations = -(-self.patience // epoch_length)  # rounded up
@@ -72,7 +74,7 @@ class KeepState:
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self.keep)
 
     def restore(self, trainer: Engine) -> None:
-        """Go on where ``last.pt`` left off, if asked and there is one."""
+        """Continue from ``last.pt`` if ``resume`` is set and the file exists."""
         path = self.run_dir / LAST
         if not self.resume or not path.is_file():
             return
@@ -80,8 +82,8 @@ class KeepState:
         broken = non_finite({name: last[name] for name in LEARNED if name in last})
         if broken:
             raise ConfigError(
-                f"'{path}' holds NaN or infinite values ({name_first(broken)}): this training had diverged and cannot go on; "
-                "train again into another folder with a lower learning_rate, or precision float32"
+                f"'{path}' holds NaN or infinite values ({name_first(broken)}): this training diverged and cannot resume; "
+                "train again in another folder with a lower learning_rate, or precision float32"
             )
         for name, part in self.parts.items():
             part.load_state_dict(last[name])
@@ -90,16 +92,16 @@ class KeepState:
         if self.stopping:
             self.stopping.load_state_dict(last["stopping"])
         value = self.best["value"]
-        best = "none" if value is None else f"{value:.3f} at iteration {self.best['iteration']}"
+        best = "undefined" if value is None else f"{value:.3f} at iteration {self.best['iteration']}"
         logger.info("resumed at iteration %d, best validation Dice so far %s", last["iteration"], best)
         if self.stopped:
             trainer.terminate()
 
     def keep(self, trainer: Engine) -> None:
-        """After a validation: write what is worth keeping, then stop if it is time.
+        """Save the state after a validation, then stop if no better one came within ``patience``.
 
         Raises:
-            ConfigError: if a value that would be written is NaN or infinite; what was written before stays.
+            ConfigError: if a weight or optimiser state is NaN or infinite; the files written before are kept.
         """
         value, iteration = self._value(), trainer.state.iteration
         states = {name: part.state_dict() for name, part in self.parts.items()}
@@ -121,46 +123,46 @@ class KeepState:
         broken = non_finite({name: states[name] for name in LEARNED})
         if broken:
             kept = [name for name in (BEST, LAST) if (self.run_dir / name).is_file()]
-            left = f"kept as before: {', '.join(kept)}" if kept else "no weights were written"
+            left = f"unchanged: {', '.join(kept)}" if kept else "no weights were written"
             raise ConfigError(
                 f"training diverged: at iteration {iteration} "
                 f"{name_first(broken)} {'hold' if len(broken) > 1 else 'holds'} NaN or "
-                f"infinite values, though the loss is finite; {left}: lower learning_rate, or try precision float32"
+                f"infinite values, although the loss is finite; {left}: lower learning_rate, or try precision float32"
             )
 
     def _value(self) -> float:
         return float(self.evaluator.state.metrics[self.key_metric])
 
     def _defined(self) -> float:
-        """Give the validation Dice for early stopping, below any where no case is defined: it takes NaN for better."""
+        """Return the validation Dice for early stopping, −1 if undefined, since `EarlyStopping` takes NaN as an improvement."""
         return -1.0 if math.isnan(self._value()) else self._value()
 
     def _write(self, name: str, content: Any) -> None:
         try:
             with atomic_write(self.run_dir / name) as path:
                 torch.save(content, path)
-        except RuntimeError as error:  # torch hides what the system said
+        except RuntimeError as error:  # torch does not report the system's error
             room = shutil.disk_usage(self.run_dir).free // 2**20
             raise ConfigError(
-                f"'{self.run_dir / name}' could not be written, and {room} MiB are free: is the disk full? "
-                "What was finished is kept; free some space and go on with --resume true"
+                f"'{self.run_dir / name}' could not be written with {room} MiB free; is the disk full? "
+                "Finished files are kept; free some space and continue with --resume true"
             ) from error
 
 
 def non_finite(content: Any, name: str = "") -> list[str]:
-    """Name the tensors and numbers in nested dicts and lists that hold NaN or an infinity: ``network.conv_0.conv.weight``."""
+    """Return the names of NaN or infinite tensors and numbers in nested dicts and lists: ``network.conv_0.conv.weight``."""
     if isinstance(content, torch.Tensor):
         return [name] if count_non_finite(content) else []
     if isinstance(content, float):
         return [] if math.isfinite(content) else [name]
     parts = content.items() if isinstance(content, Mapping) else enumerate(content) if isinstance(content, list | tuple) else ()
-    return [found for key, part in parts for found in non_finite(part, f"{name}.{key}".lstrip("."))]
+    return [broken for key, part in parts for broken in non_finite(part, f"{name}.{key}".lstrip("."))]
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # a damaged file fails in any way
+    except Exception as error:  # a damaged file can raise any error
         raise ConfigError(
-            f"'{path}' cannot be read ({type(error).__name__}): this training cannot go on; train again into another folder"
+            f"'{path}' cannot be read ({type(error).__name__}): this training cannot be resumed; train again in another folder"
         ) from error

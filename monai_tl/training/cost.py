@@ -1,4 +1,4 @@
-"""What a training costs, ``cost.csv``: seconds a step and the peak of memory, a row each validation."""
+"""The cost of a training, ``cost.csv``: seconds per step and peak memory, one row per validation."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from monai_tl.storage.tables import read_table, write_table
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """A row: what was measured since the last one.
+    """A row of ``cost.csv``, measured since the last row.
 
     Attributes:
-        iteration: at which it was written.
+        iteration: iteration of the validation.
         step_seconds: median of a training step, from asking for its batch to its loss.
-        memory_mib: peak so far, of the GPU where one is used, else of the process.
+        memory_mib: peak so far, in MiB, of the GPUs if any is used, else of the process.
     """
 
     iteration: int
@@ -29,14 +29,14 @@ class Cost:
 
 
 def peak_memory_mib() -> float:
-    """Give the most memory that this process ever held, in MiB: of its GPUs if it uses any, else of its own; NaN on Windows."""
+    """Return the peak memory in MiB so far, of the GPUs if this process uses any, else of the process; NaN on Windows."""
     if torch.cuda.is_initialized():
         return sum(torch.cuda.max_memory_allocated(gpu) for gpu in range(torch.cuda.device_count())) / 2**20
     try:
         import resource
     except ImportError:
         return math.nan
-    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB on Linux
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes on macOS, KiB on Linux
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
@@ -46,9 +46,9 @@ def write_costs(path: Path, costs: Sequence[Cost]) -> None:
 
 
 def read_costs(path: Path) -> list[Cost]:
-    """Read the rows of a ``cost.csv``, none where there is no file.
+    """Read the rows of a ``cost.csv``; none without a file.
 
     Raises:
         DataError: if it is damaged, with the line.
     """
-    return read_table(path, Cost, remedy="restore it, or delete it and go without its costs") if path.is_file() else []
+    return read_table(path, Cost, remedy="restore it, or delete it to continue without its costs") if path.is_file() else []

@@ -1,4 +1,4 @@
-"""What is left of a label's foreground on the network's grid: counted before anything is trained."""
+"""Check, before training, how much of each label's foreground remains on the network's grid."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from monai_tl.imaging.scan_files import open_scan
 from monai_tl.storage.progress import follow
 from monai_tl.text import name_some
 
-SAME = 1e-3  # mm: headers keep float32
-THICK = 3.0  # times a voxel's diagonal on the network's grid: such a label changes little
-CHANGED = 2.0  # factor between a label's volumes on its own grid and on the network's from which on it is told
+SAME = 1e-3  # mm; headers store float32
+THICK = 3.0  # in diagonals of the network's voxels: a label with a part this thick changes little
+CHANGED = 2.0  # factor of change in a label's volume from which a warning is logged
 
 
 class Resampled(NamedTuple):
-    """A label's foreground on its own grid and on the network's.
+    """A label's foreground before and after resampling to the network's grid.
 
     Attributes:
-        subject: id.
-        before: voxels.
-        after: voxels.
+        subject: the case's id.
+        before: foreground voxels on the label's own grid.
+        after: foreground voxels on the network's grid.
         spacing: mm along the label's own axes.
-        ratio: of the volumes, after by before.
+        ratio: volume after divided by volume before.
     """
 
     subject: str
@@ -40,7 +40,7 @@ class Resampled(NamedTuple):
     ratio: float
 
     def __str__(self) -> str:
-        """Say it in a line."""
+        """Return the change in one line."""
         return f"{self.subject}: {self.before} voxels of {_times(self.spacing)} mm become {self.after}"
 
 
@@ -50,20 +50,20 @@ def resample_labels(
     spacing: Sequence[float],
     transform: Callable[[Mapping[str, Any]], Mapping[Any, Any]],
 ) -> list[Resampled]:
-    """Count the foreground of those labels that do not lie on the network's grid already, before and after resampling.
+    """Count the foreground before and after resampling, of labels that are not on the network's grid already.
 
-    A label with a part that is thick for that grid is left out: a ball whose radius is half a voxel's diagonal holds a voxel's
-    centre wherever it lies, and resampling a whole volume takes seconds.
+    Labels with a part that is thick compared with the grid are skipped, since resampling a volume takes seconds: a ball whose
+    radius is half a voxel's diagonal always contains a voxel's centre.
 
     Args:
-        cases: checked, each with ``"label"``.
-        foreground: label values that count.
-        spacing: of the network's grid, mm along right, anterior, superior.
-        transform: from a case's paths to ``"label"``, a mask of 0 and 1 on the network's grid.
+        cases: checked cases, each with ``"label"``.
+        foreground: label values that are foreground.
+        spacing: voxel spacing of the network's grid, mm along right, anterior, superior.
+        transform: maps a case's paths to a dict with ``"label"``, a mask of 0 and 1 on the network's grid.
     """
-    found = []
-    moved = [case for case in cases if not on_grid(open_scan(case["label"]), spacing)]
-    for case in follow(moved, "resampling labels", "case"):
+    counts = []
+    other_grid = [case for case in cases if not on_grid(open_scan(case["label"]), spacing)]
+    for case in follow(other_grid, "resampling labels", "case"):
         label = open_scan(case["label"])
         mask = np.isin(np.asanyarray(label.dataobj), foreground)
         before, own = int(mask.sum()), tuple(float(length) for length in nib.affines.voxel_sizes(label.affine))
@@ -71,12 +71,12 @@ def resample_labels(
             continue
         after = int((np.asarray(transform(dict(case))["label"]) > 0).sum())
         ratio = after * float(np.prod(spacing)) / (before * float(np.prod(own))) if before else 1.0
-        found.append(Resampled(case["subject"], before, after, own, ratio))
-    return found
+        counts.append(Resampled(case["subject"], before, after, own, ratio))
+    return counts
 
 
 def is_thick(mask: NDArray[np.bool_], spacing: Sequence[float], diameter: float) -> bool:
-    """Say if a ball of some diameter in mm lies inside a mask (i, j, k)."""
+    """Return whether a ball of a diameter in mm fits inside a mask (i, j, k)."""
     (box,) = ndimage.find_objects(mask.astype(np.uint8)) or [None]
     if box is None:
         return False
@@ -85,48 +85,48 @@ def is_thick(mask: NDArray[np.bool_], spacing: Sequence[float], diameter: float)
 
 
 def on_grid(image: SpatialImage, spacing: Sequence[float]) -> bool:
-    """Say if an image's voxels are those of the network's grid, whichever way its axes run: nothing is resampled then."""
+    """Return whether an image has the network's voxel spacing along right, anterior and superior, in any axis order."""
     turn = nib.orientations.inv_ornt_aff(nib.orientations.io_orientation(image.affine), image.shape[:3])
     return bool(np.abs((image.affine @ turn)[:3, :3] - np.diag(spacing)).max() <= SAME)
 
 
-def refuse_lost_labels(found: Sequence[Resampled], split: str, count: int, spacing: Sequence[float]) -> list[str]:
-    """Refuse training cases whose foreground is gone, and a validation of which nothing is left.
+def refuse_lost_labels(counts: Sequence[Resampled], split: str, count: int, spacing: Sequence[float]) -> list[str]:
+    """Refuse training cases that lose all foreground, and a validation split whose cases all do.
 
     Args:
-        found: of `resample_labels`.
-        split: of the cases.
-        count: cases in the split.
-        spacing: of the network's grid in mm.
+        counts: the result of `resample_labels`.
+        split: split of the cases.
+        count: number of cases in the split.
+        spacing: voxel spacing of the network's grid in mm.
 
     Returns:
-        Warnings about labels that lost or gained much.
+        Warnings about labels whose volume changes much.
 
     Raises:
         DataError: naming the cases, their voxels before and after, and the spacing.
     """
     grid = f"the network's grid ({_times(spacing)} mm)"
-    lost = [one for one in found if one.before and not one.after]
+    lost = [label for label in counts if label.before and not label.after]
     if lost and (split == "train" or len(lost) == count):
         raise DataError(
             list_problems(
                 f"{len(lost)} of {count} {split} cases lose all foreground on {grid}; choose a finer spacing "
-                f'(--spacing "[1.0,1.0,1.0]"), or take these cases out:',
-                [str(one) for one in lost],
+                f'(--spacing "[1.0,1.0,1.0]"), or remove these cases:',
+                [str(label) for label in lost],
             )
         )
-    told = [f"{_some(lost, count, split)} lose all foreground on {grid}, so that Dice says nothing of them"] if lost else []
-    much = [one for one in found if one.after and not 1 / CHANGED <= one.ratio <= CHANGED]
-    if much:
-        told.append(
-            f"{_some(much, count, split)} change in volume by more than a factor of {CHANGED:g} on {grid}, e.g. {much[0]} "
-            f"({much[0].ratio:.0%} of the volume)"
+    warnings = [f"{_some(lost, count, split)} lose all foreground on {grid}, so their Dice means nothing"] if lost else []
+    changed = [label for label in counts if label.after and not 1 / CHANGED <= label.ratio <= CHANGED]
+    if changed:
+        warnings.append(
+            f"{_some(changed, count, split)} change in volume by more than a factor of {CHANGED:g} on {grid}, e.g. "
+            f"{changed[0]} ({changed[0].ratio:.0%} of the volume)"
         )
-    return told
+    return warnings
 
 
-def _some(found: Sequence[Resampled], count: int, split: str) -> str:
-    return f"the labels of {len(found)} of {count} {split} cases ({name_some([one.subject for one in found])})"
+def _some(labels: Sequence[Resampled], count: int, split: str) -> str:
+    return f"the labels of {len(labels)} of {count} {split} cases ({name_some([one.subject for one in labels])})"
 
 
 def _times(lengths: Sequence[float]) -> str:

@@ -1,4 +1,4 @@
-"""The table of a training, ``metrics.csv``: a row each validation."""
+"""The metrics of a training, ``metrics.csv``: one row per validation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ TRAIN_LONGER = "the best validation is the last one, so Dice may still have been
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """A row: training loss since the last one, mean validation Dice, highest learning rate, seconds since the start."""
+    """A row of ``metrics.csv``.
+
+    Attributes:
+        iteration: iteration of the validation.
+        loss: mean training loss since the last row.
+        val_dice: mean Dice of the validation.
+        learning_rate: highest learning rate of all parameter groups.
+        seconds: wall time since training began.
+    """
 
     iteration: int
     loss: float
@@ -30,16 +38,16 @@ def write_metrics(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read the rows of a ``metrics.csv``, none where there is no file.
+    """Read the rows of a ``metrics.csv``; none without a file.
 
     Raises:
         DataError: if it is damaged, with the line.
     """
-    remedy = "restore it, or delete it and go without its curves"
+    remedy = "restore it, or delete it to continue without its curves"
     return [asdict(row) for row in read_table(path, Validation, remedy=remedy)] if path.is_file() else []
 
 
 def best_is_last(rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Say if no validation followed the best one: Dice may still have been rising when training ended."""
+    """Return whether the last validation was the best: Dice may still have been rising when training ended."""
     best = max((row["val_dice"] for row in rows if not math.isnan(row["val_dice"])), default=0.0)
     return best > 0 and rows[-1]["val_dice"] == best and sum(row["val_dice"] == best for row in rows) == 1

@@ -1,4 +1,4 @@
-"""What a training shows while it runs and leaves behind: a progress bar, ``metrics.csv``, ``cost.csv``, TensorBoard."""
+"""Record a training: progress bar, ``metrics.csv``, ``cost.csv`` and TensorBoard events."""
 
 from __future__ import annotations
 
@@ -26,29 +26,31 @@ from monai_tl.training.patches import PatchNumbers
 
 
 class NumberPatches:
-    """Handler for the trainer: each epoch draws the windows that follow on the last one's, resumed or not."""
+    """Handler for the trainer: each epoch continues with the patches that follow the previous epoch's, even after a resume."""
 
     def __init__(self, numbers: PatchNumbers) -> None:
-        """Keep the sampler."""
+        """Store the sampler."""
         self.numbers = numbers
 
     def attach(self, trainer: Engine) -> None:
-        """Listen to the trainer."""
+        """Register on the trainer."""
         trainer.add_event_handler(Events.EPOCH_STARTED, lambda engine: self.numbers.set_epoch(engine.state.epoch - 1))
 
 
 class Record:
-    """Handler for the trainer, after the one that validates: ``metrics.csv``, ``cost.csv``, TensorBoard, an overlay each time.
+    """Handler for the trainer that writes ``metrics.csv``, ``cost.csv`` and TensorBoard events with an overlay.
+
+    It runs after the handler that validates.
 
     Args:
         run_dir: run folder.
-        optimizer: whose learning rates are recorded, a curve a group.
-        evaluator: engine that has just validated; the last case it saw is drawn.
-        key_metric: name of the evaluator's metric.
+        optimizer: its learning rates are recorded, one curve per parameter group.
+        evaluator: engine that validates; its last case is drawn.
+        key_metric: name of the evaluator's Dice metric.
     """
 
     def __init__(self, run_dir: str, optimizer: Optimizer, evaluator: Engine, key_metric: str = "val_dice") -> None:
-        """Keep the parts; nothing is written yet."""
+        """Store the parts; nothing is written yet."""
         self.run_dir, self.optimizer, self.evaluator, self.key_metric = Path(run_dir), optimizer, evaluator, key_metric
         self.rows: list[dict[str, Any]] = []
         self.losses: list[float] = []
@@ -60,8 +62,8 @@ class Record:
         self.bar: tqdm[Any] | None = None
 
     def attach(self, trainer: Engine) -> None:
-        """Listen to the trainer."""
-        trainer.add_event_handler(Events.EPOCH_STARTED, self.start)  # not STARTED: a resumed run is where it was only now
+        """Register on the trainer."""
+        trainer.add_event_handler(Events.EPOCH_STARTED, self.start)  # not STARTED, which comes before a resumed run is restored
         trainer.add_event_handler(Events.GET_BATCH_STARTED, self.batch)
         trainer.add_event_handler(Events.GET_BATCH_COMPLETED, lambda _: self.clock.works())
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self.iteration)
@@ -70,7 +72,7 @@ class Record:
         trainer.add_event_handler(Events.EXCEPTION_RAISED, self.failed)
 
     def start(self, trainer: Engine) -> None:
-        """Open the files, before the first epoch; rows after the point that training resumes from are dropped."""
+        """Open the files before the first epoch; when resuming, rows after the resumed iteration are dropped."""
         if self.writer:
             return
         at = trainer.state.iteration
@@ -82,12 +84,12 @@ class Record:
         self.bar = progress_bar(total, self._name(), "it", initial=at)
 
     def batch(self, _: Engine) -> None:
-        """Note when a batch is asked for."""
+        """Record when a batch is requested."""
         self.asked = time.perf_counter()
         self.clock.waits()
 
     def iteration(self, trainer: Engine) -> None:
-        """Note the loss and how long the step took."""
+        """Record the loss and the duration of the step."""
         self.clock.rests()
         assert self.writer
         assert self.bar is not None
@@ -96,15 +98,15 @@ class Record:
         self.steps.append(time.perf_counter() - self.asked)
         if not math.isfinite(loss):
             at, function = trainer.state.iteration, getattr(trainer, "loss_function", None)
-            told = describe_bad_loss(trainer.state.batch, output, function)
-            raise ConfigError(f"the loss is {loss} at iteration {at}: {told}")
+            reason = describe_bad_loss(trainer.state.batch, output, function)
+            raise ConfigError(f"the loss is {loss} at iteration {at}: {reason}")
         self.losses.append(loss)
         self.writer.add_scalar("loss/iteration", loss, trainer.state.iteration)
         self.bar.set_postfix(self._postfix(loss), refresh=False)
         self.bar.update()
 
     def validated(self, trainer: Engine) -> None:
-        """Note the validation, draw its last case."""
+        """Record the validation and draw its last case."""
         assert self.writer
         assert self.bar is not None
         iteration = trainer.state.iteration
@@ -130,7 +132,7 @@ class Record:
         self.bar.set_postfix(self._postfix(row["loss"]))
 
     def close(self, _: Engine) -> None:
-        """Flush what is open."""
+        """Close the progress bar and the event file."""
         if self.bar is not None:
             self.bar.close()
         if self.writer:
@@ -138,7 +140,7 @@ class Record:
             self.writer.close()
 
     def failed(self, engine: Engine, error: BaseException) -> None:
-        """Flush what is open, then let the error go on."""
+        """Close the progress bar and the event file, then raise the error again."""
         self.close(engine)
         raise error
 
@@ -147,16 +149,16 @@ class Record:
         return {"loss": f"{loss:.3f}"} | last
 
     def _best(self) -> float:
-        """Give the highest validation Dice so far, NaN where none was defined."""
+        """Return the highest validation Dice so far, NaN if none is defined."""
         return max((row["val_dice"] for row in self.rows if not math.isnan(row["val_dice"])), default=math.nan)
 
     def _name(self) -> str:
-        """Name the run; a bundle's models folder says less than the bundle."""
+        """Return the run's name: its folder's, or its bundle's for a bundle's ``models`` folder."""
         folder = self.run_dir.resolve()
         return folder.parent.name if folder.name == "models" else folder.name
 
     def _note_settings(self, writer: SummaryWriter) -> None:
-        """Write the run's settings beside its best Dice, for TensorBoard's table of hyperparameters."""
+        """Write the run's settings with its best Dice, for TensorBoard's table of hyperparameters."""
         path = self.run_dir / "config.yaml"
         if not path.is_file() or not self.rows:
             return
@@ -166,7 +168,7 @@ class Record:
         writer.add_hparams(settings, {"best_val_dice": self._best()}, run_name=".")
 
     def _overlay(self) -> np.ndarray:
-        """Draw the scan itself: the masks of a validation lie on its grid, as those of an evaluation do."""
+        """Return the last case as a picture, on the scan's own grid, on which masks of a validation lie."""
         output: Any = self.evaluator.state.output
         case = output[0]
         scan = open_scan(case["image"].meta["filename_or_obj"])
@@ -175,29 +177,29 @@ class Record:
 
 
 class Clock:
-    """Divides time between waiting for data and computing."""
+    """Measure the time spent waiting for data and computing."""
 
     def __init__(self) -> None:
-        """Begin at nothing."""
+        """Start at zero."""
         self.waiting = self.working = 0.0
         self._since = time.monotonic()
 
     def waits(self) -> None:
-        """From now on, data are awaited."""
+        """Start waiting for data."""
         self._since = time.monotonic()
 
     def works(self) -> None:
-        """Data are there."""
+        """Stop waiting and start computing."""
         now = time.monotonic()
         self.waiting, self._since = self.waiting + now - self._since, now
 
     def rests(self) -> None:
-        """The step is done."""
+        """Stop computing."""
         now = time.monotonic()
         self.working, self._since = self.working + now - self._since, now
 
     def share_waiting(self) -> float:
-        """Give the share spent waiting since the last call, 0 to 1, and begin anew."""
+        """Return the share of time spent waiting since the last call, 0 to 1, and reset the clock."""
         share = self.waiting / max(self.waiting + self.working, 1e-9)
         self.waiting = self.working = 0.0
         return share

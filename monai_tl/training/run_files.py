@@ -1,4 +1,4 @@
-"""What a run's folder holds, without loading any of it: may it be written to, and what was it trained on?"""
+"""Check a run folder without loading weights: whether it may be written to, and its datalist."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BEST, LAST = "model.pt", "last.pt"
 
 
 def refuse_existing(folder: Path, *, resume: bool) -> bool:
-    """Say if the folder holds a run to go on with; raise where anything would be overwritten.
+    """Return whether the folder holds a run to resume; raise if anything would be overwritten.
 
     Raises:
         ConfigError: if the folder is not empty, unless it holds a run and ``resume`` is set.
@@ -21,36 +21,36 @@ def refuse_existing(folder: Path, *, resume: bool) -> bool:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     if not (folder / "config.yaml").is_file():
-        raise ConfigError(f"output '{folder}' exists and is no run folder; choose another")
+        raise ConfigError(f"output '{folder}' exists and is not a run folder; choose another")
     if not any((folder / name).is_file() for name in (BEST, LAST)) and not resume:
         raise ConfigError(
-            f"output '{folder}' holds a run that ended before its first validation, so that nothing is kept of it: remove the "
-            "folder, or choose another"
+            f"output '{folder}' holds a run that ended before its first validation, so it has no weights: remove the folder, "
+            "or choose another"
         )
     if not resume:
-        raise ConfigError(f"output '{folder}' already holds a run; choose another folder, or go on with it by --resume true")
+        raise ConfigError(f"output '{folder}' already holds a run; choose another folder, or continue it with --resume true")
     return True
 
 
 def refuse_changed_datalist(run: str | Path, datalist: str) -> None:
-    """Refuse to score a run on a datalist that has changed since: its test cases may be training cases.
+    """Refuse to score a run on another datalist than it was trained with: its test cases may be training cases.
 
     Raises:
-        ConfigError: with what to do.
+        ConfigError: with the remedy.
     """
     trained = trained_on(Path(run))
     if trained is not None and trained != read_datalist(Path(datalist)).sha256():
         raise ConfigError(
-            f"{datalist} is not what '{run}' was trained with, so its test cases may be training cases; "
-            "restore it, or name another on purpose by --datalist"
+            f"{datalist} is not the datalist that '{run}' was trained with, so its test cases may be training cases; "
+            "restore it, or name a datalist explicitly with --datalist"
         )
 
 
 def trained_on(run: Path) -> str | None:
-    """Give the sha256 of the datalist that a run was trained with, None where the folder does not say.
+    """Return the SHA-256 of the datalist that a run was trained with; None if unknown.
 
     Raises:
-        DataError: if the file that says it is damaged.
+        DataError: if the run's ``provenance.json`` is damaged.
     """
     return read_run_record(run, "provenance.json").get("datalist_sha256")
 
@@ -59,7 +59,7 @@ RUN_FORMAT = 1  # of provenance.json and transfer_report.json
 
 
 def read_run_record(folder: Path, name: str) -> dict[str, Any]:
-    """Read ``provenance.json`` or ``transfer_report.json`` of a run; nothing where there is none.
+    """Read ``provenance.json`` or ``transfer_report.json`` of a run; empty without a file.
 
     Raises:
         DataError: if it is damaged, or of another format.

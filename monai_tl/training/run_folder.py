@@ -1,4 +1,4 @@
-"""A run's folder: refused where it would overwrite, opened with all that explains the run, closed with a check."""
+"""Check, write and finish a run's folder."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ def check_run(
     transfer_report: Mapping[str, Any] | None = None,
     resume: bool | str = False,
 ) -> None:
-    """Refuse what cannot be trained, before any work and before anything is written; named in ``initialize``.
+    """Refuse what cannot be trained, before any work and before anything is written; called in a config's ``initialize``.
 
     Args:
-        run_dir: the run's folder, new or (with ``resume``) one that holds the same run.
+        run_dir: the run's folder, new, or with ``resume`` one that holds the same run.
         data: cases and splits; those of train and validation are checked.
-        contract: what the network is to be trained to expect.
-        transfer_report: what was carried over, None where nothing was to be; said in a few lines.
-        resume: go on with the run that the folder holds, begin where it holds none.
+        contract: what the network will expect of its images.
+        transfer_report: report of `apply_transfer`, whose summary is logged; None without a transfer.
+        resume: continue the run in the folder, or start one if there is none.
 
     Raises:
         ConfigError: for an id that nothing reads, or a folder that holds something else.
-        DataError: for cases that cannot be trained on, that changed since the run began, or that are in two splits under two
-            ids; and for test cases that the source was trained on.
+        DataError: for cases that cannot be used, that have changed since the run began, or that are in two splits under two
+            ids; and if the source was trained on test cases.
     """
     parser = running_parser()
     config = dict(parser.get())
@@ -92,17 +92,17 @@ def open_run(
     transfer_report: Mapping[str, Any] | None = None,
     anonymous: bool = False,
 ) -> None:
-    """Make the run folder, whole or not at all, with what explains the run; one that is resumed is left as it is.
+    """Write the run folder with the run's config and records, atomically; the folder of a resumed run is not changed.
 
     Args:
-        run_dir: the run's folder, which `check_run` has let pass.
-        trainer: ready to run: whatever is wrong with the config has shown by now.
-        data: its hash is noted.
+        run_dir: the run's folder, checked by `check_run`.
+        trainer: ready to run, so that all parts of the config are known to be valid.
+        data: datalist; its hash is recorded.
         metadata: the bundle's metadata.
-        contract: what the network is trained to expect, stored with the weights.
-        seed: of all that is random.
-        transfer_report: what was carried over, None where nothing was to be.
-        anonymous: keep pseudonyms in place of subject ids in ``data.json``.
+        contract: what the network will expect of its images, stored with the weights.
+        seed: seed of all random numbers, recorded with the run.
+        transfer_report: report of `apply_transfer`; None without a transfer.
+        anonymous: write pseudonyms instead of subject ids to ``data.json``.
     """
     iterations = (trainer.state.max_epochs or 0) * (trainer.state.epoch_length or 0)
     device = str(trainer.state.device)  # type: ignore[attr-defined]  # MONAI's engines have one
@@ -122,9 +122,9 @@ def open_run(
 
 @contextmanager
 def write_run_folder(folder: Path, config: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]]) -> Iterator[Path]:
-    """Write ``config.yaml`` and JSON files by name into a folder that is there whole or not at all.
+    """Write a folder with ``config.yaml`` and JSON files, atomically.
 
-    The block may write further files into the folder that it is given; then that takes the place of ``folder``.
+    The context is a staging folder, to which the block may write further files; it is then renamed to ``folder``.
     """
     staging = folder.with_name(f".{folder.name}.{os.getpid()}")
     staging.mkdir(parents=True)
@@ -134,7 +134,7 @@ def write_run_folder(folder: Path, config: Mapping[str, Any], records: Mapping[s
             write_json(staging / name, content)
         yield staging
         if folder.is_dir():
-            folder.rmdir()  # empty, or `refuse_existing` would have refused it
+            folder.rmdir()  # empty, as `refuse_existing` has checked
         staging.rename(folder)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
@@ -142,37 +142,39 @@ def write_run_folder(folder: Path, config: Mapping[str, Any], records: Mapping[s
 
 
 def check_label_grid(data: Datalist, contract: Contract, parser: ConfigParser) -> None:
-    """Count what is left of the training labels on the network's grid, by the config's own transforms.
+    """Check how much of the training labels remains on the network's grid, with the config's own transforms.
 
     Raises:
-        DataError: if one loses all of its foreground.
+        DataError: if a label loses all foreground.
     """
     if "label_transforms" not in parser:
-        logger.warning("this config has no label_transforms: whether labels keep their foreground was not looked at")
+        logger.warning("this config has no label_transforms: whether labels keep their foreground was not checked")
         return
     cases, spacing = data.split("train", contract.modalities), contract.spacing
     transform = Compose(parser.get_parsed_content("label_transforms"))
-    found = resample_labels(cases, data.foreground, spacing, transform)
-    for warning in refuse_lost_labels(found, "train", len(cases), spacing):
+    counts = resample_labels(cases, data.foreground, spacing, transform)
+    for warning in refuse_lost_labels(counts, "train", len(cases), spacing):
         logger.warning(warning)
 
 
 def finish_run(run_dir: str, network: nn.Module, transfer_report: Mapping[str, Any] | None = None) -> None:
-    """Check that what was to be held still was, in memory and in ``model.pt``, and say what came out; named in ``finalize``.
+    """Check that frozen values are unchanged, in memory and in ``model.pt``, and log the result; called in ``finalize``.
 
     Raises:
-        RuntimeError: if a held value changed: the run's scores would not mean what they say.
+        ConfigError: if no validation had a defined Dice, so that there is no ``model.pt``.
+        RuntimeError: if a frozen value changed, which invalidates the run.
     """
     folder = Path(run_dir)
-    held = frozen_sha256(network)
+    last_sha256 = frozen_sha256(network)
     if not (folder / BEST).is_file():
         raise ConfigError(
-            f"'{folder}' has no {BEST}: in no validation was a case's Dice defined (nothing there, nothing found), so nothing "
-            f"chose weights. The last ones are in {LAST}; train for more iterations, or validate on cases with more to find"
+            f"'{folder}' has no {BEST}: Dice was undefined in all validations (no foreground in label or prediction), so no "
+            f"weights were chosen. The last ones are in {LAST}; train for more iterations, or validate on cases with more "
+            "foreground"
         )
     network.load_state_dict(torch.load(folder / BEST, map_location="cpu", weights_only=True))
-    if transfer_report is not None and {held, frozen_sha256(network)} != {transfer_report["held_sha256"]}:
-        raise RuntimeError(f"weights that were to be held still have changed in '{folder}': do not use this run, and report it")
+    if transfer_report is not None and {last_sha256, frozen_sha256(network)} != {transfer_report["held_sha256"]}:
+        raise RuntimeError(f"frozen weights have changed in '{folder}': do not use this run, and report it as a bug")
     last = torch.load(folder / LAST, map_location="cpu", weights_only=True)
     metadata = read_json(folder / "metadata.json", remedy="restore it")
     write_json(folder / "metadata.json", {**metadata, "validation_dice": last["best"]["value"]})
@@ -185,8 +187,8 @@ def finish_run(run_dir: str, network: nn.Module, transfer_report: Mapping[str, A
     )  # fmt: skip
     if not last["best"]["value"] > 0:
         logger.warning(
-            "nothing was found in any validation, so nothing chose these weights: train for more iterations, or validate on "
-            "cases with more to find"
+            "no validation had a Dice above 0, so validation did not choose these weights: train for more iterations, or "
+            "validate on cases with more foreground"
         )
     if best_is_last(read_metrics(folder / "metrics.csv")):
         logger.warning(TRAIN_LONGER)
@@ -195,33 +197,35 @@ def finish_run(run_dir: str, network: nn.Module, transfer_report: Mapping[str, A
 def _refuse_other_run(
     folder: Path, config: Mapping[str, Any], data: Datalist, transfer_report: Mapping[str, Any] | None
 ) -> None:
-    """Refuse to go on with a run whose config, datalist or source is not what it was."""
+    """Refuse to resume a run whose config, datalist or source has changed."""
     before = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     changed = [key for key in {**before, **config} if key != "resume" and before.get(key) != config.get(key)]
-    told = [f"{key} was {before.get(key)!r}, is {config.get(key)!r}" for key in changed[:3]]
+    changes = [f"{key} was {before.get(key)!r}, is {config.get(key)!r}" for key in changed[:3]]
     remedy = "restore it, or choose another folder"
     provenance = read_json(folder / "provenance.json", required=["datalist_sha256"], remedy=remedy, of_format=RUN_FORMAT)
     if provenance["datalist_sha256"] != data.sha256():
-        told.append("the datalist has changed")
+        changes.append("the datalist has changed")
     if transfer_report is not None:
         stored = read_json(folder / "transfer_report.json", required=["source"], remedy=remedy, of_format=RUN_FORMAT)
         if stored["source"] != json.loads(json.dumps(transfer_report["source"])):
-            told.append("the source's weights have changed")
-    if told:
-        raise ConfigError(f"'{folder}' holds another run ({'; '.join(told)}); resume it unchanged or choose another folder")
+            changes.append("the source's weights have changed")
+    if changes:
+        raise ConfigError(
+            f"'{folder}' holds another run ({'; '.join(changes)}); resume it with its own settings, or choose another folder"
+        )
 
 
 def refuse_unknown_ids(config: Mapping[str, Any], base: Path) -> None:
-    """Refuse a top-level id that the base config lacks and nothing reads: MONAI adds a misspelt override without a word.
+    """Refuse a top-level id that the base config lacks and nothing reads: MONAI accepts a misspelt override silently.
 
     Args:
-        config: merged, overrides included.
-        base: the config that overlays and overrides were merged into.
+        config: merged config, with overrides.
+        base: file of the config that overlays and overrides were merged into.
 
     Raises:
-        ConfigError: with the nearest id that exists.
+        ConfigError: with the most similar existing id.
     """
-    read = {one.split("::")[0] for one in references(config)}
+    read = {reference.split("::")[0] for reference in references(config)}
     known = set(read_yaml(base)) | read | {"_meta_"}
     for key in config:
         if key not in known:
@@ -229,22 +233,22 @@ def refuse_unknown_ids(config: Mapping[str, Any], base: Path) -> None:
 
 
 def config_of_run() -> dict[str, Any]:
-    """Give the merged config that is being run, with absolute paths."""
+    """Return the merged config that is running, with absolute paths."""
     return _portable(running_parser())
 
 
 def _portable(parser: ConfigParser) -> dict[str, Any]:
-    """Give the merged config with absolute paths: it runs by itself, from anywhere on this machine."""
+    """Return the merged config with absolute paths, so that it runs by itself, from any folder on this machine."""
     config = {key: value for key, value in dict(parser.get()).items() if key != "_meta_"}
     for key in PATHS:
         value = parser.get_parsed_content(key) if config.get(key) is not None else None
         if isinstance(value, str | Path):
             config[key] = os.path.abspath(value)
-    return dict(yaml.safe_load(yaml.safe_dump(config, sort_keys=False)))  # plain types, as they will be read back
+    return dict(yaml.safe_load(yaml.safe_dump(config, sort_keys=False)))  # plain types, as they will be when read
 
 
 def provenance_of(data: Datalist, seed: int, device: str) -> dict[str, Any]:
-    """Give what a run notes of where it comes from: command, seed, data, device, versions."""
+    """Return the provenance of a run: command, seed, data, device, versions."""
     gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
     return {
         "format": RUN_FORMAT,

@@ -1,4 +1,4 @@
-"""What a run starts from, datalist, stages and source: looked at by name, before PyTorch, which takes seconds, is imported."""
+"""Check a run's datalist, stages and source before PyTorch is imported, which takes seconds."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from monai_tl.workflow.merged_config import is_expression, plain_text
 
 
 def check_data(config: Mapping[str, Any], splits: Sequence[str]) -> None:
-    """Refuse a datalist that is not there, or lacks a split or a modality; one that only MONAI can name is passed over.
+    """Refuse a datalist that does not exist, or lacks a split or a modality; one given by an expression is not checked.
 
     Args:
-        config: merged, settings included.
-        splits: that are used.
+        config: merged config, with all settings.
+        splits: the splits that are used.
 
     Raises:
-        DataError: as reading the datalist does.
+        DataError: as `read_datalist` does.
     """
     path = plain_text(config, "datalist")
     if path is None:
@@ -31,10 +31,10 @@ def check_data(config: Mapping[str, Any], splits: Sequence[str]) -> None:
 
 
 def check_start(config: Mapping[str, Any]) -> None:
-    """Refuse stages that the network does not have, where it is one that is known by name, and a source without weights.
+    """Refuse unknown stages, if the network is one that is known by name, and a source without weights.
 
     Raises:
-        TransferError: as the transfer does.
+        TransferError: as `apply_transfer` does.
     """
     names, freeze, fresh = known_stages(config.get("network_def")), config.get("freeze"), config.get("fresh")
     if names and freeze is not None and not is_expression(freeze):

@@ -1,4 +1,4 @@
-"""The source as it is, kept as a run of the target so that it is scored like the others: the baseline without any training."""
+"""The baseline without training: the source's weights as a run of the target, so that they are scored like other runs."""
 
 from __future__ import annotations
 
@@ -35,42 +35,44 @@ def keep_untrained(
     transfer_report: Mapping[str, Any],
     anonymous: bool = False,
 ) -> None:
-    """Write a run folder whose weights are the source's, fitted to the target's image channels and nothing else.
+    """Write a run folder with the source's weights, adapted only to the target's image channels.
 
-    Named in the ``run`` of ``untrained.yaml``; the folder is whole or not there.
+    Called in ``run`` of ``untrained.yaml``; the folder is written atomically.
 
     Args:
         run_dir: the run's folder, new or empty.
         network: with the weights transferred.
-        data: its hash is noted.
+        data: datalist; its hash is recorded.
         metadata: the bundle's metadata.
-        contract: what the target's images are.
-        seed: noted with the run; nothing is random here.
-        transfer_report: what was transferred, of `monai_tl.transfer.apply.apply_transfer`.
-        anonymous: keep pseudonyms in place of subject ids in ``data.json``.
+        contract: what the target expects of its images.
+        seed: recorded with the run; nothing is random.
+        transfer_report: report of `monai_tl.transfer.apply.apply_transfer`.
+        anonymous: write pseudonyms instead of subject ids to ``data.json``.
 
     Raises:
-        ConfigError: if the folder holds anything.
-        DataError: for test cases that the source was trained on.
+        ConfigError: if the folder is not empty.
+        DataError: if the source was trained on test cases.
     """
     folder = Path(run_dir)
     refuse_existing(folder, resume=False)
-    untouched = replace(data, splits={name: of for name, of in data.splits.items() if name == "test"})  # nobody trained on it
-    overlap = check_run_cases(untouched, transfer_report)
+    test_only = replace(
+        data, splits={name: of for name, of in data.splits.items() if name == "test"}
+    )  # the run trains on no case
+    overlap = check_run_cases(test_only, transfer_report)
     stages = {name: {**row, "state": UNTRAINED, "trainable": 0} for name, row in transfer_report["stages"].items()}
     transfer_report = {**transfer_report, "stages": stages}
     logger.info(transfer_summary({**transfer_report, "overlap": overlap}))
-    told = describe(metadata, contract, lineage_of(transfer_report))
+    described = describe(metadata, contract, lineage_of(transfer_report))
     records = {
-        "metadata.json": {**told, "validation_dice": None},  # nothing was validated to choose these weights
+        "metadata.json": {**described, "validation_dice": None},  # no validation chose these weights
         "provenance.json": provenance_of(data, seed, str(next(network.parameters()).device)),
     }
     with write_run_folder(folder, config_of_run(), records) as staging:
-        overlap = record_run_cases(staging, folder, data=untouched, transfer_report=transfer_report, anonymous=anonymous)
+        overlap = record_run_cases(staging, folder, data=test_only, transfer_report=transfer_report, anonymous=anonymous)
         write_json(
             staging / "transfer_report.json", {"format": RUN_FORMAT, **transfer_report, "untrained": True, "overlap": overlap}
         )
         with atomic_write(staging / BEST) as path:
             torch.save(network.state_dict(), path)
         note_weights(staging, staging / BEST)
-    logger.info("%s: the source as it is, nothing was trained", folder)
+    logger.info("%s: the source's weights, without any training", folder)

@@ -1,1 +1,1 @@
-"""What is carried over: reading, planning, adapting, freezing and accounting for source weights."""
+"""Read source weights, plan what is transferred, adapt channels, freeze stages and report all of it."""

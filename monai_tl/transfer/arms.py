@@ -1,4 +1,4 @@
-"""The arms of a comparison: what a run takes from the source and what it holds still, as settings of the target's configs."""
+"""The arms of a comparison: what is transferred from the source and what is frozen, as settings of the target's configs."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 
 from monai_tl.errors import ConfigError
 
-SCRATCH, CONTROL = "scratch", "random"  # the arm without transfer; how names of arms with a random frozen prefix begin
-UNTRAINED = "untrained"  # the arm that is the source as it is
+SCRATCH, CONTROL = "scratch", "random"  # the arm without transfer; prefix of the names of arms with frozen random stages
+UNTRAINED = "untrained"  # the arm that scores the source without any training on the target
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to begin a training.
+    """One way to start a training.
 
     Attributes:
         kind: ``"transfer"`` from a source; ``"scratch"`` without one; ``"random"``: frozen random stages, the control;
-            ``"untrained"``: the source as it is.
-        freeze: how many first stages are held still, or the last one's name.
+            ``"untrained"``: the source without any training on the target.
+        freeze: the number of frozen first stages, or the name of the last one.
     """
 
     kind: str
@@ -29,61 +29,61 @@ class Arm:
 
     @property
     def name(self) -> str:
-        """Give its name in a study: ``scratch``, ``2``, ``random2``."""
+        """Return its name in a study, e.g. ``scratch``, ``2``, ``random2``."""
         return {"transfer": str(self.freeze), "random": f"random{self.freeze}"}.get(self.kind, self.kind)
 
     @property
     def takes_source(self) -> bool:
-        """Say if it begins with the source's weights."""
+        """Return whether the network is initialised with the source's weights."""
         return self.kind in ("transfer", UNTRAINED)
 
     def settings(self, source: str | Path | None) -> dict[str, Any]:
-        """Give the values of the ids of transfer.yaml that make this arm; only some take the source."""
+        """Return the settings of ``transfer.yaml`` that define this arm; ``source`` is None for arms that use none."""
         origin = str(source) if source is not None and self.takes_source else None
-        told: dict[str, Any] = {"source": origin, "freeze": self.freeze}
+        settings: dict[str, Any] = {"source": origin, "freeze": self.freeze}
         if self.kind == UNTRAINED:
-            told["fresh"] = []
+            settings["fresh"] = []
         if self.kind == "random":
-            told["norm"] = "track"  # random stages have no statistics worth holding still
-        return told
+            settings["norm"] = "track"  # random stages have no trained statistics to preserve
+        return settings
 
 
 def read_arms(texts: Sequence[str], stages: Sequence[str]) -> tuple[Arm, ...]:
-    """Read arms as a study names them: ``untrained``, ``scratch``, ``0`` to ``5``, ``random2``.
+    """Parse the names of arms: ``untrained``, ``scratch``, ``0`` to ``5``, ``random2``.
 
     Args:
         texts: the names, in order.
         stages: of the network, the head last.
 
     Raises:
-        ConfigError: for a name that is none, or that stands twice.
+        ConfigError: for an unknown name, or one that is given twice.
     """
     arms: list[Arm] = []
-    there = f"there are untrained, scratch, 0 to {len(stages) - 1}, and random1 to random{len(stages) - 1}"
+    existing = f"there are untrained, scratch, 0 to {len(stages) - 1}, and random1 to random{len(stages) - 1}"
     for text in texts:
-        found = re.fullmatch(rf"(scratch|{UNTRAINED})|(random)?(\d+)", text)
-        if not found or text == "random0":
-            raise ConfigError(f"no arm is called '{text}': {there}")
-        arm = Arm(found[1]) if found[1] else Arm("random" if found[2] else "transfer", int(found[3]))
+        match = re.fullmatch(rf"(scratch|{UNTRAINED})|(random)?(\d+)", text)
+        if not match or text == "random0":
+            raise ConfigError(f"no arm is called '{text}': {existing}")
+        arm = Arm(match[1]) if match[1] else Arm("random" if match[2] else "transfer", int(match[3]))
         if arm.freeze not in range(len(stages)):
-            raise ConfigError(f"no arm is called '{text}', since {int(arm.freeze)} stages cannot be frozen: {there}")
+            raise ConfigError(f"no arm is called '{text}', since {int(arm.freeze)} stages cannot be frozen: {existing}")
         if arm in arms:
-            raise ConfigError(f"the arm '{text}' is given twice; give it once")
+            raise ConfigError(f"the arm '{text}' is given twice; name each arm once")
         arms.append(arm)
     if not arms:
-        raise ConfigError(f"a study needs arms: {there}")
+        raise ConfigError(f"a study needs at least one arm: {existing}")
     return tuple(arms)
 
 
 def arm_order(arm: str) -> tuple[int, int, str]:
-    """Sort key: untrained, scratch, 0 … 5, random controls and others by name."""
+    """Return the sort key of an arm: untrained, scratch, 0 … 5, then random controls and others by name."""
     if arm in (UNTRAINED, SCRATCH):
         return 0, int(arm == SCRATCH), arm
     return (1, int(arm), arm) if arm.isdecimal() else (2, 0, arm)
 
 
 def arm_words(arm: str) -> str:
-    """Name an arm in a sentence: ``"freeze 1"``, ``"random freeze 2"``, ``"scratch"``."""
+    """Return an arm's name for use in a sentence: ``"freeze 1"``, ``"random freeze 2"``, ``"scratch"``."""
     if arm.isdecimal():
         return f"freeze {arm}"
     frozen = arm.removeprefix(CONTROL)

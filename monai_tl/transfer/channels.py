@@ -1,4 +1,4 @@
-"""Fit one tensor to another shape: a first convolution to other image channels."""
+"""Adapt a first convolution to other image channels, matched by modality name."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from monai_tl.settings.table import refuse_settings
 
 
 def adapt_channels(kernel: Tensor, source: Sequence[str], target: Sequence[str], new: str = "zero") -> Tensor:
-    """Give a first convolution's kernel for other image channels; a channel is known by its name, never by its position.
+    """Return a first convolution's kernel for other image channels, which are matched by name, never by position.
 
     Args:
         kernel: ``(out, len(source), i, j, k)``.
         source: the modality of each channel of ``kernel``.
-        target: the modality of each channel wanted.
-        new: ``zero`` (and ``frozen``, which differs in training only): known channels keep their kernels, new ones are 0, so
-            the response stays what it was. ``mean``: new ones start at the mean of the known, then all are scaled by known/all,
-            so that the response keeps its size.
+        target: the modality of each channel of the result.
+        new: how channels that the source lacks are initialised. ``zero`` (and ``frozen``, which differs only in training):
+            known channels keep their kernels and new ones are 0, so the response is unchanged. ``mean``: new ones are the
+            mean of the known ones, then all are multiplied by known/all, so that the response keeps its magnitude.
 
     Returns:
         ``(out, len(target), i, j, k)``, same type and device.
 
     Raises:
-        TransferError: if no channel is known.
+        TransferError: if source and target share no channel.
         ConfigError: if ``new`` is not one of the above.
     """
     refuse_settings(new_channels=new)
     known = [name for name in target if name in source]
     if not known:
         raise TransferError(
-            f"no image channel is known: the source has {', '.join(source)}, the target {', '.join(target)}; call the same "
-            "modality by the same name, or start the first stage anew with --fresh"
+            f"source and target share no image channel: the source has {', '.join(source)}, the target {', '.join(target)}; "
+            "give the same modality the same name, or newly initialise the first stage with --fresh"
         )
     start = torch.zeros_like(kernel[:, 0])
     if new == "mean":
@@ -45,9 +45,9 @@ def adapt_channels(kernel: Tensor, source: Sequence[str], target: Sequence[str],
 
 
 def describe_channels(source: Sequence[str], target: Sequence[str], new: str = "zero") -> dict[str, str]:
-    """Say for each target channel where its kernels come from, and for each source channel if it is dropped."""
+    """Return for each target channel the origin of its kernels, and for each source channel that is dropped a note."""
     known = [name for name in target if name in source]
     scaled = f", scaled by {len(known)}/{len(target)}" if new == "mean" and len(known) < len(target) else ""
     start = f"mean of {','.join(known)}{scaled}" if new == "mean" else "zero"
-    told = {name: f"kernels of source {name}{scaled}" if name in source else f"new: starts at {start}" for name in target}
-    return told | {name: "dropped: the target has no such channel" for name in source if name not in target}
+    origins = {name: f"kernels of source {name}{scaled}" if name in source else f"new: starts at {start}" for name in target}
+    return origins | {name: "dropped: the target has no such channel" for name in source if name not in target}

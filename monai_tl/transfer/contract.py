@@ -1,4 +1,4 @@
-"""What weights expect of an image, and where a source and a target disagree about it."""
+"""What a network expects of its images, and the differences between a source and a target."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from monai_tl.settings.refusals import raise_refusals, refusal
 from monai_tl.settings.table import NAMES, SETTINGS
 from monai_tl.transfer.source import read_source
 
-HARMFUL = ("spacing", "orientation", "normalisation")  # the same weights see another world; no adaptation mends it
-KINDS = {**{name: SETTINGS[name] for name in ("modalities", *HARMFUL)}, "classes": NAMES}  # a source may know any number
+HARMFUL = ("spacing", "orientation", "normalisation")  # weights do not work with other values than those they saw
+KINDS = {**{name: SETTINGS[name] for name in ("modalities", *HARMFUL)}, "classes": NAMES}  # a source has any number of classes
 
 
 @dataclass(frozen=True)
 class Contract:
-    """What a network was, or is to be, trained on.
+    """What a network was, or will be, trained on.
 
     Attributes:
         modalities: image channels by name, in order, e.g. ``("T1", "T2")``.
@@ -44,7 +44,7 @@ class Contract:
     classes: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        """Accept lists, as configs and JSON hold them; refuse what no transform would follow."""
+        """Convert lists, as in configs and JSON, to tuples; refuse values that the transforms do not support."""
         raise_refusals(refusal(name, kind, getattr(self, name)) for name, kind in KINDS.items())
         object.__setattr__(self, "modalities", tuple(self.modalities))
         object.__setattr__(self, "classes", tuple(self.classes))
@@ -53,7 +53,7 @@ class Contract:
 
 @dataclass(frozen=True)
 class Disagreement:
-    """One point in which source and target disagree; harmful ones stop a transfer."""
+    """A field in which source and target differ; a harmful difference stops a transfer."""
 
     field: str
     source: Any
@@ -61,32 +61,32 @@ class Disagreement:
     harmful: bool
 
     def __str__(self) -> str:
-        """Say it in a line."""
+        """Return the difference in one line."""
         return f"{self.field}: source {_shown(self.source)}, target {_shown(self.target)}"
 
 
 def describe(metadata: Mapping[str, Any], contract: Contract, lineage: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-    """Give a bundle's metadata as it is true for one run: its channels, preprocessing and where its weights come from.
+    """Return a bundle's metadata with the channels, the preprocessing and the lineage of one run.
 
-    The result is stored beside the weights as ``metadata.json``, and `read_contract` gives ``contract`` back from it.
+    The result is written next to the weights as ``metadata.json``; `read_contract` reads ``contract`` from it.
     """
-    told = {
+    described = {
         **{key: value for key, value in metadata.items() if key != "validation_dice"},  # of the bundle's own training
         "preprocessing": {k: v for k, v in asdict(contract).items() if k in HARMFUL},
         "lineage": list(lineage),
     }
-    data_format = told["network_data_format"]
+    data_format = described["network_data_format"]
     image = {**data_format["inputs"]["image"], **_channels(contract.modalities)}
     pred = {**data_format["outputs"]["pred"], **_channels(contract.classes)}
-    told["network_data_format"] = {**data_format, "inputs": {"image": image}, "outputs": {"pred": pred}}
-    return told
+    described["network_data_format"] = {**data_format, "inputs": {"image": image}, "outputs": {"pred": pred}}
+    return described
 
 
 def read_contract(metadata: Mapping[str, Any] | None, name: str) -> Contract | None:
-    """Read the contract out of a bundle's or run's ``metadata.json``; None where there is no metadata at all.
+    """Read the contract from a bundle's or run's ``metadata.json``; None if there is no metadata.
 
     Raises:
-        TransferError: if metadata is there but says too little.
+        TransferError: if the metadata is incomplete.
     """
     if metadata is None:
         return None
@@ -100,30 +100,30 @@ def read_contract(metadata: Mapping[str, Any] | None, name: str) -> Contract | N
     except (KeyError, TypeError, ValueError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise TransferError(
-            f"the metadata.json of source '{name}' does not tell what its weights expect ({reason}); it needs "
+            f"the metadata.json of source '{name}' does not state what its weights expect ({reason}); it needs "
             "network_data_format (inputs#image#channel_def, outputs#pred#channel_def) and "
             f"preprocessing ({', '.join(HARMFUL)})"
         ) from error
 
 
 def differences(source: Contract, target: Contract) -> list[Disagreement]:
-    """List every field in which the two disagree, harmful ones first."""
+    """Return every field in which two contracts differ, harmful ones first."""
     fields = (*HARMFUL, "modalities", "classes")
     pairs = [(field, getattr(source, field), getattr(target, field)) for field in fields]
     return [Disagreement(field, ours, theirs, field in HARMFUL) for field, ours, theirs in pairs if ours != theirs]
 
 
 def lineage_of(transfer_report: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """Give the weights that a run's weights come from, the oldest first; none without a source."""
+    """Return the weights that a run's weights were transferred from, the oldest first; empty without a source."""
     source = (transfer_report or {}).get("source")
     return [] if source is None else [*source["lineage"], {"path": source["path"], "sha256": source["sha256"]}]
 
 
 def refuse_other_classes(source: Contract | None, classes: Sequence[str], name: str) -> None:
-    """Refuse to use a source as it is where its output layer is not the target's.
+    """Refuse a source without training if its number of classes differs from the target's.
 
     Args:
-        source: what the source's weights expect, None where nobody knows.
+        source: what the source's weights expect; None if unknown.
         classes: of the target, background first.
         name: of the source.
 
@@ -150,13 +150,12 @@ def _shown(value: Any) -> str:
 
 
 def check_weights(ckpt: str | Path, contract: Contract) -> None:
-    """Refuse weights that were trained on other images than they are to be given; named in ``initialize`` likewise.
+    """Refuse weights that were trained on images of another kind than the config sets; called in a config's ``initialize``.
 
     Raises:
-        ConfigError: with each point in which they differ.
+        ConfigError: with each difference.
     """
-    told = read_contract(read_source(ckpt).metadata, str(ckpt))
-    found = [str(difference) for difference in differences(told, contract)] if told else []
-    if found:
-        wrong = "; ".join(found).replace("source ", "trained on ").replace("target ", "to be given ")
-        raise ConfigError(f"'{ckpt}' was trained on other images ({wrong}); set these ids as they were for training")
+    trained_on = read_contract(read_source(ckpt).metadata, str(ckpt))
+    if trained_on and (differing := differences(trained_on, contract)):
+        listed = "; ".join(map(str, differing)).replace("source ", "trained on ").replace("target ", "now set to ")
+        raise ConfigError(f"'{ckpt}' was trained on other images ({listed}); set these ids to the values of the training")

@@ -1,4 +1,4 @@
-"""Hold stages still: no weight and no normalisation statistic of theirs changes, whatever calls ``.train()``."""
+"""Freeze stages: none of their weights and BatchNorm statistics changes, even if ``.train()`` is called."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from monai_tl.networks.stage_names import resolve_freeze
 from monai_tl.networks.stages import stages
 from monai_tl.settings.table import refuse_settings
 
-HELD = "monai_tl_held"  # where `freeze` notes on a network what it holds still
-MASKED = "monai_tl_masked"  # marks a weight whose gradient is masked already
+FROZEN = "monai_tl_frozen"  # attribute of a network in which `freeze` lists the frozen weights and buffers
+MASKED = "monai_tl_masked"  # attribute of a weight whose gradient is already masked
 
 
 def freeze(
@@ -26,18 +26,18 @@ def freeze(
     norm: str = "freeze",
     trained_inputs: Mapping[str, Sequence[int]] | None = None,
 ) -> None:
-    """Freeze stages of a network, in place and in every copy; a second call freezes more, it releases nothing.
+    """Freeze stages of a network and of every later copy of it, in place; a second call freezes further stages.
 
     Args:
-        network: has the stages that `stages` lists.
-        frozen: how many of the first stages, the name of the last one (``"res_1"``), or the names of all (``["conv_0"]``).
-        norm: ``freeze`` also freezes buffers (BatchNorm statistics) and keeps the stages in evaluation mode; ``track``
-            lets statistics follow the new data, as the 2019 study did: only parameters are frozen.
-        trained_inputs: input channels of a frozen weight that are trained all the same, ``{"conv_0.conv.weight": [1]}``: a new
-            modality would never be seen otherwise. The other channels get no gradient.
+        network: a network with the stages that `stages` lists.
+        frozen: the number of first stages, the name of the last one (``"res_1"``), or the names of all (``["conv_0"]``).
+        norm: ``freeze`` also freezes buffers (BatchNorm statistics) and keeps the stages in evaluation mode. ``track``
+            freezes only parameters: statistics follow the new data, as in the 2019 study.
+        trained_inputs: input channels of a frozen weight that are trained nevertheless, such as
+            ``{"conv_0.conv.weight": [1]}`` for a new modality. The other channels get no gradient.
 
     Raises:
-        ConfigError, TransferError: for an unknown ``norm`` or stage, before the network is touched.
+        ConfigError, TransferError: for an unknown ``norm`` or stage; the network is unchanged then.
 
     Example:
         >>> from monai_tl import HighRes3DNet, freeze
@@ -54,23 +54,23 @@ def freeze(
     for name in frozen:
         if name not in existing:
             raise TransferError(f"no stage is called '{name}': {did_you_mean(name, existing)}")
-    held: dict[str, Tensor | None] = dict(getattr(network, HELD, {}))
+    masks: dict[str, Tensor | None] = dict(getattr(network, FROZEN, {}))
     for name in frozen:
         stage = existing[name]
         stage.requires_grad_(False)
-        held.update({f"{name}.{key}": None for key, _ in stage.named_parameters()})
+        masks.update({f"{name}.{key}": None for key, _ in stage.named_parameters()})
         if norm == "freeze":
-            held.update({f"{name}.{key}": None for key, _ in stage.named_buffers()})
+            masks.update({f"{name}.{key}": None for key, _ in stage.named_buffers()})
             _stay_in_evaluation_mode(stage)
     for name, channels in (trained_inputs or {}).items():
-        held[name] = _train_only(network, name, channels)
-    setattr(network, HELD, held)
+        masks[name] = _train_only(network, name, channels)
+    setattr(network, FROZEN, masks)
 
 
 def frozen_values(network: nn.Module) -> dict[str, Tensor]:
-    """Copy every value that `freeze` promised not to change, on the CPU, by name.
+    """Return a copy of every frozen weight and buffer, on the CPU, by name.
 
-    Of a weight of which some input channels are trained, the values of the others, in one row.
+    For a weight with some trained input channels, the copy holds only the other channels' values, flattened.
 
     Example:
         >>> import torch
@@ -85,13 +85,13 @@ def frozen_values(network: nn.Module) -> dict[str, Tensor]:
         True
     """
     values = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-    held: dict[str, Tensor | None] = getattr(network, HELD, {})
-    copies = {name: values[name].detach().cpu().clone() for name in held}
-    return {name: copies[name] if mask is None else copies[name][~mask.expand_as(copies[name])] for name, mask in held.items()}
+    masks: dict[str, Tensor | None] = getattr(network, FROZEN, {})
+    copies = {name: values[name].detach().cpu().clone() for name in masks}
+    return {name: copies[name] if mask is None else copies[name][~mask.expand_as(copies[name])] for name, mask in masks.items()}
 
 
 def frozen_sha256(network: nn.Module) -> str:
-    """Return the sha256 of all frozen values, to compare them bit for bit across runs and resumptions."""
+    """Return the SHA-256 of all frozen values, for bit-for-bit comparison across runs and after a resume."""
     digest = hashlib.sha256()
     for name, value in frozen_values(network).items():
         digest.update(name.encode())
@@ -100,13 +100,13 @@ def frozen_sha256(network: nn.Module) -> str:
 
 
 def partly_frozen(network: nn.Module) -> set[str]:
-    """Name the weights of which some input channels are trained and the others frozen."""
-    held: dict[str, Tensor | None] = getattr(network, HELD, {})
-    return {name for name, mask in held.items() if mask is not None}
+    """Return the names of the weights with both trained and frozen input channels."""
+    masks: dict[str, Tensor | None] = getattr(network, FROZEN, {})
+    return {name for name, mask in masks.items() if mask is not None}
 
 
 def _stay_in_evaluation_mode(stage: nn.Module) -> None:
-    # On the module itself: MONAI's trainer calls network.train() in every iteration, after every event a handler could use.
+    # Set on the module itself: MONAI's trainer calls network.train() in every iteration, after all events open to handlers.
     for module in stage.modules():
         module.eval()
         module.train = partial(_no_training_mode, module)  # type: ignore[method-assign]  # a partial is copied with its module
@@ -117,7 +117,7 @@ def _no_training_mode(module: nn.Module, mode: bool = True) -> nn.Module:
 
 
 def _train_only(network: nn.Module, name: str, channels: Sequence[int]) -> Tensor:
-    """Let only some input channels of a weight learn; returns the mask of the trained ones, ``(1, in, 1, 1, 1)``."""
+    """Train only some input channels of a weight; return the mask of the trained ones, ``(1, in, 1, 1, 1)``."""
     path, _, key = name.rpartition(".")
     module, weight = network.get_submodule(path), network.get_parameter(name)
     mask = torch.zeros(1, weight.shape[1], *[1] * (weight.ndim - 2), dtype=torch.bool)
@@ -128,7 +128,7 @@ def _train_only(network: nn.Module, name: str, channels: Sequence[int]) -> Tenso
 
 
 def _mask_gradient(module: nn.Module, inputs: Any, *, key: str, mask: Tensor) -> None:
-    # In each forward pass, since a copy of a module gets its hooks, but a copy of a weight does not.
+    # Registered in each forward pass: copying a module copies the module's hooks, but not the hooks of its weights.
     weight = getattr(module, key)
     if getattr(weight, MASKED, None) != id(weight):
         weight.register_hook(lambda gradient: gradient.masked_fill(~mask.to(gradient.device), 0.0))

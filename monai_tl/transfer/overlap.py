@@ -1,7 +1,7 @@
-"""Are cases scored that the weights have seen? Test cases against all that the runs of a lineage trained on or chose by.
+"""Compare test cases with the training and validation cases of all runs of a lineage, to detect leakage.
 
-Two cases are one if they share an image (the same voxels, under whatever id, file or modality name), or if their ids name one
-person. An id that is but a number (``case_012``) names nobody: where the images differ it is said, and refused no more.
+Two cases are the same if they share an image (equal voxels, whatever the id, file or modality name), or if their ids name the
+same person. An id that is only a number (``case_012``) names no person: if the images differ, it is reported but not refused.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from monai_tl.identity.persons import is_counted, person_of
 from monai_tl.identity.run_data import RunCases, of_weights, read_run_data
 from monai_tl.text import name_some
 
-SEEN = ("train", "validation")  # splits by which weights come to be
-SHOWN = 5  # cases
+SEEN = ("train", "validation")  # splits that determine the weights
+SHOWN = 5  # shared cases that are listed
 
 
 @dataclass(frozen=True)
 class Shared:
-    """A case that weights have seen.
+    """A case that an earlier training or validation has used.
 
     Attributes:
-        subject: its id here.
-        there: what it is called there.
-        split: it is in there.
-        path: of the weights there; empty for the run's own.
-        image: which image they share; empty where it is the id alone.
+        subject: its id in the datalist.
+        there: its id in the other run.
+        split: its split in the other run.
+        path: weights of the other run; empty for this run.
+        image: modality of the shared image; empty if only the ids agree.
     """
 
     subject: str
@@ -41,24 +41,24 @@ class Shared:
 
     @property
     def doubtful(self) -> bool:
-        """It is but the same number, and the images differ."""
+        """Whether only a numeric id agrees, and the images differ."""
         return not self.image and is_counted(self.subject)
 
     def __str__(self) -> str:
-        """Say it in a line."""
-        whose = f"of '{self.path}'" if self.path else "of this run"
-        what = f"has the {self.image} image of" if self.image else "has other images than, but the id of,"
-        return f"{self.subject} {what} the {self.split} case {self.there} {whose}"
+        """Return the two cases and what they share, in one line."""
+        what = f"the same {self.image} image" if self.image else "the same id, but other images,"
+        run = f"'{self.path}'" if self.path else "this run"
+        return f"{self.subject} has {what} as the {self.split} case {self.there} of {run}"
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """What a comparison found.
+    """Which cases an earlier training or validation has used.
 
     Attributes:
-        scored: how many cases were compared, and of which split.
-        runs: with which.
-        shared: the cases that are scored and were seen before.
+        scored: the number of compared cases and their split.
+        runs: the runs they were compared with.
+        shared: scored cases that a run has used.
         chosen: validation cases that an earlier run trained on.
     """
 
@@ -69,43 +69,45 @@ class Overlap:
 
     @property
     def certain(self) -> tuple[Shared, ...]:
-        """Those that are refused, unless it is accepted."""
+        """The shared cases that are refused unless accepted."""
         return tuple(one for one in self.shared if not one.doubtful)
 
     def lines(self, *, accepted: bool = False, named: bool = True) -> list[str]:
-        """Say what was compared, what was found, and what could not be known; without ``named`` no subject's id."""
-        told = self._compared(accepted)
+        """Return what was compared, what is shared and what is unknown; without ``named``, no subject's id."""
+        lines = self._compared(accepted)
         if named:
-            told += [str(one) for one in self.certain[:SHOWN]]
-            told += [f"and {len(self.certain) - SHOWN} more"] if len(self.certain) > SHOWN else []
-        doubtful = _names(one for one in self.shared if one.doubtful)
+            lines += [str(shared) for shared in self.certain[:SHOWN]]
+            lines += [f"and {len(self.certain) - SHOWN} more"] if len(self.certain) > SHOWN else []
+        doubtful = _names(shared for shared in self.shared if shared.doubtful)
         if doubtful:
-            told.append(
-                f"{_some(doubtful, named)}: ids that were trained on or chosen by, too, with other images. Numbers do not say "
-                "whether these are other people"
+            lines.append(
+                f"{_some(doubtful, named)}: the same ids with other images were used for training or validation; whether they "
+                "are the same people cannot be known from a number"
             )
         if chosen := _names(self.chosen):
-            told.append(f"validation cases that the source was trained on, so that they choose badly: {_some(chosen, named)}")
-        return told + self._unknown()
+            lines.append(
+                f"validation cases that the source was trained on, which biases the choice of weights: {_some(chosen, named)}"
+            )
+        return lines + self._unknown()
 
     def _compared(self, accepted: bool) -> list[str]:
         known = [run for run in self.runs if run.splits is not None]
         if not known:
             return []
         seen = [sum(len((run.splits or {}).get(name, {})) for run in known) for name in SEEN]
-        found = len(_names(self.certain))
-        outcome = f"{found} shared{', accepted' * accepted}" if found else "none shared"
+        count_shared = len(_names(self.certain))
+        outcome = f"{count_shared} shared{', accepted' * accepted}" if count_shared else "none shared"
         count, split = self.scored
         what = f"{count} {split} cases compared with {seen[0]} training and {seen[1]} validation cases"
         return [f"{what} of {_runs(known)}: {outcome}"]
 
     def _unknown(self) -> list[str]:
-        told = []
+        lines = []
         hidden = [run for run in self.runs if run.splits is not None and not run.ids_known]
         if hidden:
-            told.append(f"the ids of {_runs(hidden)} are pseudonyms whose key is not here: only images were compared")
-        return told + [
-            f"the source '{run.path}' keeps no list of its training cases (data.json): that no test case is among them cannot "
+            lines.append(f"the ids of {_runs(hidden)} are pseudonyms and their key is missing: only images were compared")
+        return lines + [
+            f"the source '{run.path}' has no list of its training cases (data.json): whether test cases are among them cannot "
             "be checked"
             for run in self.runs
             if run.splits is None
@@ -113,7 +115,7 @@ class Overlap:
 
 
 def _names(shared: Iterable[Shared]) -> list[str]:
-    return list(dict.fromkeys(one.subject for one in shared))
+    return list(dict.fromkeys(case.subject for case in shared))
 
 
 def _some(subjects: Sequence[str], named: bool) -> str:
@@ -122,81 +124,81 @@ def _some(subjects: Sequence[str], named: bool) -> str:
 
 def _runs(runs: Sequence[RunCases]) -> str:
     own, earlier = sum(not run.path for run in runs), sum(bool(run.path) for run in runs)
-    told = ["this run"] * bool(own) + [f"{earlier} earlier run{'s' * (earlier > 1)}"] * bool(earlier)
-    return " and ".join(told)
+    parts = ["this run"] * bool(own) + [f"{earlier} earlier run{'s' * (earlier > 1)}"] * bool(earlier)
+    return " and ".join(parts)
 
 
 def earlier_runs(source: Mapping[str, Any] | None) -> tuple[RunCases, ...]:
-    """Give the runs that weights come from, as a transfer report names their source; those that keep no list are unknown.
+    """Return the runs of a source's lineage, from a transfer report; runs without a list of cases have no splits.
 
     Raises:
-        DataError: if a list is damaged.
+        DataError: if a list of cases is damaged.
     """
     if source is None:
         return ()
-    kept = _list_of(source)
-    if kept:
-        return kept
+    listed = _list_of(source)
+    if listed:
+        return listed
     before: list[RunCases] = []
-    for run in source["lineage"]:  # each with all before it, where its folder is still there
+    for run in source["lineage"]:  # a list includes all earlier runs; the folder may no longer exist
         before = list(_list_of(run)) or [*before, RunCases(str(run["path"]), None)]
     return (*before, RunCases(str(source["path"]), None))
 
 
 def _list_of(run: Mapping[str, Any]) -> tuple[RunCases, ...]:
-    """Give the runs that are listed beside some weights, if that list speaks for them."""
+    """Return the runs in the ``data.json`` next to some weights; empty if it belongs to other weights."""
     path = Path(run["path"])
-    kept = read_run_data(path.parent)
-    if kept is None or (kept.weights_sha256 and path.name == "model.pt" and kept.weights_sha256 != run["sha256"]):
+    data = read_run_data(path.parent)
+    if data is None or (data.weights_sha256 and path.name == "model.pt" and data.weights_sha256 != run["sha256"]):
         return ()
-    return of_weights(kept, str(path))
+    return of_weights(data, str(path))
 
 
 def find_overlap(scored: Prints, split: str, runs: Sequence[RunCases], validation: Prints | None = None) -> Overlap:
-    """Compare cases with all that some runs have seen.
+    """Compare cases with the training and validation cases of runs.
 
     Args:
         scored: the cases that are, or will be, scored.
-        split: their name.
-        runs: a lineage; a run's own too, where its weights are scored.
-        validation: cases that weights will be chosen by.
+        split: the split of these cases.
+        runs: a lineage; with the run itself if its weights are scored.
+        validation: cases of this run's validation, by which its weights are chosen.
     """
-    shared = tuple(one for run in runs for name in SEEN for one in _shared(scored, run, name))
-    chosen = tuple(one for run in runs for one in _shared(validation or {}, run, "train"))
-    return Overlap((len(scored), split), tuple(runs), shared, tuple(one for one in chosen if not one.doubtful))
+    shared = tuple(case for run in runs for name in SEEN for case in _shared(scored, run, name))
+    chosen = tuple(case for run in runs for case in _shared(validation or {}, run, "train") if not case.doubtful)
+    return Overlap((len(scored), split), tuple(runs), shared, chosen)
 
 
 def refuse_overlap(overlap: Overlap) -> None:
-    """Refuse test cases that weights have seen.
+    """Refuse test cases that were used for training or validation.
 
     Raises:
-        DataError: with a line a case, and what to do.
+        DataError: with one line for each such case, and the remedy.
     """
     if overlap.certain:
         names = _names(overlap.certain)
         raise DataError(
             list_problems(
-                f"{len(names)} of {overlap.scored[0]} {overlap.scored[1]} cases were trained on or chosen by before, so scores "
-                f"on them would be too good. Take them out of the datalist (`monai_tl datalist … --leave_out "
-                f"{name_some(names, 20).replace(', ', ',')}`), or go on all the same with --accept_overlap true, which every "
-                "report will say:",
-                [str(one) for one in overlap.certain],
+                f"{len(names)} of {overlap.scored[0]} {overlap.scored[1]} cases were used for training or validation "
+                f"before, so their scores would be too high. Remove them from the datalist (`monai_tl datalist … --leave_out "
+                f"{name_some(names, 20).replace(', ', ',')}`), or continue with --accept_overlap true, which every report "
+                "will state:",
+                [str(shared) for shared in overlap.certain],
             )
         )
 
 
 def _shared(cases: Prints, run: RunCases, split: str) -> list[Shared]:
-    """Each case that a run has seen in a split, once: by an image, else by its id."""
+    """Return each case that is in a split of a run, once: by a shared image, or else by its id."""
     there = (run.splits or {}).get(split, {})
     by_voxels = {of.voxels: subject for subject, roles in there.items() for of in _images(roles).values()}
     by_person = _by_person(there, run, list(cases))
-    found = []
+    shared = []
     for subject, roles in cases.items():
         image = next((role for role, of in _images(roles).items() if of.voxels in by_voxels), "")
         other = by_voxels[roles[image].voxels] if image else by_person.get(subject, "")
         if other:
-            found.append(Shared(subject, other, split, run.path, image))
-    return found
+            shared.append(Shared(subject, other, split, run.path, image))
+    return shared
 
 
 def _images(roles: Mapping[str, Fingerprint]) -> dict[str, Fingerprint]:
@@ -204,7 +206,7 @@ def _images(roles: Mapping[str, Fingerprint]) -> dict[str, Fingerprint]:
 
 
 def _by_person(there: Prints, run: RunCases, subjects: Sequence[str]) -> dict[str, str]:
-    """Subject -> the one there whose id names the same person. Pseudonyms are of whole ids."""
+    """Return subject -> the case of the run whose id names the same person; pseudonyms stand for whole ids."""
     if not run.ids_known:
         return {}
     if run.key is not None:

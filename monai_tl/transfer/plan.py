@@ -1,4 +1,4 @@
-"""Decide, weight by weight, what a target takes from a source: from names and shapes alone."""
+"""Plan, weight by weight, what is transferred from a source to a target, from names and shapes alone."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class TransferPlan:
-    """The fate of every target weight: each name stands in exactly one of the first three; printed, it is a line a weight.
+    """The fate of every target weight: each is copied, adapted or fresh; printed, it is one line for each weight.
 
     Attributes:
-        copied: weights that are taken as they are.
-        adapted: name -> how, e.g. ``"channels T1,T2 from T1"``.
+        copied: weights taken from the source unchanged.
+        adapted: name -> how it is adapted, e.g. ``"channels T1,T2 from T1"``.
         fresh: weights that keep their initial values.
-        unused: source weights of fresh stages, which are not loaded.
+        unused: source weights of fresh stages, which are not transferred.
 
     Example:
         >>> from monai_tl import TransferPlan
@@ -36,7 +36,7 @@ class TransferPlan:
     unused: tuple[str, ...]
 
     def __str__(self) -> str:
-        """List every weight with its fate."""
+        """Return one line for each weight with its fate."""
         lines = [f"copied   {name}" for name in self.copied]
         lines += [f"adapted  {name}: {how}" for name, how in self.adapted.items()]
         lines += [f"fresh    {name}" for name in self.fresh]
@@ -51,20 +51,21 @@ def plan_transfer(
     source_channels: Sequence[str] | None = None,
     target_channels: Sequence[str] | None = None,
 ) -> TransferPlan:
-    """Decide weight by weight what a target network takes from a source.
+    """Plan, weight by weight, what is transferred from a source to a target network.
 
-    Nothing is loaded here, so a plan can be printed, tested and stored with the run it explains.
+    Nothing is loaded, so a plan can be printed, tested and stored with its run.
 
     Args:
         source: shape of each trained weight, ``(out, in, i, j, k)`` for a 3D convolution, or the weights themselves.
-        target: shape of each weight to be set, in the network's order, or its ``state_dict()``; a name begins with its stage.
+        target: shape of each target weight, in the network's order, or the network's ``state_dict()``; each name begins
+            with its stage.
         fresh: stages that keep their initial values, e.g. ``("conv_2",)``.
-        source_channels: modality of each source image channel; None where nobody knows.
-        target_channels: modality of each target image channel.
+        source_channels: modality of each image channel of the source; None if unknown.
+        target_channels: modality of each image channel of the target; None if unknown.
 
     Raises:
-        TransferError: if a stage in ``fresh`` does not exist (the real ones are listed), if a weight outside ``fresh``
-            has no counterpart, if the channels named are not those the weights take, or if nothing at all would be
+        TransferError: if a stage in ``fresh`` does not exist (the existing ones are listed), if a weight outside ``fresh``
+            has no counterpart, if the weights take another number of channels than is named, or if nothing would be
             transferred.
 
     Example:
@@ -82,13 +83,13 @@ def plan_transfer(
     refuse_unknown_stages(fresh, list(dict.fromkeys(map(stage_of, target))))
     wanted = [name for name in target if stage_of(name) not in fresh]
     if not wanted:
-        raise TransferError("nothing would be carried over: every stage is fresh; use --scratch for that")
+        raise TransferError("nothing would be transferred: every stage is fresh; to train from scratch, use --scratch")
     _refuse_other_architecture(source, target, wanted, fresh)
     first = input_weight(target)
-    _refuse_other_channels(first, target[first], target_channels, "the target network", "set in_channels alike")
+    _refuse_other_channels(first, target[first], target_channels, "the target network", "set in_channels to match")
     adapted = {}
     if first in wanted:
-        _refuse_other_channels(first, source[first], source_channels, "the source", "mend its metadata.json")
+        _refuse_other_channels(first, source[first], source_channels, "the source", "correct its metadata.json")
         if source_channels and target_channels and tuple(source_channels) != tuple(target_channels):
             adapted[first] = f"channels {','.join(target_channels)} from {','.join(source_channels)}"
     _refuse_other_shapes(source, target, wanted, first, adapted, fresh)
@@ -101,12 +102,12 @@ def plan_transfer(
 
 
 def stage_of(weight: str) -> str:
-    """Give the stage a weight belongs to: ``"res_1.0.layers.1.conv.weight"`` -> ``"res_1"``."""
+    """Return the stage of a weight: ``"res_1.0.layers.1.conv.weight"`` -> ``"res_1"``."""
     return weight.split(".")[0]
 
 
 def input_weight(shapes: Shapes) -> str:
-    """Name the weight that takes the image's channels: the network's first convolution kernel."""
+    """Return the name of the weight that takes the image's channels: the network's first convolution kernel."""
     for name, shape in shapes.items():
         if len(shape) == 5:
             return name
@@ -122,28 +123,28 @@ def _refuse_other_architecture(source: Shapes, target: Shapes, wanted: Sequence[
     surplus = [name for name in source if name not in target and stage_of(name) not in fresh]
     if len(missing) == len(wanted):
         raise TransferError(
-            f"the source is another architecture: none of the target's {len(wanted)} weights is in it. "
+            f"the source has another architecture: it has none of the target's {len(wanted)} weights. "
             f"The target needs {name_first(wanted)}; the source has {name_first(list(source))}"
         )
     if missing:
         raise TransferError(
             f"{len(missing)} of {len(wanted)} weights have no counterpart in the source: {name_first(missing)}. "
-            f"Start their stages anew ({_anew(missing, fresh)}) or use another source"
+            f"Newly initialise their stages ({_fresh_flag(missing, fresh)}) or use another source"
         )
     if surplus:
         in_target = {stage_of(name) for name in surplus} <= {stage_of(name) for name in target}
-        remedy = f", or start their stages anew ({_anew(surplus, fresh)})" if in_target else ""
+        remedy = f", or newly initialise their stages ({_fresh_flag(surplus, fresh)})" if in_target else ""
         raise TransferError(
-            f"the source has {len(surplus)} weights that the target has no place for: {name_first(surplus)}; it was trained as "
-            f"another network. Build the target alike{remedy}"
+            f"the source has {len(surplus)} weights that the target lacks: {name_first(surplus)}; it was trained with another "
+            f"network. Use the source's network for the target{remedy}"
         )
 
 
 def _refuse_other_channels(name: str, shape: tuple[int, ...], channels: Sequence[str] | None, whose: str, remedy: str) -> None:
     if channels and (len(shape) != 5 or shape[1] != len(channels)):
         raise TransferError(
-            f"'{name}' of {whose} is {tuple(shape)}, which does not take the {len(channels)} image channels it is said to: "
-            f"{', '.join(channels)}; {remedy}"
+            f"'{name}' of {whose} has shape {tuple(shape)}, which does not fit its {len(channels)} image channels "
+            f"({', '.join(channels)}); {remedy}"
         )
 
 
@@ -154,11 +155,11 @@ def _refuse_other_shapes(
         ours, theirs = tuple(source[name]), tuple(target[name])
         if ours == theirs or (name in adapted and ours[:1] + ours[2:] == theirs[:1] + theirs[2:]):
             continue
-        hint = f"start that stage anew with {_anew([name], fresh)}"
+        hint = f"newly initialise its stage with {_fresh_flag([name], fresh)}"
         if name == first and name not in adapted and ours[1:2] != theirs[1:2]:
-            hint = "its image channels are not known by name: put the source's metadata.json beside it, or " + hint
-        raise TransferError(f"'{name}' is {ours} in the source and {theirs} in the target; {hint}")
+            hint = "the names of its image channels are unknown: put the source's metadata.json next to it, or " + hint
+        raise TransferError(f"'{name}' has shape {ours} in the source and {theirs} in the target; {hint}")
 
 
-def _anew(weights: Sequence[str], fresh: Sequence[str]) -> str:
+def _fresh_flag(weights: Sequence[str], fresh: Sequence[str]) -> str:
     return f"--fresh {','.join(dict.fromkeys([*fresh, *map(stage_of, weights)]))}"

@@ -1,4 +1,4 @@
-"""Optimiser groups: trainable weights only, one group and one learning rate a stage."""
+"""Parameter groups for the optimiser: trainable weights only, one group with its own learning rate for each stage."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def parameter_groups(
     head_rate: float = 1.0,
     weight_decay: float = 0.0,
 ) -> list[dict[str, Any]]:
-    """Group a network's trainable parameters by stage, the head learning fastest.
+    """Return a network's trainable parameters as optimiser groups, one for each stage.
 
-    A stage that is n stages before the head learns at ``learning_rate * stage_rate**n``, the head itself at
+    The learning rate of a stage n stages before the head is ``learning_rate * stage_rate**n``, that of the head
     ``learning_rate * head_rate`` (layer-wise rates: Howard and Ruder 2018; the head at ten times the rest: Tajbakhsh 2016).
 
     Args:
-        network: has the stages that `stages` lists, the last one being the head.
-        learning_rate: peak step size.
+        network: a network with the stages that `stages` lists; the last one is the head.
+        learning_rate: peak learning rate.
         stage_rate: factor for each stage away from the head, above 0.
         head_rate: factor for the head, above 0.
-        weight_decay: as the optimiser takes it; 0 for weights of which some channels are held still, since decay moves
-            what gets no gradient.
+        weight_decay: the optimiser's weight decay. It is 0 for weights with some frozen channels, since weight decay also
+            changes channels that get no gradient.
 
     Returns:
         Dicts of ``name``, ``params``, ``lr`` and ``weight_decay``, in the network's order.
@@ -63,5 +63,5 @@ def parameter_groups(
         if part:
             groups.append({"name": f"{stage}, new channels", "params": part, "lr": rate, "weight_decay": 0.0})
     if not groups:
-        raise ConfigError(f"nothing is trainable: all of {', '.join(names)} are held still; freeze fewer stages")
+        raise ConfigError(f"nothing is trainable: all stages are frozen ({', '.join(names)}); freeze fewer stages")
     return groups

@@ -1,4 +1,4 @@
-"""Read source weights from a bundle, a run folder, a checkpoint or a safetensors file, without running anything in them."""
+"""Read source weights from a bundle, a run folder, a checkpoint or a safetensors file, without running any code in them."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ PREFIXES = ("module.", "_orig_mod.", "network.")  # DistributedDataParallel, tor
 
 @dataclass(frozen=True)
 class Source:
-    """Trained weights by name, and what is known of where they come from.
+    """Trained weights by name, with their file and metadata.
 
     Attributes:
-        path: the file of weights.
-        sha256: of the file.
+        path: the weights file.
+        sha256: SHA-256 of the file, in hexadecimal.
         weights: name -> values, on the CPU.
-        metadata: the metadata.json that belongs to the weights, None where there is none.
-        notes: what was done to the weights of the file, e.g. ``"126 weights converted from float16 to float32"``.
+        metadata: the metadata.json that belongs to the weights; None without one.
+        notes: changes made to the weights when they were read, e.g. ``"126 weights converted from float16 to float32"``.
 
     Example:
         >>> from monai_tl import read_source
@@ -61,17 +61,17 @@ class Source:
 
 
 def read_source(location: str | Path, network: Weights | None = None) -> Source:
-    """Read weights and the ``metadata.json`` that belongs to them; no config is opened, no pickled code is run.
+    """Read weights and the ``metadata.json`` that belongs to them; no config is read and no pickled code is run.
 
     Args:
         location: a bundle or a run folder, a ``.pt``/``.pth`` file or a ``.safetensors`` file. A checkpoint may hold the
             weights under one of ``model``, ``network``, ``state_dict`` …; MONAI's ``HighResNet`` names are understood.
-        network: the state dict that is to take the weights: by its names a prefix is found and stripped, by its number formats
-            weights are converted, and counters of BatchNorm that the file lacks begin at 0. Each is told in ``notes``.
+        network: state dict of the network that will load the weights. A prefix before its names is removed, weights are
+            converted to its number formats, and BatchNorm counters that the file lacks start at 0. ``notes`` lists each change.
 
     Raises:
         TransferError: if there are no weights, if the file is damaged, if it holds anything but tensors, or if a weight is NaN,
-            infinite, empty or of a kind that no weight of the network is.
+            infinite, empty or of a type that cannot be converted.
 
     Example:
         >>> import torch
@@ -80,7 +80,7 @@ def read_source(location: str | Path, network: Weights | None = None) -> Source:
         >>> half = {f"module.{name}": value.half() for name, value in network.state_dict().items()}
         >>> torch.save({"state_dict": half}, "half.pt")
         >>> read_source("half.pt", network.state_dict()).notes[0]
-        "names are taken without their prefix 'module.'"
+        "the prefix 'module.' is removed from the names"
     """
     path = find_weights(location)
     weights, notes = _unwrapped(_read(path), path)
@@ -88,16 +88,16 @@ def read_source(location: str | Path, network: Weights | None = None) -> Source:
     if network is None:
         weights = own_names(_without_wrappers(weights))
     else:
-        weights, told = fitted(weights, network, path)
-        notes += told
+        weights, conversions = fitted(weights, network, path)
+        notes += conversions
     return Source(path=path, sha256=sha256_of(path), weights=weights, metadata=_metadata_of(path), notes=tuple(notes))
 
 
 def load_weights(network: nn.Module, location: str | Path) -> nn.Module:
-    """Load the weights of exactly this network, every one of them, in place, and return the network.
+    """Load all weights of a network from a source with exactly this network, in place; return the network.
 
     Raises:
-        TransferError: if there are none, or if they are another network's.
+        TransferError: if there are no weights, or if they belong to another network.
 
     Example:
         >>> from monai_tl import HighRes3DNet, load_weights
@@ -115,32 +115,32 @@ def load_weights(network: nn.Module, location: str | Path) -> nn.Module:
 
 
 def find_weights(location: str | Path) -> Path:
-    """Give the weights file of a bundle (``models/``), of a run folder, or the file itself: the one rule for every verb.
+    """Return the weights file of a bundle (``models/``) or of a run folder, or the file itself.
 
     Raises:
-        TransferError: if there is none, or more than one and they differ.
+        TransferError: if there is none, or if there are two that differ.
     """
-    found = weights_at(location)
-    for other in found[1:]:
-        _refuse_twin(found[0], other, *((path.stat().st_size, path.stat().st_mtime_ns) for path in (found[0], other)))
-    return found[0]
+    first, *others = weights_at(location)
+    for other in others:
+        _refuse_twin(first, other, *((path.stat().st_size, path.stat().st_mtime_ns) for path in (first, other)))
+    return first
 
 
-@cache  # said once
+@cache  # warns once for each pair of files
 def _refuse_twin(first: Path, other: Path, *_: tuple[int, int]) -> None:
-    """Refuse two files of weights in one place unless they hold the same."""
-    one, two = (own_names(_without_wrappers(_unwrapped(_read(path), path)[0])) for path in (first, other))
-    apart = [
+    """Refuse two weights files in one folder unless their weights are equal."""
+    ours, theirs = (own_names(_without_wrappers(_unwrapped(_read(path), path)[0])) for path in (first, other))
+    differing = [
         name
-        for name in sorted(one.keys() | two.keys())
-        if name not in one or name not in two or not _equal(one[name], two[name])
+        for name in sorted(ours.keys() | theirs.keys())
+        if name not in ours or name not in theirs or not _equal(ours[name], theirs[name])
     ]
-    if apart:
+    if differing:
         raise TransferError(
-            f"'{first}' and '{other}' hold different weights ({name_first(apart)}), and either may be meant: remove or "
-            "rename one (an exported file is older than a training that went on), or name the file itself"
+            f"'{first}' and '{other}' hold different weights ({name_first(differing)}), and either may be meant: remove or "
+            "rename one (an exported file becomes outdated when the training continues), or name the file itself"
         )
-    logger.warning("%s and %s hold the same weights; %s is taken", first, other, first)
+    logger.warning("%s and %s hold the same weights; %s is used", first, other, first)
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:
@@ -154,18 +154,18 @@ def _read(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise TransferError(
-            f"source '{path}' is no plain file of weights: it holds Python objects, whose loading could run code, or it is "
-            "damaged; nothing was run. Save its state_dict alone (torch.save(network.state_dict(), …)) or as .safetensors"
+            f"source '{path}' is not a plain weights file: it holds Python objects, which could run code when loaded, or it is "
+            "damaged; nothing was run. Save only its state_dict (torch.save(network.state_dict(), …)), or a .safetensors file"
         ) from error
-    except Exception as error:  # a damaged file fails in any way: struct.error, IndexError, AssertionError …
+    except Exception as error:  # a damaged file can raise any error: struct.error, IndexError, AssertionError …
         reason = first_line(error).split(". ")[0]
         raise TransferError(
-            f"source '{path}' cannot be read ({reason}); is it complete, and a .pt or .safetensors file of weights?"
+            f"source '{path}' cannot be read ({reason}); needed is a complete .pt or .safetensors weights file"
         ) from error
 
 
 def _unwrapped(content: Any, path: Path) -> tuple[dict[str, Tensor], list[str]]:
-    """Take the state dict out of whatever was saved around it; what else there is of weights is told."""
+    """Return the state dict of a checkpoint, and notes on other weights in it."""
     notes: list[str] = []
     for _ in range(len(WRAPPERS)):
         if not isinstance(content, Mapping) or _is_state_dict(content):
@@ -175,29 +175,31 @@ def _unwrapped(content: Any, path: Path) -> tuple[dict[str, Tensor], list[str]]:
         if not inner:
             raise TransferError(f"source '{path}' holds no weights: {_what_instead(content)}")
         if len(inner) > 1 and _is_state_dict(next(iter(inner.values()))):
-            told = " and ".join(inner)
-            raise TransferError(f"source '{path}' holds weights under {told}, and either may be meant: save one alone")
+            listed = " and ".join(inner)
+            raise TransferError(f"source '{path}' holds weights under {listed}, and either may be meant: save only one")
         key, taken = next(iter(inner.items()))
         states = [str(name) for name, value in content.items() if isinstance(value, Mapping) and _is_state_dict(value)]
         rest = [name for name in states if name != key]
-        notes += [f"the weights under '{key}' are taken; others are there under {', '.join(rest)}"] if rest else []
+        notes += [f"the weights under '{key}' are used; the file also holds weights under {', '.join(rest)}"] if rest else []
         content = taken
     if not isinstance(content, Mapping) or not _is_state_dict(content):
-        raise TransferError(f"source '{path}' holds a {type(content).__name__}, not a state dict of named weights")
+        raise TransferError(f"source '{path}' holds a {type(content).__name__}, needed is a state dict of named weights")
     return {str(name): value for name, value in content.items()}, notes
 
 
 def _what_instead(content: Mapping[Any, Any]) -> str:
     others = [f"{name} ({type(value).__name__})" for name, value in content.items() if not isinstance(value, Tensor)]
     if len(others) < len(content):
-        told = f"{len(others)} of its {len(content)} entries are no tensors: {name_first(others)}"
-        return f"{told}; save the network's state_dict alone"
-    found = ", ".join(map(str, list(content)[:8])) or "nothing"
-    return f"expected a state dict, or one under {', '.join(WRAPPERS)}; found {found}"
+        return (
+            f"{len(others)} of its {len(content)} entries are not tensors: {name_first(others)}; save only the network's "
+            "state_dict"
+        )
+    names = ", ".join(map(str, list(content)[:8])) or "nothing"
+    return f"needed is a state dict, by itself or under {', '.join(WRAPPERS)}; it holds {names}"
 
 
 def _without_wrappers(weights: Weights) -> dict[str, Tensor]:
-    """Strip what wrappers put before every name."""
+    """Return the weights without the prefixes that wrappers put before every name."""
     while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in weights)), ""):
         weights = {name[len(prefix) :]: value for name, value in weights.items()}
     return dict(weights)
@@ -208,11 +210,11 @@ def _is_state_dict(content: Mapping[Any, Any]) -> bool:
 
 
 def _metadata_of(weights: Path) -> dict[str, Any] | None:
-    """Find the metadata that speaks for a weights file: a run's own beside it, else its bundle's."""
+    """Return the metadata of a weights file: the run's, in the same folder, or else the bundle's."""
     candidates = [weights.parent / "metadata.json"]
     if weights.parent.name == "models":
         candidates.append(weights.parent.parent / "configs" / "metadata.json")
     for path in candidates:
         if path.is_file():
-            return read_json(path, remedy="mend it or remove it")
+            return read_json(path, remedy="correct it or remove it")
     return None

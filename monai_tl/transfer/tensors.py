@@ -1,4 +1,4 @@
-"""Make the tensors of a file those that a network takes: finite numbers, its names, its number formats; each change is told."""
+"""Check the tensors of a weights file and fit their names and number formats to a network; each change is noted."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from monai_tl.errors import TransferError
 from monai_tl.networks.highres3dnet import own_names
 
 Weights = Mapping[str, Tensor]
-COUNTER = ".num_batches_tracked"  # of BatchNorm; with a fixed momentum no part of what it computes
+COUNTER = ".num_batches_tracked"  # of BatchNorm; has no effect on its output if momentum is fixed
 
 
 def refuse_odd_tensors(weights: Weights, path: Path) -> None:
-    """Refuse tensors that hold no plain numbers, and those that hold NaN or infinite ones.
+    """Refuse tensors that are not plain numbers, or that hold NaN or infinite values.
 
     Raises:
         TransferError: with their names.
@@ -30,73 +30,74 @@ def refuse_odd_tensors(weights: Weights, path: Path) -> None:
         ),
         ("are complex", lambda value: value.is_complex()),
     )
-    for told, is_odd in kinds:
+    for fault, is_odd in kinds:
         odd = [name for name, value in weights.items() if is_odd(value)]
         if odd:
             raise TransferError(
-                f"source '{path}' holds weights that {told}: {name_first(odd)}; save them as plain floating-point tensors"
+                f"source '{path}' holds weights that {fault}: {name_first(odd)}; save them as plain floating-point tensors"
             )
     broken = {name: count_non_finite(value) for name, value in weights.items()}
     lines = [f"{name} ({count} of {weights[name].numel()})" for name, count in broken.items() if count]
     if lines:
         raise TransferError(
-            f"source '{path}' holds NaN or infinite values in {name_first(lines)}: the training that saved it had diverged, or "
-            "the file is damaged; use an earlier checkpoint or another source"
+            f"source '{path}' holds NaN or infinite values in {name_first(lines)}: the training diverged before it was saved, "
+            "or the file is damaged; use an earlier checkpoint or another source"
         )
     negative = [name for name, value in weights.items() if name.endswith("running_var") and bool((value < 0).any())]
     if negative:
         raise TransferError(
-            f"source '{path}' holds variances below 0, which would make NaN of every image: {name_first(negative)}"
+            f"source '{path}' holds variances below 0, which would turn every output into NaN: {name_first(negative)}"
         )
 
 
 def count_non_finite(value: Tensor) -> int:
-    """Count the NaN and infinite values of a tensor of any format."""
+    """Return the number of NaN and infinite values in a tensor of any format."""
     if not value.is_floating_point() and not value.is_complex():
         return 0
-    wide = value.float() if value.element_size() == 1 else value  # 8-bit formats know no isfinite
+    wide = value.float() if value.element_size() == 1 else value  # isfinite does not support 8-bit formats
     return int((~torch.isfinite(wide)).sum())
 
 
 def fitted(weights: Weights, network: Weights, path: Path) -> tuple[dict[str, Tensor], list[str]]:
-    """Give weights the names and number formats of a network, as far as the network has them; shapes are left alone.
+    """Convert weights to the names and number formats of a network; shapes and unknown weights stay as they are.
 
     Args:
-        weights: of a file.
-        network: state dict that is to take them.
-        path: of the file, for messages.
+        weights: the weights of a file.
+        network: state dict of the network that will load them.
+        path: the file, for messages.
 
     Returns:
-        The weights, and what was done to them in a line each.
+        The weights, and a line for each change.
 
     Raises:
-        TransferError: if two prefixes fit alike, or a weight cannot be converted to the network's format.
+        TransferError: if two prefixes fit equally well, or a weight cannot be converted to the network's format.
     """
     prefix = _prefix(weights, network, path)
     own = own_names({name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)})
     own |= {name: value for name, value in weights.items() if not name.startswith(prefix)}
-    notes = [f"names are taken without their prefix '{prefix}'"] if prefix else []
-    converted, told = _converted(own, network, path)
+    notes = [f"the prefix '{prefix}' is removed from the names"] if prefix else []
+    converted, conversions = _converted(own, network, path)
     counters = [
         name
         for name in network
         if name.endswith(COUNTER) and name not in converted and name.replace(COUNTER, ".running_mean") in converted
     ]
     if counters:
-        told.append(f"{len(counters)} counters of BatchNorm (num_batches_tracked) are not in the file and begin at 0")
-    return converted | {name: torch.zeros_like(network[name]) for name in counters}, [*notes, *told]
+        conversions.append(f"{len(counters)} BatchNorm counters (num_batches_tracked) are not in the file and start at 0")
+    return converted | {name: torch.zeros_like(network[name]) for name in counters}, [*notes, *conversions]
 
 
 def _prefix(weights: Weights, network: Weights, path: Path) -> str:
-    """Find what stands before the network's names: the prefix under which most of them are found, none where none is.
+    """Return the prefix under which most of the network's names are found; empty if none is found.
 
     Raises:
-        TransferError: if the network's names are there twice.
+        TransferError: if the network's names are found under two prefixes equally often.
     """
     prefixes = {""} | {name[: at + 1] for name in weights for at, letter in enumerate(name) if letter == "."}
     fits = {
         prefix: len(
-            own_names({name[len(prefix) :]: one for name, one in weights.items() if name.startswith(prefix)}).keys() & network
+            own_names({name[len(prefix) :]: value for name, value in weights.items() if name.startswith(prefix)}).keys()
+            & network
         )
         for prefix in prefixes
     }
@@ -105,37 +106,37 @@ def _prefix(weights: Weights, network: Weights, path: Path) -> str:
     if not most:
         return ""
     if len(best) > 1:
-        told = " and ".join(f"'{prefix}'" for prefix in best)
-        raise TransferError(f"source '{path}' holds the weights under {told}, and either may be meant: save one alone")
+        listed = " and ".join(f"'{prefix}'" for prefix in best)
+        raise TransferError(f"source '{path}' holds weights under {listed}, and either may be meant: save only one")
     return best[0]
 
 
 def _converted(weights: Weights, network: Weights, path: Path) -> tuple[dict[str, Tensor], list[str]]:
-    """Convert each weight that the network has to the network's number format.
+    """Convert the network's weights to the network's number formats.
 
     Raises:
-        TransferError: for integers or truth values where the network has fractions, for fractions where it counts, and for
-            numbers that are too large for its format.
+        TransferError: for integers or booleans where the network has floating-point numbers, for floating-point numbers where
+            it has integers, and for values too large for the network's format.
     """
-    made, how, wrong = dict(weights), Counter[str](), list[str]()
+    converted, how, wrong = dict(weights), Counter[str](), list[str]()
     for name in weights.keys() & network.keys():
         value, wanted = weights[name], network[name].dtype
         if value.dtype == wanted:
             continue
-        made[name] = value.to(wanted)
+        converted[name] = value.to(wanted)
         if wanted.is_floating_point != value.is_floating_point() and not (
-            wanted == torch.int64 and bool((made[name] == value).all())
+            wanted == torch.int64 and bool((converted[name] == value).all())
         ):
             wrong.append(f"{name} ({_kind(value.dtype)})")
-        elif count_non_finite(made[name]):
+        elif count_non_finite(converted[name]):
             wrong.append(f"{name} ({_kind(value.dtype)}, beyond what {_kind(wanted)} holds)")
         how[f"from {_kind(value.dtype)} to {_kind(wanted)}"] += 1
     if wrong:
         raise TransferError(
-            f"source '{path}' holds weights of another kind than the network's: {name_first(sorted(wrong))}; save them as "
-            "floating-point numbers"
+            f"source '{path}' holds weights that cannot be converted to the network's number formats: "
+            f"{name_first(sorted(wrong))}; save them as floating-point numbers"
         )
-    return made, [f"{count} weights converted {told}" for told, count in how.items()]
+    return converted, [f"{count} weights converted {formats}" for formats, count in how.items()]
 
 
 def _kind(dtype: torch.dtype) -> str:
@@ -143,6 +144,6 @@ def _kind(dtype: torch.dtype) -> str:
 
 
 def name_first(names: Sequence[str], most: int = 3) -> str:
-    """List the first of some names, and say how many there are."""
+    """Return the first names, followed by their total number if there are more."""
     more = f", … ({len(names)} in all)" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -51,7 +51,7 @@ REFUSALS = [
     (["train", "--bundle", IXI, "--window", "16"], "window takes three whole numbers"),
     (["train", "--bundle", IXI, "--iterations", "75", "--output", "new"], "iterations (75) must be a multiple"),
     (["train", "--bundle", IXI, "--dataset_dir", "absent", "--output", "new"], "there is no file"),
-    (["train", "--bundle", IXI, "--output", "full"], "output 'full' exists and is no run folder"),
+    (["train", "--bundle", IXI, "--output", "full"], "output 'full' exists and is not a run folder"),
     (["transfer", "--target", BRATS, "--overlay", "thesiss"], "has no config 'thesiss'"),
     (["transfer", "--target", BRATS, "--norm", "frozen"], "unknown norm 'frozen'"),
     (["evaluate", "--run", "absent"], "'absent' is not a run folder"),

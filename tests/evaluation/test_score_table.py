@@ -142,8 +142,8 @@ HEADER = "subject,dice,hd95_mm,reference_ml,prediction_ml,seconds\n"
     [
         ("subject,dice,reference_ml,prediction_ml\nA,1,1,1\n", r"line 1 lacks the column hd95_mm, seconds .*: run"),
         ("", "lacks the column subject, dice"),
-        (HEADER, "holds no case: run"),
-        (HEADER + "A,1,0,1,1,1\nB,1,0,1,1,1\nA,1,0,1,1,1\n", "has A more than once: run"),
+        (HEADER, "holds no cases: run"),
+        (HEADER + "A,1,0,1,1,1\nB,1,0,1,1,1\nA,1,0,1,1,1\n", "holds A more than once: run"),
         (HEADER + "A,1,0,1,1,1\nB,1,0,1\n", r"scores_validation\.csv, line 3 has 4 cells.* 6 .*: run"),
         (HEADER + "A,high,0,1,1,1\n", "line 2 has dice 'high'.* a number: run"),
     ],
@@ -338,7 +338,7 @@ def three_channels(subject):
         (
             {"decollate": False, "post": False},
             ConfigError,
-            "scores need single cases: give the evaluator decollate",
+            "decollate=True",
         ),
     ],
 )

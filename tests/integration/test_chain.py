@@ -183,7 +183,7 @@ def test_controls_say_what_they_are(tiny_flags, tmp_path, verb):
     flags = [text for name, text in zip(["", *tiny_flags], tiny_flags, strict=False) if "--source" not in (name, text)]
     answer = verb("transfer", *flags, "--random_prefix", "--freeze", "res_1", "--output", tmp_path / "random")
     assert answer.code == 0, answer.err
-    assert "transfer: no source, random weights" in answer.out
+    assert "no source: every weight is newly initialised" in answer.out
     report = json.loads((tmp_path / "random" / "transfer_report.json").read_text())
     assert set(report["weights"].values()) == {"fresh"}
     assert [name for name, row in report["stages"].items() if row["state"] == "frozen"] == ["conv_0", "res_1"]

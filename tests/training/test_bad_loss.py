@@ -25,9 +25,7 @@ def test_an_image_that_is_not_finite_is_the_culprit_although_all_predictions_are
     output["image"][1, 0, 0, 0, :3] = torch.tensor([float("nan"), float("inf"), float("-inf")])
     output["pred"][:] = float("nan")
     told = describe_bad_loss(names, output, mean)
-    assert told.startswith(
-        "patch 2 of 3 in the batch, number 8 of the training of subject s1 holds 3 values that are not finite."
-    )
+    mentions(told, "patch 2 of 3 … number 8 … subject s1 … 3 … infinite")
     assert "s0" not in told
     assert "s2" not in told
     assert "monai_tl check" in told
@@ -39,13 +37,11 @@ def test_a_loss_of_its_own_is_the_culprit_where_images_are_finite():
     told = describe_bad_loss(
         names, output, lambda prediction, label: ((prediction - label) * 1e30).mean() * (prediction.max() > 1)
     )
-    assert "all finite" in told, "none: no prediction is above 1"
+    assert told.count("subject") == 3, "none: no prediction is above 1"
     output["pred"][2] = float("inf")
     told = describe_bad_loss(names, output, mean)
-    assert told.startswith(
-        "patch 3 of 3 in the batch, number 9 of the training of subject s2 has such a loss, from an image of"
-    )
-    assert "e+2" in told
+    mentions(told, "patch 3 of 3 … number 9 … subject s2 … e+2")
+    assert "s0" not in told
 
 
 def test_a_finite_prediction_with_a_loss_that_is_not():
@@ -68,5 +64,5 @@ def test_where_all_are_alike_all_are_named():
 def test_a_batch_of_another_make_still_gives_the_place():
     _, output = batch(2)
     output["image"][0, 0, 0, 0, 0] = float("nan")
-    assert describe_bad_loss(None, output, None).startswith("patch 1 of 2 in the batch holds 1 values")
+    mentions(describe_bad_loss(None, output, None), "patch 1 of 2 … 1 … infinite")
     assert "lower learning_rate" in describe_bad_loss(None, {}, None)

@@ -11,6 +11,7 @@ from torch import nn
 from monai_tl.errors import ConfigError, TransferError
 from monai_tl.transfer.apply import apply_transfer, transfer_summary
 from monai_tl.transfer.freeze import frozen_sha256, partly_frozen
+from tests.conftest import mentions
 
 TUMOUR = ["background", "tumour core"]
 IMAGE = torch.randn(2, 1, 6, 6, 6, generator=torch.Generator().manual_seed(0))
@@ -92,17 +93,17 @@ def test_the_report_tells_the_fate_of_everything(tiny, contract, run_folder, tra
     assert json.loads(json.dumps(done.report))["stages"] == done.report["stages"]
 
 
-def test_the_account_is_told_in_lines(tiny, contract, run_folder, trained):
+def test_the_summary_of_a_transfer(tiny, contract, run_folder, trained):
     folder = run_folder(trained, contract())
     told = contract(modalities=["T1", "T2"], classes=TUMOUR)
     report = apply_transfer(tiny(channels=2, seed=2), source=folder, contract=told, freeze=1).report
     assert transfer_summary(report).splitlines() == [
-        f"transfer from {folder / 'model.pt'} ({report['source']['sha256'][:12]})",
+        f"transfer from {folder / 'model.pt'} (sha256 {report['source']['sha256'][:12]})",
         "  modalities: source [T1], target [T1, T2]",
         "  classes: source [background, hippocampus], target [background, tumour core]",
-        "  first    frozen, new channels trained       216 of       224 parameters train; 1 adapted, 5 copied",
-        "  body     trained              440 of       440 parameters train; 6 copied",
-        "  head     trained               10 of        10 parameters train; 2 fresh",
+        "  first   frozen, new channels trained   216 of 224 parameters trainable; weights: 1 adapted, 5 copied",
+        "  body    trained                        440 of 440 parameters trainable; weights: 6 copied",
+        "  head    trained                         10 of  10 parameters trainable; weights: 2 fresh (newly initialised)",
         "  first.conv.weight: adapted: channels T1,T2 from T1",
         "  channel T1: kernels of source T1",
         "  channel T2: new: starts at zero",
@@ -110,13 +111,13 @@ def test_the_account_is_told_in_lines(tiny, contract, run_folder, trained):
     assert transfer_summary(json.loads(json.dumps(report))) == transfer_summary(report)
 
 
-def test_the_account_of_a_control(tiny, contract):
+def test_the_summary_of_a_control(tiny, contract):
     report = apply_transfer(tiny(), source=None, contract=contract(), freeze=1).report
     assert transfer_summary(report).splitlines() == [
-        "transfer: no source, random weights",
-        "  first    frozen                 0 of       116 parameters train; 6 fresh",
-        "  body     trained              440 of       440 parameters train; 6 fresh",
-        "  head     trained               10 of        10 parameters train; 2 fresh",
+        "no source: every weight is newly initialised (random)",
+        "  first   frozen      0 of 116 parameters trainable; weights: 6 fresh (newly initialised)",
+        "  body    trained   440 of 440 parameters trainable; weights: 6 fresh (newly initialised)",
+        "  head    trained    10 of  10 parameters trainable; weights: 2 fresh (newly initialised)",
     ]
 
 
@@ -126,9 +127,7 @@ def test_a_stage_without_weights_is_accounted_for(contract, run_folder):
 
     report = apply_transfer(build(), source=run_folder(build(), contract()), contract=contract(), freeze="act").report
     assert report["stages"]["act"] == {"state": "frozen", "parameters": 0, "trainable": 0}
-    assert (
-        "  act      frozen                 0 of         0 parameters train; no weights" in transfer_summary(report).splitlines()
-    )
+    mentions(transfer_summary(report), "act … frozen … 0 of 0 parameters … no weights\n")
 
 
 @pytest.mark.parametrize("location", ["folder", "file"])
@@ -223,9 +222,8 @@ def test_new_modalities_that_stay_frozen_are_warned_of(tiny, contract, run_folde
     folder = run_folder(trained, contract())
     with caplog.at_level(logging.WARNING):
         report = apply_transfer(network, source=folder, contract=told, freeze=1, new_channels="frozen").report
-    assert caplog.messages == [
-        "new_channels: frozen holds the zero kernels of T2, FLAIR still: these modalities will never be seen by the network"
-    ]
+    (warning,) = caplog.messages
+    mentions(warning, "new_channels: frozen … T2, FLAIR … never")
     assert report["stages"]["first"] == {"state": "frozen", "parameters": 332, "trainable": 0}
 
 
@@ -246,9 +244,9 @@ def test_nothing_is_warned_of_where_new_modalities_are_trained(tiny, contract, r
 )
 def test_a_difference_that_harms_stops_unless_accepted(tiny, contract, run_folder, trained, changed, told):
     folder, network = run_folder(trained, contract()), tiny(seed=2)
-    message = f"source and target differ in what harms a transfer: {told}. Prepare the target's images as the source's were, or"
-    with pytest.raises(TransferError, match=f"^{re.escape(message)}.*--accept_differences$"):
+    with pytest.raises(TransferError) as raised:
         apply_transfer(network, source=folder, contract=contract(**changed))
+    mentions(str(raised.value), f"{told} … --accept_differences")
     assert equal_stages(network, tiny(seed=2)) == {"first", "body", "head"}
     report = apply_transfer(network, source=folder, contract=contract(**changed), accept_differences=True).report
     assert report["contract"]["differences"] == [told]
@@ -278,14 +276,14 @@ UNKNOWN_WORDS = [
     ({"fresh": "haed"}, "fresh: no stage is called 'haed': did you mean 'head'? There are: first, body, head"),
 ]
 DOES_NOT_FIT = [
-    ({"freeze": 2, "fresh": ["body"]}, "body would be both fresh and frozen, random for ever; freeze fewer stages, or"),
-    ({"fresh": "first,body,head"}, "nothing would be carried over: every stage is fresh; use --scratch for that"),
-    ({"modalities": ["FLAIR"]}, "no image channel is known: the source has T1, the target FLAIR"),
+    ({"freeze": 2, "fresh": ["body"]}, "body … both fresh and frozen … --fresh … --random_prefix"),
+    ({"fresh": "first,body,head"}, "nothing … every stage is fresh … --scratch"),
+    ({"modalities": ["FLAIR"]}, "no image channel … the source has T1, the target FLAIR … --fresh"),
     (
         {"modalities": ["T1", "T2"]},
-        "'first.conv.weight' of the target network is (4, 1, 3, 3, 3), which does not take the 2",
+        "'first.conv.weight' of the target network … (4, 1, 3, 3, 3) … 2 image channels … T1, T2",
     ),
-    ({"alter": other_width}, "'body.conv.weight' is (4, 4, 3, 3, 3) in the source and (4, 4, 1, 1, 1) in the target"),
+    ({"alter": other_width}, "'body.conv.weight' … (4, 4, 3, 3, 3) in the source and (4, 4, 1, 1, 1) in the target … --fresh"),
 ]
 
 
@@ -299,9 +297,10 @@ def test_what_cannot_be_done_leaves_the_network_untouched(tiny, contract, run_fo
     settings.pop("alter", lambda network: None)(network)
     agreed = contract(modalities=settings.pop("modalities", ["T1"]))
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    with pytest.raises((ConfigError, TransferError), match=f"^{re.escape(told)}") as raised:
+    with pytest.raises((ConfigError, TransferError)) as raised:
         apply_transfer(network, source=run_folder(trained, contract()) if source else None, contract=agreed, **settings)
     assert "\n" not in str(raised.value)
+    mentions(str(raised.value), told)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert all(p.requires_grad for p in network.parameters())
     assert all(module.training for module in network.train().modules())
@@ -309,7 +308,7 @@ def test_what_cannot_be_done_leaves_the_network_untouched(tiny, contract, run_fo
 
 def test_a_source_that_is_not_there_leaves_the_network_untouched(tiny, contract, tmp_path):
     network = tiny(seed=2)
-    with pytest.raises(TransferError, match="does not exist; give a bundle, a run folder"):
+    with pytest.raises(TransferError, match="does not exist.*run folder"):
         apply_transfer(network, source=tmp_path / "none", contract=contract(), freeze=2)
     assert equal_stages(network, tiny(seed=2)) == {"first", "body", "head"}
     assert all(p.requires_grad for p in network.parameters())
@@ -354,7 +353,7 @@ def test_a_contract_that_is_given_is_held_to_the_target_and_to_the_metadata(tiny
         TransferError, match=r"spacing: source \[2.0, 1.0, 1.0\], target \[1.0, 1.0, 1.0\].*--accept_differences"
     ):
         apply_transfer(tiny(), bare, contract(), source_contract=contract(spacing=[2, 1, 1]))
-    with pytest.raises(TransferError, match=r"source_contract \(spacing: there \[1.0, 1.0, 1.0\], given \[2.0, 1.0, 1.0\]\)"):
+    with pytest.raises(TransferError, match=r"metadata.json \[1.0, 1.0, 1.0\], source_contract \[2.0, 1.0, 1.0\]"):
         apply_transfer(tiny(), kept, contract(), source_contract=contract(spacing=[2, 1, 1]))
 
 

@@ -34,7 +34,7 @@ def test_each_arm_has_a_name_and_settings():
         ),
         (["random6"], ConfigError, "'random6'.*6"),
         (["1", "1"], ConfigError, "'1'.*twice"),
-        ([], ConfigError, "needs arms"),
+        ([], ConfigError, "at least one arm.*scratch, 0 to 5"),
     ],
 )
 def test_what_is_no_arm_is_refused(names, error, told):

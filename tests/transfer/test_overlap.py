@@ -8,6 +8,7 @@ from monai_tl.errors import DataError
 from monai_tl.identity.fingerprints import Fingerprint
 from monai_tl.identity.run_data import RunCases, RunData, write_run_data
 from monai_tl.transfer.overlap import earlier_runs, find_overlap, refuse_overlap
+from tests.conftest import mentions
 
 
 def case(**images):
@@ -31,16 +32,17 @@ def found(subject, images, runs=(SEEN,), **more):
 @pytest.mark.parametrize(
     ("subject", "images", "told"),
     [
-        ("new", case(T1="a"), "new has the T1 image of the train case IXI012 of 'source.pt'"),
-        ("new", case(MRI="b"), "new has the MRI image of the train case IXI012 of 'source.pt'"),
-        ("new", case(T1="x", T2="d"), "new has the T2 image of the validation case IXI020 of 'source.pt'"),
-        ("IXI012-HH", case(T1="x"), "IXI012-HH has other images than, but the id of, the train case IXI012 of 'source.pt'"),
-        ("IXI012", case(), "IXI012 has other images than, but the id of, the train case IXI012 of 'source.pt'"),
+        ("new", case(T1="a"), "new … the same T1 image … the train case IXI012 of 'source.pt'"),
+        ("new", case(MRI="b"), "new … the same MRI image … the train case IXI012 of 'source.pt'"),
+        ("new", case(T1="x", T2="d"), "new … the same T2 image … the validation case IXI020 of 'source.pt'"),
+        ("IXI012-HH", case(T1="x"), "IXI012-HH … same id … other images … the train case IXI012 of 'source.pt'"),
+        ("IXI012", case(), "IXI012 … same id … other images … the train case IXI012 of 'source.pt'"),
     ],
 )
 def test_a_case_that_was_seen_is_refused(subject, images, told):
     overlap = found(subject, images)
-    assert [str(one) for one in overlap.certain] == [told]
+    (shared,) = overlap.certain
+    mentions(str(shared), told)
     with pytest.raises(DataError, match=f"--leave_out {subject}`.*--accept_overlap"):
         refuse_overlap(overlap)
     assert overlap.lines(accepted=True)[0].endswith("of 1 earlier run: 1 shared, accepted")
@@ -60,22 +62,22 @@ def test_what_was_not_seen_is_let_pass(subject, images):
 def test_a_mere_number_is_said_but_not_with_the_same_image():
     overlap = found("case_1", case(T1="x"))
     refuse_overlap(overlap)
-    assert overlap.lines()[1].startswith("case_1: ids that were trained on or chosen by, too, with other images.")
+    mentions(overlap.lines()[1], "case_1: … same ids … other images")
     assert found("case_1", case(T1="c")).certain
 
 
 def test_validation_cases_that_were_trained_on_are_said():
     overlap = found("new", case(T1="x"), validation={"other": case(T1="a"), "more": case(T1="d")})
     refuse_overlap(overlap)
-    assert overlap.lines()[1] == "validation cases that the source was trained on, so that they choose badly: other"
-    assert overlap.lines(named=False)[1].endswith("badly: 1 case")
+    mentions(overlap.lines()[1], "validation cases that the source was trained on … : other")
+    assert overlap.lines(named=False)[1].endswith(": 1 case")
 
 
 def test_runs_without_a_list_are_said(tmp_path):
     source = {"path": str(tmp_path / "model.pt"), "lineage": [{"path": "before.pt", "sha256": ""}]}
     runs = earlier_runs(source)
     assert [run.path for run in runs] == ["before.pt", source["path"]]
-    assert [line.split(" keeps")[0] for line in found("new", case(T1="a"), runs).lines()] == [
+    assert [line.split(" has no list")[0] for line in found("new", case(T1="a"), runs).lines()] == [
         "the source 'before.pt'",
         f"the source '{source['path']}'",
     ]
@@ -104,5 +106,5 @@ def test_pseudonyms_are_compared_with_their_key_alone(tmp_path):
     (tmp_path / "run.key").unlink()
     overlap = found("IXI012", case(T1="x"), earlier_runs(source))
     assert not overlap.certain
-    assert overlap.lines()[-1] == "the ids of 1 earlier run are pseudonyms whose key is not here: only images were compared"
+    mentions(overlap.lines()[-1], "1 earlier run … pseudonyms … only images")
     assert found("new", case(T1="a"), earlier_runs(source)).certain

@@ -1,10 +1,9 @@
-import re
-
 import pytest
 
 from monai_tl.errors import TransferError
 from monai_tl.networks.highres3dnet import HighRes3DNet
 from monai_tl.transfer.plan import input_weight, plan_transfer, stage_of
+from tests.conftest import mentions
 
 SHAPES = {
     "first.conv.weight": (4, 1, 3, 3, 3),
@@ -83,7 +82,7 @@ def test_a_fresh_stage_may_be_missing_or_of_any_shape():
             {"a.w": (1,), "b.w": (2,), "c.w": (3,), "d.w": (4,)},
             SHAPES,
             {},
-            "the source is another architecture: none of the target's 6 weights is in it. The target needs first.conv.weight, "
+            "another architecture … none of the target's 6 weights … The target needs first.conv.weight, "
             "first.norm.weight, first.norm.num_batches_tracked, … (6 in all); the source has a.w, b.w, c.w, … (4 in all)",
             id="another architecture",
         ),
@@ -91,79 +90,71 @@ def test_a_fresh_stage_may_be_missing_or_of_any_shape():
             shapes(body__conv__weight=None, head__bias=None),
             SHAPES,
             {},
-            "2 of 6 weights have no counterpart in the source: body.conv.weight, head.bias. "
-            "Start their stages anew (--fresh body,head) or use another source",
+            "2 of 6 weights … no counterpart in the source: body.conv.weight, head.bias. … (--fresh body,head)",
             id="missing",
         ),
         pytest.param(
             shapes(body__conv__weight=None),
             SHAPES,
             {"fresh": ["head"]},
-            "1 of 4 weights have no counterpart in the source: body.conv.weight. "
-            "Start their stages anew (--fresh head,body) or use another source",
+            "1 of 4 weights … no counterpart in the source: body.conv.weight. … (--fresh head,body) … another source",
             id="missing, with a fresh head",
         ),
         pytest.param(
             shapes(head__norm__weight=(2,)),
             SHAPES,
             {},
-            "the source has 1 weights that the target has no place for: head.norm.weight; it was trained as another network. "
-            "Build the target alike, or start their stages anew (--fresh head)",
+            "the source has 1 weights … head.norm.weight … another network … (--fresh head)",
             id="surplus in a stage",
         ),
         pytest.param(
             shapes(aux__weight=(2,)),
             SHAPES,
             {},
-            "the source has 1 weights that the target has no place for: aux.weight; it was trained as another network. "
-            "Build the target alike",
+            "the source has 1 weights … aux.weight … another network",
             id="surplus stage",
         ),
         pytest.param(
             shapes(head__weight=(3, 4, 1, 1, 1)),
             SHAPES,
             {},
-            "'head.weight' is (3, 4, 1, 1, 1) in the source and (2, 4, 1, 1, 1) in the target; "
-            "start that stage anew with --fresh head",
+            "'head.weight' … (3, 4, 1, 1, 1) in the source and (2, 4, 1, 1, 1) in the target; … --fresh head",
             id="other classes",
         ),
         pytest.param(
             shapes(first__conv__weight=(4, 2, 3, 3, 3)),
             SHAPES,
             {"target_channels": ["T1"]},
-            "'first.conv.weight' is (4, 2, 3, 3, 3) in the source and (4, 1, 3, 3, 3) in the target; its image channels are "
-            "not known by name: put the source's metadata.json beside it, or start that stage anew with --fresh first",
+            "'first.conv.weight' … (4, 2, 3, 3, 3) in the source and (4, 1, 3, 3, 3) in the target; … image channels … "
+            "metadata.json … --fresh first",
             id="unknown channels",
         ),
         pytest.param(
             shapes(first__conv__weight=(8, 2, 3, 3, 3)),
             SHAPES,
             {"source_channels": ["T1", "T2"], "target_channels": ["T1"]},
-            "'first.conv.weight' is (8, 2, 3, 3, 3) in the source and (4, 1, 3, 3, 3) in the target; "
-            "start that stage anew with --fresh first",
+            "'first.conv.weight' … (8, 2, 3, 3, 3) in the source and (4, 1, 3, 3, 3) in the target; … --fresh first",
             id="other channels, other features",
         ),
         pytest.param(
             SHAPES,
             SHAPES,
             {"source_channels": ["T1", "T2"], "target_channels": ["T1"]},
-            "'first.conv.weight' of the source is (4, 1, 3, 3, 3), which does not take the 2 image channels it is said to: "
-            "T1, T2; mend its metadata.json",
+            "'first.conv.weight' of the source … (4, 1, 3, 3, 3) … 2 image channels … T1, T2 … metadata.json",
             id="source metadata of another network",
         ),
         pytest.param(
             SHAPES,
             SHAPES,
             {"source_channels": ["T1"], "target_channels": ["T1", "T2"]},
-            "'first.conv.weight' of the target network is (4, 1, 3, 3, 3), which does not take the 2 image channels it is said "
-            "to: T1, T2; set in_channels alike",
+            "'first.conv.weight' of the target network … (4, 1, 3, 3, 3) … 2 image channels … T1, T2 … in_channels",
             id="target contract of another network",
         ),
         pytest.param(
             SHAPES,
             SHAPES,
             {"fresh": ["first", "body", "head"]},
-            "nothing would be carried over: every stage is fresh; use --scratch for that",
+            "nothing … every stage is fresh … --scratch",
             id="everything fresh",
         ),
         pytest.param(
@@ -172,8 +163,9 @@ def test_a_fresh_stage_may_be_missing_or_of_any_shape():
     ],
 )
 def test_what_does_not_fit_is_refused(source, target, settings, told):
-    with pytest.raises(TransferError, match=f"^{re.escape(told)}$"):
+    with pytest.raises(TransferError) as raised:
         plan_transfer(source, target, **settings)
+    mentions(str(raised.value), told)
 
 
 def test_the_first_kernel_takes_the_image():

@@ -113,10 +113,9 @@ def test_a_bundle_and_a_run_folder_know_where_their_weights_are(tmp_path, files,
 
 
 def test_a_source_that_is_not_there_is_refused(tmp_path):
-    told = re.escape(f"source '{tmp_path}/none' does not exist; give a bundle, a run folder, a .pt or a .safetensors file")
-    with pytest.raises(TransferError, match=f"^{told}$"):
+    with pytest.raises(TransferError, match=rf"'{tmp_path}/none' does not exist.*bundle.*run folder.*\.pt.*\.safetensors"):
         read_source(tmp_path / "none")
-    told = "holds no weights: looked for models/model.pt, models/model.safetensors, model.pt, model.safetensors; train it first"
+    told = "holds no weights: .*models/model.pt, models/model.safetensors, model.pt, model.safetensors; train it first"
     with pytest.raises(TransferError, match=told):
         read_source(tmp_path)
 
@@ -186,15 +185,15 @@ def test_text_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ({}, "found nothing"),
-        ({"epoch": 3, "optimizer": {"lr": 0.1}}, "found epoch, optimizer"),
-        ({"model": {"epoch": 3}}, "found epoch"),
-        ({"model": {}}, "found nothing"),
+        ({}, "holds nothing"),
+        ({"epoch": 3, "optimizer": {"lr": 0.1}}, "holds epoch, optimizer"),
+        ({"model": {"epoch": 3}}, "holds epoch"),
+        ({"model": {}}, "holds nothing"),
     ],
 )
 def test_a_checkpoint_without_weights_is_refused(tmp_path, content, told):
-    expected = "holds no weights: expected a state dict, or one under model, network, net, state_dict, model_state_dict, "
-    with pytest.raises(TransferError, match=f"{expected}network_weights; {told}$"):
+    needed = "holds no weights: .*a state dict.* under model, network, net, state_dict, model_state_dict, network_weights"
+    with pytest.raises(TransferError, match=f"{needed}; .*{told}$"):
         read_source(saved(content, tmp_path / "a.pt"))
 
 
@@ -215,7 +214,7 @@ def test_files_that_differ_in_one_number_are_refused(tmp_path):
 
 def test_only_a_last_state_is_of_a_training_that_is_not_finished(tmp_path):
     saved({"network": WEIGHTS}, tmp_path / "last.pt")
-    with pytest.raises(TransferError, match="last.pt.*not finished"):
+    with pytest.raises(TransferError, match="last.pt.*unfinished.*--resume true"):
         find_weights(tmp_path)
 
 
@@ -228,7 +227,7 @@ def test_what_is_no_state_dict_is_refused(tmp_path, content, kind):
 def test_a_checkpoint_that_holds_itself_is_refused(tmp_path):
     content: dict = {}
     content["model"] = content
-    with pytest.raises(TransferError, match="not a state dict of named weights"):
+    with pytest.raises(TransferError, match="holds a dict.*state dict of named weights"):
         read_source(saved(content, tmp_path / "a.pt"))
 
 
@@ -256,7 +255,7 @@ def test_a_run_folder_takes_no_metadata_from_elsewhere(tmp_path):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b'{"name": ', "is damaged (line 1: Expecting value): mend it or remove it"),
+        (b'{"name": ', "is damaged (line 1: Expecting value): correct it or remove it"),
         (b"\xff\xfe", "is damaged (it is not UTF-8 text)"),
         (b"[1, 2]", "is damaged (it holds a list instead of an object)"),
         (b"[]", "is damaged (it holds a list instead of an object)"),

@@ -12,6 +12,7 @@ from monai.networks.nets import HighResNet
 from monai_tl.errors import TransferError
 from monai_tl.networks.highres3dnet import HighRes3DNet
 from monai_tl.transfer.tensors import count_non_finite, fitted, name_first, refuse_odd_tensors
+from tests.conftest import mentions
 
 FILE = Path("a.pt")
 NETWORK = {
@@ -55,7 +56,8 @@ def test_what_holds_no_plain_numbers_is_named():
 def test_any_prefix_is_stripped_by_fit(prefix):
     own, notes = fitted({prefix + name: value for name, value in NETWORK.items()}, NETWORK, FILE)
     assert own.keys() == NETWORK.keys()
-    assert notes == [f"names are taken without their prefix '{prefix}'"]
+    (note,) = notes
+    mentions(note, f"prefix '{prefix}'")
 
 
 def test_a_network_that_has_a_part_of_that_name_keeps_it():
@@ -72,12 +74,13 @@ def test_a_prefix_before_monais_names():
     theirs, ours = HighResNet(3, 1, 2).state_dict(), HighRes3DNet(1, 2, head_norm=True).state_dict()
     own, notes = fitted({f"net.{name}": value for name, value in theirs.items()}, ours, FILE)
     assert own.keys() == ours.keys()
-    assert notes == ["names are taken without their prefix 'net.'"]
+    (note,) = notes
+    mentions(note, "prefix 'net.'")
 
 
 def test_weights_under_two_prefixes_are_refused():
     twice = {f"{prefix}{name}": value for prefix in ("a.", "b.") for name, value in NETWORK.items()}
-    with pytest.raises(TransferError, match="holds the weights under 'a.' and 'b.', and either may be meant"):
+    with pytest.raises(TransferError, match="holds weights under 'a.' and 'b.'"):
         fitted(twice, NETWORK, FILE)
     assert fitted({"other.weight": torch.zeros(1)}, NETWORK, FILE)[0].keys() == {"other.weight"}, "the plan refuses it"
 
@@ -99,7 +102,7 @@ def test_formats_are_converted_and_told(kind):
     ],
 )
 def test_what_cannot_be_converted_is_named(value, told):
-    with pytest.raises(TransferError, match=f"network's: {told}"):
+    with pytest.raises(TransferError, match=f"{FILE}.*{told}"):
         fitted(changed(head__bias=value), NETWORK, FILE)
 
 
@@ -107,10 +110,11 @@ def test_counters_may_be_missing_or_of_another_format():
     without = {name: value for name, value in NETWORK.items() if not name.endswith("tracked")}
     own, notes = fitted(without, NETWORK, FILE)
     assert int(own["body.num_batches_tracked"]) == 0
-    assert notes == ["1 counters of BatchNorm (num_batches_tracked) are not in the file and begin at 0"]
+    (note,) = notes
+    mentions(note, "1 … num_batches_tracked … 0")
     own, notes = fitted(changed(body__num_batches_tracked=torch.tensor(7.0)), NETWORK, FILE)
     assert (int(own["body.num_batches_tracked"]), notes) == (7, ["1 weights converted from float32 to int64"])
-    with pytest.raises(TransferError, match="another kind"):
+    with pytest.raises(TransferError, match="body.num_batches_tracked.*floating-point"):
         fitted(changed(body__num_batches_tracked=torch.tensor(7.5)), NETWORK, FILE)
     assert "body.num_batches_tracked" not in fitted({"body.weight": torch.zeros(2, 2)}, NETWORK, FILE)[0]
 

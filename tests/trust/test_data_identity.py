@@ -271,7 +271,7 @@ def test_a_test_case_that_the_source_was_trained_on_is_refused_and_accepted_in_e
     assert (report["overlap"]["accepted"], report["overlap"]["shared"]) == (True, 1)
     answer = verb("evaluate", "--run", tmp_path / "run")
     assert answer.code == 0
-    said = "1 of the cases was trained on or chosen by before (accepted), so these scores are too good"
+    said = "1 of the cases was used for training or validation before (accepted), so these scores are too high"
     mentions(answer.err + answer.out, said)
     says(TOPIC, "the same with --accept_overlap true", "evaluate, compare, report", verb("compare", tmp_path / "run"), said)
     assert verb("report", "--runs", tmp_path / "run").code == 0
@@ -367,10 +367,10 @@ def test_a_source_that_keeps_no_list_is_said_to(made, tmp_path, verb, says):
         "a source from elsewhere, whose training cases nobody knows",
         "transfer, study, evaluate",
         answer,
-        "keeps no list of its training cases",
+        "has no list of its training cases",
     )
     answer = verb("evaluate", "--run", tmp_path / "run")
-    assert "keeps no list of its training cases" in answer.err + answer.out
+    assert "has no list of its training cases" in answer.err + answer.out
 
 
 def test_the_runs_own_training_case_in_another_datalist_is_not_scored(made, tmp_path, verb, says):

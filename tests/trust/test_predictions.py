@@ -259,4 +259,4 @@ def test_a_folder_of_predictions_among_subjects_folders_is_no_subject(source, tm
     for _ in range(2):
         answer = predict(verb, source, "--input", root, "--output", root / "out")
         assert (answer.code, set(table(root / "out"))) == (0, {"Brats18_A_1", "Brats18_B_1"}), answer.err
-    assert "passed over, since predict wrote them: out" in answer.out
+    assert "skipped, since predict wrote them: out" in answer.out

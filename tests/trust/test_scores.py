@@ -190,7 +190,7 @@ def test_other_data_are_scored_to_another_file(run, cohort, verb, says, tmp_path
     says(TOPIC, "evaluate over scores of other data", "evaluate", answer, f"{other / 'datalist.json'}: s4, s5")
     answer = verb("evaluate", "--run", run, "--scores", tmp_path / "c.csv", "--overlays", run / "overlays_test")
     assert answer.code == 2
-    says(TOPIC, "evaluate over the pictures of other scores", "evaluate", answer, "holds the pictures of", "--overlays DIR")
+    says(TOPIC, "evaluate over the pictures of other scores", "evaluate", answer, "holds the overlays of", "--overlays DIR")
     assert contents(run) == before
     for name in ("scores_test.csv", "scores_test.json"):  # put where the run's own are
         shutil.copy(file.with_suffix(Path(name).suffix), run / name)
@@ -277,9 +277,7 @@ def test_scores_older_than_the_weights(run, scored, verb, says, tmp_path):
     trained_on(run)
     answer = verb("compare", scored, run)
     assert answer.code == 2
-    says(
-        TOPIC, "scores older than a run's weights", "compare, study", answer, "older than its weights", f"evaluate --run {run}"
-    )
+    says(TOPIC, "scores older than a run's weights", "compare, study", answer, "earlier weights", f"evaluate --run {run}")
     shutil.copytree(scored, tmp_path / "runs" / "first")
     shutil.copytree(run, tmp_path / "runs" / "second")
     before = summarise(read_scores(run / "scores_test.csv")).mean
@@ -287,10 +285,10 @@ def test_scores_older_than_the_weights(run, scored, verb, says, tmp_path):
     assert answer.code == 0, answer.err
     page = (tmp_path / "runs" / "report.html").read_text()
     row = next(part for part in page.split("<tr>") if "<bdi>second</bdi>" in part)
-    assert "scores are older than its weights" in row
+    assert "scores belong to earlier weights" in row
     mentions(answer.out, "2 runs, 1 of")
     says(
-        TOPIC, "a report of scores older than the weights", "report", "its scores are older than its weights, and none is shown"
+        TOPIC, "a report of scores older than the weights", "report", "its scores belong to earlier weights, and none is shown"
     )
     answer = verb("evaluate", "--run", run)
     assert answer.code == 0, answer.err
