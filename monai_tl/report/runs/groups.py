@@ -46,7 +46,7 @@ def group_runs(runs: Sequence[Run], split: str) -> list[Group]:
 
     A run that is not evaluated joins the evaluated runs of the same classes and datalist, or the others like it.
     """
-    ranked = sorted(runs, key=lambda run: ORDER.index(run.account.kind))  # stable: by name within
+    ranked = sorted(runs, key=lambda run: ORDER.index(run.transfer.kind))  # stable: by name within
     parted: list[list[Run]] = []
     for run in (run for run in ranked if run.scores is not None):
         _join(run, parted, _same_cases)

@@ -16,7 +16,7 @@ from monai_tl.evaluation.score_files import scores_of
 from monai_tl.evaluation.score_record import ScoreRecord, seen_in_short
 from monai_tl.evaluation.score_table import read_scores
 from monai_tl.report.runs.find_runs import find_runs
-from monai_tl.report.runs.transfer_summary import MEND_RUN, Account, read_account
+from monai_tl.report.runs.transfer_summary import MEND_RUN, TransferSummary, read_transfer_summary
 from monai_tl.storage.files import read_json
 from monai_tl.text import printable
 from monai_tl.training.metrics_table import read_metrics
@@ -41,7 +41,7 @@ class Run:
     classes: tuple[str, ...]
     scores: tuple[Score, ...] | None
     curve: tuple[dict[str, Any], ...]
-    account: Account
+    transfer: TransferSummary
     provenance: dict[str, Any]
     overlays: dict[str, Path] = field(default_factory=dict)
     record: ScoreRecord | None = None
@@ -109,7 +109,7 @@ def _read(folder: Path, name: str, split: str) -> Run:
         classes=_words(config.get("classes")),
         scores=found.scores if found else None,
         curve=tuple(read_metrics(folder / "metrics.csv")),
-        account=read_account(folder / "transfer_report.json", _read_record(folder / "transfer_report.json")),
+        transfer=read_transfer_summary(folder / "transfer_report.json", _read_record(folder / "transfer_report.json")),
         provenance=provenance,
         overlays={path.stem: path for path in pictures.glob("*.png")} if pictures.is_dir() and found else {},
         record=found.record if found else None,

@@ -27,7 +27,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Account:
+class TransferSummary:
     """Where a run's first weights came from.
 
     ``kind`` is ``"scratch"`` (random, all trained), ``"none"`` (trained by `train.yaml` alone, random as well), ``"random
@@ -63,19 +63,19 @@ class Account:
 MEND_RUN = "restore it, or take the run out of the folder"
 
 
-def read_account(path: Path, report: dict[str, Any] | None) -> Account:
+def read_transfer_summary(path: Path, report: dict[str, Any] | None) -> TransferSummary:
     """Read a transfer report; None is a run that was not to carry anything over.
 
     Raises:
         DataError: if it is not what `transfer` writes.
     """
     if report is None:
-        return Account("none")
+        return TransferSummary("none")
     with naming_damage(path, MEND_RUN):
         return _account(report)
 
 
-def _account(report: dict[str, Any]) -> Account:
+def _account(report: dict[str, Any]) -> TransferSummary:
     fates = Counter((stage_of(name), str(fate).split(":")[0]) for name, fate in report["weights"].items())
     stages = tuple(
         Stage(name, str(row["state"]), int(row["trainable"]), int(row["parameters"]), *(fates[name, fate] for fate in FATES))
@@ -84,7 +84,7 @@ def _account(report: dict[str, Any]) -> Account:
     source = report["source"]
     held = any(stage.state != "trained" for stage in stages)
     begun = "untrained" if report.get("untrained") else "transfer"
-    return Account(
+    return TransferSummary(
         kind=begun if source is not None else "random prefix" if held else "scratch",
         source="" if source is None else str(source["path"]),
         source_dice=None if source is None or source.get("validation_dice") is None else float(source["validation_dice"]),

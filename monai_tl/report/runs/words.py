@@ -91,7 +91,7 @@ def caveats(group: Group) -> list[str]:
 
 def origin(run: Run) -> str:
     """Say where a run's first weights came from."""
-    account = run.account
+    account = run.transfer
     held = ", ".join(account.frozen)
     if account.kind == "none":
         return "No transfer: trained from random weights by its training config alone."

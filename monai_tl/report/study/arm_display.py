@@ -6,7 +6,7 @@ import re
 
 from monai_tl.report.kit.figures import COLOURS, LINES, MARKERS, Look, look
 from monai_tl.statistics import ArmComparison
-from monai_tl.statistics.verdicts import tells_apart
+from monai_tl.statistics.verdicts import shows_difference
 from monai_tl.transfer.arms import SCRATCH, UNTRAINED
 
 RANDOM = Look("#6e6e6e", "-.", "<", "◀")  # controls are without colour
@@ -52,7 +52,7 @@ def hatch_of(arm: str) -> str:
 
 def way(found: ArmComparison) -> str:
     """Say in two words what a comparison found: ``"higher"``, ``"lower"`` or ``"not told apart"``."""
-    if not tells_apart(found):
+    if not shows_difference(found):
         return "not told apart"
     return "higher" if found.mean > 0 else "lower"
 

@@ -23,7 +23,7 @@ from monai_tl.report.study.plots import (
 )
 from monai_tl.report.study.study_facts import Band, Cell, StudyFacts, bands, late_median
 from monai_tl.statistics import ArmComparison, ArmMean
-from monai_tl.statistics.verdicts import tells_apart
+from monai_tl.statistics.verdicts import shows_difference
 from monai_tl.text import difference, number, plural, printable
 from monai_tl.transfer.arms import arm_words
 
@@ -59,7 +59,7 @@ def _forest(known: Sequence[ArmComparison]) -> Picture:
     sizes = pick_spread(sorted({found.n for found in known}), max(1, ROWS_SHOWN // arms))
     drawn = [found for n in sizes for found in known if found.n == n]
     spans = [
-        Span(subjects(one.n), arm_words(one.arm), look_of(one.arm), one.mean, one.low, one.high, tells_apart(one))
+        Span(subjects(one.n), arm_words(one.arm), look_of(one.arm), one.mean, one.low, one.high, shows_difference(one))
         for one in drawn
     ]
     against = arm_words(known[0].against)

@@ -11,7 +11,7 @@ from monai_tl.report.study.arm_display import way
 from monai_tl.report.study.study_facts import StudyFacts
 from monai_tl.report.study.study_figures import subjects
 from monai_tl.statistics import ArmComparison, ArmMean
-from monai_tl.statistics.verdicts import tells_apart
+from monai_tl.statistics.verdicts import shows_difference
 from monai_tl.text import listed, number, plural, printable
 from monai_tl.transfer.arms import arm_words
 
@@ -117,7 +117,7 @@ def headline(study: StudyFacts, means: Sequence[ArmMean], comparisons: Sequence[
         return f"{told}; there is no other arm with the same subjects to hold it against."
     if len(against) == 1:
         return against[0].verdict
-    sure = list(filter(tells_apart, against))
+    sure = list(filter(shows_difference, against))
     higher = sum(one.mean > 0 for one in sure)
     rest = len(against) - len(sure)
     name, comes, are = arm_words(against[0].against), "comes" if higher == 1 else "come", "is" if rest == 1 else "are"
@@ -155,7 +155,7 @@ def may(comparisons: Sequence[ArmComparison]) -> list[str]:
 def may_not(study: StudyFacts, comparisons: Sequence[ArmComparison], beside: bool) -> list[str]:
     """Say what may not be concluded; ``beside``: published figures stand beside ours."""
     told = []
-    if not all(map(tells_apart, comparisons)):
+    if not all(map(shows_difference, comparisons)):
         told.append("That arms which are not told apart are equal: no finding is not the finding that there is nothing.")
     seeds, cases = len(study.scored_seeds), len(study.subjects)
     if seeds == 1:

@@ -40,7 +40,7 @@ def test_what_a_run_holds(make_run):
     assert [score.subject for score in run.scores] == list("abcdef")
     assert run.best["iteration"] == 100, "the first of two that are equal, as the checkpoint is chosen"
     assert run.seed == 7
-    account = run.account
+    account = run.transfer
     assert (account.kind, account.sha256, account.frozen, account.trained) == (
         "transfer", "0123456789ab", ("conv_0", "res_1"), ("conv_2",),
     )  # fmt: skip
@@ -57,7 +57,7 @@ def test_what_a_run_holds(make_run):
     ],
 )
 def test_the_kind_of_a_run(make_run, made, kind):
-    assert read_runs(make_run("one", **made), "test")[0].account.kind == kind
+    assert read_runs(make_run("one", **made), "test")[0].transfer.kind == kind
 
 
 def test_what_is_missing_is_none_or_empty(make_run):

@@ -13,7 +13,7 @@ from monai_tl.evaluation.compare import Interval, interval_text, signed_interval
 from monai_tl.report.runs import words
 from monai_tl.report.runs.groups import group_runs
 from monai_tl.report.runs.read_runs import read_runs
-from monai_tl.report.runs.transfer_summary import read_account
+from monai_tl.report.runs.transfer_summary import read_transfer_summary
 from monai_tl.text import difference, duration, number
 from tests.conftest import leave_scores, mentions
 from tests.report.conftest import DICE
@@ -161,8 +161,8 @@ def test_how_good_the_source_was_is_told(make_run):
     (run,) = read_runs(make_run("d", source="/w/model.pt", frozen=1), "test")
     report = json.loads((run.folder / "transfer_report.json").read_text())
     report["source"]["validation_dice"] = 0.0204
-    account = read_account(run.folder / "transfer_report.json", report)
-    assert "(sha256 0123456789ab…, validation Dice 0.020 in its own task)" in words.origin(replace(run, account=account))
+    account = read_transfer_summary(run.folder / "transfer_report.json", report)
+    assert "(sha256 0123456789ab…, validation Dice 0.020 in its own task)" in words.origin(replace(run, transfer=account))
 
 
 def test_settings(make_run):
