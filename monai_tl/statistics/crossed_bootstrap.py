@@ -53,8 +53,8 @@ def take_apart(scores: Array) -> Parts:
     """Split scores of shape (S ≥ 1, C ≥ 2), without NaN, by the two-way analysis of variance with random effects.
 
     The seeds' variance is the variance of their means beyond that of the residual. With few seeds it may be too small by
-    chance, so it is raised until the interval is at least as wide as Student's interval of the seeds' means alone. With one seed
-    it is unknown, and set to 0.
+    chance, so it is raised until the interval is at least as wide as Student's interval of the seeds' means alone. With one
+    seed it is unknown, and set to 0.
     """
     (s, c), mean = scores.shape, float(scores.mean())
     seeds, cases = scores.mean(axis=1) - mean, scores.mean(axis=0) - mean

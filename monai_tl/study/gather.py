@@ -59,9 +59,8 @@ def gather(folder: Path) -> Gathered:
     for run in planned:
         state, fault = states[run.name]
         curve = curves[run.name]
-        target = (
-            NEAR * float(best.get((run.n, run.seed), {}).get("val_dice", math.nan)) or math.nan
-        )  # with a target of 0, every run would reach it
+        scratch_dice = float(best.get((run.n, run.seed), {}).get("val_dice", math.nan))
+        target = NEAR * scratch_dice or math.nan  # every run would reach a target of 0
         rows.append(_run_row(folder, run, (state, fault), curve, (target, run.settings.get("iterations", 0))))
         if state == "finished":
             scores += _scores(folder, run)
