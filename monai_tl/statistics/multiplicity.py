@@ -20,7 +20,7 @@ def choose_pairs(arms: Sequence[str], pairs: Sequence[Pair] | str | None) -> lis
     Args:
         arms: of the study, in order.
         pairs: ``(arm, against)``; ``"all"`` for each arm with each earlier one; None for each transfer arm against scratch,
-            the untrained source and each random control, if the study has these.
+            the source without fine-tuning and each random control, if the study has these.
 
     Raises:
         ConfigError: if an arm does not exist, is compared with itself, or a pair is given twice.
@@ -46,7 +46,7 @@ def choose_pairs(arms: Sequence[str], pairs: Sequence[Pair] | str | None) -> lis
 
 
 def is_reference(arm: str) -> bool:
-    """Return whether transfer is compared with this arm: scratch, the untrained source, or a frozen random prefix."""
+    """Return whether transfer is compared with this arm: scratch, the source without fine-tuning, or a frozen random prefix."""
     return arm in (SCRATCH, UNTRAINED) or arm.startswith(CONTROL)
 
 

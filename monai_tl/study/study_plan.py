@@ -52,7 +52,7 @@ class Study:
         target: the bundle, an absolute path.
         source: ``{"path": …, "weights": …, "sha256": …}`` of the transferred weights; None if no arm takes them.
         configs: merged in order, absolute path -> sha256.
-        evaluation: configs that score runs and make a run of the untrained source, absolute path -> sha256.
+        evaluation: configs that score runs or evaluate the source without fine-tuning, absolute path -> sha256.
         datalist: ``{"path": …, "sha256": …}``; the datalist of each run is a part of it.
         settings: config ids that apply to all runs.
         arms: names, in order.

@@ -19,7 +19,7 @@ RUNS_SHOWN = 16  # runs with pictures in the whole page
 
 
 def choose_cases(scores: Sequence[Score]) -> list[tuple[str, Score]]:
-    """Return the best, the median (the lower of two) and the worst case with a defined Dice, each once; fewer if there are fewer."""
+    """Return the best, the median (the lower of two) and the worst case with a defined Dice; fewer if fewer than 3 exist."""
     ranked = sorted((score for score in scores if not math.isnan(score.dice)), key=lambda score: (-score.dice, score.subject))
     if len(ranked) < 3:
         return list(zip(("best", "worst") if len(ranked) == 2 else ("only",), ranked, strict=False))

@@ -31,7 +31,7 @@ class TransferSummary:
     """Where a run's initial weights came from.
 
     ``kind`` is ``"scratch"`` (random weights, all stages trained), ``"none"`` (the same, but with `train.yaml` alone),
-    ``"random prefix"`` (random weights, the first stages frozen), ``"untrained"`` (the source without training) or
+    ``"random prefix"`` (random weights, the first stages frozen), ``"untrained"`` (the source without fine-tuning) or
     ``"transfer"``; the last two have a source.
     """
 

@@ -55,7 +55,7 @@ def finding(group: Group) -> str:
     rest = len(differences) - sum(count.values())
     return (
         f"Of {len(differences)} runs compared with {first.name} on the same {plural(first.n, 'case')}, {count['higher']} score"
-        f"{'s' * (count['higher'] == 1)} higher, {count['lower']} lower, and {rest} show{'s' * (rest == 1)} no clear difference. "
+        f"{'s' * (count['higher'] == 1)} higher, {count['lower']} lower, and {rest} without a clear difference. "
         f"The highest mean Dice is {number(highest.mean)}, of {highest.name}."
     )
 
@@ -97,7 +97,7 @@ def origin(run: Run) -> str:
     if summary.kind == "random prefix":
         return f"Random prefix: no source; {frozen} frozen at random weights."
     if summary.kind == "untrained":
-        return f"Untrained: the weights of {printable(summary.source)} (sha256 {summary.sha256}…) without any training."
+        return f"Not fine-tuned: the weights of {printable(summary.source)} (sha256 {summary.sha256}…), unchanged."
     weights = ", ".join(f"{summary.count(fate)} {fate}" for fate in ("copied", "adapted", "fresh"))
     stages = f"{frozen} frozen" if frozen else "no stage frozen"
     dice = "" if summary.source_dice is None else f", validation Dice {summary.source_dice:.3f} in its own task"
