@@ -174,20 +174,20 @@ def _statsmodels(values: Array, fixed: Array, effects: dict[str, Array], unit: f
     components = VCSpec(names, labels, [[matrix] for matrix in effects.values()])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the result holds the same information
-        found = MixedLM(values, fixed, np.zeros(len(values)), exog_vc=components).fit(method=list(OPTIMISERS))
-    variances = dict(zip(names, map(float, found.vcomp), strict=True)) | {"residual": float(found.scale)}
+        fit = MixedLM(values, fixed, np.zeros(len(values)), exog_vc=components).fit(method=list(OPTIMISERS))
+    variances = dict(zip(names, map(float, fit.vcomp), strict=True)) | {"residual": float(fit.scale)}
     deviations = {name: unit * math.sqrt(max(variance, 0)) for name, variance in variances.items()}
-    notes = [] if found.converged else ["the mixed model did not converge: its intervals cannot be relied on"]
+    notes = [] if fit.converged else ["the mixed model did not converge: its intervals cannot be relied on"]
     none = [name for name in names if variances[name] < 1e-6]
     if none:
         notes.append(f"no variance found between {'s, '.join(none)}s")
-    return _Fit(unit * np.asarray(found.fe_params), unit * np.asarray(found.bse_fe), deviations, bool(found.converged), notes)
+    return _Fit(unit * np.asarray(fit.fe_params), unit * np.asarray(fit.bse_fe), deviations, bool(fit.converged), notes)
 
 
 def _indicators(levels: NDArray[np.int64]) -> Array:
     """Return one indicator column per level, shape (scores, levels)."""
-    found, place = np.unique(levels, return_inverse=True)
-    return np.asarray(np.eye(len(found))[place])
+    values, place = np.unique(levels, return_inverse=True)
+    return np.asarray(np.eye(len(values))[place])
 
 
 def _crossed(

@@ -114,30 +114,30 @@ def design(request: Request, before: Study | None = None) -> Design:
     return Design(study, data, sizes)
 
 
-def write_training_sets(folder: Path, made: Design) -> None:
+def write_training_sets(folder: Path, planned: Design) -> None:
     """Write the datalist of each training set, with the same validation and test cases; existing ones are kept.
 
     Raises:
         ConfigError: if an existing datalist differs.
     """
-    sizes = {size.n: size for size in made.sizes}
-    sets = {run.datalist: run for run in made.study.runs}
-    others = {subject for split in SPLITS[1:] for subject in made.data.splits[split]}
+    sizes = {size.n: size for size in planned.sizes}
+    sets = {run.datalist: run for run in planned.study.runs}
+    others = {subject for split in SPLITS[1:] for subject in planned.data.splits[split]}
     orders: dict[int, tuple[str, ...]] = {}
     for name, run in sets.items():
         size = sizes[run.n]
         if size.subjects is None and (folder / name).is_file():  # volumes and seed of the plan have not changed
             continue
         if size.subjects is None and run.seed not in orders:
-            orders[run.seed] = drawing_order(made.study.volumes_ml, run.seed)
+            orders[run.seed] = drawing_order(planned.study.volumes_ml, run.seed)
         chosen = training_set(size, orders.get(run.seed, ()))
         used = others.union(chosen)
-        rule = {"part_of": made.study.datalist["sha256"], "train": _how(run, size)}
+        rule = {"part_of": planned.study.datalist["sha256"], "train": _how(run, size)}
         part = replace(
-            made.data,
-            cases=tuple(case for case in made.data.cases if case["subject"] in used),
-            splits={**made.data.splits, "train": chosen},
-            split_rule={**made.data.split_rule, **rule},
+            planned.data,
+            cases=tuple(case for case in planned.data.cases if case["subject"] in used),
+            splits={**planned.data.splits, "train": chosen},
+            split_rule={**planned.data.split_rule, **rule},
         )
         write_datalist(folder / name, part)
 

@@ -45,12 +45,12 @@ class Estimate:
     validate_every: int
 
 
-def estimate(made: Design) -> Estimate:
+def estimate(planned: Design) -> Estimate:
     """Time a few training steps of each arm and the prediction of one sliding window, on random voxels of the real size.
 
     After a minute of measuring, the remaining arms are assumed to be as slow as the slowest one so far.
     """
-    study, seconds = made.study, dict[str, float]()
+    study, seconds = planned.study, dict[str, float]()
     by_freeze: dict[Any, float] = {}
     began = time.monotonic()
     parser = _parser(study, {"source": None})
@@ -67,46 +67,46 @@ def estimate(made: Design) -> Estimate:
         window = _seconds(_prediction(parser), 2)
     finally:
         torch.set_num_threads(threads)
-    case = made.data.split("validation", parser.get_parsed_content("modalities"))[0]
+    case = planned.data.split("validation", parser.get_parsed_content("modalities"))[0]
     windows = _windows(open_scan(case["label"]), parser)
     device = str(parser.get_parsed_content("device"))
     return Estimate(device, seconds, window * windows, int(parser.get_parsed_content("validate_every")))
 
 
-def run_seconds(run: PlannedRun, measured: Estimate, made: Design) -> float:
+def run_seconds(run: PlannedRun, measured: Estimate, planned: Design) -> float:
     """Return the estimated time of a whole run, scoring included, without early stopping."""
     iterations = int(run.settings.get("iterations", 0))  # the untrained arm has none
-    cases = iterations // measured.validate_every * len(made.data.splits["validation"])
-    scored = _scoring_seconds(run, measured, made, made.study.splits)
+    cases = iterations // measured.validate_every * len(planned.data.splits["validation"])
+    scored = _scoring_seconds(run, measured, planned, planned.study.splits)
     return iterations * measured.step_seconds.get(run.arm, 0.0) + cases * measured.case_seconds + scored
 
 
-def _scoring_seconds(run: PlannedRun, measured: Estimate, made: Design, splits: Sequence[str]) -> float:
-    cases = {"test": len(made.data.splits["test"]), "train": run.n}
+def _scoring_seconds(run: PlannedRun, measured: Estimate, planned: Design, splits: Sequence[str]) -> float:
+    cases = {"test": len(planned.data.splits["test"]), "train": run.n}
     return measured.case_seconds * sum(cases[split] for split in splits)
 
 
-def _left_seconds(folder: Path, run: PlannedRun, measured: Estimate, made: Design) -> float:
+def _left_seconds(folder: Path, run: PlannedRun, measured: Estimate, planned: Design) -> float:
     """Return the estimated remaining time of a run; an interrupted one counts in full."""
     if not is_finished(folder / run.folder):
-        return run_seconds(run, measured, made)
-    left = [split for split in made.study.splits if not has_own_scores(folder / run.folder, split)]
-    return _scoring_seconds(run, measured, made, left)
+        return run_seconds(run, measured, planned)
+    left = [split for split in planned.study.splits if not has_own_scores(folder / run.folder, split)]
+    return _scoring_seconds(run, measured, planned, left)
 
 
-def format_plan(made: Design, folder: Path, measured: Estimate, parallel: int) -> str:
+def format_plan(planned: Design, folder: Path, measured: Estimate, parallel: int) -> str:
     """Format a plan: the grid, with one row per arm and one column per size, and the estimated time."""
-    study = made.study
+    study = planned.study
     left = [run for run in study.runs if not is_finished(folder / run.folder, study.splits)]
-    seconds = [_left_seconds(folder, run, measured, made) for run in left]
+    seconds = [_left_seconds(folder, run, measured, planned) for run in left]
     at_once = 1 if measured.device.startswith("cuda") else fitting(parallel, study.threads)
     most = max([sum(seconds) / at_once, *seconds])
-    splits = ", ".join(f"{len(subjects)} {name}" for name, subjects in made.data.splits.items())
+    splits = ", ".join(f"{len(subjects)} {name}" for name, subjects in planned.data.splits.items())
     rows = [("arm", "iterations", "step", *(f"n = {n}" for n in study.sizes))]
     for run in _first_of_each(study):
         trains = "iterations" in run.settings
         budget = (f"up to {run.settings['iterations']}", f"{measured.step_seconds[run.arm]:.3f} s") if trains else ("none", "–")
-        costs = [in_time(run_seconds(replace(run, n=n), measured, made)) for n in study.sizes]
+        costs = [in_time(run_seconds(replace(run, n=n), measured, planned)) for n in study.sizes]
         rows.append((run.arm, *budget, *[f"{len(study.seeds)} × {cost}" for cost in costs]))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]

@@ -47,36 +47,36 @@ def conduct(request: Request, how: Conduct) -> None:
     raise_refusals([refusal("engine", ENGINE, how.engine)])
     before = plan_in(how.folder)
     begun = before is not None and (how.folder / "runs").is_dir()
-    made = design(request, before if begun else None)
+    planned = design(request, before if begun else None)
     if before is not None and begun:
-        refuse_changed(how.folder, before, made.study)
-    for line in made.study.overlap.get("said", ()):
+        refuse_changed(how.folder, before, planned.study)
+    for line in planned.study.overlap.get("said", ()):
         print(line, flush=True)
     if how.plan_only:
-        print(format_plan(made, how.folder, estimate(made), how.parallel))
+        print(format_plan(planned, how.folder, estimate(planned), how.parallel))
         return
     engine = {"here": run_here, "ray": run_on_ray}[how.engine]
     with locked_folder(how.folder, "study"):
         if plan_in(how.folder) != before:
             raise ConfigError(f"another process has just changed the study in '{how.folder}'; repeat the command")
-        _begin(how.folder, made, before, begun)
+        _begin(how.folder, planned, before, begun)
         try:
-            _run(how.folder, made.study, how.parallel, engine)
+            _run(how.folder, planned.study, how.parallel, engine)
         except (PartlyDoneError, KeyboardInterrupt):
             _gather(how.folder)
             raise
         _gather(how.folder)
 
 
-def _begin(folder: Path, made: Design, before: Study | None, begun: bool) -> None:
+def _begin(folder: Path, planned: Design, before: Study | None, begun: bool) -> None:
     """Write the plan and the training sets before the first run; an earlier plan without any run is replaced."""
     if before is not None and not begun:
         for name in {run.datalist for run in before.runs}:
             (folder / name).unlink(missing_ok=True)
-    if before != made.study:
-        write_study(folder, made.study)
-    write_training_sets(folder, made)
-    study = made.study
+    if before != planned.study:
+        write_study(folder, planned.study)
+    write_training_sets(folder, planned)
+    study = planned.study
     grid = f"{len(study.arms)} arms × {len(study.sizes)} sizes × {len(study.seeds)} seeds"
     print(f"{folder}: {len(study.runs)} runs ({grid}), planned in {STUDY_FILE}", flush=True)
 

@@ -26,12 +26,12 @@ class Content:
     title: str
     lead: str
     unfinished: str | None
-    blind: str | None
+    without_dice: str | None
     seen: str | None
     search: str | None
     headline: str
-    may: list[str]
-    may_not: list[str]
+    supported: list[str]
+    not_supported: list[str]
     legend: list[tuple[Look, str, str]]
     sentences: list[str]
     notes: list[str]
@@ -76,12 +76,12 @@ def make_content(study: StudyFacts) -> Content:
         title=study_words.study_title(study),
         lead=study_words.study_lead(study),
         unfinished=study_words.unfinished(study),
-        blind=study_words.blind(study),
+        without_dice=study_words.without_dice(study),
         seen=study_words.seen(study),
         search=study_words.search(study),
         headline=study_words.headline(study, means, comparisons),
-        may=study_words.may(comparisons),
-        may_not=study_words.may_not(study, comparisons, bool(beside)),
+        supported=study_words.supported(comparisons),
+        not_supported=study_words.not_supported(study, comparisons, bool(beside)),
         legend=[(look_of(arm), arm_words(arm), explain_arm(arm)) for arm in study.arms],
         sentences=[result.verdict for result in comparisons[:ROWS]],
         notes=list(dict.fromkeys(f"{result.note[0].upper()}{result.note[1:]}." for result in comparisons if result.note)),
