@@ -9,6 +9,7 @@ import pytest
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.report.runs.read_runs import read_runs
 from monai_tl.text import printable
+from tests.conftest import mentions
 
 
 def names(top, split="test"):
