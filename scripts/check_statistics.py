@@ -40,7 +40,7 @@ from monai_tl.statistics.crossed_bootstrap import CrossedBootstrap
 from monai_tl.statistics.mixed_model import fit_curves
 from monai_tl.statistics.pairwise import compare_cube
 from monai_tl.statistics.score_array import ScoreCube, StudyScore
-from monai_tl.statistics.verdicts import ALPHA, tells_apart
+from monai_tl.statistics.verdicts import ALPHA, shows_difference
 from monai_tl.storage.files import atomic_write
 
 Array = NDArray[np.float64]
@@ -90,10 +90,10 @@ def check(setting: Setting, studies: int, resamples: int, seed: int) -> dict[str
         counts["interval"].append(float(np.mean([each.low <= 0 <= each.high for each in compared])))
         counts["naive"].append(_naive_holds(cube.of("0", 26) - cube.of("scratch", 26), resamples, rng))
         counts["wilcoxon"].append(min(each.p_holm for each in compared) <= ALPHA)
-        counts["verdict"].append(any(tells_apart(each) for each in compared))
+        counts["verdict"].append(any(shows_difference(each) for each in compared))
         if study % FOUND == 0:
             cube.dice[1:] += EFFECT
-            counts["found"].append(float(np.mean([tells_apart(each) for each in compare_cube(cube, pairs, draws)])))
+            counts["found"].append(float(np.mean([shows_difference(each) for each in compare_cube(cube, pairs, draws)])))
     return {**vars(setting), **_shares(counts)}
 
 

@@ -1,4 +1,4 @@
-"""The statistics of a study: what its report and its verbs call. How and how well they work: docs/statistics.md."""
+"""Statistics of a study, used by its report and by the verbs. Methods and their measured coverage: docs/statistics.md."""
 
 from monai_tl.statistics.arm_comparison import ArmComparison
 from monai_tl.statistics.learning_curve import ArmMean, arm_means

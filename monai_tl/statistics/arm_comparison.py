@@ -1,4 +1,4 @@
-"""What the comparison of two arms found."""
+"""The result of comparing two arms."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ArmComparison:
-    """Dice of one arm minus that of another, with ``n`` training subjects, paired by case and seed.
+    """Dice of one arm minus Dice of another, with ``n`` training subjects, paired by case and seed.
 
     Attributes:
-        arm: whose Dice it is.
-        against: what is subtracted.
-        n: training subjects.
-        cases: test cases defined in both arms with every seed.
-        seeds: run with both arms.
-        left_out: cases undefined in some run of the two.
-        mean: of the difference.
-        low: of its 95 % interval over other cases *and* other seeds (with one seed: other cases only), not corrected for the
-            number of comparisons; NaN with fewer than 5 cases.
-        high: see ``low``.
-        p: Wilcoxon's signed-rank test of the cases' differences, averaged over seeds: it holds for these seeds only.
-        p_holm: corrected for all comparisons returned together.
-        rank_biserial: matched pairs, (ranks for − ranks against) / all ranks, −1 … 1; 0 where nothing differs, NaN with fewer
-            than 5 cases.
-        d_z: mean of the cases' differences over their standard deviation; 0 where nothing differs, NaN where all do alike or
-            with fewer than 5 cases.
-        note: what limits it, in words; empty where nothing does.
-        verdict: one sentence.
-        p_seeds: at which the interval would just reach 0 (`CrossedBootstrap.p`): over other cases and seeds.
-        p_seeds_holm: corrected likewise.
+        arm: the arm whose Dice is compared.
+        against: the arm whose Dice is subtracted.
+        n: number of training subjects.
+        cases: test cases with a defined Dice in both arms for every seed.
+        seeds: seeds that were run with both arms.
+        left_out: cases with an undefined Dice in at least one run of either arm.
+        mean: mean difference.
+        low: lower end of the 95 % interval, which covers other cases *and* other seeds (with one seed: other cases only); not
+            corrected for the number of comparisons; NaN with fewer than 5 cases.
+        high: upper end, see ``low``.
+        p: Wilcoxon's signed-rank test of the cases' differences, averaged over seeds; valid for these seeds only.
+        p_holm: ``p``, corrected for all comparisons returned together.
+        rank_biserial: matched-pairs correlation, (ranks for − ranks against) / all ranks, −1 … 1; 0 if all differences are 0,
+            NaN with fewer than 5 cases.
+        d_z: mean of the cases' differences divided by their standard deviation; 0 if all differences are 0, NaN if all are
+            equal but not 0, or with fewer than 5 cases.
+        note: limitations of this comparison, as text; empty if there are none.
+        verdict: the conclusion, one sentence.
+        p_seeds: the p at which the interval would just reach 0 (`CrossedBootstrap.p`); covers other cases and seeds.
+        p_seeds_holm: ``p_seeds``, corrected likewise.
     """
 
     arm: str

@@ -1,16 +1,16 @@
-"""Intervals for the mean of scores crossed in two ways: every seed met every case, and both were drawn from more.
+"""Intervals for the mean of scores with two crossed random factors: every seed is scored on every case.
 
-The mean over S seeds and C cases varies for three reasons: which seeds, which cases, and what is left of their meeting. With
-``x[i, j] = mean + s[i] + c[j] + e[i, j]`` its variance is ``σs²/S + σc²/C + σe²/(SC)``. The means of the cases over the seeds
-vary by the last two together, and what those of the seeds vary beyond ``σe²`` is the first. Seeds and cases are drawn
-independently, both with replacement (the pigeonhole bootstrap, Owen 2007), with what each level needs where it is small:
+The mean over S seeds and C cases has three sources of variance: the seeds, the cases, and their interaction with the residual.
+With ``x[i, j] = mean + s[i] + c[j] + e[i, j]`` its variance is ``σs²/S + σc²/C + σe²/(SC)``. The variance of the cases' means
+estimates the last two terms together; the variance of the seeds' means beyond ``σe²`` estimates the first. Seeds and cases are
+resampled independently, with replacement (the pigeonhole bootstrap, Owen 2007), with a small-sample correction for each:
 
-* seeds, three for instance: deviations scaled to the unbiased variance (reflated: Carpenter, Goldstein and Rasbash 2003) times
-  ``t/1.96`` (Hesterberg 2015), with random signs, since three values say nothing of skewness;
-* cases, which may be skewed: the mean of each draw over its own standard error (bootstrap-t: Hall 1988; Efron and
+* seeds, of which there may be three: deviations are scaled to the unbiased variance (reflated: Carpenter, Goldstein and Rasbash
+  2003) times ``t/1.96`` (Hesterberg 2015), with random signs, since three values cannot show skewness;
+* cases, which may be skewed: the mean of each draw is divided by its own standard error (bootstrap-t: Hall 1988; Efron and
   Tibshirani 1993, chapter 12).
 
-How often it holds the truth: docs/statistics.md.
+Measured coverage: docs/statistics.md.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from scipy.optimize import brentq
 from scipy.special import stdtrit
 
 Array = NDArray[np.float64]
-FEWEST_CASES = 5  # from fewer an interval would be little more than their range
+FEWEST_CASES = 5  # with fewer cases, an interval would hardly differ from their range
 NORMAL = 1.959963984540054  # 97.5 % point of the normal distribution
-LEAST_ERROR = 0.25  # of the standard error: a draw that has less, of nearly equal cases, counts as if it had so much
-SMALLEST_P = 1e-12  # what is below is called this
+LEAST_ERROR = 0.25  # lower limit of a draw's standard error, as a share of the sample's: a draw may have nearly equal cases
+SMALLEST_P = 1e-12  # smaller values are reported as this
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Scores of shape (S, C) taken apart; variances are of the *mean*, and what one seed cannot tell is 0.
+    """Mean, deviations and variance components of scores of shape (S, C); the variances are those of the *mean*.
 
     Attributes:
-        mean: over all.
+        mean: over all scores.
         seeds: deviations of the seeds' means, shape (S,).
         cases: deviations of the cases' means, shape (C,).
-        variances: parts due to seeds, and to cases and the rest, shape (2,).
-        freedom: degrees of freedom of each, shape (2,), at least 1.
+        variances: due to seeds (0 with one seed), and due to cases and residual, shape (2,).
+        freedom: degrees of freedom of each variance, shape (2,), at least 1.
     """
 
     mean: float
@@ -52,8 +52,9 @@ class Parts:
 def take_apart(scores: Array) -> Parts:
     """Split scores of shape (S ≥ 1, C ≥ 2), without NaN, by the two-way analysis of variance with random effects.
 
-    The seeds' variance is what their means vary beyond the rest. Few seeds may show too little of it by chance, so it is raised
-    to where the interval is as wide as Student's of the seeds' means alone. One seed says nothing, and it is 0.
+    The seeds' variance is the variance of their means beyond that of the residual. With few seeds it may be too small by
+    chance, so it is raised until the interval is at least as wide as Student's interval of the seeds' means alone. With one
+    seed it is unknown, and set to 0.
     """
     (s, c), mean = scores.shape, float(scores.mean())
     seeds, cases = scores.mean(axis=1) - mean, scores.mean(axis=0) - mean
@@ -68,15 +69,15 @@ def take_apart(scores: Array) -> Parts:
 
 
 class CrossedBootstrap:
-    """Draws seeds and cases; the same draws for all scores of one shape, so that a result does not depend on the others."""
+    """Resample seeds and cases; all scores of one shape share the same draws, so a result does not depend on the others."""
 
     def __init__(self, seed: int = 0, resamples: int = 4999) -> None:
-        """Take the seed of the draws, and how many there are to be."""
+        """Set the seed and the number of the draws."""
         self.seed, self.resamples = seed, resamples
         self._drawn: dict[tuple[int, int], tuple[Array, Array]] = {}
 
     def interval(self, parts: Parts) -> tuple[float, float]:
-        """Give both ends of the 95 % interval of the mean; NaN for fewer than 5 cases, and where nothing varies."""
+        """Return both ends of the 95 % interval of the mean; NaN with fewer than 5 cases, or if nothing varies."""
         if len(parts.cases) < FEWEST_CASES or not parts.variances.any():
             return math.nan, math.nan
         signed, _ = self._draws(parts)
@@ -86,10 +87,10 @@ class CrossedBootstrap:
         return float(low), float(high)
 
     def p(self, parts: Parts) -> float:
-        """Give the two-sided p at which the interval would just reach 0; 1 for a mean of 0, NaN for fewer than 5 cases.
+        """Return the two-sided p at which the interval would just reach 0; 1 for a mean of 0, NaN with fewer than 5 cases.
 
-        Draws are too few for small p. So it is where ``√Σ t²·variance`` reaches the mean, with the cases' t stretched as the
-        interval stretches it towards 0, but never below Student's.
+        The number of draws limits how small a p they can show. So p is where ``√Σ t²·variance`` equals the mean; the cases' t
+        is stretched as the bootstrap stretches the interval towards 0, but is never below Student's t.
         """
         if len(parts.cases) < FEWEST_CASES:
             return math.nan
@@ -107,7 +108,7 @@ class CrossedBootstrap:
         return SMALLEST_P if excess(low) <= 0 else math.exp(brentq(excess, low, 0.0, xtol=1e-6))
 
     def _studentised(self, parts: Parts) -> Array:
-        """Give each draw's deviation of the mean over cases in standard errors of its own, shape (resamples,)."""
+        """Return the deviation of each draw's mean over cases, divided by the draw's standard error, shape (resamples,)."""
         error = math.sqrt(parts.variances[1])
         if error == 0:
             return np.zeros(self.resamples)
@@ -118,7 +119,7 @@ class CrossedBootstrap:
         return np.asarray(means / np.maximum(errors, LEAST_ERROR * error))
 
     def _draws(self, parts: Parts) -> tuple[Array, Array]:
-        """How often each seed (each time with a random sign) and each case was drawn, shapes (resamples, S) and (…, C)."""
+        """Return how often each seed (with random signs) and each case was drawn, shapes (resamples, S) and (resamples, C)."""
         s, c = len(parts.seeds), len(parts.cases)
         if (s, c) not in self._drawn:
             rng = np.random.default_rng([self.seed, s, c])
@@ -130,6 +131,6 @@ class CrossedBootstrap:
 
 
 def _scaled(deviations: Array, deviation: float) -> Array:
-    """Scale deviations so that their sum over a draw has this standard deviation: to a sum of squares of its square."""
+    """Scale deviations so that their sum over a draw has this standard deviation."""
     length = float(np.sqrt((deviations**2).sum()))
     return deviations * (deviation / length) if length > 0 else deviations

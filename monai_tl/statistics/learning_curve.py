@@ -14,18 +14,19 @@ from monai_tl.statistics.score_array import ScoreCube, StudyScore, arrange
 
 @dataclass(frozen=True)
 class ArmMean:
-    """Dice of an arm at a size, over the cases that are defined with every seed.
+    """Dice of an arm at one training size, over the cases whose Dice is defined with every seed.
 
     Attributes:
         arm: as in `StudyScore`.
-        n: training subjects.
-        seeds: that were run.
-        cases: defined with all of them.
-        mean: over cases and seeds; NaN where there is no such case.
+        n: number of training subjects.
+        seeds: number of seeds that were run.
+        cases: number of cases with a defined Dice for all seeds.
+        mean: over cases and seeds; NaN if there is no such case.
         median: over cases, of their means over seeds.
-        low: of the mean's 95 % interval over other cases and other seeds (with one seed: other cases only); NaN with fewer
-            than 5 cases. Cases make most of it, and are shared by all arms: to compare arms, see `compare_arms`.
-        high: see ``low``.
+        low: lower end of the mean's 95 % interval, which covers other cases and other seeds (with one seed: other cases only);
+            NaN with fewer than 5 cases. Most of its width comes from the cases, which all arms share: to compare arms, use
+            `compare_arms`.
+        high: upper end, see ``low``.
     """
 
     arm: str
@@ -39,15 +40,15 @@ class ArmMean:
 
 
 def arm_means(scores: Sequence[StudyScore], *, seed: int = 0, resamples: int = 4999) -> list[ArmMean]:
-    """Give each arm's mean Dice at each size at which it was run, by arm, then by size.
+    """Return the mean Dice of each arm at each size at which it was run, ordered by arm, then by size.
 
     Args:
-        scores: a study's rows, in any order.
+        scores: rows of a study, in any order.
         seed: of the bootstrap.
         resamples: bootstrap samples per interval.
 
     Raises:
-        DataError: if there is no score, a case is there twice, or runs were scored on different subjects.
+        DataError: if there is no score, a run scored a case twice, or runs were scored on different subjects.
     """
     cube, bootstrap = arrange(scores), CrossedBootstrap(seed, resamples)
     return [_mean(cube, arm, n, bootstrap) for arm in cube.arms for n in cube.sizes if cube.run_seeds(arm, n).any()]

@@ -1,12 +1,12 @@
-"""How Dice grows with the number of training subjects, arm by arm: one model of all runs at once.
+"""How Dice grows with the number of training subjects: one mixed model of all arms and runs.
 
-``dice ~ arm * log2(n) + (1 | case) + (1 | seed) + (1 | run)``, by restricted maximum likelihood (statsmodels' MixedLM, all
-random effects crossed within one group). Sizes are centred at their geometric mean. What all cases of a run have in common is a
-component of its own: without it the scores of one network would count as independent.
+``dice ~ arm * log2(n) + (1 | case) + (1 | seed) + (1 | run)``, fitted by restricted maximum likelihood (statsmodels' MixedLM,
+all random effects crossed within one group). Sizes are centred at their geometric mean. The random effect of the run accounts
+for what all its cases have in common; without it, the scores of one network would count as independent.
 
-The model lets cases differ in how hard they are, not in what they gain from an arm, so its intervals for differences between
-arms are too narrow. So each term also gets a crossed interval: the same line fitted to each seed and case alone, and its
-coefficients treated as in `crossed.py`. docs/statistics.md has the coverage of both.
+In this model, cases differ in difficulty but gain equally from an arm, so its intervals for differences between arms are too
+narrow. Each term therefore also gets a crossed interval: the same line is fitted to each seed and case alone, and its
+coefficients are resampled as in `crossed_bootstrap`. docs/statistics.md reports the coverage of both.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from monai_tl.statistics.crossed_bootstrap import FEWEST_CASES, Array, CrossedBo
 from monai_tl.statistics.score_array import ScoreCube, StudyScore, arrange
 from monai_tl.transfer.arms import arm_words
 
-LARGEST = 2e8  # scores × (random effects)², which the time goes by: about 15 s
-OPTIMISERS = ("powell", "nm")  # those by gradients call it converged far from the best where a variance is near 0
+LARGEST = 2e8  # scores × (random effects)², to which the time is proportional: about 15 s
+OPTIMISERS = ("powell", "nm")  # gradient-based ones report convergence far from the optimum if a variance is near 0
 FORMULA = "dice ~ arm * log2(n) + (1 | case) + (1 | seed) + (1 | run)"
 
 
 @dataclass(frozen=True)
 class CurveTerm:
-    """One coefficient; all are in Dice, slopes in Dice for twice as many training subjects.
+    """One coefficient, in Dice; slopes are in Dice per doubling of the training subjects.
 
     Attributes:
         term: e.g. ``"scratch"`` (the mean at the middle size), ``"scratch, slope"``, ``"freeze 1 − scratch"``.
-        estimate: the mixed model's, or the crossed one's where that model could not be fitted.
-        low: of the 95 % interval over other cases and other seeds (crossed); NaN with fewer than 5 complete cases.
-        high: see ``low``.
-        p: of the same analysis, that the coefficient is 0; not corrected for the number of terms.
-        model_low: of the mixed model's own 95 % interval: too narrow where cases differ in what they gain.
-        model_high: see ``model_low``.
-        model_p: the mixed model's.
+        estimate: from the mixed model, or from the crossed analysis if the mixed model could not be fitted.
+        low: lower end of the crossed 95 % interval, which covers other cases and seeds; NaN with fewer than 5 complete cases.
+        high: upper end, see ``low``.
+        p: from the crossed analysis, for the coefficient being 0; not corrected for the number of terms.
+        model_low: lower end of the mixed model's own 95 % interval, which is too narrow if cases gain unequally.
+        model_high: upper end, see ``model_low``.
+        model_p: from the mixed model.
     """
 
     term: str
@@ -62,11 +62,11 @@ class CurveModel:
 
     Attributes:
         formula: of the mixed model.
-        terms: its fixed effects; none if there are too few scores.
-        middle: geometric mean of the sizes, where the arms' means and differences are taken.
+        terms: its fixed effects; empty if there are too few scores.
+        middle: geometric mean of the sizes, at which the arms' means and differences are evaluated.
         deviations: standard deviations in Dice, of ``"case"``, ``"seed"``, ``"run"`` and ``"residual"``.
-        converged: of the mixed model's fit.
-        note: what limits it or went wrong, one line; empty where nothing did.
+        converged: whether the fit of the mixed model converged.
+        note: limitations and failures, one line; empty if there are none.
     """
 
     formula: str
@@ -101,37 +101,37 @@ def fit_curves(scores: Sequence[StudyScore], *, seed: int = 0, resamples: int = 
     """Model the Dice of all runs by arm and number of training subjects.
 
     Args:
-        scores: a study's rows, in any order; undefined Dice are left out.
+        scores: rows of a study, in any order; undefined Dice values are omitted.
         seed: of the bootstrap for the crossed intervals.
         resamples: bootstrap samples per interval.
 
     Raises:
-        DataError: if there is no score, a case is there twice, or runs were scored on different subjects.
+        DataError: if there is no score, a run scored a case twice, or runs were scored on different subjects.
     """
     cube = arrange(scores)
     design = _design(cube)
     fit = _fit_mixed(cube, design)
-    crossed, told = _crossed(cube, design, CrossedBootstrap(seed, resamples))
+    crossed, limits = _crossed(cube, design, CrossedBootstrap(seed, resamples))
     z = stats.norm.ppf(0.975)
     terms = []
     for name, estimate, error, (mean, low, high, p) in zip(design.names, fit.estimates, fit.errors, crossed, strict=True):
         model_p = float(2 * stats.norm.sf(abs(estimate) / error)) if error > 0 else math.nan
         ends = float(estimate - z * error), float(estimate + z * error)
         terms.append(CurveTerm(name, float(mean if math.isnan(estimate) else estimate), low, high, p, *ends, model_p))
-    note = "; ".join([*design.notes, *fit.notes, *told])
+    note = "; ".join([*design.notes, *fit.notes, *limits])
     return CurveModel(FORMULA, tuple(terms), design.middle, fit.deviations, fit.converged, note)
 
 
 def _design(cube: ScoreCube) -> _Design:
-    """Make the columns; arms run at one size only say nothing of a slope, and are left out where others do."""
-    there = np.asarray(cube.exists.any(axis=2))
-    sloped = len(cube.sizes) > 1 and bool((there.sum(axis=1) > 1).any())
-    arms = [arm for arm in range(len(cube.arms)) if there[arm].sum() > 1 or not sloped]
-    left = [arm_words(arm) for index, arm in enumerate(cube.arms) if index not in arms]
-    notes = [f"run with one size only and left out: {', '.join(left)}"] if left else []
+    """Build the design matrix; arms run at one size only have no slope and are omitted if other arms have one."""
+    run = np.asarray(cube.exists.any(axis=2))
+    sloped = len(cube.sizes) > 1 and bool((run.sum(axis=1) > 1).any())
+    arms = [arm for arm in range(len(cube.arms)) if run[arm].sum() > 1 or not sloped]
+    omitted = [arm_words(arm) for index, arm in enumerate(cube.arms) if index not in arms]
+    notes = [f"omitted, since run with one size only: {', '.join(omitted)}"] if omitted else []
     if not sloped:
         notes.append("no arm was run with more than one size: no slopes")
-    cells = [(arm, size) for arm in arms for size in range(len(cube.sizes)) if there[arm, size]]
+    cells = [(arm, size) for arm in arms for size in range(len(cube.sizes)) if run[arm, size]]
     middle = float(np.exp(np.mean(np.log([cube.sizes[size] for size in sorted({size for _, size in cells})]))))
     doublings = np.array([math.log2(cube.sizes[size] / middle) for _, size in cells])
     first, *later = [arm_words(cube.arms[arm]) for arm in arms]
@@ -144,7 +144,7 @@ def _design(cube: ScoreCube) -> _Design:
 
 
 def _fit_mixed(cube: ScoreCube, design: _Design) -> _Fit:
-    """Fit by statsmodels, with Dice in units of its standard deviation, which its optimisers need."""
+    """Fit with statsmodels; Dice is divided by its standard deviation, since the optimisers need values near 1."""
     arms, sizes = (np.array(index) for index in zip(*design.cells, strict=True))
     dice = cube.dice[arms, sizes]  # cells, seeds, subjects
     cell, seed, case = np.nonzero(~np.isnan(dice))
@@ -155,7 +155,7 @@ def _fit_mixed(cube: ScoreCube, design: _Design) -> _Fit:
     columns = sum(levels.values())
     fault = ""
     if len(values) <= columns + len(design.names) or unit == 0 or len(levels) < 2:
-        fault = "too few scores that differ for the mixed model"
+        fault = "too few different scores for the mixed model"
     elif len(values) * columns**2 > LARGEST:
         fault = f"{len(values)} scores of {levels['run']} runs are too many for the mixed model"
     else:
@@ -173,38 +173,38 @@ def _statsmodels(values: Array, fixed: Array, effects: dict[str, Array], unit: f
     labels = [[[str(column) for column in range(matrix.shape[1])]] for matrix in effects.values()]
     components = VCSpec(names, labels, [[matrix] for matrix in effects.values()])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what they say is read off the result
-        found = MixedLM(values, fixed, np.zeros(len(values)), exog_vc=components).fit(method=list(OPTIMISERS))
-    variances = dict(zip(names, map(float, found.vcomp), strict=True)) | {"residual": float(found.scale)}
+        warnings.simplefilter("ignore")  # the result holds the same information
+        fit = MixedLM(values, fixed, np.zeros(len(values)), exog_vc=components).fit(method=list(OPTIMISERS))
+    variances = dict(zip(names, map(float, fit.vcomp), strict=True)) | {"residual": float(fit.scale)}
     deviations = {name: unit * math.sqrt(max(variance, 0)) for name, variance in variances.items()}
-    notes = [] if found.converged else ["the mixed model did not converge: its intervals cannot be relied on"]
+    notes = [] if fit.converged else ["the mixed model did not converge: its intervals cannot be relied on"]
     none = [name for name in names if variances[name] < 1e-6]
     if none:
         notes.append(f"no variance found between {'s, '.join(none)}s")
-    return _Fit(unit * np.asarray(found.fe_params), unit * np.asarray(found.bse_fe), deviations, bool(found.converged), notes)
+    return _Fit(unit * np.asarray(fit.fe_params), unit * np.asarray(fit.bse_fe), deviations, bool(fit.converged), notes)
 
 
 def _indicators(levels: NDArray[np.int64]) -> Array:
-    """One column a level, shape (scores, levels)."""
-    found, place = np.unique(levels, return_inverse=True)
-    return np.asarray(np.eye(len(found))[place])
+    """Return one indicator column per level, shape (scores, levels)."""
+    values, place = np.unique(levels, return_inverse=True)
+    return np.asarray(np.eye(len(values))[place])
 
 
 def _crossed(
     cube: ScoreCube, design: _Design, bootstrap: CrossedBootstrap
 ) -> tuple[list[tuple[float, float, float, float]], list[str]]:
-    """Fit the line to each seed and case alone: mean, interval and p of each term, over complete seeds and cases."""
+    """Fit the line to each complete seed and case alone; return mean, interval and p of each term, and limitations."""
     arms, sizes = (np.array(index) for index in zip(*design.cells, strict=True))
     seeds = cube.exists[arms, sizes].all(axis=0)
     dice = cube.dice[arms, sizes][:, seeds]
     cases = ~np.isnan(dice).any(axis=(0, 1))
     if not seeds.any() or cases.sum() < FEWEST_CASES:
-        told = f"{int(seeds.sum())} seeds with all runs, {int(cases.sum())} cases defined in all of them: no crossed intervals"
-        return [(math.nan,) * 4] * len(design.names), [told]
+        limit = f"{int(seeds.sum())} seeds with all runs, {int(cases.sum())} cases defined in all of them: no crossed intervals"
+        return [(math.nan,) * 4] * len(design.names), [limit]
     coefficients = np.einsum("tk,ksc->tsc", np.linalg.pinv(design.matrix), dice[:, :, cases])
     rows = []
-    for one in coefficients:
-        parts = take_apart(one)
+    for coefficient in coefficients:
+        parts = take_apart(coefficient)
         rows.append((parts.mean, *bootstrap.interval(parts), bootstrap.p(parts)))
     if seeds.all() and cases.all():
         return rows, []

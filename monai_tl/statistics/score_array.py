@@ -1,4 +1,4 @@
-"""A study's Dice as one array: arms × sizes × seeds × test cases. What is missing is NaN, what does not fit is refused."""
+"""A study's Dice as one array: arms × sizes × seeds × test cases. Missing values are NaN; inconsistent rows are refused."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from numpy.typing import NDArray
 from monai_tl.errors import DataError
 from monai_tl.transfer.arms import arm_order, arm_words
 
-AGAIN = "`monai_tl study gather --output STUDY` writes it anew"
-NAMED = 5  # subjects or arms that an error lists
+AGAIN = "`monai_tl study gather --output STUDY` writes it again"
+NAMED = 5  # subjects listed in an error
 
 RunKey = tuple[str, int, int]  # arm, n, seed
 
 
 @dataclass(frozen=True, slots=True)
 class StudyScore:
-    """A row of ``scores.csv``: one test case, scored once with the weights that validation chose in one run.
+    """A row of ``scores.csv``: the score of one test case with one run's weights of best validation.
 
     Attributes:
         arm: ``"scratch"``, the number of frozen stages (``"0"`` … ``"5"``), ``"random2"``, or ``"untrained"``.
-        n: training subjects.
-        seed: of weights, windows and the choice of training subjects.
+        n: number of training subjects.
+        seed: of initial weights, patches and the choice of training subjects.
         subject: id of the test case.
-        dice: NaN where reference and prediction are both empty.
-        hd95_mm: NaN where either is empty.
-        reference_ml: volume of the reference.
-        prediction_ml: volume of the prediction.
+        dice: NaN if reference and prediction are both empty.
+        hd95_mm: 95 % Hausdorff distance in mm; NaN if either is empty.
+        reference_ml: volume of the reference, in ml.
+        prediction_ml: volume of the prediction, in ml.
 
     Example:
         >>> from monai_tl import StudyScore
@@ -49,15 +49,15 @@ class StudyScore:
 
 @dataclass(frozen=True)
 class ScoreCube:
-    """Dice of every run on every case, in an order that does not depend on that of the rows.
+    """Dice of every run on every case, in an order that does not depend on the order of the rows.
 
     Attributes:
         arms: untrained, scratch, then numbers of frozen stages, then the rest by name.
         sizes: numbers of training subjects, ascending.
         seeds: ascending.
         subjects: test cases, by name.
-        dice: shape (arms, sizes, seeds, subjects); NaN where a Dice is undefined, or the run does not exist.
-        exists: shape (arms, sizes, seeds): there is such a run.
+        dice: shape (arms, sizes, seeds, subjects); NaN if a Dice is undefined or the run does not exist.
+        exists: whether a run exists, shape (arms, sizes, seeds).
     """
 
     arms: tuple[str, ...]
@@ -68,11 +68,11 @@ class ScoreCube:
     exists: NDArray[np.bool_]
 
     def run_seeds(self, arm: str, n: int) -> NDArray[np.bool_]:
-        """Say which of the seeds were run with an arm at a size, shape (seeds,)."""
+        """Return which seeds were run with an arm at a size, shape (seeds,)."""
         return np.asarray(self.exists[self.arms.index(arm), self.sizes.index(n)])
 
     def of(self, arm: str, n: int) -> NDArray[np.float64]:
-        """Give the Dice of an arm at a size, shape (seeds, subjects)."""
+        """Return the Dice of an arm at a size, shape (seeds, subjects)."""
         return np.asarray(self.dice[self.arms.index(arm), self.sizes.index(n)])
 
 
@@ -81,10 +81,10 @@ def arrange(scores: Sequence[StudyScore]) -> ScoreCube:
 
     Raises:
         DataError: if there is no row, a case was scored twice in one run, the runs were not scored on the same cases, or a
-            Dice is none.
+            Dice is outside 0 … 1.
     """
     if not scores:
-        raise DataError("there is no score: at least one finished run is needed; `monai_tl study` makes them")
+        raise DataError("there is no score: at least one finished run is needed; `monai_tl study` does the runs")
     arms = tuple(sorted({score.arm for score in scores}, key=arm_order))
     sizes, seeds = (tuple(sorted({getattr(score, key) for score in scores})) for key in ("n", "seed"))
     subjects = tuple(sorted({score.subject for score in scores}))
@@ -99,7 +99,7 @@ def arrange(scores: Sequence[StudyScore]) -> ScoreCube:
     odd = next((score for score in scores if not (0 <= score.dice <= 1 or np.isnan(score.dice))), None)
     if odd:
         run = f"{arm_words(odd.arm)}, n {odd.n}, seed {odd.seed}"
-        raise DataError(f"{odd.subject} has Dice {odd.dice:g} in the run {run}, and Dice lies between 0 and 1; {AGAIN}")
+        raise DataError(f"{odd.subject} has Dice {odd.dice:g} in the run {run}, but Dice must be between 0 and 1; {AGAIN}")
     return ScoreCube(arms, sizes, seeds, subjects, dice, np.asarray((count > 0).any(axis=3)))
 
 
@@ -112,7 +112,7 @@ def _refuse_misfits(
 
     twice = np.argwhere(count > 1)
     if len(twice):
-        raise DataError(f"{subjects[twice[0][3]]} was scored more than once in the run {names(twice[0][:3])}; once is needed")
+        raise DataError(f"{subjects[twice[0][3]]} was scored more than once in the run {names(twice[0][:3])}; {AGAIN}")
     exists = (count > 0).any(axis=3)
     lacking = np.argwhere(exists & ~count.all(axis=3))
     if len(lacking):
@@ -121,5 +121,5 @@ def _refuse_misfits(
         more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
         raise DataError(
             f"the runs were scored on different subjects: {names(run)} lacks {', '.join(missing[:NAMED])}{more}; "
-            f"{len(lacking)} of {int(exists.sum())} runs lack some. Score all of them on one test split"
+            f"{len(lacking)} of {int(exists.sum())} runs lack some. Score all runs on the same test split"
         )

@@ -1,4 +1,4 @@
-"""Comparisons of a study in plain words: what the data say, and what they leave open."""
+"""The verdict on each comparison of a study as a sentence: what the data show, and what they leave open."""
 
 from __future__ import annotations
 
@@ -10,54 +10,56 @@ from monai_tl.text import plural, signed
 from monai_tl.transfer.arms import arm_words
 
 ALPHA = 0.05
-FEWEST_SEEDS = 3  # from fewer, what a seed does cannot be told from chance
+FEWEST_SEEDS = 3  # with fewer, the effect of the seed cannot be separated from chance
 
 
-def tells_apart(found: ArmComparison) -> bool:
-    """Say if the arms differ: the interval excludes 0, and both corrected p are at most 0.05.
+def shows_difference(result: ArmComparison) -> bool:
+    """Return whether the arms differ: the interval excludes 0, and both corrected p values are at most 0.05.
 
-    Wilcoxon's p alone holds for the seeds that were drawn: with others the sign may turn. The interval alone is not corrected.
+    Wilcoxon's p alone is not enough, since it is valid for the drawn seeds only: the result may reverse with other seeds. The
+    interval alone is not enough, since it is not corrected for the number of comparisons.
     """
-    excluded = not math.isnan(found.low) and not found.low <= 0 <= found.high
-    return excluded and found.p_holm <= ALPHA and found.p_seeds_holm <= ALPHA
+    excluded = not math.isnan(result.low) and not result.low <= 0 <= result.high
+    return excluded and result.p_holm <= ALPHA and result.p_seeds_holm <= ALPHA
 
 
-def verdict_of(found: ArmComparison) -> str:
-    """Write the sentence for a comparison whose other fields are known."""
-    arm, against = arm_words(found.arm), arm_words(found.against)
-    start = f"n = {found.n}: "
-    if not found.cases:
-        return f"{start}{arm} and {against} cannot be compared: {found.note}."
-    basis = f"over {plural(found.cases, 'case')} and {plural(found.seeds, 'seed')}"
-    if math.isnan(found.low) and found.cases < FEWEST_CASES:
-        return f"{start}{arm} − {against} is {signed(found.mean)} {basis}: too few cases to say more."
-    if math.isnan(found.low):
-        if found.mean == 0:
+def verdict_of(result: ArmComparison) -> str:
+    """Return the verdict on a comparison whose other fields are set."""
+    arm, against = arm_words(result.arm), arm_words(result.against)
+    start = f"n = {result.n}: "
+    if not result.cases:
+        return f"{start}{arm} and {against} cannot be compared: {result.note}."
+    basis = f"over {plural(result.cases, 'case')} and {plural(result.seeds, 'seed')}"
+    if math.isnan(result.low) and result.cases < FEWEST_CASES:
+        return f"{start}{arm} − {against} is {signed(result.mean)} {basis}: too few cases for any conclusion."
+    if math.isnan(result.low):
+        if result.mean == 0:
             return f"{start}{arm} and {against} score the same {basis}."
-        return f"{start}{arm} − {against} is {signed(found.mean)} each time {basis}."
-    interval = f"[{signed(found.low)}, {signed(found.high)}]"
-    if not tells_apart(found):
-        far = max(abs(found.low), abs(found.high))
+        each = basis.replace("over", "in each of")
+        return f"{start}{arm} − {against} is {signed(result.mean)} {each}."
+    interval = f"[{signed(result.low)}, {signed(result.high)}]"
+    if not shows_difference(result):
+        far = max(abs(result.low), abs(result.high))
         return (
-            f"{start}these data do not tell {arm} from {against} ({signed(found.mean)} {interval} {basis}; {_p(found)})"
-            f"{_why_not(found)}; a difference of up to ±{far:.3f} is compatible with them."
+            f"{start}no clear difference between {arm} and {against} ({signed(result.mean)} {interval} {basis}; {_p(result)})"
+            f"{_why_not(result)}; these data are compatible with a difference of up to ±{far:.3f}."
         )
-    way = "higher" if found.mean > 0 else "lower"
-    ends = sorted((abs(found.low), abs(found.high)))
-    single = " One seed: this holds for these trained networks, not for training." if found.seeds == 1 else ""
-    by = f"{abs(found.mean):.3f} {way} than {against} [{ends[0]:.3f}, {ends[1]:.3f}]"
-    return f"{start}{arm} scores {by} {basis} ({_p(found)}).{single}"
+    way = "higher" if result.mean > 0 else "lower"
+    ends = sorted((abs(result.low), abs(result.high)))
+    single = " With one seed, this applies to these trained networks only; results may reverse with other seeds."
+    by = f"{abs(result.mean):.3f} {way} than {against} [{ends[0]:.3f}, {ends[1]:.3f}]"
+    return f"{start}{arm} scores {by} {basis} ({_p(result)}).{single if result.seeds == 1 else ''}"
 
 
-def _why_not(found: ArmComparison) -> str:
-    if found.p_holm <= ALPHA:
-        return ": on these seeds the cases differ, but other seeds could turn it"
-    if not found.low <= 0 <= found.high:
-        return ": the interval excludes 0, but not after correction for the number of comparisons"
+def _why_not(result: ArmComparison) -> str:
+    if result.p_holm <= ALPHA:
+        return ": the cases differ with these seeds, but results may reverse with other seeds"
+    if not result.low <= 0 <= result.high:
+        return ": the interval excludes 0, but is not corrected for the number of comparisons"
     return ""
 
 
-def _p(found: ArmComparison) -> str:
-    """The larger of both corrected p: the one that decides."""
-    p = max(found.p_holm, found.p_seeds_holm)
+def _p(result: ArmComparison) -> str:
+    """Return the larger of both corrected p values, which decides."""
+    p = max(result.p_holm, result.p_seeds_holm)
     return "Holm p < 0.001" if p < 0.001 else f"Holm p {p:.2g}" if p < 0.1 else f"Holm p {p:.2f}"

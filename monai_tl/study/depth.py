@@ -1,4 +1,4 @@
-"""How deep to fine-tune: from the head inwards, a stage more a round, until validation stops improving (Tajbakhsh 2016)."""
+"""Search how deep to fine-tune: one more stage per round, from the head inwards, while validation improves (Tajbakhsh 2016)."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from monai_tl.training.metrics_table import read_metrics
 
 
 def search_is_over(means: Sequence[float], gain: float) -> bool:
-    """Say if the last round was not better than the best before it by more than ``gain``; NaN is never better.
+    """Return whether the last round failed to exceed the best earlier one by more than ``gain``; NaN never exceeds it.
 
-    Before a round has found more than ``gain`` itself, there is nothing to improve on.
+    The search is never over before some round has a Dice above ``gain``.
     """
     before = max((mean for mean in means[:-1] if not math.isnan(mean)), default=-math.inf)
     return before > gain and not means[-1] > before + gain
 
 
 def search_depth(folder: Path, study: Study, parallel: int = 1, engine: Engine = run_here) -> str:
-    """Do the rounds of a search that are left, and note each in ``study.json``.
+    """Do the remaining rounds of a search, and record each in ``study.json``.
 
     Args:
-        folder: the study's.
-        study: its plan; its arms go from the head inwards.
-        parallel: runs at a time.
-        engine: what does them.
+        folder: of the study.
+        study: its plan; the arms are ordered from the head inwards.
+        parallel: number of runs at a time.
+        engine: does the runs.
 
     Returns:
-        What was found, in a few lines.
+        The result, a few lines.
 
     Raises:
-        PartlyDoneError: if a run failed: without it, its round says nothing.
+        PartlyDoneError: if a run failed, since its round cannot be judged without it.
     """
     rounds: list[tuple[str, float]] = []
     for arm in study.arms:
@@ -45,18 +45,18 @@ def search_depth(folder: Path, study: Study, parallel: int = 1, engine: Engine =
         curves = [read_metrics(folder / run.folder / "metrics.csv") for run in runs]
         rounds.append((arm, statistics.fmean(best_of(curve).get("val_dice", math.nan) for curve in curves)))
         over = search_is_over([mean for _, mean in rounds], study.rule["gain"]) or arm == study.arms[-1]
-        found = {"rounds": [{"freeze": arm, "mean_best_dice": _number(mean)} for arm, mean in rounds]}
+        decision = {"rounds": [{"freeze": arm, "mean_best_dice": _number(mean)} for arm, mean in rounds]}
         if over:
             done = sum(run.arm in dict(rounds) for run in study.runs)
-            found |= {"chosen": _chosen(rounds, study.rule["gain"]), "runs": done, "saved": len(study.runs) - done}  # type: ignore[dict-item]
-        write_study(folder, replace(study, decision=found))
+            decision |= {"chosen": _chosen(rounds, study.rule["gain"]), "runs": done, "saved": len(study.runs) - done}  # type: ignore[dict-item]
+        write_study(folder, replace(study, decision=decision))
         if over:
             break
-    return _told(study, rounds)
+    return _format_result(study, rounds)
 
 
 def _chosen(rounds: Sequence[tuple[str, float]], gain: float) -> str | None:
-    """Give the arm of the last round that was an improvement; None where none found anything."""
+    """Return the arm of the last round that was an improvement; None if no round has a Dice above ``gain``."""
     means = [mean for _, mean in rounds]
     if not any(mean > gain for mean in means):
         return None
@@ -64,7 +64,7 @@ def _chosen(rounds: Sequence[tuple[str, float]], gain: float) -> str | None:
     return rounds[last - 1 if search_is_over(means, gain) else last][0]
 
 
-def _told(study: Study, rounds: Sequence[tuple[str, float]]) -> str:
+def _format_result(study: Study, rounds: Sequence[tuple[str, float]]) -> str:
     gain, seeds = study.rule["gain"], len(study.seeds)
     done = sum(run.arm in dict(rounds) for run in study.runs)
     lines = [
@@ -72,9 +72,9 @@ def _told(study: Study, rounds: Sequence[tuple[str, float]]) -> str:
     ]
     chosen = _chosen(rounds, gain)
     if chosen is None:
-        none = f"no depth is chosen: no round found more than Dice {gain:g} in validation, so nothing tells them apart"
+        none = f"no depth chosen: no round has a mean best validation Dice above {gain:g}, so the depths cannot be ranked"
         return "\n".join([*lines, f"{none}; train for more iterations"])
-    ended = "all depths were tried" if len(rounds) == len(study.arms) else f"the next stage gained no more than {gain:g}"
+    ended = "all depths were tried" if len(rounds) == len(study.arms) else f"one more stage gained no more than {gain:g}"
     saved = f"{done} of {len(study.runs)} runs of the full grid done, {len(study.runs) - done} saved"
     return "\n".join([*lines, f"depth chosen: freeze {chosen} ({ended}); {saved}"])
 

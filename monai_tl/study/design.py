@@ -1,4 +1,4 @@
-"""From what was asked for to a study's plan: everything that can be refused is refused here, before anything is written."""
+"""Plan a study from a request: everything that can be refused is refused here, before anything is written."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ from monai_tl.workflow.merged_config import bundle_config
 
 @dataclass(frozen=True)
 class Design:
-    """A plan, and what it was made from.
+    """A plan, and the data it was made from.
 
     Attributes:
         study: the plan.
-        data: the datalist whose training split is divided.
+        data: the datalist from whose training split the training sets are taken.
         sizes: of the training sets, ascending.
     """
 
@@ -54,11 +54,11 @@ def design(request: Request, before: Study | None = None) -> Design:
     """Plan a study; nothing is written.
 
     Args:
-        request: what was asked for.
-        before: the plan that the study's folder holds already: its measurements and its number of threads are kept.
+        request: what the user asked for.
+        before: the plan that the study's folder already holds; its label volumes and number of threads are kept.
 
     Raises:
-        ConfigError, DataError, TransferError: for whatever would stop every run of an arm, or of all.
+        ConfigError, DataError, TransferError: for anything that would stop all runs, or all runs of an arm.
     """
     files = study_configs(request)
     evaluation = [bundle_config(request.target, "evaluate"), Path(request.target) / "configs" / f"{UNTRAINED}.yaml"]
@@ -114,45 +114,45 @@ def design(request: Request, before: Study | None = None) -> Design:
     return Design(study, data, sizes)
 
 
-def write_training_sets(folder: Path, made: Design) -> None:
-    """Write each training set's datalist, with the same validation and test cases; those that exist stay.
+def write_training_sets(folder: Path, planned: Design) -> None:
+    """Write the datalist of each training set, with the same validation and test cases; existing ones are kept.
 
     Raises:
-        ConfigError: if one exists and says something else.
+        ConfigError: if an existing datalist differs.
     """
-    sizes = {size.n: size for size in made.sizes}
-    sets = {run.datalist: run for run in made.study.runs}
-    others = {subject for split in SPLITS[1:] for subject in made.data.splits[split]}
+    sizes = {size.n: size for size in planned.sizes}
+    sets = {run.datalist: run for run in planned.study.runs}
+    others = {subject for split in SPLITS[1:] for subject in planned.data.splits[split]}
     orders: dict[int, tuple[str, ...]] = {}
     for name, run in sets.items():
         size = sizes[run.n]
-        if size.subjects is None and (folder / name).is_file():  # drawn by what the plan holds, and that is the same
+        if size.subjects is None and (folder / name).is_file():  # volumes and seed of the plan have not changed
             continue
         if size.subjects is None and run.seed not in orders:
-            orders[run.seed] = drawing_order(made.study.volumes_ml, run.seed)
+            orders[run.seed] = drawing_order(planned.study.volumes_ml, run.seed)
         chosen = training_set(size, orders.get(run.seed, ()))
         used = others.union(chosen)
-        rule = {"part_of": made.study.datalist["sha256"], "train": _how(run, size)}
+        rule = {"part_of": planned.study.datalist["sha256"], "train": _how(run, size)}
         part = replace(
-            made.data,
-            cases=tuple(case for case in made.data.cases if case["subject"] in used),
-            splits={**made.data.splits, "train": chosen},
-            split_rule={**made.data.split_rule, **rule},
+            planned.data,
+            cases=tuple(case for case in planned.data.cases if case["subject"] in used),
+            splits={**planned.data.splits, "train": chosen},
+            split_rule={**planned.data.split_rule, **rule},
         )
         write_datalist(folder / name, part)
 
 
 def run_settings(study: Study, run: PlannedRun, folder: Path) -> dict[str, Any]:
-    """Give every config id that a run sets: its exact configuration, on top of the study's configs."""
+    """Return all config ids that a run sets on top of the study's configs."""
     own = {"datalist": str(folder / run.datalist), "run_dir": str(folder / run.folder), "resume": True}
     return {"bundle_root": study.target, **study.settings, **run.settings, **own}
 
 
 def _volumes(data: Datalist, sizes: Sequence[Size], known: dict[str, float]) -> dict[str, float]:
-    """Measure the training labels' foreground, in ml, if sets are to be drawn by it and it is not known.
+    """Return the foreground of the training labels in ml; measured only if training sets are drawn and it is not yet known.
 
     Raises:
-        DataError: for a label without any: the runs whose seeds draw it would fail, and the others be chosen by that.
+        DataError: for a label without foreground: the runs that draw it would fail, which would bias the remaining ones.
     """
     drawn = any(size.subjects is None for size in sizes)
     if not drawn or set(known) == set(data.splits["train"]):
@@ -161,14 +161,14 @@ def _volumes(data: Datalist, sizes: Sequence[Size], known: dict[str, float]) -> 
     empty = [subject for subject, volume in volumes.items() if not volume]
     if empty:
         raise DataError(
-            f"training cases without foreground {data.foreground}: {name_some(empty)}; mend their labels, or "
-            "leave them out of the datalist's training split"
+            f"training cases without foreground {data.foreground}: {name_some(empty)}; correct their labels, or "
+            "remove them from the datalist's training split"
         )
     return volumes
 
 
 def _source(weights: Path | None) -> dict[str, Any] | None:
-    """Name a source and its lineage as a transfer report does."""
+    """Return a source and its lineage, as a transfer report records them."""
     if weights is None:
         return None
     read = read_source(weights)
@@ -176,7 +176,7 @@ def _source(weights: Path | None) -> dict[str, Any] | None:
 
 
 def _asked(request: Request, sizes: Sequence[Size]) -> dict[str, str]:
-    """Give the flags that name training sets as they were given: a plan holds counts."""
+    """Return the flags that define the training sets as the user gave them; the plan holds only counts."""
     lists = {"lists": os.path.abspath(request.lists)} if request.lists and any(size.listed for size in sizes) else {}
     return {"sizes": ",".join(request.sizes), **lists, **({"budget": request.budget} if request.budget else {})}
 
@@ -188,7 +188,7 @@ def _how(run: PlannedRun, size: Size) -> dict[str, Any]:
 
 
 def _parser(files: Sequence[Path], request: Request) -> ConfigParser:
-    """Merge configs and settings."""
+    """Return a parser of the merged configs and settings."""
     parser = ConfigParser()
     parser.read_config([str(file) for file in files])
     parser.update({"bundle_root": os.path.abspath(request.target), **_plain(request.settings)})
@@ -200,31 +200,31 @@ def _parser(files: Sequence[Path], request: Request) -> ConfigParser:
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Give settings as JSON holds them, with absolute paths; the datalist is named apart, since each run has its own."""
-    told = {
+    """Return settings as JSON values with absolute paths; the datalist is omitted, since each run has its own."""
+    plain = {
         key: os.path.abspath(value) if key in PATHS and isinstance(value, str) else value for key, value in settings.items()
     }
-    return dict(json.loads(json.dumps({key: value for key, value in told.items() if key != "datalist"})))
+    return dict(json.loads(json.dumps({key: value for key, value in plain.items() if key != "datalist"})))
 
 
 def _refuse_bad_cases(data: Datalist, modalities: Sequence[str]) -> None:
-    """Refuse cases of any split whose files cannot be opened or do not lie on one grid, before the last run finds them.
+    """Refuse cases of any split whose files cannot be opened or do not share one grid, instead of failing in a later run.
 
     Raises:
-        DataError: with a line a problem.
+        DataError: with one line per problem.
     """
     cases = [case for split in SPLITS for case in data.split(split, modalities)]
     lines = [f"{case['subject']}: {line}" for case in cases for line in header_problems(case, modalities)]
     if lines:
-        told = f"{len(lines)} problem{'s' * (len(lines) > 1)} in the study's {len(cases)} cases; mend these files:"
-        raise DataError(list_problems(told, lines))
+        count = f"{len(lines)} problem{'s' * (len(lines) > 1)} in the study's {len(cases)} cases; correct these files:"
+        raise DataError(list_problems(count, lines))
 
 
 def _try(files: Sequence[Path], request: Request, arm: Arm, source: str | None) -> None:
-    """Build an arm's training as far as no scan is read, its transfer included: the first run is not the place to learn it.
+    """Build an arm's training, its transfer included, without reading a scan, so that errors show before the first run.
 
     Raises:
-        ConfigError, TransferError, …: for what would stop each run of the arm.
+        ConfigError, TransferError, …: for anything that would stop each run of the arm.
     """
     parser = _parser(files, request)
     parser.update({**arm.settings(source), "cache_rate": 0.0})
@@ -232,4 +232,4 @@ def _try(files: Sequence[Path], request: Request, arm: Arm, source: str | None) 
         parser.get_parsed_content("imports")
         parser.get_parsed_content("train#trainer")
     except Exception as error:  # MONAI wraps whatever a config's component raises
-        raise user_error(error) or ConfigError(f"no training can be set up with these settings: {in_words(error)}") from None
+        raise user_error(error) or ConfigError(f"the training cannot be built from these settings: {in_words(error)}") from None

@@ -1,4 +1,4 @@
-"""What a study may cost, from steps of the real network on this machine: an upper bound, since runs may stop early."""
+"""Estimate a study's duration from steps of the real network on this machine: an upper bound, since runs may stop early."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ ENOUGH = 60.0  # seconds spent on measuring
 
 @dataclass(frozen=True)
 class Estimate:
-    """Measured here.
+    """Times measured on this machine.
 
     Attributes:
-        device: on which.
+        device: on which they were measured.
         step_seconds: of a training step, by arm.
-        case_seconds: to predict a case, by what its first validation case has of windows.
-        validate_every: iterations.
+        case_seconds: to predict a case, by the number of sliding windows of the first validation case.
+        validate_every: iterations between two validations.
     """
 
     device: str
@@ -45,12 +45,12 @@ class Estimate:
     validate_every: int
 
 
-def estimate(made: Design) -> Estimate:
-    """Time a few training steps of each arm and the prediction of a window, on random voxels of the real size.
+def estimate(planned: Design) -> Estimate:
+    """Time a few training steps of each arm and the prediction of one sliding window, on random voxels of the real size.
 
-    Arms that come after a minute of measuring are taken to cost as much as the dearest so far.
+    After a minute of measuring, the remaining arms are assumed to be as slow as the slowest one so far.
     """
-    study, seconds = made.study, dict[str, float]()
+    study, seconds = planned.study, dict[str, float]()
     by_freeze: dict[Any, float] = {}
     began = time.monotonic()
     parser = _parser(study, {"source": None})
@@ -67,60 +67,60 @@ def estimate(made: Design) -> Estimate:
         window = _seconds(_prediction(parser), 2)
     finally:
         torch.set_num_threads(threads)
-    case = made.data.split("validation", parser.get_parsed_content("modalities"))[0]
+    case = planned.data.split("validation", parser.get_parsed_content("modalities"))[0]
     windows = _windows(open_scan(case["label"]), parser)
     device = str(parser.get_parsed_content("device"))
     return Estimate(device, seconds, window * windows, int(parser.get_parsed_content("validate_every")))
 
 
-def run_seconds(run: PlannedRun, measured: Estimate, made: Design) -> float:
-    """Estimate a run from its beginning to its scores, without early stopping."""
-    iterations = int(run.settings.get("iterations", 0))  # none for the source as it is
-    cases = iterations // measured.validate_every * len(made.data.splits["validation"])
-    scored = _scoring_seconds(run, measured, made, made.study.splits)
+def run_seconds(run: PlannedRun, measured: Estimate, planned: Design) -> float:
+    """Return the estimated time of a whole run, scoring included, without early stopping."""
+    iterations = int(run.settings.get("iterations", 0))  # the untrained arm has none
+    cases = iterations // measured.validate_every * len(planned.data.splits["validation"])
+    scored = _scoring_seconds(run, measured, planned, planned.study.splits)
     return iterations * measured.step_seconds.get(run.arm, 0.0) + cases * measured.case_seconds + scored
 
 
-def _scoring_seconds(run: PlannedRun, measured: Estimate, made: Design, splits: Sequence[str]) -> float:
-    cases = {"test": len(made.data.splits["test"]), "train": run.n}
+def _scoring_seconds(run: PlannedRun, measured: Estimate, planned: Design, splits: Sequence[str]) -> float:
+    cases = {"test": len(planned.data.splits["test"]), "train": run.n}
     return measured.case_seconds * sum(cases[split] for split in splits)
 
 
-def _left_seconds(folder: Path, run: PlannedRun, measured: Estimate, made: Design) -> float:
-    """Estimate what is left of a run; one that was broken off counts as a whole one."""
+def _left_seconds(folder: Path, run: PlannedRun, measured: Estimate, planned: Design) -> float:
+    """Return the estimated remaining time of a run; an interrupted one counts in full."""
     if not is_finished(folder / run.folder):
-        return run_seconds(run, measured, made)
-    left = [split for split in made.study.splits if not has_own_scores(folder / run.folder, split)]
-    return _scoring_seconds(run, measured, made, left)
+        return run_seconds(run, measured, planned)
+    left = [split for split in planned.study.splits if not has_own_scores(folder / run.folder, split)]
+    return _scoring_seconds(run, measured, planned, left)
 
 
-def format_plan(made: Design, folder: Path, measured: Estimate, parallel: int) -> str:
-    """Lay out a plan: the grid, a row an arm and a column a size, and what it may cost."""
-    study = made.study
+def format_plan(planned: Design, folder: Path, measured: Estimate, parallel: int) -> str:
+    """Format a plan: the grid, with one row per arm and one column per size, and the estimated time."""
+    study = planned.study
     left = [run for run in study.runs if not is_finished(folder / run.folder, study.splits)]
-    seconds = [_left_seconds(folder, run, measured, made) for run in left]
+    seconds = [_left_seconds(folder, run, measured, planned) for run in left]
     at_once = 1 if measured.device.startswith("cuda") else fitting(parallel, study.threads)
     most = max([sum(seconds) / at_once, *seconds])
-    splits = ", ".join(f"{len(subjects)} {name}" for name, subjects in made.data.splits.items())
+    splits = ", ".join(f"{len(subjects)} {name}" for name, subjects in planned.data.splits.items())
     rows = [("arm", "iterations", "step", *(f"n = {n}" for n in study.sizes))]
     for run in _first_of_each(study):
         trains = "iterations" in run.settings
         budget = (f"up to {run.settings['iterations']}", f"{measured.step_seconds[run.arm]:.3f} s") if trains else ("none", "–")
-        costs = [in_time(run_seconds(replace(run, n=n), measured, made)) for n in study.sizes]
+        costs = [in_time(run_seconds(replace(run, n=n), measured, planned)) for n in study.sizes]
         rows.append((run.arm, *budget, *[f"{len(study.seeds)} × {cost}" for cost in costs]))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     done = f", {len(study.runs) - len(left)} of them finished" if len(left) < len(study.runs) else ""
     at_a_time = f", {parallel} at a time" if parallel > 1 else ""
-    search = "; the search ends sooner where a stage more gains nothing" if study.rule else ""
+    search = "; the search ends earlier if one more stage gains nothing" if study.rule else ""
     return "\n".join(
         [
             f"study {study.kind} in {folder}: {len(study.runs)} runs{done}; seeds {', '.join(map(str, study.seeds))}",
             f"{study.datalist['path']}: {splits}",
             *table,
-            f"at most {in_time(most)} on {measured.device}{at_a_time}, measured here by a few steps{search}; "
-            "reading the scans, drawing windows and starting each run come on top, early stopping takes from it",
-            "nothing was written: leave --plan away to begin",
+            f"at most {in_time(most)} on {measured.device}{at_a_time}, estimated from a few steps measured here{search}; "
+            "reading scans, sampling patches and starting each run take additional time, early stopping saves time",
+            "nothing was written: omit --plan to start the study",
         ]
     )
 
@@ -140,7 +140,7 @@ def _parser(study: Study, settings: dict[str, Any]) -> ConfigParser:
 
 
 def _training_step(parser: ConfigParser) -> Callable[[], None]:
-    """Give a step of training as the configs describe it."""
+    """Return a function that does one training step as the configs define it."""
     network, loss = parser.get_parsed_content("network"), parser.get_parsed_content("loss")
     optimizer, inferer = parser.get_parsed_content("optimizer"), parser.get_parsed_content("train#inferer")
     image = _voxels(parser, "window", int(parser.get_parsed_content("batch_size")))
@@ -156,7 +156,7 @@ def _training_step(parser: ConfigParser) -> Callable[[], None]:
 
 
 def _prediction(parser: ConfigParser) -> Callable[[], None]:
-    """Give the prediction of one window."""
+    """Return a function that predicts one sliding window."""
     network, inferer = parser.get_parsed_content("network").eval(), parser.get_parsed_content("train#inferer")
     image = _voxels(parser, "inference_window", 1)
 
@@ -173,19 +173,19 @@ def _voxels(parser: ConfigParser, window: str, batch: int) -> Tensor:
 
 
 def _seconds(work: Callable[[], None], times: int) -> float:
-    """Time work after one warm-up; the device is waited for."""
-    taken = []
+    """Return the median time of some work after one warm-up, with the GPUs synchronised."""
+    durations = []
     for _ in range(times + 1):
         began = time.perf_counter()
         work()
         for gpu in range(torch.cuda.device_count() if torch.cuda.is_initialized() else 0):
             torch.cuda.synchronize(gpu)
-        taken.append(time.perf_counter() - began)
-    return statistics.median(taken[1:])
+        durations.append(time.perf_counter() - began)
+    return statistics.median(durations[1:])
 
 
 def _windows(scan: Any, parser: ConfigParser) -> int:
-    """Count the windows that cover a scan at the configs' spacing."""
+    """Return the number of sliding windows that cover a scan at the configs' spacing."""
     window = np.array(parser.get_parsed_content("inference_window"), float)
     size = np.array(scan.shape[:3]) * nib.affines.voxel_sizes(scan.affine) / np.array(parser.get_parsed_content("spacing"))
     step = window * (1 - float(parser.get_parsed_content("inference_overlap")))

@@ -1,4 +1,4 @@
-"""Do a study's runs: those that are finished are skipped, broken ones go on, a failure is recorded and the others follow."""
+"""Do the runs of a study: finished ones are skipped, interrupted ones resume, a failure is recorded and the next run starts."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ Engine = Callable[[dict[str, Order], int], Ended]
 
 
 def run_here(orders: dict[str, Order], parallel: int) -> Ended:
-    """Do runs on this machine, each in a process of its own, ``parallel`` at a time; give them as they end.
+    """Do runs on this machine, each in its own process, ``parallel`` at a time; yield their outcomes as they end.
 
-    Libraries that take seconds to import are imported once; a run that is killed takes no other with it.
+    Slow libraries are imported once for all processes; a killed run does not affect the others.
     """
-    if not torch.cuda.is_available():  # there a run's threads wait for the GPU
+    if not torch.cuda.is_available():  # with a GPU, the threads of a run mostly wait for it
         parallel = keep_within_cores("--parallel", parallel, max((order.threads for order in orders.values()), default=1))
     return run_each(perform, orders, parallel, preload=["monai_tl.study.worker"], nesting=True, fewer="--parallel")
 
 
 def execute(folder: Path, study: Study, runs: Sequence[PlannedRun], parallel: int = 1, engine: Engine = run_here) -> None:
-    """Do what is left of some runs of a study, and say of each how it ended.
+    """Do the given runs of a study as far as they are not finished, and print how each one ended.
 
     Args:
-        folder: the study's.
+        folder: of the study.
         study: its plan.
-        runs: of the plan.
-        parallel: at a time.
-        engine: what does them.
+        runs: some or all runs of the plan.
+        parallel: number of runs at a time.
+        engine: does the runs.
 
     Raises:
-        PartlyDoneError: if some failed, at the end; ``faults`` holds a line for each of them.
+        PartlyDoneError: after the last run, if some failed; the folder ``faults`` holds the reason of each.
     """
     left = [run for run in runs if not is_finished(folder / run.folder, study.splits)]
-    told = _Progress(folder, len(runs), len(runs) - len(left), parallel)
+    progress = _Progress(folder, len(runs), len(runs) - len(left), parallel)
     if len(left) < len(runs):
-        print(f"{len(runs) - len(left)} of {len(runs)} runs are finished already", flush=True)
+        print(f"{len(runs) - len(left)} of {len(runs)} runs are already finished", flush=True)
     for run in left:
         fault_file(folder, run).unlink(missing_ok=True)
     by_name = {run.name: run for run in left}
@@ -66,17 +66,17 @@ def execute(folder: Path, study: Study, runs: Sequence[PlannedRun], parallel: in
             if fault:
                 write_text(fault_file(folder, by_name[name]), fault + "\n")
                 failed.append(name)
-            told.ended(by_name[name], fault)
+            progress.ended(by_name[name], fault)
     if failed:
         more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
         raise PartlyDoneError(
             f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed[:5])}{more}; the reasons are in {folder / FAULTS}, "
-            f"what they printed in {folder / LOGS}. Repeat the command to try them again"
+            f"their output in {folder / LOGS}. Repeat the command to retry them"
         )
 
 
 def order_of(folder: Path, study: Study, run: PlannedRun) -> Order:
-    """Give all that a process has to know to do a run."""
+    """Return everything that a process needs to do a run."""
     log = str(folder / LOGS / f"{run.name}.txt")
     weights = {study.source["weights"]: study.source["sha256"]} if study.source and run.settings.get("source") else {}
     files = {**study.configs, **study.evaluation, **weights}
@@ -86,12 +86,12 @@ def order_of(folder: Path, study: Study, run: PlannedRun) -> Order:
 
 
 def fault_file(folder: Path, run: PlannedRun) -> Path:
-    """Give the file that says why a run failed."""
+    """Return the path of the file that holds the reason why a run failed."""
     return folder / FAULTS / f"{run.name}.txt"
 
 
 def state_of(folder: Path, run: PlannedRun) -> tuple[str, str]:
-    """Give a run's state, ``finished`` (its test cases are scored), ``failed`` or ``waiting``, and why it failed."""
+    """Return a run's state, ``finished`` (its test cases are scored), ``failed`` or ``waiting``, and why it failed."""
     if is_finished(folder / run.folder):
         return "finished", ""
     fault = fault_file(folder, run)
@@ -99,7 +99,7 @@ def state_of(folder: Path, run: PlannedRun) -> tuple[str, str]:
 
 
 class _Progress:
-    """Says a line for each run that ended, and how long the others may take."""
+    """Print one line for each run that ended, and the estimated remaining time."""
 
     def __init__(self, folder: Path, total: int, done: int, parallel: int) -> None:
         self.folder, self.total, self.done, self.parallel = folder, total, done, parallel

@@ -1,4 +1,4 @@
-"""From run folders to the study's three tables."""
+"""Gather a study's three tables from its run folders."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ MetricRows = Sequence[Mapping[str, Any]]  # rows of metrics.csv
 
 @dataclass(frozen=True)
 class Gathered:
-    """What was written.
+    """Counts of what was gathered.
 
     Attributes:
-        runs: planned.
-        finished: of these.
-        failed: of these.
+        runs: planned runs.
+        finished: finished runs.
+        failed: failed runs.
         scores: rows of ``scores.csv``.
     """
 
@@ -42,14 +42,14 @@ class Gathered:
 
 
 def gather(folder: Path) -> Gathered:
-    """Write ``scores.csv``, ``runs.csv`` and ``curves.csv`` of a study from its run folders, as far as these are.
+    """Write ``scores.csv``, ``runs.csv`` and ``curves.csv`` of a study from the runs done so far.
 
     Raises:
-        DataError: if the folder is no study, or a table of a run is damaged.
+        DataError: if the folder holds no study, or a table of a run is damaged.
     """
     study = read_study(folder)
     states = {run.name: state_of(folder, run) for run in study.runs}
-    if "chosen" in study.decision:  # the search is over: what it did not ask for waits for nothing
+    if "chosen" in study.decision:  # the search is over: runs that it did not need are not waiting
         states = {name: state for name, state in states.items() if state[0] != "waiting"}
     planned = [run for run in study.runs if run.name in states]
     curves = {run.name: read_metrics(folder / run.folder / "metrics.csv") for run in planned}
@@ -59,7 +59,8 @@ def gather(folder: Path) -> Gathered:
     for run in planned:
         state, fault = states[run.name]
         curve = curves[run.name]
-        target = NEAR * float(best.get((run.n, run.seed), {}).get("val_dice", math.nan)) or math.nan  # of 0 all would be near
+        scratch_dice = float(best.get((run.n, run.seed), {}).get("val_dice", math.nan))
+        target = NEAR * scratch_dice or math.nan  # every run would reach a target of 0
         rows.append(_run_row(folder, run, (state, fault), curve, (target, run.settings.get("iterations", 0))))
         if state == "finished":
             scores += _scores(folder, run)
@@ -75,14 +76,14 @@ def gather(folder: Path) -> Gathered:
 
 
 def best_of(curve: MetricRows) -> Mapping[str, Any]:
-    """Give the row of the highest validation Dice, the first of equals; an empty one where there is none."""
+    """Return the first row with the highest validation Dice; an empty mapping if there is no validation."""
     return max((row for row in curve if not math.isnan(row["val_dice"])), key=lambda row: float(row["val_dice"]), default={})
 
 
 def area_under(curve: MetricRows, planned: int) -> float:
-    """Give the mean validation Dice over the planned iterations, by trapezia, from Dice 0 at iteration 0.
+    """Return the mean validation Dice over the planned iterations, by the trapezoidal rule, from Dice 0 at iteration 0.
 
-    After early stopping the best goes on: it is what is kept. NaN where there is no validation.
+    After early stopping, the best Dice counts for the remaining iterations. NaN if there is no validation.
     """
     points = [(float(row["iteration"]), float(row["val_dice"])) for row in curve if not math.isnan(row["val_dice"])]
     if not points:
@@ -122,14 +123,11 @@ def _run_row(folder: Path, run: PlannedRun, state: tuple[str, str], curve: Metri
 
 
 def _training_dice(folder: Path, run: PlannedRun) -> float:
-    """Give the mean Dice over a run's own training cases, NaN where they were not scored."""
+    """Return the mean Dice over a run's own training cases; NaN if they were not scored."""
     place = folder / run.folder
     return summarise(read_run_scores(place, "train").scores).mean if has_own_scores(place, "train") else math.nan
 
 
 def _scores(folder: Path, run: PlannedRun) -> list[StudyScore]:
-    found = read_run_scores(folder / run.folder, "test").scores
-    return [
-        StudyScore(run.arm, run.n, run.seed, one.subject, one.dice, one.hd95_mm, one.reference_ml, one.prediction_ml)
-        for one in found
-    ]
+    scores = read_run_scores(folder / run.folder, "test").scores
+    return [StudyScore(run.arm, run.n, run.seed, s.subject, s.dice, s.hd95_mm, s.reference_ml, s.prediction_ml) for s in scores]

@@ -1,4 +1,4 @@
-"""A study's runs on a Ray cluster: Ray places, retries and survives lost nodes; the runs are those of `one_run`."""
+"""Do a study's runs on a Ray cluster: Ray schedules them and retries those of lost nodes; `worker.perform` does each run."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from monai_tl.storage.streams import print_anything
 from monai_tl.study.execute import Ended
 from monai_tl.study.worker import Order, perform
 
-RETRIES = 5  # of a run whose process or node is lost; it goes on from its last validation
+RETRIES = 5  # of a run whose process or node is lost; it resumes from its last validation
 GPUS = "MONAI_TL_GPUS_PER_RUN"
 
 
 def run_on_ray(orders: dict[str, Order], parallel: int) -> Ended:
-    """Do runs on the Ray cluster that ``RAY_ADDRESS`` or this machine knows, else on one of this machine alone.
+    """Do runs on the Ray cluster at ``RAY_ADDRESS``, else on one that runs on this machine or is started there.
 
-    The study's folder, the scans and the bundles have to lie under the same paths on every node. Ray decides how many run
-    at a time: each asks for its threads, and for one GPU where the cluster has any (``MONAI_TL_GPUS_PER_RUN=0.5``: two a GPU).
+    The study's folder, the scans and the bundles must have the same paths on every node. Ray decides how many runs are done at
+    a time: each needs its threads, and one GPU if the cluster has any (``MONAI_TL_GPUS_PER_RUN=0.5``: two runs per GPU).
 
     Raises:
-        ConfigError: if Ray is not installed, or the cluster has no room for a run.
+        ConfigError: if Ray is not installed, or no node has room for a run.
     """
     try:
         import ray
     except ImportError:
-        raise ConfigError("--engine ray needs Ray: pip install 'monai_tl[ray]', or leave --engine away") from None
+        raise ConfigError("--engine ray needs Ray: pip install 'monai_tl[ray]', or omit --engine") from None
     started = not ray.is_initialized()
     if started:
         ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.WARNING)
@@ -44,7 +44,7 @@ def _run(ray: Any, orders: dict[str, Order]) -> Ended:
     threads = max((order.threads for order in orders.values()), default=1)
     needs = {"num_cpus": threads, "num_gpus": _gpus(ray)}
     _refuse_no_room(ray, needs)
-    # a process a run: memory stays flat, and no run inherits another's state
+    # one process per run: memory does not grow, and no run inherits the state of another
     remote = ray.remote(**needs, max_retries=RETRIES, max_calls=1)(_perform)
     waiting = {remote.remote(perform, order): name for name, order in orders.items()}
     try:
@@ -57,7 +57,7 @@ def _run(ray: Any, orders: dict[str, Order]) -> Ended:
 
 
 def _perform(task: Callable[[Order], None], order: Order) -> Outcome:
-    """On a node: do a run and say what became of it; what Ray is to try again is only what it never hears of."""
+    """Do a run on a node and return its outcome, failures included: Ray retries only runs whose process or node is lost."""
     print_anything()
     try:
         task(order)
@@ -70,32 +70,32 @@ def _outcome(ray: Any, ended: Any) -> Outcome:
     try:
         outcome: Outcome = ray.get(ended)
     except ray.exceptions.RayError as error:
-        told = (str(error).strip().splitlines() or ["no reason given"])[0]
-        return Outcome(fault=f"Ray gave it up after {RETRIES} more tries: {type(error).__name__}: {told[:200]}")
+        reason = (str(error).strip().splitlines() or ["no reason given"])[0]
+        return Outcome(fault=f"Ray gave up after {RETRIES} retries: {type(error).__name__}: {reason[:200]}")
     return outcome
 
 
 def _gpus(ray: Any) -> float:
-    """Give the share of a GPU that a run asks for: one where there are any."""
-    told = os.environ.get(GPUS)
-    if told is None:
+    """Return the share of a GPU that a run needs: one by default if the cluster has GPUs."""
+    text = os.environ.get(GPUS)
+    if text is None:
         return 1.0 if ray.cluster_resources().get("GPU", 0) else 0.0
     try:
-        share = float(told)
+        share = float(text)
     except ValueError:
         share = -1.0
     if share < 0:
-        raise ConfigError(f"{GPUS} takes a share of a GPU, e.g. 0.5, or 1; got '{told}'")
+        raise ConfigError(f"{GPUS} takes a share of a GPU, e.g. 0.5, or 1; got '{text}'")
     return share
 
 
 def _refuse_no_room(ray: Any, needs: dict[str, float]) -> None:
-    """Refuse what Ray would wait for without end."""
+    """Refuse runs that need more than any node has, for which Ray would wait for ever."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     names = {"num_cpus": "CPU", "num_gpus": "GPU"}
     if not any(all(node.get(names[key], 0) >= need for key, need in needs.items()) for node in nodes):
-        there = "; ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes)
+        exist = "; ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes)
         raise ConfigError(
-            f"no node of the Ray cluster has room for a run ({needs['num_cpus']} CPUs, {needs['num_gpus']:g} GPUs): {there}; "
-            "give fewer threads (OMP_NUM_THREADS) when the study is begun"
+            f"no node of the Ray cluster has room for a run ({needs['num_cpus']} CPUs, {needs['num_gpus']:g} GPUs); nodes: "
+            f"{exist}. Start the study with fewer threads (OMP_NUM_THREADS)"
         )

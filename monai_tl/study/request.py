@@ -1,4 +1,4 @@
-"""What a study was asked for, and what of it can be refused before PyTorch, which takes seconds, is imported."""
+"""The request for a study, and the checks on it that need no PyTorch, whose import takes seconds."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ OF_A_RUN = {
     "seed": "--seeds",
     "freeze": "--arms",
     "run_dir": "--output",
-    "resume": "nothing: a study always goes on",
+    "resume": "nothing: a study always resumes",
     "transfer": "--arms",
 }
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for, as the verbs take it.
+    """A request for a study, as the verbs receive it.
 
     Attributes:
         kind: ``layers``, ``size`` or ``depth``.
         target: the bundle to be fine-tuned.
-        source: what transfers start from.
-        arms, sizes: as `read_arms` and `read_sizes` read them; no arm: all depths, from the head inwards.
-        seeds: one run of each arm and size for each.
-        overlay: one more of the target's configs.
+        source: the source of transfers: bundle, run folder or weights file.
+        arms, sizes: in the form of `read_arms` and `read_sizes`; without arms: all depths, from the head inwards.
+        seeds: each arm and size is run once with each seed.
+        overlay: name of an additional config of the target.
         budget: iterations by arm, see `read_budget`.
-        lists: a JSON file of named training sets; the bundle's ``splits/study.json`` where there is one.
+        lists: a JSON file of named training sets; None: the bundle's ``splits/study.json``, if it exists.
         rule: of a study of kind ``depth``.
-        parallel: runs at a time; they share the processor's cores.
-        training_dice: score each run's training cases too.
+        parallel: number of runs at a time; they share the processor's cores.
+        training_dice: whether each run's training cases are scored, too.
         settings: config ids for all runs.
-        also: flags of the verb, for the hint at a misspelt one.
+        also: flags of the verb, which are suggested for misspelt ones.
     """
 
     kind: str
@@ -67,14 +67,14 @@ class Request:
 
 
 def check_request(request: Request, folder: Path) -> None:
-    """Refuse what needs no network and no scan to be refused; `monai_tl.study.design.design` goes on where this ends.
+    """Check a request as far as neither network nor scans are needed; `monai_tl.study.design.design` checks the rest.
 
     Args:
-        request: what was asked for.
-        folder: the study's.
+        request: for a study.
+        folder: of the study.
 
     Raises:
-        ConfigError, DataError, TransferError: as `design` does, by the same functions.
+        ConfigError, DataError, TransferError: the same as `design` raises.
     """
     plan_in(folder)
     request, config = read_request(request)
@@ -93,15 +93,15 @@ def check_request(request: Request, folder: Path) -> None:
 
 
 def plan_in(folder: Path) -> Study | None:
-    """Read the plan that a folder holds, None where there is none yet.
+    """Return the plan that a folder holds, or None if it holds none yet.
 
     Raises:
         ConfigError: if the folder holds something else.
     """
     if (folder / STUDY_FILE).is_file():
         return read_study(folder)
-    if folder.is_dir() and any(one for one in folder.iterdir() if one.name != ".lock"):
-        raise ConfigError(f"output '{folder}' exists and is no study; choose another")
+    if folder.is_dir() and any(path for path in folder.iterdir() if path.name != ".lock"):
+        raise ConfigError(f"output '{folder}' exists and is not a study; choose another folder")
     return None
 
 
@@ -115,22 +115,22 @@ def study_configs(request: Request) -> list[Path]:
 
 
 def read_request(request: Request) -> tuple[Request, dict[str, Any]]:
-    """Finish reading the settings that were typed, by the configs that they belong to; return these merged, too.
+    """Return a request whose settings have the values that the configs give them, and the merged config.
 
     Raises:
-        ConfigError: for a setting that is a run's own, that no config has, or that nothing reads.
+        ConfigError: for a setting that differs from run to run, that no config has, or that nothing reads.
     """
     files = study_configs(request)
     for key, flag in OF_A_RUN.items():
         if key in request.settings:
-            raise ConfigError(f"--{key} differs from run to run of a study: leave it away; it is told by {flag}")
+            raise ConfigError(f"--{key} differs from run to run of a study: omit it; it is set by {flag}")
     config = {**merge_configs(files), "bundle_root": os.path.abspath(request.target)}
     config = check_overrides(config, request.settings, request.also, never=OF_A_RUN)
     return replace(request, settings={key: value_at(config, key) for key in request.settings}), config
 
 
 def study_datalist(path: Path) -> Datalist:
-    """Read the datalist whose training split a study divides.
+    """Read the datalist from which a study takes its training sets.
 
     Raises:
         DataError: if it lacks a split.
@@ -138,27 +138,27 @@ def study_datalist(path: Path) -> Datalist:
     data = read_datalist(path)
     missing = [name for name in SPLITS if name not in data.splits]
     if missing:
-        raise DataError(f"{data.path} has no {' and no '.join(missing)} split, and a study needs all three")
+        raise DataError(f"{data.path} has no {' and no '.join(missing)} split; a study needs {', '.join(SPLITS)}")
     return data
 
 
 def asked_arms(request: Request, stages: Sequence[str]) -> tuple[Arm, ...]:
-    """Read the arms; where none is asked for, all depths from the head inwards.
+    """Return the requested arms; by default all depths, from the head inwards.
 
     Raises:
-        ConfigError: for a name that is none.
+        ConfigError: for an unknown name.
     """
     return read_arms(request.arms or [str(k) for k in reversed(range(len(stages)))], stages)
 
 
 def read_budgets(request: Request, arms: Sequence[Arm], iterations: int, every: int) -> dict[str, int]:
-    """Return the iterations of each arm, and check the seeds with them.
+    """Return the iterations of each arm; the seeds are checked, too.
 
     Raises:
-        ConfigError: for iterations or seeds that no run could have.
+        ConfigError: for invalid iterations or seeds.
     """
     budgets = read_budget(request.budget, [arm.name for arm in arms], iterations)
-    raise_refusals(wrong for told in budgets.values() for wrong in problems({"iterations": told, "validate_every": every}))
+    raise_refusals(wrong for value in budgets.values() for wrong in problems({"iterations": value, "validate_every": every}))
     raise_refusals(wrong for seed in request.seeds for wrong in problems({"seed": seed}))
     return budgets
 
@@ -167,16 +167,16 @@ def named_lists(request: Request) -> dict[str, list[str]]:
     """Read the named training sets.
 
     Raises:
-        DataError: if the file is not there or holds something else.
+        DataError: if the file does not exist or holds something else.
     """
     path = Path(request.lists) if request.lists else Path(request.target) / "splits" / "study.json"
     if not path.is_file():
         if request.lists:
-            raise DataError(f"there is no file {path} with lists of training subjects")
+            raise DataError(f"no file {path}; --lists needs a JSON file with lists of training subjects by name")
         return {}
-    content = read_json(path, remedy="needed are lists of subject ids by name")
+    content = read_json(path, remedy="it must hold lists of subject ids by name")
     lists = {name: value for name, value in content.items() if isinstance(value, list)}
     for name, subjects in lists.items():
         if not all(isinstance(subject, str) for subject in subjects):
-            raise DataError(f"{path}: list '{name}' holds more than subject ids in quotes")
+            raise DataError(f"{path}: list '{name}' may hold only subject ids in quotes")
     return {name: subjects for name, subjects in lists.items() if name not in ("val", *SPLITS[1:])}

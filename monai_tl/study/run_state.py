@@ -1,4 +1,4 @@
-"""How far a study's run has come, as its folder says."""
+"""The state of a study's run, read from its folder."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from monai_tl.storage.files import read_json
 
 
 def is_finished(folder: Path, splits: Sequence[str] = ("test",)) -> bool:
-    """Say if a run was trained to its end and scored with the weights that came of it."""
+    """Return whether a run was trained to its end and scored with its own weights."""
     return is_trained(folder) and all(has_own_scores(folder, split) for split in splits)
 
 
 def is_trained(folder: Path) -> bool:
-    """Say if a training came to its end: its best Dice is noted last, after all checks."""
+    """Return whether a training was completed: its best Dice is recorded last, after all checks."""
     try:
         return "validation_dice" in read_json(folder / "metadata.json", remedy="")
     except DataError:

@@ -1,4 +1,4 @@
-"""A study from what was asked for to its tables: plan, write down, run, gather."""
+"""Conduct a study: plan it, write the plan, do the runs, gather the tables."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from monai_tl.study.study_plan import STUDY_FILE, Study, refuse_changed, write_s
 
 @dataclass(frozen=True)
 class Conduct:
-    """How a study is to be done; its results do not depend on it.
+    """How a study is carried out; its results do not depend on this.
 
     Attributes:
-        folder: the study's.
-        parallel: runs at a time.
+        folder: of the study.
+        parallel: number of runs at a time.
         engine: ``here`` or ``ray``.
-        plan_only: show the plan and stop.
+        plan_only: print the plan and stop.
     """
 
     folder: Path
@@ -37,45 +37,46 @@ class Conduct:
 
 
 def conduct(request: Request, how: Conduct) -> None:
-    """Plan a study, or show its plan; write it down, do its runs, gather its tables. Called again, it goes on.
+    """Plan a study, write the plan, do the runs and gather the tables; an existing study is resumed.
 
     Raises:
-        ConfigError, DataError, TransferError: before anything is written, for what cannot be done or is another study.
+        ConfigError, DataError, TransferError: before anything is written, if the request is invalid or the folder holds
+            another study.
         PartlyDoneError: if some runs failed; the tables hold the others.
     """
     raise_refusals([refusal("engine", ENGINE, how.engine)])
     before = plan_in(how.folder)
     begun = before is not None and (how.folder / "runs").is_dir()
-    made = design(request, before if begun else None)
+    planned = design(request, before if begun else None)
     if before is not None and begun:
-        refuse_changed(how.folder, before, made.study)
-    for line in made.study.overlap.get("said", ()):
+        refuse_changed(how.folder, before, planned.study)
+    for line in planned.study.overlap.get("said", ()):
         print(line, flush=True)
     if how.plan_only:
-        print(format_plan(made, how.folder, estimate(made), how.parallel))
+        print(format_plan(planned, how.folder, estimate(planned), how.parallel))
         return
     engine = {"here": run_here, "ray": run_on_ray}[how.engine]
     with locked_folder(how.folder, "study"):
         if plan_in(how.folder) != before:
-            raise ConfigError(f"another process changed the study in '{how.folder}' meanwhile; repeat the command")
-        _begin(how.folder, made, before, begun)
+            raise ConfigError(f"another process has just changed the study in '{how.folder}'; repeat the command")
+        _begin(how.folder, planned, before, begun)
         try:
-            _run(how.folder, made.study, how.parallel, engine)
+            _run(how.folder, planned.study, how.parallel, engine)
         except (PartlyDoneError, KeyboardInterrupt):
             _gather(how.folder)
             raise
         _gather(how.folder)
 
 
-def _begin(folder: Path, made: Design, before: Study | None, begun: bool) -> None:
-    """Write down the plan and who trains on what, then nothing else is decided; a plan that nothing came of is replaced."""
+def _begin(folder: Path, planned: Design, before: Study | None, begun: bool) -> None:
+    """Write the plan and the training sets before the first run; an earlier plan without any run is replaced."""
     if before is not None and not begun:
         for name in {run.datalist for run in before.runs}:
             (folder / name).unlink(missing_ok=True)
-    if before != made.study:
-        write_study(folder, made.study)
-    write_training_sets(folder, made)
-    study = made.study
+    if before != planned.study:
+        write_study(folder, planned.study)
+    write_training_sets(folder, planned)
+    study = planned.study
     grid = f"{len(study.arms)} arms × {len(study.sizes)} sizes × {len(study.seeds)} seeds"
     print(f"{folder}: {len(study.runs)} runs ({grid}), planned in {STUDY_FILE}", flush=True)
 
@@ -88,5 +89,5 @@ def _run(folder: Path, study: Study, parallel: int, engine: Engine) -> None:
 
 
 def _gather(folder: Path) -> None:
-    found = gather(folder)
-    print(f"{found.finished} of {found.runs} runs finished: {folder / 'scores.csv'}, runs.csv, curves.csv", flush=True)
+    tables = gather(folder)
+    print(f"{tables.finished} of {tables.runs} runs finished: {folder / 'scores.csv'}, runs.csv, curves.csv", flush=True)

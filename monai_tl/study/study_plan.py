@@ -1,4 +1,4 @@
-"""A study as data, ``study.json``: every run's exact settings and folder, decided before the first one starts."""
+"""The plan of a study, ``study.json``: the exact settings and folder of every run, fixed before the first one starts."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from monai_tl.transfer.arms import UNTRAINED, Arm
 
 STUDY_FILE = "study.json"
 FORMAT = 1
-AXES = ("arms", "sizes", "seeds")  # along which a study may grow
-# compared apart, or no part of what is asked
+AXES = ("arms", "sizes", "seeds")  # a study may be extended along these
+# fields that `changes` does not compare: they are compared elsewhere, or no request sets them
 FREE = ("runs", "threads", "volumes_ml", "decision", "training_dice", "asked", "scans", "overlap")
-SHOWN = 3  # differences
+SHOWN = 3  # differences listed in an error
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """One run.
+    """One planned run.
 
     Attributes:
         name: unique in the study, e.g. ``scratch_n26_seed0``.
         arm: name of its arm, see `monai_tl.transfer.arms`.
-        n: training subjects.
-        seed: of weights, windows and the draw of the training set.
-        folder: its run folder, below the study's.
-        datalist: its datalist, below the study's folder.
-        settings: config ids that are this run's own; the study's hold for all.
+        n: number of training subjects.
+        seed: of initial weights, patches and the choice of training subjects.
+        folder: its run folder, relative to the study's folder.
+        datalist: its datalist, relative to the study's folder.
+        settings: config ids of this run alone; those of the study apply to all runs.
     """
 
     name: str
@@ -45,28 +45,28 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Study:
-    """All that decides what a study's runs will be, and the runs.
+    """Everything that determines a study's runs, and the runs.
 
     Attributes:
         kind: ``layers``, ``size`` or ``depth``.
         target: the bundle, an absolute path.
-        source: ``{"path": …, "sha256": …}`` of the weights carried over; None where no arm takes them.
+        source: ``{"path": …, "weights": …, "sha256": …}`` of the transferred weights; None if no arm takes them.
         configs: merged in order, absolute path -> sha256.
-        evaluation: likewise, by which runs are scored, and the source as it is becomes one.
-        datalist: ``{"path": …, "sha256": …}``, of which each run's own is a part.
-        settings: config ids set alike for all runs.
+        evaluation: configs that score runs or evaluate the source without fine-tuning, absolute path -> sha256.
+        datalist: ``{"path": …, "sha256": …}``; the datalist of each run is a part of it.
+        settings: config ids that apply to all runs.
         arms: names, in order.
-        sizes: training subjects, ascending.
-        seeds: one run of each arm and size for each.
-        rule: how a study of kind ``depth`` decides; empty for others.
-        threads: of each run on the CPU; sums over another number of threads round differently.
-        volumes_ml: foreground by training subject, by which subsets were stratified; empty where none was drawn.
-        runs: seed by seed, so that a study cut short is complete for some.
-        decision: what a study of kind ``depth`` has found so far.
-        training_dice: each run scores its training cases too.
-        scans: subject -> role -> fingerprint of every case's scans: a run with others is refused.
-        overlap: what the comparison of test cases with the source's cases said; empty without a source.
-        asked: flags as they were given last, where the plan holds only what came of them: ``sizes``, ``lists``, ``budget``.
+        sizes: numbers of training subjects, ascending.
+        seeds: each arm and size is run once with each seed.
+        rule: the stopping rule of a study of kind ``depth``; empty for others.
+        threads: CPU threads of each run; another number of threads may round sums differently.
+        volumes_ml: foreground in ml by training subject, used to stratify the training sets; empty if none was drawn.
+        runs: ordered by seed, so that an interrupted study is complete for its first seeds.
+        decision: results of a study of kind ``depth`` so far.
+        training_dice: whether each run scores its training cases, too.
+        scans: subject -> role -> fingerprint of every case's scans; a run with other scans is refused.
+        overlap: result of the comparison of test cases with the source's cases; empty without a source.
+        asked: flags as given last, whose results alone the plan would hold: ``sizes``, ``lists``, ``budget``.
     """
 
     kind: str
@@ -91,19 +91,19 @@ class Study:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """What each run is scored on."""
+        """The splits that each run is scored on."""
         return ("test", "train") if self.training_dice else ("test",)
 
 
 def cross(
     arms: Sequence[Arm], sizes: Sequence[Size], seeds: Sequence[int], source: str | None, iterations: Mapping[str, int]
 ) -> Iterator[PlannedRun]:
-    """Give every run of a grid.
+    """Yield every run of a grid.
 
     Args:
         arms, sizes, seeds: the axes.
-        source: weights that transfers start from.
-        iterations: at most, by arm.
+        source: weights to transfer.
+        iterations: largest number of iterations, by arm.
     """
     for seed in seeds:
         for size in sizes:
@@ -117,12 +117,12 @@ def cross(
 
 
 def read_budget(text: str, arms: Sequence[str], iterations: int) -> dict[str, int]:
-    """Give each arm's iterations: as told, ``scratch=5000,default=1500``, else the same for all.
+    """Return each arm's iterations as given, e.g. ``scratch=5000,default=1500``; by default ``iterations`` for all arms.
 
     Raises:
-        ConfigError: for an arm that the study does not have, or what is no number of iterations.
+        ConfigError: for an arm that the study does not have, or an invalid number of iterations.
     """
-    told, named = {"default": iterations}, set[str]()
+    budget, named = {"default": iterations}, set[str]()
     for part in filter(None, (part.strip() for part in text.split(","))):
         arm, equals, value = part.partition("=")
         if not equals or not value.isdecimal() or int(value) < 1:
@@ -133,21 +133,21 @@ def read_budget(text: str, arms: Sequence[str], iterations: int) -> dict[str, in
         if arm in named:
             raise ConfigError(f"budget names '{arm}' twice; give it once")
         named.add(arm)
-        told[arm] = int(value)
-    return {arm: told.get(arm, told["default"]) for arm in arms}
+        budget[arm] = int(value)
+    return {arm: budget.get(arm, budget["default"]) for arm in arms}
 
 
 def read_seeds(text: str) -> tuple[int, ...]:
-    """Read seeds: a number alone is how many (``3``: 0, 1, 2); with a comma they are the seeds themselves (``7,8``, ``7,``).
+    """Return seeds: a single number is a count (``3``: 0, 1, 2); with a comma, they are the seeds themselves (``7,8``, ``7,``).
 
     Raises:
-        ConfigError: if they are no different whole numbers from 0.
+        ConfigError: if they are not distinct whole numbers from 0.
     """
     parts = [part.strip() for part in str(text).strip("[]()").split(",") if part.strip()]
     listed = any(sign in str(text) for sign in ",[(")
     right = parts and all(part.isdecimal() for part in parts) and len(set(map(int, parts))) == len(parts)
     if not right or (parts == ["0"] and not listed):
-        raise ConfigError(f"seeds takes how many (3), or different ones (7,8,9); got '{text}'")
+        raise ConfigError(f"seeds takes a count (3) or distinct seeds (7,8,9); got '{text}'")
     return tuple(int(part) for part in parts) if listed else tuple(range(int(parts[0])))
 
 
@@ -160,70 +160,71 @@ def read_study(folder: Path) -> Study:
     """Read a study's plan.
 
     Raises:
-        DataError: if the folder holds none, or it is damaged.
+        DataError: if the folder holds no plan, or a damaged one.
     """
     path = folder / STUDY_FILE
     if not path.is_file():
-        raise DataError(f"'{folder}' is no study: it has no {STUDY_FILE}; `monai_tl study layers` and `study size` write one")
-    remedy = "restore it, or begin a study in another folder"
+        raise DataError(
+            f"'{folder}' is not a study: it has no {STUDY_FILE}; `monai_tl study layers` and `study size` write one"
+        )
+    remedy = "restore it, or start a study in another folder"
     content = read_json(path, required=("format",), remedy=remedy, of_format=FORMAT)
     with naming_damage(path, remedy):
-        told = {one.name: content[one.name] for one in fields(Study) if one.name in content}
-        told |= {axis: tuple(content[axis]) for axis in AXES}
-        return Study(**{**told, "runs": tuple(PlannedRun(**run) for run in content["runs"])})
+        values = {item.name: content[item.name] for item in fields(Study) if item.name in content}
+        values |= {axis: tuple(content[axis]) for axis in AXES}
+        return Study(**{**values, "runs": tuple(PlannedRun(**run) for run in content["runs"])})
 
 
 def changes(before: Study, now: Study) -> list[str]:
-    """Say in what a plan differs from the one that its folder holds; runs may be added, nothing else may change.
+    """Return the differences between a plan and the one that its folder holds; runs may be added, nothing else may change.
 
     Returns:
-        A line a difference, none where the new plan is the old one or continues it.
+        One line per difference; empty if the new plan equals or extends the old one.
     """
-    told = []
-    for one in fields(Study):
-        was, is_ = getattr(before, one.name), getattr(now, one.name)
-        if one.name in (*AXES, *FREE) or (one.name == "source" and was is None):  # no arm took a source so far
+    lines = []
+    for name in (item.name for item in fields(Study)):
+        was, is_ = getattr(before, name), getattr(now, name)
+        if name in (*AXES, *FREE) or (name == "source" and was is None):  # no arm took a source so far
             continue
         if isinstance(was, dict) or isinstance(is_, dict):
-            was, is_ = was or {}, is_ or {}
-            keys = [key for key in {**was, **is_} if was.get(key) != is_.get(key)]
-            told += [f"{_name(one.name, key)} was {_said(was.get(key))}, is {_said(is_.get(key))}" for key in keys]
+            lines += _differences(was or {}, is_ or {}, "{}" if name == "settings" else f"{name} {{}}")
         elif was != is_:
-            told.append(f"{one.name} was {_said(was)}, is {_said(is_)}")
-    told += [
-        f"{axis} were {_said(getattr(before, axis))}, are {_said(getattr(now, axis))}: only more may be asked for"
+            lines.append(f"{name} was {_shown(was)}, is {_shown(is_)}")
+    lines += [
+        f"{axis} were {_shown(getattr(before, axis))}, are {_shown(getattr(now, axis))}: they may only be extended"
         for axis in AXES
         if not set(getattr(before, axis)) <= set(getattr(now, axis))
     ]
     runs = {run.name: run for run in now.runs}
-    for run in before.runs if not told else ():
+    for run in before.runs if not lines else ():
         if run != runs[run.name]:
-            was, is_ = ({**one.settings, "datalist": one.datalist} for one in (run, runs[run.name]))
-            keys = [key for key in {**was, **is_} if was.get(key) != is_.get(key)]
-            told += [f"{key} of {run.name} was {_said(was.get(key))}, is {_said(is_.get(key))}" for key in keys]
-    return told
+            was, is_ = ({**planned.settings, "datalist": planned.datalist} for planned in (run, runs[run.name]))
+            lines += _differences(was, is_, f"{{}} of {run.name}")
+    return lines
 
 
 def refuse_changed(folder: Path, before: Study, now: Study) -> None:
-    """Refuse to go on with a study under another plan.
+    """Refuse to resume a study with another plan.
 
     Raises:
-        ConfigError: with the difference.
+        ConfigError: with the differences.
     """
-    told = changes(before, now)
-    if told:
-        more = f"; and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+    lines = changes(before, now)
+    if lines:
+        more = f"; and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
         raise ConfigError(
-            f"'{folder}' holds another study ({'; '.join(told[:SHOWN])}{more}); repeat its command to go on with it, "
+            f"'{folder}' holds another study ({'; '.join(lines[:SHOWN])}{more}); repeat its own command to resume it, "
             "or choose another --output"
         )
 
 
-def _name(part: str, key: str) -> str:
-    return key if part == "settings" else f"{part} {key}"
+def _differences(was: Mapping[str, Any], is_: Mapping[str, Any], name: str) -> list[str]:
+    """Return one line per key whose values differ; ``name`` is a pattern for the key, e.g. ``"configs {}"``."""
+    keys = [key for key in {**was, **is_} if was.get(key) != is_.get(key)]
+    return [f"{name.format(key)} was {_shown(was.get(key))}, is {_shown(is_.get(key))}" for key in keys]
 
 
-def _said(value: Any) -> str:
+def _shown(value: Any) -> str:
     if value is None:
         return "not set"
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""The scans that a study was planned with: every run is made of these, or is refused."""
+"""The scans that a study was planned with: a run with other scans is refused."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ Planned = Mapping[str, Mapping[str, Sequence[str]]]  # subject -> role -> finger
 
 
 def refuse_changed_scans(planned: Planned, now: Mapping[str, Prints], data: Datalist) -> None:
-    """Refuse scans that are not those of the plan; files that were moved or packed anew with the same content are.
+    """Refuse scans that differ from those of the plan; files that were moved or recompressed with equal content do not.
 
     Args:
-        planned: nothing is compared where it is empty, as in the plans of earlier versions.
+        planned: nothing is compared if it is empty, as in the plans of earlier versions.
         now: split -> subject -> role -> fingerprint.
-        data: with the paths.
+        data: datalist with the paths.
 
     Raises:
-        DataError: with the files, and what to do.
+        DataError: with the files and the remedy.
     """
     kept = {subject: {role: Fingerprint(*of) for role, of in roles.items()} for subject, roles in planned.items()}
     changed = changed_scans(RunCases("", dict.fromkeys(now, kept)), now, data.cases)
     if changed:
-        count = f"{len(changed)} scans are not those" if len(changed) > 1 else "1 scan is not the one"
-        first = f"{count} that the study was planned with"
+        count = f"{len(changed)} scans differ" if len(changed) > 1 else "1 scan differs"
+        first = f"{count} from those that the study was planned with"
         raise DataError(
-            list_problems(f"{first}; restore them and repeat the command, or begin a study in another folder:", changed)
+            list_problems(f"{first}; restore them and repeat the command, or start a study in another folder:", changed)
         )

@@ -1,4 +1,4 @@
-"""The three tables of a study, which its statistics and its report read, and nothing else: scores, runs, curves."""
+"""The three tables of a study: scores, runs, curves. Its statistics and its report read nothing else."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from monai_tl.storage.tables import read_table
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """A row of ``runs.csv``: what one run cost and how fast it learned; NaN where it is not known.
+    """A row of ``runs.csv``: the cost of one run and how fast it learned; unknown values are NaN.
 
     Attributes:
-        arm: as in `StudyScore`, and so are ``n`` and ``seed``.
-        n: training subjects.
-        seed: the run's.
-        folder: below the study's.
+        arm: as in `StudyScore`, like ``n`` and ``seed``.
+        n: number of training subjects.
+        seed: of the run.
+        folder: relative to the study's folder.
         state: ``"finished"``, ``"failed"`` or ``"waiting"``.
-        iterations: steps done.
-        seconds: of training, over all its attempts, and validation.
+        iterations: training steps done.
+        seconds: of training and validation, over all attempts.
         best_dice: highest validation Dice.
-        best_iteration: where that was reached.
-        best_seconds: when.
-        target_iteration: where 90 % of scratch's best (same ``n`` and ``seed``) was reached.
-        target_seconds: when.
-        area: mean validation Dice over the planned iterations (the area under its curve); after early stopping the
-            best goes on.
+        best_iteration: iteration at which that was reached.
+        best_seconds: time at which that was reached.
+        target_iteration: iteration at which 90 % of scratch's best (same ``n`` and ``seed``) was reached.
+        target_seconds: time at which that was reached.
+        area: mean validation Dice over the planned iterations (the area under its curve); after early stopping, the
+            best Dice counts for the remaining iterations.
         step_seconds: median of a training step.
-        memory_mib: peak, of the device on a GPU, else of the process.
-        training_dice: mean over its own training cases with the weights that validation chose, where that was asked for.
-        fault: why it failed, one line.
+        memory_mib: peak memory in MiB, of the GPU if one is used, else of the process.
+        training_dice: mean Dice over its own training cases with the weights of best validation, if that was requested.
+        fault: reason of a failure, one line.
     """
 
     arm: str
@@ -71,9 +71,9 @@ TableRow = TypeVar("TableRow", StudyScore, RunRow, CurveRow)
 
 
 def read_study_table(path: Path | str, kind: type[TableRow]) -> list[TableRow]:
-    """Read one of the three.
+    """Read one of the three tables.
 
     Raises:
-        DataError: if there is no such file, or it is damaged, with the line.
+        DataError: if there is no such file, or it is damaged (the line is named).
     """
     return read_table(path, kind, remedy=AGAIN)

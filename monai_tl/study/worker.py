@@ -1,6 +1,6 @@
-"""One run of a study, in a process of its own: train until validation chose the weights, then score the test cases once.
+"""One run of a study, in its own process: train, keep the weights of best validation, then score the test cases once.
 
-What is done is told by the run's folder alone, so that a run goes on after whatever ended it.
+The state of a run is read from its folder alone, so that an interrupted run can resume.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from monai_tl.workflow.merged_config import bundle_config
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a process has to know to do a run.
+    """Everything that a process needs to do a run.
 
     Attributes:
         configs: merged in order.
-        settings: every id that is set, ``run_dir`` and ``datalist`` among them.
-        log: file that takes what the run prints.
+        settings: all config ids that are set, including ``run_dir`` and ``datalist``.
+        log: file to which the run's output is appended.
         threads: on the CPU.
-        files: path -> sha256 of what the study was planned with: configs, and the source's weights where they are carried over.
-        splits: scored at the end, with the weights that validation chose.
+        files: path -> sha256 of the files that the study was planned with: configs, and the source's weights if transferred.
+        splits: scored at the end, with the weights of best validation.
         scans: subject -> role -> fingerprint of the scans that the study was planned with.
     """
 
@@ -54,10 +54,10 @@ class Order:
 
 
 def perform(order: Order) -> None:
-    """Do what is left of a run; nothing where it is finished.
+    """Do a run, or resume it; a finished run is skipped.
 
     Raises:
-        whatever training and evaluation raise; what they finished stays.
+        Exception: as training and evaluation raise it; what they have written is kept.
     """
     folder = Path(order.settings["run_dir"])
     if is_finished(folder, order.splits):
@@ -69,7 +69,7 @@ def perform(order: Order) -> None:
         _sweep(folder)
         for split in order.splits:
             if not (is_trained(folder) and has_own_scores(folder, split)):
-                discard_scores(folder, split)  # of weights that are not the last word
+                discard_scores(folder, split)  # of weights that training may still replace
         if not is_trained(folder):
             run_configs([Path(config) for config in order.configs], order.settings, read=None)
         refuse_changed_datalist(folder, order.settings["datalist"])
@@ -80,7 +80,7 @@ def perform(order: Order) -> None:
 
 
 def _refuse_other_files(files: dict[str, str]) -> None:
-    """Refuse what was changed after the plan: a run done with it would stand beside others that were not.
+    """Refuse files that were changed after planning, since the runs of a study must share them.
 
     Raises:
         DataError: with the file.
@@ -89,20 +89,20 @@ def _refuse_other_files(files: dict[str, str]) -> None:
         now = sha256_of(Path(path)) if Path(path).is_file() else "missing"
         if now != sha256:
             raise DataError(
-                f"{path} is not what the study was planned with (sha256 {sha256[:12]}…, now {now[:12]}): restore it and repeat "
-                "the command, or begin a study in another folder"
+                f"{path} differs from the file that the study was planned with (sha256 {sha256[:12]}…, now {now[:12]}): "
+                "restore it and repeat the command, or start a study in another folder"
             )
 
 
 def _refuse_other_scans(order: Order) -> None:
-    """Likewise, scans that were changed: one that goes on after a kill, too."""
+    """Refuse scans that were changed after planning, also when a killed run resumes."""
     if order.scans:
         data = read_datalist(Path(order.settings["datalist"]))
         refuse_changed_scans(order.scans, take_prints(data), data)
 
 
 def _sweep(folder: Path) -> None:
-    """Take away what a process that was killed was just writing."""
+    """Remove the temporary files and folders of a killed process."""
     for left in folder.parent.glob(f".{folder.name}.*"):
         shutil.rmtree(left, ignore_errors=True)
     for left in folder.glob(".*") if folder.is_dir() else ():
@@ -112,7 +112,7 @@ def _sweep(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _printing_to(log: Path) -> Iterator[None]:
-    """Let all that this process prints, libraries and their threads included, go to a file."""
+    """Redirect all output of this process, that of libraries and threads included, to a file."""
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -123,7 +123,7 @@ def _printing_to(log: Path) -> Iterator[None]:
     try:
         yield
     except Exception:
-        traceback.print_exc()  # a fault is told in one line: this is what else there is to know
+        traceback.print_exc()  # the fault file holds one line only; the log holds the traceback
         raise
     finally:
         sys.stdout.flush()

@@ -65,7 +65,7 @@ REFUSALS = [
     (["compare", "absent"], "no scores at absent/scores_test.csv"),
     (["report", "absent"], "no folder 'absent'"),
     (["report", "--runs", "absent"], "no folder 'absent'"),
-    (["study", "gather", "--output", "absent"], "'absent' is no study"),
+    (["study", "gather", "--output", "absent"], "'absent' is not a study"),
     (["study", "layers", "--target", BRATS, "--engine", "slurm"], "unknown engine 'slurm'"),
     (["study", "layers", "--target", BRATS, "--freeze", "2"], "--freeze differs from run to run"),
     (["datalist", "ixi", "--root", "absent"], "absent"),
@@ -106,7 +106,7 @@ def test_stages_arms_sizes_and_sources_are_known_by_name(tmp_path, phantoms):
         (["study", "layers", *common, "--arms", "scratch,two"], "no arm is called 'two'"),
         (["study", "layers", *common, "--seeds", "0"], "seeds takes how many"),
         (["study", "layers", *common, "--budget", "9=4"], "budget names an arm '9'"),
-        (["study", "size", *common, "--sizes", "26"], "size 26 comes to 26"),
+        (["study", "size", *common, "--sizes", "26"], "size 26 is 26"),
         (["study", "size", *common, "--sizes", "1"], "source 'absent' does not exist"),
     ]
     for (words, told), (code, _, err, slow) in zip(refusals, called([words for words, _ in refusals], tmp_path), strict=True):

@@ -63,7 +63,7 @@ def test_where_nothing_is_found_no_depth_is_chosen(tmp_path):
     study, asked = a_study("5,4,3", rule={"gain": 0.02}), list[str]()
     told = search(tmp_path, study, dict.fromkeys("543", 0.015), asked)
     assert len(asked) == 3, "the search went on"
-    mentions(told, "Dice 0.02 … validation")
+    mentions(told, "no depth chosen … validation Dice … 0.02")
     decision = read_study(tmp_path).decision
     assert (decision["chosen"], decision["saved"]) == (None, 0)
 

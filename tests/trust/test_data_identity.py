@@ -150,7 +150,7 @@ def test_a_study_goes_on_with_the_scans_it_was_planned_with_alone(begun, verb, s
     answer = verb("study", "layers", *flags, "--seeds", "2")
     assert answer.code == 2
     assert not (tmp_path / "study" / "runs" / "scratch_n2_seed1").exists()
-    texts = ("1 scan is not the one that the study was planned with", f"label of {SUBJECTS[0]}")
+    texts = ("1 scan differs … the study was planned with", f"label of {SUBJECTS[0]}")
     says(TOPIC, "a label that changed while a study was interrupted", "study", answer, *texts)
 
 

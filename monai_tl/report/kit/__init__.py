@@ -1,1 +1,1 @@
-"""What all reports share."""
+"""Figures, pages and file handling shared by all reports."""

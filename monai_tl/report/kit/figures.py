@@ -1,4 +1,4 @@
-"""The figures: Dice of every case, loss and validation curves, as PNG; told apart without colour too."""
+"""Figures of Dice per case, loss and validation curves, as PNG; runs are distinguishable without colour."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from PIL.PngImagePlugin import PngInfo
 
-FEW_RUNS = 12  # up to here each run has its own look and a place in the legend
-SOFTWARE = "monai_tl report"  # marks a PNG as ours, so that the next report may replace it
-WIDTH = 5.2  # inches; narrow, so that a phone's screen leaves the letters readable
+FEW_RUNS = 12  # up to this number, each run has its own look and a legend entry
+SOFTWARE = "monai_tl report"  # marks a PNG as part of a report, so that the next report may replace it
+WIDTH = 5.2  # inches; narrow, so that text is readable on a phone
 DPI = 200
-LABEL = 30  # letters of a run's name in a figure
+LABEL = 30  # characters of a run's name in a figure
 GREY = "#8a8a8a"
 OTHERS = "other runs"
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito, without yellow
@@ -36,7 +36,7 @@ STYLE: dict[Any, Any] = {
 
 
 class Look(NamedTuple):
-    """How a run is drawn in every figure."""
+    """How a run is drawn in all figures."""
 
     colour: str
     line: str
@@ -45,7 +45,7 @@ class Look(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """A run's name and a value at some iterations."""
+    """A run's name and its values at some iterations."""
 
     name: str
     iterations: Sequence[int]
@@ -53,20 +53,20 @@ class Curve(NamedTuple):
 
 
 def look(index: int) -> Look:
-    """Give the look of the run at this place; the first 28 differ in colour or line."""
+    """Return the look of the run at this position; the first 28 differ in colour or line style."""
     glyph = index % len(MARKERS)
     return Look(COLOURS[index % len(COLOURS)], LINES[index % len(LINES)], MARKERS[glyph], GLYPHS[glyph])
 
 
 def mark() -> PngInfo:
-    """Give the text that marks a PNG as part of a report."""
+    """Return the metadata that marks a PNG as part of a report."""
     info = PngInfo()
     info.add_text("Software", SOFTWARE)
     return info
 
 
 def shorten(name: str, letters: int = LABEL) -> str:
-    """Cut the middle out of a long name."""
+    """Replace the middle of a long name by an ellipsis."""
     if len(name) <= letters:
         return name
     tail = (letters - 1) // 2
@@ -74,11 +74,11 @@ def shorten(name: str, letters: int = LABEL) -> str:
 
 
 def draw_dice(names: Sequence[str], dice: Sequence[Sequence[float]]) -> bytes:
-    """Draw a box for each run and a dot for each case, undefined ones left out.
+    """Draw a box for each run and a dot for each case; undefined values are omitted.
 
     Args:
         names: of the runs, from top to bottom.
-        dice: of each run's cases, NaN where undefined.
+        dice: Dice of each run's cases, NaN if undefined.
     """
     many = len(names) > FEW_RUNS
     with house_style():
@@ -93,25 +93,25 @@ def draw_dice(names: Sequence[str], dice: Sequence[Sequence[float]]) -> bytes:
         )  # fmt: skip
         for place, values in zip(places, defined, strict=True):
             colour, _, marker, _ = Look(GREY, "-", "o", "") if many else look(int(place))
-            spread = place + 0.44 * ((np.arange(len(values)) * 0.618034) % 1 - 0.5)  # even, and the same each time
+            spread = place + 0.44 * ((np.arange(len(values)) * 0.618034) % 1 - 0.5)  # even and reproducible
             axes.plot(values, spread, marker, color=colour, markersize=2 if many else 4, alpha=0.6, markeredgewidth=0)
         axes.set_yticks(places, [shorten(name) for name in names], parse_math=False, fontsize=7 if many else 9)
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_xlim(*_dice_limits([value for values in defined for value in values]))
-        axes.set_xlabel("Dice (a dot a case)")
+        axes.set_xlabel("Dice (one dot per case)")
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
         return as_png(figure)
 
 
 def draw_curves(curves: Sequence[Curve], ylabel: str, highlight: Sequence[str] = (), *, dice: bool = False) -> bytes:
-    """Draw a value over the iterations, all runs together.
+    """Draw a value of all runs over the iterations.
 
     Args:
-        curves: of the runs, in the order that gives them their looks; those without a value take a look but no line.
-        ylabel: what is drawn.
-        highlight: names drawn in their own look where there are too many runs for one each; the rest are thin and grey.
-        dice: the values are Dice, so the axis begins at 0 and ends at 1 at most.
+        curves: of the runs; their order determines their looks. Runs without values use up a look, but have no line.
+        ylabel: label of the value.
+        highlight: names of the runs with their own look if there are more than `FEW_RUNS`; the others are thin and grey.
+        dice: whether the values are Dice, so that the axis starts at 0 and ends at 1 at most.
     """
     many = len(curves) > FEW_RUNS
     with house_style():
@@ -149,7 +149,7 @@ def _line(axes: Axes, curve: Curve, own: Look | None) -> Line2D:
 
 
 def _legend(figure: Figure, shown: Sequence[tuple[str, Line2D]], columns: int) -> None:
-    """Name the lines; texts are set afterwards, since a label that begins with _ would be left out."""
+    """Add a legend; its texts are set afterwards, since matplotlib omits labels that start with an underscore."""
     if not shown:
         return
     places = [str(index) for index in range(len(shown))]
@@ -162,14 +162,14 @@ def _legend(figure: Figure, shown: Sequence[tuple[str, Line2D]], columns: int) -
 
 
 def _dice_limits(values: Sequence[float]) -> tuple[float, float]:
-    """Show the whole scale unless all cases are good."""
+    """Return the limits of the Dice axis: the whole scale, unless all values are at least 0.5."""
     lowest = min(values, default=0.0)
     return (-0.015, 1.015) if lowest < 0.5 else (math.floor(lowest * 10 - 0.2) / 10, 1.01)
 
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Draw by our own settings, whatever the user's matplotlibrc says, and leave the global ones as they were."""
+    """Draw with the reports' settings, independent of the user's matplotlibrc; global settings are restored."""
     with mpl.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a glyph that the font lacks is drawn as a box
         mpl.rcdefaults()
@@ -178,14 +178,14 @@ def house_style() -> Iterator[None]:
 
 
 def as_png(figure: Figure) -> bytes:
-    """Draw a figure as a PNG that is marked as ours."""
+    """Return a figure as a PNG that is marked as part of a report."""
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=DPI, metadata={"Software": SOFTWARE})  # a Figure of its own draws by Agg
+    figure.savefig(file, format="png", dpi=DPI, metadata={"Software": SOFTWARE})  # a Figure without pyplot uses Agg
     return file.getvalue()
 
 
 def as_svg(figure: Figure) -> bytes:
-    """Draw a figure as an SVG that is marked as ours: letters as outlines, no date, so the same each time."""
+    """Return a figure as an SVG that is marked as part of a report; text as outlines and no date, so it is reproducible."""
     file = io.BytesIO()
     figure.savefig(file, format="svg", metadata={"Creator": SOFTWARE, "Date": None})
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""A picture as pages hold it."""
+"""A picture embedded in a page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG, its name beside the page, what it shows in words, and the same as SVG where it was drawn here."""
+    """A PNG, its file name, alternative text and caption, and the same as SVG if the report drew it."""
 
     file: str
     png: bytes
@@ -19,7 +19,7 @@ class Picture:
 
     @property
     def uri(self) -> str:
-        """The picture itself as an address."""
+        """The picture as a data URI."""
         return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
 
     @property
@@ -30,10 +30,10 @@ class Picture:
 
     @property
     def width(self) -> int:
-        """In pixels."""
+        """Width in pixels."""
         return self.size[0]
 
     @property
     def height(self) -> int:
-        """In pixels."""
+        """Height in pixels."""
         return self.size[1]

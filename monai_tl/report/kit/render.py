@@ -1,4 +1,4 @@
-"""Pages from templates: escaped, and an undefined name is an error."""
+"""Render pages from templates: values are escaped, an undefined name is an error."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ FILTERS = {
 
 
 def render(template: str, software: str, **values: object) -> str:
-    """Fill a template in; ``software`` made the page."""
+    """Return the page of a template; ``software`` is named as its generator."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= FILTERS
     html = environment.get_template(template).render(generator=f"{software} {monai_tl.__version__}", **values)
-    return html.encode("utf-8", "replace").decode("utf-8").lstrip()  # half a surrogate pair is no text
+    return html.encode("utf-8", "replace").decode("utf-8").lstrip()  # lone surrogates are not valid text

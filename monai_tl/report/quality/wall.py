@@ -1,4 +1,4 @@
-"""The page of a check: a wall of thumbnails, worst first, that stands alone."""
+"""The page of a check: a wall of thumbnails, worst first, in a self-contained file."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from monai_tl.storage.files import write_text
 
 PAGE = "check.html"
 CHECK_SOFTWARE = "monai_tl check"
-THUMBNAIL_WIDTH = 520  # pixels of a thumbnail: lines still have their colour
+THUMBNAIL_WIDTH = 520  # pixels of a thumbnail; thin lines keep their colour
 HEADINGS = {"problem": "With problems", "suspect": "Suspect", "fine": "Fine"}
 
 
 class Card(NamedTuple):
-    """One case on the wall; ``thumbnail`` is a data URI or empty."""
+    """One case of the page; ``thumbnail`` is a data URI or empty."""
 
     name: str
     reasons: tuple[str, ...]
@@ -42,35 +42,36 @@ def write_page(found: Checked, candidates: Candidates) -> Path:
     """Write ``check.html`` next to the table of a check of these candidates; return its path."""
     judged, page = found.judged, found.folder / PAGE
     cards = {
-        state: [_card(one, found.folder, candidates.modalities) for one in judged if one.state == state] for state in HEADINGS
+        state: [_card(case, found.folder, candidates.modalities) for case in judged if case.state == state]
+        for state in HEADINGS
     }
     first, *others = candidates.modalities
-    labelled = any(one.measures.foreground_ml is not None for one in judged)
+    labelled = any(case.measures.foreground_ml is not None for case in judged)
     label = f"label {', '.join(map(str, candidates.foreground))}" if labelled else "no label"
     html = render(
         "check.html",
         CHECK_SOFTWARE,
-        title="Scans checked",
+        title="Quality check of scans",
         summary=f"{summary(judged)}.",
-        looked_at=f"Looked at: {', '.join(candidates.modalities)}, {label}.",
+        looked_at=f"Checked: {', '.join(candidates.modalities)}, {label}.",
         notes=found.notes,
         labelled=labelled,
         first=first,
         others=others[:1],
         limits=thresholds(),
-        walls=[(state, f"{HEADINGS[state]} ({len(some)})", some) for state, some in cards.items() if some],
+        walls=[(state, f"{HEADINGS[state]} ({len(cases)})", cases) for state, cases in cards.items() if cases],
         made=datetime.date.today(),
     )
     write_text(page, html)
     return page
 
 
-def _card(one: Judged, folder: Path, modalities: Sequence[str]) -> Card:
-    name = one.measures.subject
-    thumbnail, width, height = _thumbnail(folder / FILES / f"{name}.png") if one.measures.shape else ("", 0, 0)
-    numbers = _numbers(one, modalities[0])
+def _card(case: Judged, folder: Path, modalities: Sequence[str]) -> Card:
+    name = case.measures.subject
+    thumbnail, width, height = _thumbnail(folder / FILES / f"{name}.png") if case.measures.shape else ("", 0, 0)
+    numbers = _numbers(case, modalities[0])
     return Card(
-        name, one.reasons, tuple(note_lines(one.measures)), numbers, thumbnail, width, height, f"{FILES}/{quote(name)}.png"
+        name, case.reasons, tuple(note_lines(case.measures)), numbers, thumbnail, width, height, f"{FILES}/{quote(name)}.png"
     )
 
 
@@ -86,20 +87,20 @@ def _thumbnail(path: Path) -> tuple[str, int, int]:
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}", *shown.size
 
 
-def _numbers(one: Judged, first: str) -> str:
-    case = one.measures
+def _numbers(judged: Judged, first: str) -> str:
+    case = judged.measures
     if not case.shape:
         return ""
-    told = ["×".join(map(str, case.shape)), "×".join(f"{mm:.3g}" for mm in case.spacing) + " mm", case.orientation]
+    parts = ["×".join(map(str, case.shape)), "×".join(f"{mm:.3g}" for mm in case.spacing) + " mm", case.orientation]
     if case.left_ml is not None and case.right_ml is not None:
-        told.append(f"left {case.left_ml:.2f} ml, right {case.right_ml:.2f} ml")
+        parts.append(f"left {case.left_ml:.2f} ml, right {case.right_ml:.2f} ml")
     elif case.foreground_ml is not None:
-        told.append(f"label {case.foreground_ml:.2f} ml")
+        parts.append(f"label {case.foreground_ml:.2f} ml")
     if case.head_ml is not None:
-        told.append(f"head {case.head_ml:.0f} ml")
+        parts.append(f"head {case.head_ml:.0f} ml")
     for role in case.information:
         off = f", off by {case.off[role][0]:.1f} mm" if case.off.get(role) else ""
-        told.append(f"{role}: overlap {case.overlap[role]:.2f}, information {case.information[role]:.2f} bits{off}")
+        parts.append(f"{role}: overlap {case.overlap[role]:.2f}, information {case.information[role]:.2f} bits{off}")
     if first not in case.ranges:
-        told.append(f"the picture shows {next(iter(case.ranges))}")
-    return " · ".join(told)
+        parts.append(f"the picture shows {next(iter(case.ranges))}")
+    return " · ".join(parts)

@@ -1,1 +1,1 @@
-"""The report of runs."""
+"""The report of runs: one page that compares all runs below a folder."""

@@ -1,4 +1,4 @@
-"""Which cases are shown as pictures: the best, the median and the worst of a run, and of which runs."""
+"""Choose the runs and cases that are shown as pictures: the best, the median and the worst case of a run."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from monai_tl.report.kit.figures import FEW_RUNS, mark
 from monai_tl.report.runs.groups import Group
 from monai_tl.report.runs.read_runs import Run
 
-WIDEST = 800  # pixels of an overlay in the page
-RUNS_SHOWN = 16  # on the whole page
+WIDEST = 800  # largest width of an overlay in the page, in pixels
+RUNS_SHOWN = 16  # runs with pictures in the whole page
 
 
 def choose_cases(scores: Sequence[Score]) -> list[tuple[str, Score]]:
-    """Choose the best, the median (the lower of two) and the worst of the cases that have a Dice; fewer if there are fewer."""
+    """Return the best, the median (the lower of two) and the worst case with a defined Dice; fewer if fewer than 3 exist."""
     ranked = sorted((score for score in scores if not math.isnan(score.dice)), key=lambda score: (-score.dice, score.subject))
     if len(ranked) < 3:
         return list(zip(("best", "worst") if len(ranked) == 2 else ("only",), ranked, strict=False))
@@ -27,9 +27,10 @@ def choose_cases(scores: Sequence[Score]) -> list[tuple[str, Score]]:
 
 
 def choose_runs(groups: Sequence[Group]) -> list[tuple[Run, ...]]:
-    """Choose for each group the runs whose cases are shown.
+    """Return for each group the runs whose cases are shown.
 
-    All of a small group; of a large one the reference and those of highest, median and lowest mean Dice. `RUNS_SHOWN` in all.
+    All runs of a small group; of a large one the reference and the runs of highest, median and lowest mean Dice; at most
+    `RUNS_SHOWN` in total.
     """
     chosen, left = [], RUNS_SHOWN
     for group in groups:
@@ -45,7 +46,7 @@ def choose_runs(groups: Sequence[Group]) -> list[tuple[Run, ...]]:
 
 
 def read_overlay(path: Path) -> bytes | None:
-    """Read a picture as PNG, made smaller where it is wide; None where it is not readable."""
+    """Return a picture as PNG, reduced to at most `WIDEST` pixels; None if it cannot be read."""
     try:
         with Image.open(path) as picture:
             shown = picture.convert("RGB")

@@ -1,4 +1,4 @@
-"""Which runs may stand side by side: those of one task, scored on the same cases against the same references."""
+"""Group runs that can be compared: those of one task, scored on the same cases against the same references."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ ORDER = (
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of one task, evaluated ones first, and how they compare; ``comparison`` is None where none is evaluated."""
+    """Runs of one task, evaluated ones first, and their comparison, which is None if no run is evaluated."""
 
     runs: tuple[Run, ...]
     comparison: Comparison | None
 
     @property
     def title(self) -> str:
-        """What is segmented, e.g. ``"tumour core"``."""
+        """The segmented classes, e.g. ``"tumour core"``."""
         return ", ".join(self.runs[0].classes[1:]) or self.runs[0].task or "unnamed task"
 
     @property
     def scored(self) -> tuple[Run, ...]:
-        """The evaluated runs; the first is the reference."""
+        """The evaluated runs; the others are compared with the first."""
         return tuple(run for run in self.runs if run.scores is not None)
 
     @property
@@ -42,26 +42,26 @@ class Group:
 
 
 def group_runs(runs: Sequence[Run], split: str) -> list[Group]:
-    """Part runs into tasks (same classes, subjects and reference volumes), the task with most evaluated runs first.
+    """Group runs by task (same classes, subjects and reference volumes), the task with most evaluated runs first.
 
-    A run that is not evaluated joins the evaluated runs of the same classes and datalist, or the others like it.
+    A run that is not evaluated joins the runs with the same classes and datalist.
     """
-    ranked = sorted(runs, key=lambda run: ORDER.index(run.account.kind))  # stable: by name within
-    parted: list[list[Run]] = []
+    ranked = sorted(runs, key=lambda run: ORDER.index(run.transfer.kind))  # stable: sorted by name within a kind
+    tasks: list[list[Run]] = []
     for run in (run for run in ranked if run.scores is not None):
-        _join(run, parted, _same_cases)
+        _join(run, tasks, _same_cases)
     for run in (run for run in ranked if run.scores is None):
-        _join(run, parted, _same_datalist)
-    groups = [Group(tuple(members), _comparison(members, split)) for members in parted]
+        _join(run, tasks, _same_datalist)
+    groups = [Group(tuple(members), _comparison(members, split)) for members in tasks]
     return sorted(groups, key=lambda group: -len(group.scored))
 
 
-def _join(run: Run, parted: list[list[Run]], alike: Callable[[Run, Run], bool]) -> None:
-    for members in parted:
+def _join(run: Run, tasks: list[list[Run]], alike: Callable[[Run, Run], bool]) -> None:
+    for members in tasks:
         if alike(members[0], run):
             members.append(run)
             return
-    parted.append([run])
+    tasks.append([run])
 
 
 def _same_cases(first: Run, run: Run) -> bool:

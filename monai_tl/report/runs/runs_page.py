@@ -1,4 +1,4 @@
-"""One HTML page of all runs below a folder, pictures inside, and the pictures beside it as PNG."""
+"""Write one HTML page of all runs below a folder, with embedded pictures, and the pictures as PNG next to it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from monai_tl.storage.files import atomic_write, write_text
 
 @dataclass(frozen=True)
 class Written:
-    """Where a report was written, and of how many runs; ``evaluated`` have scores."""
+    """Where a report was written, its number of runs, and how many of these are evaluated."""
 
     page: Path
     figures: Path
@@ -27,17 +27,17 @@ class Written:
 
 
 def write_report(top: Path, *, split: str = "test", output: Path | None = None, made: datetime.date | None = None) -> Written:
-    """Write ``report.html`` and ``report_files/`` from what the runs in and below a folder left behind.
+    """Write ``report.html`` and ``report_files/`` from the runs in and below a folder.
 
     Args:
         top: a folder of runs, or a run.
-        split: whose scores are shown.
-        output: the page; None: ``report.html`` in ``top``. The figures' folder is named after it.
-        made: the date in the page; None: today.
+        split: the split whose scores are shown.
+        output: path of the page; None: ``report.html`` in ``top``. The folder of figures is named after it.
+        made: date in the page; None: today.
 
     Raises:
-        ConfigError: if there is no run, no score of this split, or the output cannot be written or is not ours to replace.
-        DataError: if what a run left behind is damaged.
+        ConfigError: if there is no run, no score of this split, or the output cannot be written or is not part of a report.
+        DataError: if a file of a run is damaged.
     """
     page = output or top / "report.html"
     figures = page.with_name(f"{page.stem}_files")
@@ -63,7 +63,7 @@ def write_report(top: Path, *, split: str = "test", output: Path | None = None, 
 
 
 def _write(page: Path, figures: Path, sections: list[Section], html: str) -> None:
-    """Write the figures, then the page, then remove what an earlier report drew and this one did not."""
+    """Write the figures, then the page, then remove figures that only an earlier report drew."""
     names = set()
     for picture in (picture for section in sections for picture in section.pictures):
         with atomic_write(figures / picture.file) as temporary:

@@ -1,4 +1,4 @@
-"""What stands in each task's section of the page: plain values, pictures included, that the template only lays out."""
+"""The content of each task's section of the page: plain values and pictures, which the template only lays out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from monai_tl.text import NONE, listed, number, plural, printable
 
 @dataclass(frozen=True)
 class RunLine:
-    """A run's line in the table, and its account; ``look`` is None where there are too many runs for one each."""
+    """A run's row in the table, and how it was trained; ``look`` is None if there are too many runs for one each."""
 
     run: Run
     look: Look | None
@@ -39,7 +39,7 @@ class RunLine:
 
 @dataclass(frozen=True)
 class CaseBlock:
-    """A case that is shown; ``picture`` is None where evaluation left none."""
+    """A case that is shown; ``picture`` is None if evaluation has drawn none."""
 
     rank: str
     score: Score
@@ -48,7 +48,7 @@ class CaseBlock:
 
 @dataclass(frozen=True)
 class Example:
-    """The cases of one run that are shown, and the command that makes their pictures where some are missing."""
+    """The cases of one run that are shown, and the command that draws missing pictures."""
 
     run: Run
     look: Look | None
@@ -57,13 +57,13 @@ class Example:
 
     @property
     def missing(self) -> bool:
-        """Some case has no picture."""
+        """Whether a case has no picture."""
         return any(case.picture is None for case in self.cases)
 
 
 @dataclass(frozen=True)
 class Section:
-    """All that is shown of one task."""
+    """Everything that is shown of one task."""
 
     title: str
     group: Group
@@ -81,13 +81,13 @@ class Section:
 
     @property
     def pictures(self) -> list[Picture]:
-        """Every picture of the section, in its order."""
+        """All pictures of the section, in order."""
         shown = [case.picture for example in self.examples for case in example.cases]
         return [picture for picture in (self.dice, *self.curves, *shown) if picture]
 
 
 def make_sections(groups: Sequence[Group], split: str) -> list[Section]:
-    """Draw and word what is known of each group."""
+    """Return the section of each group, with its figures and sentences."""
     shown = choose_runs(groups)
     return [
         _section(group, f"{at}_{_slug(group.title)}", runs, split)
@@ -148,9 +148,9 @@ def _dice(group: Group, stem: str) -> Picture | None:
         return None
     runs = group.scored
     medians = [f"{result.name} {number(result.median)}" for result in group.comparison.runs[:FEW_RUNS]]
-    told = f"Box plot of Dice, a row for each of {plural(len(runs), 'run')}. Medians: {', '.join(medians)}"
+    alt = f"Box plot of Dice, one row for each of {plural(len(runs), 'run')}. Medians: {', '.join(medians)}"
     png = draw_dice([run.name for run in runs], [[score.dice for score in run.scores or ()] for run in runs])
-    return Picture(f"{stem}_dice.png", png, f"{told}{' and more' if len(runs) > FEW_RUNS else ''}.")
+    return Picture(f"{stem}_dice.png", png, f"{alt}{' and more' if len(runs) > FEW_RUNS else ''}.")
 
 
 def _curves(group: Group, stem: str) -> list[Picture]:
@@ -167,13 +167,13 @@ def _curves(group: Group, stem: str) -> list[Picture]:
         ends = [f"{curve.name} {number(curve.values[-1])}" for curve in curves if curve.values]
         more = " and more" if len(ends) > FEW_RUNS else ""
         alt = f"{label} over the iterations; at the end {', '.join(ends[:FEW_RUNS])}{more}."
-        caption = f"{label} at each validation" + (", mean since the last." if column == "loss" else ".")
+        caption = f"{label} at each validation" + (", mean since the previous one." if column == "loss" else ".")
         pictures.append(Picture(f"{stem}_{file}.png", png, alt, caption))
     return pictures
 
 
 def _highlight(group: Group) -> list[str]:
-    """Name the runs that stay in sight among many: the reference and the highest mean Dice."""
+    """Return the runs that are highlighted among many: the reference and the one of highest mean Dice."""
     if group.comparison is None:
         return []
     defined = [result for result in group.comparison.runs if result.mean == result.mean]

@@ -1,4 +1,4 @@
-"""What a run says it took from its source, read from ``transfer_report.json``."""
+"""What a run took from its source, read from ``transfer_report.json``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FATES = ("copied", "adapted", "fresh")
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: frozen or trained, how many of its parameters train, how many of its weights were copied, adapted, fresh."""
+    """One stage: frozen or trained, its numbers of (trainable) parameters, and of weights copied, adapted and fresh."""
 
     name: str
     state: str
@@ -27,12 +27,12 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Account:
-    """Where a run's first weights came from.
+class TransferSummary:
+    """Where a run's initial weights came from.
 
-    ``kind`` is ``"scratch"`` (random, all trained), ``"none"`` (trained by `train.yaml` alone, random as well), ``"random
-    prefix"`` (random, the first stages held still), ``"untrained"`` (a source as it is) or ``"transfer"``; the last two have a
-    source.
+    ``kind`` is ``"scratch"`` (random weights, all stages trained), ``"none"`` (the same, but with `train.yaml` alone),
+    ``"random prefix"`` (random weights, the first stages frozen), ``"untrained"`` (the source without fine-tuning) or
+    ``"transfer"``; the last two have a source.
     """
 
     kind: str
@@ -47,45 +47,45 @@ class Account:
 
     @property
     def frozen(self) -> tuple[str, ...]:
-        """The stages held still, new channels aside."""
+        """The frozen stages; their new input channels may be trained."""
         return tuple(stage.name for stage in self.stages if stage.state != "trained")
 
     @property
     def trained(self) -> tuple[str, ...]:
-        """The stages that train as a whole."""
+        """The stages whose parameters are all trained."""
         return tuple(stage.name for stage in self.stages if stage.state == "trained")
 
     def count(self, fate: str) -> int:
-        """Count the weights that were ``copied``, ``adapted`` or ``fresh``."""
+        """Return the number of weights that were ``copied``, ``adapted`` or ``fresh``."""
         return sum(getattr(stage, fate) for stage in self.stages)
 
 
-MEND_RUN = "restore it, or take the run out of the folder"
+RUN_REMEDY = "restore it, or move the run out of the folder"
 
 
-def read_account(path: Path, report: dict[str, Any] | None) -> Account:
-    """Read a transfer report; None is a run that was not to carry anything over.
+def read_transfer_summary(path: Path, report: dict[str, Any] | None) -> TransferSummary:
+    """Read a transfer report; None stands for a run without transfer.
 
     Raises:
-        DataError: if it is not what `transfer` writes.
+        DataError: if it does not have the format that `transfer` writes.
     """
     if report is None:
-        return Account("none")
-    with naming_damage(path, MEND_RUN):
-        return _account(report)
+        return TransferSummary("none")
+    with naming_damage(path, RUN_REMEDY):
+        return _summarise(report)
 
 
-def _account(report: dict[str, Any]) -> Account:
+def _summarise(report: dict[str, Any]) -> TransferSummary:
     fates = Counter((stage_of(name), str(fate).split(":")[0]) for name, fate in report["weights"].items())
     stages = tuple(
         Stage(name, str(row["state"]), int(row["trainable"]), int(row["parameters"]), *(fates[name, fate] for fate in FATES))
         for name, row in report["stages"].items()
     )
     source = report["source"]
-    held = any(stage.state != "trained" for stage in stages)
-    begun = "untrained" if report.get("untrained") else "transfer"
-    return Account(
-        kind=begun if source is not None else "random prefix" if held else "scratch",
+    frozen = any(stage.state != "trained" for stage in stages)
+    with_source = "untrained" if report.get("untrained") else "transfer"
+    return TransferSummary(
+        kind=with_source if source is not None else "random prefix" if frozen else "scratch",
         source="" if source is None else str(source["path"]),
         source_dice=None if source is None or source.get("validation_dice") is None else float(source["validation_dice"]),
         sha256="" if source is None else str(source["sha256"])[:12],

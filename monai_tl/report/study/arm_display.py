@@ -1,4 +1,4 @@
-"""Arms as they are named and drawn: the same in every figure of every study."""
+"""How arms are described and drawn: the same in every figure of every study."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ import re
 
 from monai_tl.report.kit.figures import COLOURS, LINES, MARKERS, Look, look
 from monai_tl.statistics import ArmComparison
-from monai_tl.statistics.verdicts import tells_apart
+from monai_tl.statistics.verdicts import shows_difference
 from monai_tl.transfer.arms import SCRATCH, UNTRAINED
 
-RANDOM = Look("#6e6e6e", "-.", "<", "◀")  # controls are without colour
+RANDOM = Look("#6e6e6e", "-.", "<", "◀")  # controls are grey
 BARE = Look("#6e6e6e", ":", "*", "★")
 ORDER = ("scratch", "0", "1", "2", "3", "4", "5")
 HATCHES = ("", "////", "....", "xxxx", "----", "++++", "oooo")
 
 
 def explain_arm(arm: str) -> str:
-    """Say what an arm is."""
+    """Return a description of an arm."""
     if arm == SCRATCH:
         return "random weights, every stage trained"
     if arm == UNTRAINED:
-        return "the source’s weights as they are, nothing trained"
+        return "the source’s weights, not fine-tuned"
     if arm == "0":
         return "the source’s weights, every stage trained"
     if arm.isdecimal():
-        return f"the source’s weights, the first {'stage' if arm == '1' else f'{int(arm)} stages'} held still"
+        return f"the source’s weights, the first {'stage' if arm == '1' else f'{int(arm)} stages'} frozen"
     if re.fullmatch(r"random\d+", arm):
         stages = int(arm.removeprefix("random"))
-        return f"no source: the first {'stage' if stages == 1 else f'{stages} stages'} held still at random weights"
-    return "named by the study's settings"
+        return f"no source: the first {'stage' if stages == 1 else f'{stages} stages'} frozen at random weights"
+    return "defined by the study's settings"
 
 
 def look_of(arm: str) -> Look:
-    """Give an arm's look, which does not depend on the other arms."""
+    """Return an arm's look, which does not depend on the other arms."""
     if arm in ORDER:
         return look(ORDER.index(arm))
     if arm == UNTRAINED:
@@ -43,20 +43,20 @@ def look_of(arm: str) -> Look:
 
 
 def hatch_of(arm: str) -> str:
-    """Give what fills an arm's box, so that it is told from the others without colour."""
+    """Return the hatching of an arm's box, which distinguishes it from the others without colour."""
     own = look_of(arm)
     if own == BARE:
         return "**"
     return "\\\\\\\\" if own == RANDOM else HATCHES[MARKERS.index(own.marker) % len(HATCHES)] if own.line in LINES else ""
 
 
-def way(found: ArmComparison) -> str:
-    """Say in two words what a comparison found: ``"higher"``, ``"lower"`` or ``"not told apart"``."""
-    if not tells_apart(found):
-        return "not told apart"
-    return "higher" if found.mean > 0 else "lower"
+def way(result: ArmComparison) -> str:
+    """Return the verdict in short: ``"higher"``, ``"lower"`` or ``"no clear difference"``."""
+    if not shows_difference(result):
+        return "no clear difference"
+    return "higher" if result.mean > 0 else "lower"
 
 
 def plain(name: str) -> str:
-    """Give a name of letters, digits and low lines, for a file: what a table holds never leads elsewhere."""
+    """Return a name as a safe file name of letters, digits and underscores."""
     return re.sub(r"[^A-Za-z0-9]+", "_", name)

@@ -1,4 +1,4 @@
-"""What stands in a study's page: plain values, words, tables and pictures, that the template only lays out."""
+"""The content of a study's page: plain values, sentences, tables and pictures, which the template only lays out."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from monai_tl.workflow.task_file import Published
 
 @dataclass(frozen=True)
 class Content:
-    """All that is shown of a study; tables and pictures are None or empty where nothing is known yet."""
+    """Everything that is shown of a study; tables and pictures are None or empty if there are no data for them yet."""
 
     title: str
     lead: str
     unfinished: str | None
-    blind: str | None
+    without_dice: str | None
     seen: str | None
     search: str | None
     headline: str
-    may: list[str]
-    may_not: list[str]
+    supported: list[str]
+    not_supported: list[str]
     legend: list[tuple[Look, str, str]]
     sentences: list[str]
     notes: list[str]
@@ -53,19 +53,19 @@ class Content:
 
     @property
     def pictures(self) -> list[Picture]:
-        """Every picture, in its order."""
+        """All pictures, in order."""
         single = [picture for picture in (self.sizes, self.target) if picture]
         shown = self.gallery.pictures if self.gallery else []
         return [*self.forests, *single, *self.boxes, *self.curves, *shown]
 
     @property
     def tables(self) -> list[StudyTable]:
-        """Every table, in its order."""
+        """All tables, in order."""
         return [table for table in (self.arms, self.differences, self.growth, self.speed, *self.beside, self.runs) if table]
 
 
 def make_content(study: StudyFacts) -> Content:
-    """Compute, word and draw what is known of a study.
+    """Return the numbers, sentences and figures of a study.
 
     Raises:
         DataError: if its runs were not scored on the same cases.
@@ -76,15 +76,15 @@ def make_content(study: StudyFacts) -> Content:
         title=study_words.study_title(study),
         lead=study_words.study_lead(study),
         unfinished=study_words.unfinished(study),
-        blind=study_words.blind(study),
+        without_dice=study_words.without_dice(study),
         seen=study_words.seen(study),
         search=study_words.search(study),
         headline=study_words.headline(study, means, comparisons),
-        may=study_words.may(comparisons),
-        may_not=study_words.may_not(study, comparisons, bool(beside)),
+        supported=study_words.supported(comparisons),
+        not_supported=study_words.not_supported(study, comparisons, bool(beside)),
         legend=[(look_of(arm), arm_words(arm), explain_arm(arm)) for arm in study.arms],
-        sentences=[one.verdict for one in comparisons[:ROWS]],
-        notes=list(dict.fromkeys(f"{one.note[0].upper()}{one.note[1:]}." for one in comparisons if one.note)),
+        sentences=[result.verdict for result in comparisons[:ROWS]],
+        notes=list(dict.fromkeys(f"{result.note[0].upper()}{result.note[1:]}." for result in comparisons if result.note)),
         arms=study_numbers.arms_table(study, means) if means else None,
         differences=study_numbers.differences_table(comparisons),
         growth=study_numbers.growth_table(study),
@@ -104,22 +104,22 @@ def make_content(study: StudyFacts) -> Content:
 
 
 def _statistics(study: StudyFacts) -> tuple[Sequence[ArmMean], Sequence[ArmComparison]]:
-    """Compute means and comparisons; none before a run was scored."""
+    """Return the arms' means and comparisons; empty if no run is scored."""
     if not study.scores:
         return [], []
     scored, reference = {arm for arm, _ in study.cases}, study.reference
     pairs = None
-    if reference and not any(map(is_reference, scored)):  # as in a search for the depth
+    if reference and not any(map(is_reference, scored)):  # as in a depth search
         pairs = [(arm, reference) for arm in study.arms if arm in scored and arm != reference]
     return arm_means(study.scores), compare_arms(study.scores, pairs)
 
 
 def _capped(study: StudyFacts) -> str:
-    """Say that not every size has figures of its own."""
+    """Return a sentence on the sizes without figures; empty if all sizes have some."""
     if len(study.sizes) <= study_figures.SIZES_SHOWN:
         return ""
     shown = ", ".join(map(str, study_figures.pick_spread(study.sizes)))
     return (
-        f"Of {len(study.sizes)} training sizes {study_figures.SIZES_SHOWN} have figures of their own ({shown}); "
-        "the tables hold all."
+        f"Figures are drawn for {study_figures.SIZES_SHOWN} of {len(study.sizes)} training sizes ({shown}); "
+        "the tables contain all sizes."
     )

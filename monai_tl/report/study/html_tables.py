@@ -1,4 +1,4 @@
-"""A table once, shown three ways: in the page, as CSV at full precision, as LaTeX (booktabs)."""
+"""A table in three formats: HTML, CSV at full precision, LaTeX (booktabs)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from monai_tl.storage.tables import csv_text
 from monai_tl.text import NONE, difference, duration, number, printable
 from monai_tl.transfer.arms import arm_words
 
-WORDS = ("arm", "text")  # kinds that begin at the left
+WORDS = ("arm", "text")  # left-aligned kinds
 ROWS = 200  # of a table in the page; its CSV holds all
-TEX_ROWS = 50  # of a table in LaTeX, where it does not break across pages
+TEX_ROWS = 50  # of a table in LaTeX, which does not break tables across pages
 TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
@@ -23,7 +23,7 @@ TEX = {
 
 
 class Column(NamedTuple):
-    """A column: its title, its name in the CSV, and how its values are written (a key of `FORMATS`)."""
+    """A column: its title, its name in the CSV, and the format of its values (a key of `FORMATS`)."""
 
     title: str
     name: str
@@ -31,15 +31,15 @@ class Column(NamedTuple):
 
     @property
     def is_words(self) -> bool:
-        """It begins at the left."""
+        """Whether the column is left-aligned."""
         return self.kind in WORDS
 
 
 @dataclass(frozen=True)
 class StudyTable:
-    """Rows of plain values by columns; the first column heads its row, ``looks`` are drawn before it where given.
+    """Rows of plain values; the first column is the row's header, preceded by the symbol of its look, if given.
 
-    A value of None or NaN is a dash in the page, an empty cell in the CSV; an interval is a pair.
+    None and NaN are shown as a dash in the page and as an empty cell in the CSV; an interval is a pair.
     """
 
     name: str
@@ -51,26 +51,26 @@ class StudyTable:
 
     @property
     def shown(self) -> list[tuple[Look | None, list[str]]]:
-        """The first `ROWS` rows as text, each with its look."""
+        """The first `ROWS` rows as texts, each with its look."""
         looks = list(self.looks) or [None] * len(self.rows)
         return [(own, self._texts(row)) for own, row in list(zip(looks, self.rows, strict=True))[:ROWS]]
 
     @property
     def left_out(self) -> int:
-        """How many rows are not shown."""
+        """The number of rows that are not shown."""
         return max(0, len(self.rows) - ROWS)
 
     def _texts(self, row: Sequence[Any]) -> list[str]:
         return [shown(value, column.kind) for value, column in zip(row, self.columns, strict=True)]
 
     def csv(self) -> str:
-        """Write all rows, numbers at full precision, an interval as two columns."""
+        """Return all rows as CSV, numbers at full precision, an interval as two columns."""
         names = [name for column in self.columns for name in _csv_names(column)]
         pairs = (zip(row, self.columns, strict=True) for row in self.rows)
         return csv_text(names, ([cell for value, column in row for cell in _csv_cells(value, column)] for row in pairs))
 
     def tex(self) -> str:
-        """Write a LaTeX table of the first `TEX_ROWS` rows."""
+        """Return a LaTeX table of the first `TEX_ROWS` rows."""
         sides = "".join("l" if column.is_words else "r" for column in self.columns)
         lines = [
             rf"% {SOFTWARE}: needs \usepackage{{booktabs}}, and [T1]{{fontenc}}, [utf8]{{inputenc}} before LaTeX of 2018",
@@ -79,24 +79,24 @@ class StudyTable:
             *(_tex_row(texts) for _, texts in self.shown[:TEX_ROWS]), r"\bottomrule", r"\end{tabular}", r"\end{table}",
         ]  # fmt: skip
         if len(self.rows) > TEX_ROWS:
-            lines.insert(1, f"% {len(self.rows) - TEX_ROWS} more rows stand in {self.name}.csv")
+            lines.insert(1, f"% {len(self.rows) - TEX_ROWS} more rows are in {self.name}.csv")
         return "\n".join(lines) + "\n"
 
 
 def shown(value: Any, kind: str) -> str:
-    """Write a value as the page shows it, a dash where there is none."""
+    """Return a value as the page shows it; a dash for None and NaN."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return NONE
     return FORMATS[kind](value)
 
 
 def tex(text: str) -> str:
-    """Escape what LaTeX would take for a command; what has no glyph is made visible."""
+    """Return a text with LaTeX's special characters escaped and unprintable ones made visible."""
     return "".join(TEX.get(letter, letter) for letter in printable(text))
 
 
 def chance(value: float) -> str:
-    """Write a p value."""
+    """Return a p value as text."""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
@@ -128,10 +128,10 @@ def _csv_names(column: Column) -> list[str]:
 
 def _csv_cells(value: Any, column: Column) -> list[Any]:
     values = (value or (None, None)) if column.kind.endswith("interval") else (value,)
-    return ["" if one is None or (isinstance(one, float) and math.isnan(one)) else one for one in values]
+    return ["" if cell is None or (isinstance(cell, float) and math.isnan(cell)) else cell for cell in values]
 
 
 def _tex_row(cells: Sequence[str]) -> str:
-    r"""Join escaped cells; ``\\[`` and ``\\*`` would be commands, so a row never begins with these."""
+    r"""Return a table row of escaped cells; it never starts with ``[`` or ``*``, which LaTeX would read after ``\\``."""
     row = " & ".join(map(tex, cells))
     return f"{'{}' if row.startswith(('[', '*')) else ''}{row} \\\\"

@@ -1,4 +1,4 @@
-"""The figures of a study, each as PNG and SVG; told apart without colour, readable on a phone and on paper."""
+"""Draw the figures of a study as PNG and SVG; readable without colour, on a phone and on paper."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from monai_tl.report.kit.figures import WIDTH, Look, as_png, as_svg, house_style
 from monai_tl.transfer.arms import SCRATCH
 
 INK = "#333333"
-PALE = 0.78  # how far a box's colour is taken towards white
-BOXED = 5  # cases from which an arm has a box: quartiles of fewer would be little more than the cases
-LEAST = 0.03  # of Dice that a forest plot shows to either side, so that nothing looks large that is not
-NEVER = 1.17  # where runs that never reached the target stand, in units of the longest run
-TICKS = 7  # training sizes that are written at the axis
+PALE = 0.78  # share by which a box's colour is mixed with white
+BOXED = 5  # least number of cases for a box; quartiles of fewer would hardly differ from the cases
+LEAST = 0.03  # Dice difference that a forest plot always shows on both sides, so that small ones do not look large
+NEVER = 1.17  # position of runs that never reached the target, in units of the longest run
+TICKS = 7  # largest number of labelled training sizes
 
 
 class Drawing(NamedTuple):
-    """The same figure twice."""
+    """A figure as PNG and as SVG."""
 
     png: bytes
     svg: bytes
 
 
 class ArmBox(NamedTuple):
-    """An arm and the Dice of its cases, NaN where undefined."""
+    """An arm and the Dice of its cases, NaN if undefined."""
 
     name: str
     look: Look
@@ -41,7 +41,7 @@ class ArmBox(NamedTuple):
 
 
 class Span(NamedTuple):
-    """An arm's value with its interval (NaN: none); ``group`` is the heading it stands under, ``sure`` fills its mark."""
+    """An arm's value with its interval (NaN: none) under the heading ``group``; the marker is filled if ``sure``."""
 
     group: str
     name: str
@@ -53,7 +53,7 @@ class Span(NamedTuple):
 
 
 class Times(NamedTuple):
-    """The iterations at which an arm's runs reached the target, NaN for those that did not, and their median, NaN for none."""
+    """The iterations at which an arm's runs reached the target (NaN: never), and their median (NaN: none)."""
 
     group: str
     name: str
@@ -63,7 +63,7 @@ class Times(NamedTuple):
 
 
 class Line(NamedTuple):
-    """An arm's value and its interval over ascending places: iterations or training sizes."""
+    """An arm's values with intervals at ascending iterations or training sizes."""
 
     name: str
     look: Look
@@ -87,7 +87,7 @@ def draw_cases(boxes: Sequence[ArmBox], xlabel: str) -> Drawing:
         )  # fmt: skip
         for place, box, values, patch in zip(places, boxes, defined, drawn["boxes"], strict=True):
             patch.set(facecolor=pale(box.look.colour), edgecolor=pale(box.look.colour, 0.45), hatch=box.hatch)
-            spread = place + 0.5 * ((np.arange(len(values)) * 0.618034) % 1 - 0.5)  # even, and the same each time
+            spread = place + 0.5 * ((np.arange(len(values)) * 0.618034) % 1 - 0.5)  # even and reproducible
             axes.plot(
                 values, spread, box.look.marker, color=box.look.colour, markersize=4.2, alpha=0.85,
                 markeredgecolor="white", markeredgewidth=0.4, linestyle="none", zorder=3,
@@ -102,7 +102,7 @@ def draw_cases(boxes: Sequence[ArmBox], xlabel: str) -> Drawing:
 
 
 def draw_forest(spans: Sequence[Span], xlabel: str) -> Drawing:
-    """Draw differences with their intervals, a row each, a line at 0; a filled mark is a verdict, a hollow one none."""
+    """Draw differences with their intervals, one per row, with a line at 0; the marker is filled if the arms differ."""
 
     def draw(axes: Axes) -> None:
         places = _rows(axes, [(span.group, span.name) for span in spans])
@@ -124,7 +124,7 @@ def draw_forest(spans: Sequence[Span], xlabel: str) -> Drawing:
 
 
 def draw_times(times: Sequence[Times], longest: float) -> Drawing:
-    """Draw when each run reached the target, a mark a run, a stroke at the median; hollow beyond ``longest``: never."""
+    """Draw when each run reached the target, with a line at the median; hollow markers beyond ``longest`` mean never."""
 
     def draw(axes: Axes) -> None:
         places = _rows(axes, [(row.group, row.name) for row in times])
@@ -144,14 +144,14 @@ def draw_times(times: Sequence[Times], longest: float) -> Drawing:
         axes.set_xticks([*(tick for tick in MaxNLocator(5, integer=True).tick_values(0, longest) if tick <= longest), never])
         labels = [f"{tick:g}" for tick in axes.get_xticks()]
         axes.set_xticklabels([*labels[:-1], "never"])
-        axes.set_xlabel("iterations to the target (a mark a run)")
+        axes.set_xlabel("iterations to the target (one mark per run)")
         axes.grid(axis="x")
 
     return _drawn(_height([(row.group, row.name) for row in times]), draw)
 
 
 def draw_bands(lines: Sequence[Line], ylabel: str, *, dice: bool = False) -> Drawing:
-    """Draw learning curves, a panel an arm: its own mean and band, behind it the others' means, scratch's dotted."""
+    """Draw learning curves, one panel per arm: its mean and band, with the means of the other arms behind, scratch dotted."""
     reference = next((line for line in lines if line.name == SCRATCH), None)
     columns = min(2, len(lines))
     rows = math.ceil(len(lines) / columns)
@@ -191,7 +191,7 @@ def draw_sizes(lines: Sequence[Line]) -> Drawing:
         sizes = sorted({size for line in lines for size in line.at})
         step = min((math.log(high / low) for low, high in itertools.pairwise(sizes)), default=0.5)
         for index, line in enumerate(lines):
-            aside = math.exp((index - (len(lines) - 1) / 2) * min(0.05, 0.6 * step / len(lines)))  # so that none hides another
+            aside = math.exp((index - (len(lines) - 1) / 2) * min(0.05, 0.6 * step / len(lines)))  # to avoid overlap
             at, values = np.array(line.at) * aside, np.array(line.values)
             ends = np.nan_to_num(np.array([values - line.low, line.high - values]))
             axes.errorbar(
@@ -216,13 +216,13 @@ def draw_sizes(lines: Sequence[Line]) -> Drawing:
 
 
 def pale(colour: str, share: float = PALE) -> tuple[float, float, float]:
-    """Take a colour a share of the way to white."""
+    """Return a colour mixed with a share of white."""
     red, green, blue = (value + (1 - value) * share for value in to_rgb(colour))
     return red, green, blue
 
 
 def both(figure: Figure) -> Drawing:
-    """Draw a figure twice, laid out once: that is what takes the time."""
+    """Return a figure as PNG and SVG; it is laid out only once, since layout takes most of the time."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     return Drawing(as_png(figure), as_svg(figure))
@@ -242,7 +242,7 @@ def _names(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _rows(axes: Axes, rows: Sequence[tuple[str, str]]) -> list[float]:
-    """Lay rows out under the headings of their groups; give where each row lies."""
+    """Label the rows under the headings of their groups; return the position of each row."""
     places, labels, heads = list[float](), list[tuple[float, str]](), list[int]()
     at, group = 0.0, None
     for head, name in rows:
@@ -268,7 +268,7 @@ def _height(rows: Sequence[tuple[str, str]]) -> float:
 
 
 def _spread(count: int) -> np.ndarray:
-    """Set marks of one row a little apart, evenly."""
+    """Return even offsets for the marks of one row, so that they do not overlap."""
     return np.linspace(-0.22, 0.22, count) if count > 1 else np.zeros(count)
 
 
@@ -279,7 +279,7 @@ def _same_scale(axes: Axes, lines: Sequence[Line], dice: bool) -> None:
 
 
 def _few(sizes: Sequence[float]) -> list[float]:
-    """Thin sizes out until their numbers fit beside each other, the first and the last among them."""
+    """Return at most `TICKS` of the sizes, evenly chosen, including the first and the last."""
     if len(sizes) <= TICKS:
         return list(sizes)
     return [sizes[round(at)] for at in np.linspace(0, len(sizes) - 1, TICKS)]

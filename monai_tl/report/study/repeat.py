@@ -1,4 +1,4 @@
-"""What it takes to repeat a study: commands, settings, versions, seeds, hashes."""
+"""Everything needed to repeat a study: commands, settings, versions, seeds, hashes."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ PROVENANCE = "provenance.json"
 
 @dataclass(frozen=True)
 class Repeat:
-    """All of it as texts.
+    """Everything needed to repeat a study, as texts.
 
     Attributes:
-        commands: for a shell, in order; the first is rebuilt from the plan.
-        settings: name and value of what the plan fixed.
-        hashes: file and its SHA-256.
-        versions: a line for each set of versions, with the number of runs that had it.
-        devices: likewise.
-        silent: finished runs that noted neither.
+        commands: for a shell, in order; the first is reconstructed from the plan.
+        settings: name and value of each setting of the plan.
+        hashes: file names and SHA-256 hashes.
+        versions: each set of versions, with the number of runs that used it.
+        devices: each device, with the number of runs that used it.
+        silent: number of finished runs without a record of their versions.
     """
 
     commands: list[str]
@@ -42,15 +42,15 @@ class Repeat:
 
 
 def make_repeat(study: StudyFacts) -> Repeat:
-    """Gather it from the plan, the files' hashes and what each finished run noted."""
-    noted = [_read(study.folder / run.folder / PROVENANCE) for run in study.runs if run.state == "finished"]
-    versions = Counter(_listed(one.get("versions")) for one in noted)
-    devices = Counter(_device(one.get("device")) for one in noted)
+    """Collect everything from the plan, the files' hashes and the records of finished runs."""
+    records = [_read(study.folder / run.folder / PROVENANCE) for run in study.runs if run.state == "finished"]
+    versions = Counter(_listed(record.get("versions")) for record in records)
+    devices = Counter(_device(record.get("device")) for record in records)
     silent = versions.pop("", 0)
     devices.pop("", None)
     return Repeat(
         commands=_commands(study),
-        settings=_settings({one.name: getattr(study.plan, one.name) for one in fields(study.plan) if one.repr}),
+        settings=_settings({item.name: getattr(study.plan, item.name) for item in fields(study.plan) if item.repr}),
         hashes=_hashes(study),
         versions=versions.most_common(),
         devices=devices.most_common(),
@@ -66,13 +66,13 @@ def _commands(study: StudyFacts) -> list[str]:
 
 
 def _flags(plan: Plan) -> dict[str, str]:
-    """Give the flags that ask for a plan: what the verb takes, then the config ids set for all runs."""
+    """Return the flags that define a plan: those of the verb, then the config ids set for all runs."""
     grid = plan.kind != "depth"
     counted = plan.seeds == tuple(range(len(plan.seeds)))
     flags = {"source": plan.source["path"]} if plan.source else {}
     flags |= {"target": plan.target, "datalist": plan.datalist.get("path", "")}
     flags |= {"arms": ",".join(plan.arms), "sizes": ",".join(map(str, plan.sizes)), **plan.asked} if grid else {}
-    listed = ",".join(map(str, plan.seeds)) + "," * (len(plan.seeds) == 1)  # a number alone is how many
+    listed = ",".join(map(str, plan.seeds)) + "," * (len(plan.seeds) == 1)  # a single number would be a count
     flags |= {"seeds": str(len(plan.seeds)) if counted else listed}
     flags |= {name: f"{value:g}" for name, value in plan.rule.items()}
     overlays = [Path(path).stem for path in plan.configs if Path(path).stem not in ("train", "transfer")]
@@ -87,18 +87,18 @@ def _value(value: Any) -> str:
 
 
 def _settings(plan: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Give every plain value of a plan by its path, runs aside."""
-    told: list[tuple[str, str]] = []
+    """Return name and text of every plain value in (part of) a plan."""
+    settings: list[tuple[str, str]] = []
     for key, value in plan.items():
         name = printable(f"{prefix}{Path(key).name}")  # configs are named by their paths
         if value is None or value in ({}, [], ()):
             continue
         if isinstance(value, Mapping):
-            told += _settings(value, f"{name} · ")
+            settings += _settings(value, f"{name} · ")
         else:
             text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-            told.append((name, printable(f"{text} ({key})" if "/" in str(key) else text)))
-    return told
+            settings.append((name, printable(f"{text} ({key})" if "/" in str(key) else text)))
+    return settings
 
 
 def _hashes(study: StudyFacts) -> list[tuple[str, str]]:
@@ -107,7 +107,7 @@ def _hashes(study: StudyFacts) -> list[tuple[str, str]]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Read a small file of a run; one that is missing or damaged counts as silent, since no number rests on it."""
+    """Return a record of a run; empty if it is missing or damaged, since no number depends on it."""
     try:
         return read_json(path, remedy="")
     except (OSError, DataError):

@@ -1,4 +1,4 @@
-"""Truth and prediction of chosen test subjects across the arms, from the pictures that evaluation left behind."""
+"""Reference and prediction of selected test subjects for all arms, from the pictures that evaluation has drawn."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from monai_tl.study.study_tables import RunRow
 from monai_tl.text import number, printable
 from monai_tl.transfer.arms import SCRATCH, arm_words
 
-ARMS_PICTURED = 8  # arms whose pictures are in the page
+ARMS_PICTURED = 8  # largest number of arms with pictures in the page
 
 
 @dataclass(frozen=True)
 class Shown:
-    """One arm's picture of a subject; ``picture`` is None where evaluation left none, ``dice`` is that run's."""
+    """One arm's picture of a subject, None if evaluation has drawn none, and the Dice of that run."""
 
     arm: str
     look: Look
@@ -32,7 +32,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Subject:
-    """A chosen subject: ``rank`` among the control's cases, its mean Dice there, and its pictures."""
+    """A selected subject: its rank and mean Dice among the control's cases, and its pictures."""
 
     rank: str
     subject: str
@@ -42,7 +42,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Gallery:
-    """The chosen subjects, by which arm, size and seed they were chosen and drawn, and what is missing."""
+    """The selected subjects; the arm, size and seed of the selection; and the arms without pictures."""
 
     arm: str
     n: int
@@ -52,28 +52,28 @@ class Gallery:
 
     @property
     def rule(self) -> str:
-        """Which test cases these are."""
+        """The selection rule in words."""
         few = {1: "the only test case", 2: "the better and the worse of the two test cases"}
-        told = few.get(len(self.subjects), "the best, the median and the worst test case")
+        rule = few.get(len(self.subjects), "the best, the median and the worst test case")
         tie = len(self.subjects) > 1 and self.subjects[0].mean == self.subjects[-1].mean
-        return f"{told} (all alike there, so by name)" if tie else told
+        return f"{rule} (of equal Dice, so sorted by name)" if tie else rule
 
     @property
     def pictures(self) -> list[Picture]:
-        """All pictures there are."""
-        return [one.picture for subject in self.subjects for one in subject.shown if one.picture]
+        """All pictures that exist."""
+        return [shown.picture for subject in self.subjects for shown in subject.shown if shown.picture]
 
     @property
     def missing(self) -> list[str]:
         """Folders of runs that lack a picture."""
-        return list(dict.fromkeys(one.folder for subject in self.subjects for one in subject.shown if one.picture is None))
+        return list(dict.fromkeys(arm.folder for subject in self.subjects for arm in subject.shown if arm.picture is None))
 
 
 def make_gallery(study: StudyFacts) -> Gallery | None:
-    """Choose subjects by the control at the largest size, and gather their pictures from one run of each arm there.
+    """Select subjects by the control's Dice at the largest size, and collect their pictures from one run of each arm.
 
-    The rule: of scratch's cases (or the first arm's, without scratch) the best, the median and the worst by mean over the
-    seeds; of each arm the run of the lowest seed with which scratch was scored. None where nothing was scored.
+    The control is scratch, or the first arm if there is no scratch. The subjects are its best, median and worst case by mean
+    Dice over the seeds; the run of each arm is that of the control's lowest scored seed. None if nothing was scored.
     """
     scored = {(score.arm, score.n, score.seed) for score in study.scores}
     if not scored:
@@ -100,6 +100,6 @@ def make_gallery(study: StudyFacts) -> Gallery | None:
 def _shown(top: Path, run: RunRow | None, arm: str, rank: str, subject: str, dice: float) -> Shown:
     folder = run.folder if run else arm
     png = read_overlay(top / folder / "overlays_test" / f"{subject}.png")
-    told = f"{arm_words(arm)}, case {subject}: the outlines of truth and prediction, Dice {number(dice)}"
-    picture = Picture(f"subject_{rank}_{plain(arm)}.png", png, printable(told)) if png else None
+    alt = f"{arm_words(arm)}, case {subject}: the outlines of reference and prediction, Dice {number(dice)}"
+    picture = Picture(f"subject_{rank}_{plain(arm)}.png", png, printable(alt)) if png else None
     return Shown(arm_words(arm), look_of(arm), dice, printable(folder), picture)

@@ -1,4 +1,4 @@
-"""What a study folder holds, read from its three tables and its plan; and what follows from them by counting alone."""
+"""The data of a study's report, read from its three tables and its plan, and simple statistics of these."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Cell = tuple[str, int]  # arm, training subjects
 
 @dataclass(frozen=True)
 class StudyFacts:
-    """A study as it stands: its plan, and its tables as they were gathered last."""
+    """A study's plan, and its tables as they were last gathered."""
 
     folder: Path
     plan: Plan
@@ -39,7 +39,7 @@ class StudyFacts:
 
     @cached_property
     def arms(self) -> tuple[str, ...]:
-        """All arms, planned ones too: scratch first, then by frozen stages."""
+        """All arms, including planned ones: scratch first, then by frozen stages."""
         return tuple(sorted({run.arm for run in self.runs} | {score.arm for score in self.scores}, key=arm_order))
 
     @cached_property
@@ -49,17 +49,17 @@ class StudyFacts:
 
     @cached_property
     def seeds(self) -> tuple[int, ...]:
-        """All seeds, planned ones too."""
+        """All seeds, including planned ones."""
         return tuple(sorted({run.seed for run in self.runs} | {score.seed for score in self.scores}))
 
     @cached_property
     def scored_seeds(self) -> tuple[int, ...]:
-        """Seeds of the runs that were scored."""
+        """Seeds of the scored runs."""
         return tuple(sorted({score.seed for score in self.scores}))
 
     @cached_property
     def whole_seeds(self) -> tuple[int, ...]:
-        """Seeds that were scored with every arm and size that any seed was scored with."""
+        """Seeds that are scored for all arms and sizes for which any seed is scored."""
         runs = {(score.arm, score.n, score.seed) for score in self.scores}
         return tuple(seed for seed in self.scored_seeds if all((*cell, seed) in runs for cell in self.cases))
 
@@ -70,79 +70,79 @@ class StudyFacts:
 
     @cached_property
     def reference(self) -> str | None:
-        """The arm that others are held against: scratch, else the depth that a search chose, else the first with scores."""
+        """The arm that others are compared with: scratch, else the depth chosen by a search, else the first scored arm."""
         scored = sorted({arm for arm, _ in self.cases}, key=arm_order)
         wanted = (SCRATCH, str(self.plan.decision.get("chosen")), *scored)
         return next((arm for arm in wanted if arm in scored), None)
 
     @cached_property
     def published(self) -> Published | None:
-        """Figures to compare with, of the target bundle; None where it has none."""
+        """The published reference values of the target bundle; None if it has none."""
         return read_task_file(Path(self.plan.target)).published
 
     @cached_property
     def newer(self) -> int:
-        """How many runs have finished since the tables were gathered."""
+        """The number of runs that have finished since the tables were gathered."""
         old = {run.folder for run in self.runs if run.state == "finished"}
         new = (run.folder for run in self.plan.runs if run.folder not in old)
         return sum(is_finished(self.folder / folder) for folder in new)
 
     @cached_property
     def outdated(self) -> tuple[str, ...]:
-        """Folders of runs whose scores in the tables are of weights that the run holds no more."""
+        """Folders of runs whose weights have changed since they were scored."""
         scored = [run.folder for run in self.runs if scores_of(self.folder / run.folder, "test").is_file()]
         return tuple(folder for folder in scored if not has_own_scores(self.folder / folder, "test"))
 
     def count(self, state: str) -> int:
-        """Count the runs in a state: ``"finished"``, ``"failed"``, ``"waiting"``."""
+        """Return the number of runs in a state: ``"finished"``, ``"failed"`` or ``"waiting"``."""
         return sum(run.state == state for run in self.runs)
 
     @cached_property
     def cases(self) -> dict[Cell, dict[str, float]]:
-        """For each arm and size the Dice of each case, mean over its seeds; NaN where one of these is undefined."""
-        found: dict[Cell, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        """For each arm and size the Dice of each case, mean over its seeds; NaN if it is undefined for any seed."""
+        dice: dict[Cell, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         for score in self.scores:
-            found[score.arm, score.n][score.subject].append(score.dice)
+            dice[score.arm, score.n][score.subject].append(score.dice)
         return {
             cell: {subject: math.fsum(values) / len(values) for subject, values in table.items()}
-            for cell, table in found.items()
+            for cell, table in dice.items()
         }
 
     @cached_property
     def distances(self) -> dict[Cell, list[float]]:
-        """For each arm and size the HD95 of each case and seed, in mm; NaN where one segmentation is empty and one is not."""
-        found: dict[Cell, list[float]] = defaultdict(list)
+        """For each arm and size the HD95 of each case and seed, in mm; NaN if only one of the segmentations is empty."""
+        distances: dict[Cell, list[float]] = defaultdict(list)
         for score in self.scores:
             if not math.isnan(score.dice):
-                found[score.arm, score.n].append(score.hd95_mm)
-        return dict(found)
+                distances[score.arm, score.n].append(score.hd95_mm)
+        return dict(distances)
 
     @cached_property
     def biases(self) -> dict[Cell, VolumeBias]:
         """For each arm and size the volume bias over all cases and seeds."""
-        found: dict[Cell, list[StudyScore]] = defaultdict(list)
+        by_cell: dict[Cell, list[StudyScore]] = defaultdict(list)
         for score in self.scores:
-            found[score.arm, score.n].append(score)
-        return {cell: volume_bias(scores) for cell, scores in found.items()}
+            by_cell[score.arm, score.n].append(score)
+        return {cell: volume_bias(scores) for cell, scores in by_cell.items()}
 
     @cached_property
     def by_cell(self) -> dict[Cell, list[RunRow]]:
         """The runs of each arm and size."""
-        found: dict[Cell, list[RunRow]] = defaultdict(list)
+        runs: dict[Cell, list[RunRow]] = defaultdict(list)
         for run in self.runs:
-            found[run.arm, run.n].append(run)
-        return dict(found)
+            runs[run.arm, run.n].append(run)
+        return dict(runs)
 
     @cached_property
     def has_target(self) -> frozenset[tuple[int, int]]:
-        """Sizes and seeds whose scratch run has finished and found something, so that there is a target to reach."""
+        """Sizes and seeds with a target to reach: their scratch run has finished with a validation Dice above 0."""
         scratch = [run for run in self.runs if run.arm == SCRATCH and run.state == "finished"]
         return frozenset((run.n, run.seed) for run in scratch if run.best_dice > 0)
 
 
 @dataclass(frozen=True)
 class Band:
-    """Mean, lowest and highest over the seeds of an arm's runs, at ascending iterations."""
+    """Mean, lowest and highest value over an arm's seeds, at ascending iterations."""
 
     iterations: tuple[int, ...]
     mean: tuple[float, ...]
@@ -155,7 +155,7 @@ def read_study_facts(folder: Path) -> StudyFacts:
     """Read a study's tables and plan; no image is opened.
 
     Raises:
-        ConfigError: if the folder does not exist, or is none of a study.
+        ConfigError: if the folder does not exist, or holds no study.
         DataError: if a table is missing or damaged.
     """
     refuse_no_study(folder)
@@ -169,13 +169,13 @@ def read_study_facts(folder: Path) -> StudyFacts:
 
 
 def mean(values: Sequence[float]) -> float:
-    """Give the mean of the defined values, NaN where there is none."""
+    """Return the mean of the defined values, NaN if there are none."""
     defined = [value for value in values if not math.isnan(value)]
     return math.fsum(defined) / len(defined) if defined else math.nan
 
 
 def late_median(values: Sequence[float]) -> float:
-    """Give the median, NaN counted as later than any; NaN where that falls on one of these."""
+    """Return the median, where NaN counts as infinitely late; NaN if the median is infinite."""
     if not values:
         return math.nan
     middle = float(np.median([math.inf if math.isnan(value) else value for value in values]))
@@ -183,18 +183,18 @@ def late_median(values: Sequence[float]) -> float:
 
 
 def bands(curves: Sequence[CurveRow], column: str) -> dict[Cell, Band]:
-    """Lay the curves of an arm's seeds over each other, where at least half of its runs still train and the value is known.
+    """Return the band of each arm and size over its seeds, at iterations where at least half of its runs have a value.
 
     Args:
         curves: validations, of any arms and sizes.
         column: ``"loss"`` or ``"val_dice"``.
     """
-    found: dict[Cell, dict[int, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    values: dict[Cell, dict[int, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for row in curves:
         value = getattr(row, column)
         if not math.isnan(value):
-            found[row.arm, row.n][row.iteration][row.seed] = value
-    return {cell: _band(table) for cell, table in found.items()}
+            values[row.arm, row.n][row.iteration][row.seed] = value
+    return {cell: _band(table) for cell, table in values.items()}
 
 
 def _band(table: dict[int, dict[int, float]]) -> Band:

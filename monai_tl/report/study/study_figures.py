@@ -1,4 +1,4 @@
-"""What is drawn of a study, with the words for those who do not see it; capped where there is too much, and said so."""
+"""The figures of a study with captions and alternative texts, which name what is omitted from a crowded figure."""
 
 from __future__ import annotations
 
@@ -23,87 +23,82 @@ from monai_tl.report.study.plots import (
 )
 from monai_tl.report.study.study_facts import Band, Cell, StudyFacts, bands, late_median
 from monai_tl.statistics import ArmComparison, ArmMean
-from monai_tl.statistics.verdicts import tells_apart
+from monai_tl.statistics.verdicts import shows_difference
 from monai_tl.text import difference, number, plural, printable
 from monai_tl.transfer.arms import arm_words
 
-SIZES_SHOWN = 4  # that have a box plot and curves of their own
-ARMS_SHOWN = 14  # in a figure
-TOLD = 12  # differences named in words for those who do not see the figure
-ROWS_SHOWN = 64  # of the forest plot and of the times to the target
+SIZES_SHOWN = 4  # sizes with a box plot and curves
+ARMS_SHOWN = 14  # arms in a figure
+DESCRIBED = 12  # differences named in an alternative text
+ROWS_SHOWN = 64  # rows of the forest plot and of the times to the target
 COLUMNS = (("loss", "Training loss", "training"), ("val_dice", "Validation Dice", "validation"))
 
 
 def pick_spread(values: Sequence[int], most: int = SIZES_SHOWN) -> list[int]:
-    """Choose at most so many, evenly, the first and the last among them."""
+    """Return at most ``most`` values, evenly chosen, including the first and the last."""
     if len(values) <= most:
         return list(values)
     return [values[round(at)] for at in np.linspace(0, len(values) - 1, most)]
 
 
 def subjects(n: int) -> str:
-    """Write ``"26 training subjects"``."""
+    """Return e.g. ``"26 training subjects"``."""
     return plural(n, "training subject")
 
 
 def draw_differences(comparisons: Sequence[ArmComparison]) -> list[Picture]:
-    """Draw the differences to each reference as a forest plot, size by size."""
-    known = [found for found in comparisons if not math.isnan(found.mean)]
-    return [
-        _forest([one for one in known if one.against == against]) for against in dict.fromkeys(one.against for one in known)
-    ]
+    """Draw a forest plot of the differences to each reference, ordered by size."""
+    known = [result for result in comparisons if not math.isnan(result.mean)]
+    references = dict.fromkeys(result.against for result in known)
+    return [_forest([result for result in known if result.against == reference]) for reference in references]
 
 
 def _forest(known: Sequence[ArmComparison]) -> Picture:
-    arms = len({found.arm for found in known})
-    sizes = pick_spread(sorted({found.n for found in known}), max(1, ROWS_SHOWN // arms))
-    drawn = [found for n in sizes for found in known if found.n == n]
-    spans = [
-        Span(subjects(one.n), arm_words(one.arm), look_of(one.arm), one.mean, one.low, one.high, tells_apart(one))
-        for one in drawn
-    ]
+    arms = len({result.arm for result in known})
+    sizes = pick_spread(sorted({result.n for result in known}), max(1, ROWS_SHOWN // arms))
+    drawn = [result for n in sizes for result in known if result.n == n]
+    spans = [Span(subjects(r.n), arm_words(r.arm), look_of(r.arm), r.mean, r.low, r.high, shows_difference(r)) for r in drawn]
     against = arm_words(known[0].against)
-    told = "; ".join(f"{arm_words(one.arm)} with {one.n}: {difference(one.mean)}, {way(one)}" for one in drawn[:TOLD])
+    described = "; ".join(f"{arm_words(r.arm)} with {r.n}: {difference(r.mean)}, {way(r)}" for r in drawn[:DESCRIBED])
     drawing = draw_forest(spans, f"mean difference in test Dice to {against}")
-    known_ends = sum(not math.isnan(one.low) for one in drawn)
-    interval = "with its 95 % interval" if known_ends == len(drawn) else "with its 95 % interval where there are 5 cases"
+    known_ends = sum(not math.isnan(result.low) for result in drawn)
+    interval = "with its 95 % interval" if known_ends == len(drawn) else "with its 95 % interval if there are 5 or more cases"
     caption = (
         f"Each arm minus {against} on the same cases and seeds, {interval if known_ends else 'too few for an interval'}. Right "
-        "of the line the arm scores higher. Filled: told apart after correction; hollow: not."
+        "of the line, the arm scores higher. Filled: a difference after correction for multiple comparisons; hollow: no clear "
+        "difference."
     )
-    caption += f" Drawn are {len(drawn)} of {len(known)} differences." if len(drawn) < len(known) else ""
-    alt = f"Forest plot. {told}{' and more' if len(drawn) > TOLD else ''}."
+    caption += f" {len(drawn)} of {len(known)} differences are drawn." if len(drawn) < len(known) else ""
+    alt = f"Forest plot. {described}{' and more' if len(drawn) > DESCRIBED else ''}."
     return _picture(f"differences_to_{known[0].against}", drawing, alt, caption)
 
 
 def draw_boxes(study: StudyFacts) -> list[Picture]:
-    """Draw the Dice of every case, a figure a size."""
+    """Draw the Dice of every case, one figure per size."""
     pictures = []
     for n in pick_spread([n for n in study.sizes if any((arm, n) in study.cases for arm in study.arms)]):
         arms = [arm for arm in study.arms if (arm, n) in study.cases][:ARMS_SHOWN]
         boxes = [
-            ArmBox(
-                arm_words(arm), look_of(arm), hatch_of(arm), list(study.cases[arm, n].values())
-            )  # NaN is left out by the figure
+            ArmBox(arm_words(arm), look_of(arm), hatch_of(arm), list(study.cases[arm, n].values()))  # NaN is not drawn
             for arm in arms
         ]
         undefined = sum(math.isnan(value) for box in boxes for value in box.values)
         medians = ", ".join(f"{box.name} {number(_median(box.values))}" for box in boxes)
         caption = f"{subjects(n).capitalize()}: test Dice of every case, mean over the seeds."
         caption += f" {plural(undefined, 'undefined value')} not drawn." if undefined else ""
-        drawing = draw_cases(boxes, "test Dice (a mark a case)")
+        drawing = draw_cases(boxes, "test Dice (one mark per case)")
         pictures.append(_picture(f"cases_{n}", drawing, f"Every case with {subjects(n)}. Medians: {medians}.", caption))
     return pictures
 
 
 def draw_study_curves(study: StudyFacts) -> list[Picture]:
-    """Draw training loss and validation Dice over the iterations, for each size, a panel an arm."""
-    laid = {column: bands(study.curves, column) for column, _, _ in COLUMNS}
-    sizes = [n for n in study.sizes if any((arm, n) in cells for arm in study.arms for cells in laid.values())]
+    """Draw training loss and validation Dice over the iterations, two figures per size with one panel per arm."""
+    by_column = {column: bands(study.curves, column) for column, _, _ in COLUMNS}
+    sizes = [n for n in study.sizes if any((arm, n) in cells for arm in study.arms for cells in by_column.values())]
     pictures = []
     for n in pick_spread(sizes):
         for column, label, file in COLUMNS:
-            lines = _lines(study, n, laid[column])
+            lines = _lines(study, n, by_column[column])
             if lines:
                 ends = ", ".join(f"{line.name} {number(line.values[-1])}" for line in lines)
                 drawing = draw_bands(lines, label, dice=column == "val_dice")
@@ -114,21 +109,21 @@ def draw_study_curves(study: StudyFacts) -> list[Picture]:
 
 def draw_means(study: StudyFacts, means: Sequence[ArmMean]) -> Picture | None:
     """Draw mean test Dice against the number of training subjects; None for fewer than two sizes."""
-    by_arm = {arm: sorted((one for one in means if one.arm == arm), key=lambda one: one.n) for arm in study.arms}
+    by_arm = {arm: sorted((mean for mean in means if mean.arm == arm), key=lambda mean: mean.n) for arm in study.arms}
     lines = [
-        Line(arm_words(arm), look_of(arm), *zip(*((one.n, one.mean, one.low, one.high) for one in own), strict=True))
+        Line(arm_words(arm), look_of(arm), *zip(*((m.n, m.mean, m.low, m.high) for m in own), strict=True))
         for arm, own in by_arm.items()
         if own
     ][:ARMS_SHOWN]
     if len({at for line in lines for at in line.at}) < 2:
         return None
-    told = "; ".join(f"{line.name} from {number(line.values[0])} to {number(line.values[-1])}" for line in lines)
-    caption = "Mean test Dice with its 95 % interval. Arms are set a little apart so that none hides another."
-    return _picture("sizes", draw_sizes(lines), f"Mean Dice against training subjects: {told}.", caption)
+    ends = "; ".join(f"{line.name} from {number(line.values[0])} to {number(line.values[-1])}" for line in lines)
+    caption = "Mean test Dice with its 95 % interval. Arms are shifted slightly to avoid overlap."
+    return _picture("sizes", draw_sizes(lines), f"Mean Dice against training subjects: {ends}.", caption)
 
 
 def draw_targets(study: StudyFacts) -> Picture | None:
-    """Draw after how many iterations each run reached 90 % of scratch's best validation Dice."""
+    """Draw the iterations after which each run reached 90 % of scratch's best validation Dice; None if no run has a target."""
     rows = []
     for n in study.sizes:
         for arm in study.arms:
@@ -145,8 +140,8 @@ def draw_targets(study: StudyFacts) -> Picture | None:
     never = sum(map(math.isnan, runs))
     caption = (
         f"Iterations to 90 % of scratch’s best validation Dice (same subjects, same seed). {never} of {len(runs)} runs never "
-        "reached it: hollow, in the grey column. The stroke is the median of several, those counted as later than any; where "
-        "half never reached it there is none."
+        "reached it (hollow marks in the grey column). The line is the median of several runs, in which runs that never "
+        "reached it count as the latest; there is no line if half of the runs never reached it."
     )
     caption += f" {len(drawn)} of {len(rows)} rows are drawn." if len(drawn) < len(rows) else ""
     alt = f"Iterations to the target by arm and size; {never} of {len(runs)} runs never reached it."
@@ -154,7 +149,7 @@ def draw_targets(study: StudyFacts) -> Picture | None:
 
 
 def targets(study: StudyFacts, arm: str, n: int) -> list[float]:
-    """Give the iterations to the target of an arm's finished runs, NaN for never; runs without a scratch run have no target."""
+    """Return the iterations to the target of an arm's finished runs (NaN: never); runs without a target are omitted."""
     return [
         run.target_iteration
         for run in study.by_cell.get((arm, n), [])
@@ -162,10 +157,10 @@ def targets(study: StudyFacts, arm: str, n: int) -> list[float]:
     ]
 
 
-def _lines(study: StudyFacts, n: int, laid: Mapping[Cell, Band]) -> list[Line]:
+def _lines(study: StudyFacts, n: int, by_cell: Mapping[Cell, Band]) -> list[Line]:
     lines = []
     for arm in study.arms:
-        band = laid.get((arm, n))
+        band = by_cell.get((arm, n))
         if band and band.iterations:
             lines.append(Line(arm_words(arm), look_of(arm), band.iterations, band.mean, band.low, band.high))
     return lines[:ARMS_SHOWN]

@@ -20,39 +20,39 @@ from monai_tl.transfer.arms import UNTRAINED
 NAN = math.nan
 ARM, SUBJECTS = Column("Arm", "arm", "arm"), Column("Training subjects", "n", "count")
 CASES, SEEDS = Column("Cases", "cases", "count"), Column("Seeds", "seeds", "count")
-STATES = ("failed", "waiting", "finished")  # what needs attention first
+STATES = ("failed", "waiting", "finished")  # order of the runs: those that need attention first
 
 
 def arms_table(study: StudyFacts, means: Sequence[ArmMean]) -> StudyTable:
-    """Give Dice and HD95 of each arm at each size, the published Dice beside them where there is one."""
-    ranked = sorted(means, key=lambda one: one.n)  # stable: arms stay in their order
-    theirs = study.published
-    beside = [theirs.test_dice(r.arm, r.n) if theirs else None for r in ranked]
-    there = any(value is not None for value in beside)
-    title, name = (f"Published {theirs.year}, another setting", f"published_{theirs.year}") if theirs else ("", "")
+    """Return Dice and HD95 of each arm at each size, with the published Dice if there is one."""
+    ranked = sorted(means, key=lambda mean: mean.n)  # stable: keeps the order of the arms
+    published = study.published
+    reference = [published.test_dice(r.arm, r.n) if published else None for r in ranked]
+    any_reference = any(value is not None for value in reference)
+    title, name = (f"Published {published.year}, another setting", f"published_{published.year}") if published else ("", "")
     columns = (
         ARM, SUBJECTS, Column("Mean Dice", "mean_dice", "dice"), Column("95 % interval", "mean_dice", "interval"),
         Column("Median Dice", "median_dice", "dice"), Column("Median HD95, mm", "median_hd95_mm", "length"),
         Column("Volume bias, ml", "volume_bias_ml", "effect"),
-        *([Column(title, name, "dice")] if there else []), CASES, SEEDS,
+        *([Column(title, name, "dice")] if any_reference else []), CASES, SEEDS,
     )  # fmt: skip
     rows = [
         [
             r.arm, r.n, r.mean, (r.low, r.high), r.median, late_median(study.distances.get((r.arm, r.n), [])),
-            study.biases[r.arm, r.n].ml, *([value] if there else []), r.cases, r.seeds,
+            study.biases[r.arm, r.n].ml, *([value] if any_reference else []), r.cases, r.seeds,
         ]
-        for r, value in zip(ranked, beside, strict=True)
+        for r, value in zip(ranked, reference, strict=True)
     ]  # fmt: skip
-    single = any(one.seeds == 1 for one in ranked)
-    note = "Over the test cases whose Dice is defined with every seed; the interval takes in other cases"
-    note += ", and other seeds where there is more than one." if single else " and other seeds."
-    note += " HD95 (95 % Hausdorff distance) is over cases and seeds; an empty segmentation counts as farther than any. "
+    single = any(mean.seeds == 1 for mean in ranked)
+    note = "Over the test cases whose Dice is defined for every seed; the interval covers other cases"
+    note += ", and other seeds if there is more than one." if single else " and other seeds."
+    note += " HD95 (95 % Hausdorff distance) is over cases and seeds; for an empty segmentation it counts as infinite. "
     note += "Volume bias: mean of predicted minus reference volume, over all cases and seeds."
     return StudyTable("arms", "Test Dice by arm and training subjects.", columns, rows, [look_of(r.arm) for r in ranked], note)
 
 
 def differences_table(comparisons: Sequence[ArmComparison]) -> StudyTable | None:
-    """Give the paired differences, reference by reference."""
+    """Return the paired differences, ordered by reference."""
     if not comparisons:
         return None
     columns = (
@@ -60,10 +60,10 @@ def differences_table(comparisons: Sequence[ArmComparison]) -> StudyTable | None
         Column("95 % interval", "difference", "signed interval"), Column("On these cases", "verdict", "text"),
         Column("p, cases", "p_holm", "chance"), Column("p, cases and seeds", "p_seeds_holm", "chance"),
         Column("Rank-biserial", "rank_biserial", "effect"), Column("d_z", "d_z", "effect"), CASES, SEEDS,
-        Column("Left out", "left_out", "count"),
+        Column("Omitted", "left_out", "count"),
     )  # fmt: skip
-    references = list(dict.fromkeys(one.against for one in comparisons))
-    ranked = sorted(comparisons, key=lambda one: references.index(one.against))  # stable: by size within
+    references = list(dict.fromkeys(result.against for result in comparisons))
+    ranked = sorted(comparisons, key=lambda result: references.index(result.against))  # stable: keeps the order of sizes
     rows = [
         [
             r.arm, r.against, r.n, r.mean, (r.low, r.high), way(r), r.p_holm, r.p_seeds_holm, r.rank_biserial, r.d_z,
@@ -72,16 +72,16 @@ def differences_table(comparisons: Sequence[ArmComparison]) -> StudyTable | None
         for r in ranked
     ]  # fmt: skip
     note = (
-        "Case by case and seed by seed. Left out: cases undefined in either. Both p are corrected (Holm) for all rows: "
-        "the first (Wilcoxon) is over the cases, for these seeds; the second over cases and seeds. Told apart: both at most "
-        "0.05, and the interval excludes 0. Rank-biserial and d_z: sizes of the effect."
+        "Paired by case and seed. Omitted: cases undefined in either arm. Both p values are corrected for all rows (Holm): "
+        "the first (Wilcoxon) covers other cases with these seeds, the second other cases and seeds. Higher or lower: both p "
+        "are at most 0.05, and the interval excludes 0. Rank-biserial and d_z: effect sizes."
     )
     return StudyTable("differences", "Paired differences in test Dice.", columns, rows, [look_of(r.arm) for r in ranked], note)
 
 
 def growth_table(study: StudyFacts) -> StudyTable | None:
-    """Give the model of Dice against training subjects; None for one size."""
-    # of whole seeds, else interval and estimate do not fit; what is not trained does not learn from more subjects
+    """Return the model of Dice against training subjects; None for one size."""
+    # complete seeds only, so that estimate and interval match; the arm that is not fine-tuned does not depend on n
     scores = [score for score in study.scores if score.seed in study.whole_seeds and score.arm != UNTRAINED]
     if len({score.n for score in scores}) < 2:
         return None
@@ -98,25 +98,25 @@ def growth_table(study: StudyFacts) -> StudyTable | None:
     over = " and seeds" if len(study.whole_seeds) > 1 else ", not seeds"
     note = (
         f"{model.formula}; means and differences at {model.middle:.3g} training subjects (geometric mean), slopes in Dice "
-        f"for twice as many. The first interval is over other cases{over}; the mixed model’s is too narrow where cases gain "
-        "unequally."
+        f"per doubling. The first interval covers other cases{over}; the mixed model’s is too narrow if cases gain unequally "
+        "from an arm."
     )
     if study.whole_seeds != study.scored_seeds:
         names = ", ".join(map(str, study.whole_seeds))
-        note += f" Over seed{'s' * (len(study.whole_seeds) > 1)} {names} alone, scored with all arms and sizes."
+        note += f" Only seed{'s' * (len(study.whole_seeds) > 1)} {names}, scored for all arms and sizes."
     note += f" Standard deviations: {parts}." if parts else ""
     note += f" {model.note[:1].upper()}{model.note[1:]}." if model.note else ""
     return StudyTable("growth", "Dice against the number of training subjects.", columns, rows, (), note)
 
 
 def speed_table(study: StudyFacts) -> StudyTable | None:
-    """Give how fast each arm learned: the target, the area under the validation curve, the cost of a step."""
+    """Return how fast each arm learned: iterations to the target, area under the validation curve, cost of a step."""
     columns = (
         ARM, SUBJECTS, Column("Finished runs", "finished", "count"), Column("Reached the target", "reached", "text"),
         Column("Median iterations to it", "target_iterations", "count"),
         Column("Median time to it", "target_seconds", "duration"),
         Column("Mean Dice under the curve", "area", "dice"), Column("Best validation Dice", "best_dice", "dice"),
-        Column("Median step, s", "step_seconds", "dice"), Column("Most memory, MiB", "memory_mib", "count"),
+        Column("Median step, s", "step_seconds", "dice"), Column("Peak memory, MiB", "memory_mib", "count"),
     )  # fmt: skip
     rows, looks = list[list[object]](), list[Look | None]()
     for n in study.sizes:
@@ -126,28 +126,29 @@ def speed_table(study: StudyFacts) -> StudyTable | None:
                 rows.append(_speed(study, arm, n, runs))
                 looks.append(look_of(arm))
     note = (
-        "Target: 90 % of the best validation Dice of scratch with the same subjects and seed. Medians count a run that never "
-        "reached it as later than any, so there is none where half never did; without a target scratch did not finish or found "
-        "nothing. Under the curve: mean validation Dice over the planned iterations, mean over seeds. Read from runs.csv."
+        "Target: 90 % of the best validation Dice of scratch with the same subjects and seed. In medians, a run that never "
+        "reached it counts as the latest, so there is no median if half of the runs never did. No target: scratch did not "
+        "finish, or its validation Dice is 0. Mean Dice under the curve: mean validation Dice over the planned iterations and "
+        "the seeds. Read from runs.csv."
     )
     return StudyTable("speed", "How fast each arm learned, and what it cost.", columns, rows, looks, note) if rows else None
 
 
 def _speed(study: StudyFacts, arm: str, n: int, runs: Sequence[RunRow]) -> list[object]:
-    asked = targets(study, arm, n)
-    reached = sum(not math.isnan(value) for value in asked)
+    iterations = targets(study, arm, n)
+    reached = sum(not math.isnan(value) for value in iterations)
     seconds = [run.target_seconds for run in runs if (run.n, run.seed) in study.has_target]
     memory = [run.memory_mib for run in runs if not math.isnan(run.memory_mib)]
     steps = [run.step_seconds for run in runs if not math.isnan(run.step_seconds)]
     return [
-        arm, n, len(runs), f"{reached} of {len(asked)}" if asked else "no target",
-        late_median(asked), late_median(seconds), mean([run.area for run in runs]), mean([run.best_dice for run in runs]),
+        arm, n, len(runs), f"{reached} of {len(iterations)}" if iterations else "no target",
+        late_median(iterations), late_median(seconds), mean([run.area for run in runs]), mean([run.best_dice for run in runs]),
         float(np.median(steps)) if steps else NAN, max(memory, default=NAN),
     ]  # fmt: skip
 
 
 def layers_table(study: StudyFacts) -> StudyTable | None:
-    """Return the published Dice by frozen stages with ours, at the largest size; None without figures, or such arms."""
+    """Return the published and the measured Dice by frozen stages, at the largest size; None without values or such arms."""
     layers = study.published.layers if study.published else None
     n = max((n for arm, n in study.by_cell if layers and arm in layers.training), default=None)
     if n is None or layers is None or study.published is None:
@@ -169,9 +170,9 @@ def layers_table(study: StudyFacts) -> StudyTable | None:
         ]
         for arm in arms
     ]  # fmt: skip
-    note = "Training Dice: whole training scans, with the weights that validation chose."
-    note = note if measured else "Training Dice was not measured here: the study's --training_dice does."
-    caption = f"Table {layers.table} of {study.published.year}, and ours."
+    note = "Training Dice: on whole training scans, with the weights of best validation."
+    note = note if measured else "Training Dice was not measured in this study; its flag --training_dice does that."
+    caption = f"Table {layers.table} of {study.published.year} and this study."
     return StudyTable("published_layers", caption, columns, rows, [look_of(arm) for arm in arms], note)
 
 
@@ -181,30 +182,32 @@ def _known(study: StudyFacts, arm: str, n: int, column: str) -> list[float]:
 
 
 def sizes_table(study: StudyFacts, means: Sequence[ArmMean]) -> StudyTable | None:
-    """Return the published test Dice by size with ours, where arm and size are the same; None where no size is."""
-    theirs = study.published
-    if not theirs or not set(theirs.layers.training) & set(study.arms) or not {s.n for s in theirs.sizes} & set(study.sizes):
+    """Return the published and the measured test Dice by arm and size; None if they have no size in common."""
+    published = study.published
+    if not published or not set(published.layers.training) & set(study.arms):
         return None
-    here = {(one.arm, one.n): one for one in means}
+    if not {size.n for size in published.sizes} & set(study.sizes):
+        return None
+    here = {(mean.arm, mean.n): mean for mean in means}
     columns = (
         ARM, Column("Table", "table", "text"), Column("Training set", "set", "text"), SUBJECTS,
         Column("Iterations, published", "iterations_published", "count"), Column("Test Dice, published", "published", "dice"),
         Column("Mean test Dice here", "here", "dice"), Column("95 % interval", "here", "interval"),
     )  # fmt: skip
     rows, looks = [], []
-    for size in theirs.sizes:
+    for size in published.sizes:
         for arm, value in size.test.items():
             own = here.get((arm, size.n))
-            ours = (own.mean, (own.low, own.high)) if own else (NAN, (NAN, NAN))
-            rows.append([arm, size.table, size.set, size.n, size.iterations[arm], value, *ours])
+            measured = (own.mean, (own.low, own.high)) if own else (NAN, (NAN, NAN))
+            rows.append([arm, size.table, size.set, size.n, size.iterations[arm], value, *measured])
             looks.append(look_of(arm))
-    note = "Ours stands beside theirs where the number of training subjects is exactly the same."
-    caption = f"Tables {theirs.sizes[0].table} to {theirs.sizes[-1].table} of {theirs.year}, and ours."
+    note = "Values of this study are shown only for exactly the same number of training subjects."
+    caption = f"Tables {published.sizes[0].table} to {published.sizes[-1].table} of {published.year} and this study."
     return StudyTable("published_sizes", caption, columns, rows, looks, note)
 
 
 def runs_table(study: StudyFacts) -> StudyTable:
-    """Give every run, failed and waiting ones first."""
+    """Return all runs, failed and waiting ones first."""
     columns = (
         ARM, SUBJECTS, Column("Seed", "seed", "count"), Column("State", "state", "text"),
         Column("Iterations", "iterations", "count"),
@@ -220,5 +223,5 @@ def runs_table(study: StudyFacts) -> StudyTable:
         for r in ranked
     ]  # fmt: skip
     return StudyTable(
-        "runs", "Every run.", columns, rows, [look_of(r.arm) for r in ranked], "Failed and waiting runs stand first."
+        "runs", "All runs.", columns, rows, [look_of(r.arm) for r in ranked], "Failed and waiting runs are listed first."
     )

@@ -1,4 +1,4 @@
-"""A study's page, and beside it its figures as PNG and SVG, its tables as CSV and LaTeX."""
+"""Write a study's page and, next to it, its figures as PNG and SVG and its tables as CSV and LaTeX."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TABLES, MADE = "tables", "made.json"  # below the page's folder of files
 
 @dataclass(frozen=True)
 class StudyWritten:
-    """Where a study's report was written, and of how many runs; ``finished`` have ended well."""
+    """Where a study's report was written, its number of runs, and how many of these are finished."""
 
     page: Path
     files: Path
@@ -30,15 +30,15 @@ class StudyWritten:
 
 
 def write_study_report(top: Path, *, output: Path | None = None, made: datetime.date | None = None) -> StudyWritten:
-    """Write ``report.html`` and ``report_files/`` from a study's three tables, its plan and its finished pictures.
+    """Write ``report.html`` and ``report_files/`` from a study's three tables, its plan and the pictures of its cases.
 
     Args:
-        top: the study's folder.
-        output: the page; None: ``report.html`` in ``top``. The folder beside it is named after it.
-        made: the date in the page; None: today.
+        top: folder of the study.
+        output: path of the page; None: ``report.html`` in ``top``. The folder of files is named after it.
+        made: date in the page; None: today.
 
     Raises:
-        ConfigError: if the folder is no study, or the output cannot be written or holds what a user made or changed.
+        ConfigError: if the folder holds no study, or the output cannot be written or was not written by a report.
         DataError: if a table is damaged.
     """
     page = output or top / "report.html"
@@ -56,23 +56,26 @@ def write_study_report(top: Path, *, output: Path | None = None, made: datetime.
 
 
 def _all_files(content: Content) -> dict[str, bytes]:
-    """Give what lies beside the page, by its path below the folder."""
-    found: dict[str, bytes] = {}
+    """Return the content of each file next to the page, by its path below the folder of files."""
+    contents: dict[str, bytes] = {}
     for picture in content.pictures:
-        found[picture.file] = picture.png
+        contents[picture.file] = picture.png
         if picture.svg:
-            found[Path(picture.file).with_suffix(".svg").name] = picture.svg
+            contents[Path(picture.file).with_suffix(".svg").name] = picture.svg
     for table in content.tables:
-        found[f"{TABLES}/{table.name}.csv"] = table.csv().encode("utf-8", "replace")
-        found[f"{TABLES}/{table.name}.tex"] = table.tex().encode("utf-8", "replace")
-    return found
+        contents[f"{TABLES}/{table.name}.csv"] = table.csv().encode("utf-8", "replace")
+        contents[f"{TABLES}/{table.name}.tex"] = table.tex().encode("utf-8", "replace")
+    return contents
 
 
-def _write(page: Path, files: Path, found: Mapping[str, bytes], html: str, before: Mapping[str, list[str]]) -> None:
-    """Write the files, then the page, then remove what only an earlier report wrote; what is ours is noted beforehand."""
-    now = {name: [hashlib.sha256(content).hexdigest()] for name, content in found.items()}
+def _write(page: Path, files: Path, contents: Mapping[str, bytes], html: str, before: Mapping[str, list[str]]) -> None:
+    """Write the files, then the page, then remove files that only an earlier report wrote.
+
+    The hashes of old and new files are recorded first, so that an interrupted report can be replaced.
+    """
+    now = {name: [hashlib.sha256(content).hexdigest()] for name, content in contents.items()}
     write_json(files / MADE, {name: before.get(name, []) + now.get(name, []) for name in {**before, **now}})
-    for name, content in found.items():
+    for name, content in contents.items():
         with atomic_write(files / name) as temporary:
             temporary.write_bytes(content)
     write_text(page, html)
@@ -82,20 +85,20 @@ def _write(page: Path, files: Path, found: Mapping[str, bytes], html: str, befor
 
 
 def _ours(files: Path) -> dict[str, list[str]]:
-    """Read which files an earlier report wrote, with the hashes they may have; none where that is not known."""
+    """Return the files that an earlier report wrote, with their possible hashes; empty if there is no record."""
     try:
         content = read_json(files / MADE, remedy="")
     except (OSError, DataError):
         return {}
     return {
-        str(name): [str(one) for one in hashes]
+        str(name): [str(value) for value in hashes]
         for name, hashes in content.items()
         if isinstance(hashes, list) and not Path(name).is_absolute() and ".." not in Path(name).parts
     }
 
 
 def _is_ours(path: Path, files: Path, ours: Mapping[str, list[str]]) -> bool:
-    """Say if a report wrote this file and nobody changed it since."""
+    """Return whether a report wrote this file and it was not changed since."""
     if path.is_dir() and path.name == TABLES:
         return all(_is_ours(below, files, ours) for below in path.glob("[!.]*"))
     if not path.is_file():

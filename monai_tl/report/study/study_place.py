@@ -1,4 +1,4 @@
-"""Whether a folder holds a study that a report can be made of."""
+"""Check that a folder holds a study."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ def refuse_no_study(folder: Path) -> None:
     """Refuse a folder without a study.
 
     Raises:
-        ConfigError: with what to name instead.
+        ConfigError: with the remedy.
     """
     if not folder.is_dir():
         raise ConfigError(f"no folder '{folder}': name the folder that `monai_tl study` wrote")
     if not (folder / STUDY_FILE).is_file():
         raise ConfigError(
-            f"'{folder}' is no study: it has no {STUDY_FILE}. Name the folder that `monai_tl study` wrote; "
-            f"for runs of your own: monai_tl report --runs {folder}"
+            f"'{folder}' is not a study: it has no {STUDY_FILE}. Name the folder that `monai_tl study` wrote; "
+            f"for other runs: monai_tl report --runs {folder}"
         )

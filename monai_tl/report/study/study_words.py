@@ -1,4 +1,4 @@
-"""What a study's numbers say, in words that claim no more; and what they do not say."""
+"""Sentences of a study's report: what its numbers support, and what they do not support."""
 
 from __future__ import annotations
 
@@ -11,48 +11,47 @@ from monai_tl.report.study.arm_display import way
 from monai_tl.report.study.study_facts import StudyFacts
 from monai_tl.report.study.study_figures import subjects
 from monai_tl.statistics import ArmComparison, ArmMean
-from monai_tl.statistics.verdicts import tells_apart
+from monai_tl.statistics.verdicts import shows_difference
 from monai_tl.text import listed, number, plural, printable
 from monai_tl.transfer.arms import arm_words
 
 FEW_SEEDS = 5
 NAMED = 3  # findings in the headline
-SIZES_NAMED = 5
-GAPS = 6  # places named where runs are missing
+SIZES_NAMED = 5  # sizes listed in a sentence
+GAPS = 6  # arms and sizes listed in a warning
 QUESTIONS = {
-    "layers": "How many stages to hold still",
+    "layers": "How many stages to freeze",
     "size": "How many training subjects a transfer saves",
     "depth": "How deep to fine-tune",
 }
 
 
 def study_title(study: StudyFacts) -> str:
-    """Name the page by the study's question."""
+    """Return the title of the page, the study's question."""
     return QUESTIONS.get(study.plan.kind, "A study of transfer")
 
 
 def study_lead(study: StudyFacts) -> str:
-    """Say in a sentence what was done."""
+    """Return a sentence on the runs of the study."""
     arms = plural(len(study.arms), "arm")
-    told = f" ({', '.join(map(str, study.sizes))} training subjects)" if len(study.sizes) < 7 else ""
-    sizes = plural(len(study.sizes), "size") + told
+    counts = f" ({', '.join(map(str, study.sizes))} training subjects)" if len(study.sizes) < 7 else ""
+    sizes = plural(len(study.sizes), "size") + counts
     seeds = plural(len(study.seeds), "seed")
     cases = plural(len(study.subjects), "test case")
     return f"{arms} × {sizes} × {seeds}: {plural(len(study.runs), 'run')}, scored by Dice on {cases}."
 
 
 def unfinished(study: StudyFacts) -> str | None:
-    """Say what is missing, None where nothing is."""
+    """Return a warning about missing or outdated runs, None if all are finished and gathered."""
     finished, failed, waiting = (study.count(state) for state in ("finished", "failed", "waiting"))
     if study.outdated:
         return (
-            f"{plural(len(study.outdated), 'run')} of these tables {'has' if len(study.outdated) == 1 else 'have'} other "
-            f"weights now than were scored ({listed(study.outdated[:GAPS])}): repeat the study's command, which scores "
-            "them again"
+            f"The weights of {plural(len(study.outdated), 'run')} in these tables have changed since scoring "
+            f"({listed(study.outdated[:GAPS])}): repeat the study's command, which scores them again"
         )
     if study.newer:
         return (
-            f"These tables are old: {plural(study.newer, 'run')} finished since they were gathered. Renew them: "
+            f"These tables are outdated: {plural(study.newer, 'run')} finished since they were gathered. Update them: "
             f"monai_tl study gather --output {study.folder}"
         )
     if finished == len(study.runs) and finished:
@@ -66,154 +65,159 @@ def unfinished(study: StudyFacts) -> str | None:
     missing = f" Missing: {'; '.join(places[:GAPS])}{more}." if places else ""
     return (
         f"Unfinished: of {plural(len(study.runs), 'planned run')} {finished} finished, {failed} failed, {waiting} "
-        f"{'is' if waiting == 1 else 'are'} waiting.{missing} What follows is over the finished runs alone and will change."
+        f"{'is' if waiting == 1 else 'are'} waiting.{missing} All results below are of the finished runs only and will change."
     )
 
 
-def blind(study: StudyFacts) -> str | None:
-    """Say which runs found nothing in any validation, so that nothing chose their weights; None where all did."""
+def without_dice(study: StudyFacts) -> str | None:
+    """Return a warning about runs with a validation Dice of 0 throughout, None if there are none."""
     runs = [run for run in study.runs if run.state == "finished" and run.iterations and not run.best_dice > 0]
     if not runs:
         return None
     places = Counter(f"{arm_words(run.arm)} with {run.n}" for run in runs)
-    told = [f"{place} ({plural(count, 'run')})" for place, count in places.items()]
-    more = f" and {len(told) - GAPS} more" if len(told) > GAPS else ""
-    finished, where = sum(run.state == "finished" and run.iterations > 0 for run in study.runs), "; ".join(told[:GAPS]) + more
+    counts = [f"{place} ({plural(count, 'run')})" for place, count in places.items()]
+    more = f" and {len(counts) - GAPS} more" if len(counts) > GAPS else ""
+    finished = sum(run.state == "finished" and run.iterations > 0 for run in study.runs)
     return (
-        f"Of {finished} finished runs {len(runs)} found nothing in any validation: {where}. "
-        "Nothing chose their weights, and their scores say little: more iterations are needed, or validation cases with more "
-        "to find."
+        f"Of {plural(finished, 'finished run')}, {len(runs)} never reached a validation Dice above 0: "
+        f"{'; '.join(counts[:GAPS])}{more}. Their weights could not be chosen by validation, so their scores mean little. "
+        "Train for more iterations, or use validation cases with more foreground."
     )
 
 
 def seen(study: StudyFacts) -> str | None:
-    """Say that test cases were the source's, None where none was or nobody accepted it."""
+    """Return a warning that the source has seen test cases, None if it has not or the user did not accept this."""
     overlap = study.plan.overlap
     if not overlap.get("accepted"):
         return None
-    return printable(f"Transfers have seen test cases before: {'; '.join(overlap['said'])}. Scratch has not.")
+    return printable(f"The source of the transfers has seen test cases: {'; '.join(overlap['said'])}. Scratch has not.")
 
 
 def search(study: StudyFacts) -> str | None:
-    """Say what a search for the depth decided on validation cases, None where there was none."""
+    """Return a sentence on the result of a depth search, None if there was no search."""
     rounds = study.plan.decision.get("rounds")
     if not rounds:
         return None
-    told = "; ".join(f"{arm_words(str(one['freeze']))} {number(one['mean_best_dice'])}" for one in rounds)
+    means = "; ".join(f"{arm_words(str(one['freeze']))} {number(one['mean_best_dice'])}" for one in rounds)
     chosen = study.plan.decision.get("chosen")
-    none = "none is chosen, since nothing was found" if "chosen" in study.plan.decision else "the search goes on"
+    none = "no depth chosen, since no Dice is high enough" if "chosen" in study.plan.decision else "the search is not finished"
     end = f"chosen: {arm_words(str(chosen))}" if chosen is not None else none
-    return f"The search went from the head inwards by mean best validation Dice: {told}; {end}."
+    return f"Depth search from the head inwards, by mean best validation Dice: {means}; {end}."
 
 
 def headline(study: StudyFacts, means: Sequence[ArmMean], comparisons: Sequence[ArmComparison]) -> str:
-    """Say in a few sentences what these cases and seeds show, and no more."""
+    """Return a few sentences on what the scores of these cases and seeds show."""
     if not study.scores:
         return "No run has been scored yet."
     against = to_reference(study, comparisons)
     if not against:
-        best = max(means, key=lambda one: -1.0 if math.isnan(one.mean) else one.mean)
-        told = f"{arm_words(best.arm)} with {subjects(best.n)} reaches the highest mean Dice, {number(best.mean)}"
-        return f"{told}; there is no other arm with the same subjects to hold it against."
+        best = max(means, key=lambda mean: -1.0 if math.isnan(mean.mean) else mean.mean)
+        highest = f"{arm_words(best.arm)} with {subjects(best.n)} reaches the highest mean Dice, {number(best.mean)}"
+        return f"{highest}; there is no other arm with the same number of subjects to compare with."
     if len(against) == 1:
         return against[0].verdict
-    sure = list(filter(tells_apart, against))
-    higher = sum(one.mean > 0 for one in sure)
-    rest = len(against) - len(sure)
-    name, comes, are = arm_words(against[0].against), "comes" if higher == 1 else "come", "is" if rest == 1 else "are"
-    whole = (
-        f"Of {len(against)} comparisons with {name} on the same test cases, {higher} {comes} out higher, "
-        f"{len(sure) - higher} lower, and {rest} {are} not told apart."
+    clear = list(filter(shows_difference, against))
+    higher = sum(result.mean > 0 for result in clear)
+    counts = (
+        f"Of {len(against)} comparisons with {arm_words(against[0].against)} on the same test cases, {higher} "
+        f"{'is' if higher == 1 else 'are'} higher, {len(clear) - higher} lower, and {len(against) - len(clear)} without a "
+        "clear difference."
     )
-    if not sure:
-        largest = max(against, key=lambda one: 0.0 if math.isnan(one.mean) else abs(one.mean))
-        return f"{whole} Not even the largest difference is a finding: {largest.verdict}"
-    return " ".join([whole, *(one.verdict for one in _clearest(sure))])
+    if not clear:
+        largest = max(against, key=lambda result: 0.0 if math.isnan(result.mean) else abs(result.mean))
+        return f"{counts} Even the largest difference is not conclusive: {largest.verdict}"
+    return " ".join([counts, *(result.verdict for result in _clearest(clear))])
 
 
-def may(comparisons: Sequence[ArmComparison]) -> list[str]:
-    """Say what may be concluded."""
-    told = []
-    for against in dict.fromkeys(one.against for one in comparisons):
-        own = [one for one in comparisons if one.against == against]
+def supported(comparisons: Sequence[ArmComparison]) -> list[str]:
+    """Return the conclusions that the data support."""
+    sentences = []
+    for against in dict.fromkeys(result.against for result in comparisons):
+        own = [result for result in comparisons if result.against == against]
         ways = [f"{verdict}: {_places(own, verdict)}" for verdict in ("higher", "lower") if _places(own, verdict)]
         name = arm_words(against)
         if ways:
-            told.append(f"Against {name}, on average over these test cases, {'; '.join(ways)}.")
+            sentences.append(f"Compared with {name}, on average over these test cases, {'; '.join(ways)}.")
         else:
-            told.append(f"No arm is told from {name} here: that shows neither a difference nor that there is none.")
-    widths = [f"{(one.high - one.low) / 2:.3f}" for one in comparisons if not math.isnan(one.low)]
+            sentences.append(f"No arm differs clearly from {name}: this shows neither a difference nor equality.")
+    widths = [f"{(result.high - result.low) / 2:.3f}" for result in comparisons if not math.isnan(result.low)]
     if widths:
         reach = min(widths) if min(widths) == max(widths) else f"{min(widths)} to {max(widths)}"
-        told.append(
-            f"The intervals reach about {reach} to either side: "
-            "true differences much smaller than that could not have been seen."
+        sentences.append(
+            f"The intervals extend about ±{reach} around the mean differences: true differences much smaller than that could "
+            "not have been detected."
         )
-    return told
+    return sentences
 
 
-def may_not(study: StudyFacts, comparisons: Sequence[ArmComparison], beside: bool) -> list[str]:
-    """Say what may not be concluded; ``beside``: published figures stand beside ours."""
-    told = []
-    if not all(map(tells_apart, comparisons)):
-        told.append("That arms which are not told apart are equal: no finding is not the finding that there is nothing.")
+def not_supported(study: StudyFacts, comparisons: Sequence[ArmComparison], beside: bool) -> list[str]:
+    """Return the conclusions that the data do not support; ``beside``: published reference values are shown."""
+    sentences = []
+    if not all(map(shows_difference, comparisons)):
+        sentences.append("That arms without a clear difference are equal: no evidence of a difference is not evidence of none.")
     seeds, cases = len(study.scored_seeds), len(study.subjects)
     if seeds == 1:
-        told.append(
-            f"Anything about other trainings: there is one seed ({study.scored_seeds[0]}), and another may turn it round."
+        sentences.append(
+            f"Any conclusion about other trainings: there is one seed ({study.scored_seeds[0]}), and results may reverse with "
+            "other seeds."
         )
     elif 1 < seeds < FEW_SEEDS:
-        told.append(f"Much about other trainings: {seeds} seeds show only roughly how far trainings differ.")
-    if 0 < cases < FEW:
-        told.append(f"Much about other cases: there are {cases}, and fewer than {FEW} say little about others.")
-    if study.scores:
-        told.append("Anything about other scanners, tasks, sources or budgets: all runs share one of each.")
-    if len(comparisons) > 1:
-        told.append(
-            f"From an interval alone: verdicts rest on p values corrected (Holm) for {len(comparisons)} comparisons, "
-            "while each interval stands for itself."
+        sentences.append(
+            f"Firm conclusions about other trainings: {seeds} seeds show only roughly how much trainings differ, and results "
+            "may reverse with other seeds."
         )
-        told.append("How well the arm that looks best will do on new cases: it was picked on these, so expect less.")
+    if 0 < cases < FEW:
+        sentences.append(f"Firm conclusions about other cases: there are only {cases}, fewer than {FEW}.")
+    if study.scores:
+        sentences.append("Any conclusion about other scanners, tasks, sources or budgets: all runs share one of each.")
+    if len(comparisons) > 1:
+        sentences.append(
+            f"Conclusions from an interval alone: verdicts depend on p values corrected (Holm) for {len(comparisons)} "
+            "comparisons, but the intervals are not corrected."
+        )
+        sentences.append(
+            "How well the arm that looks best performs on new cases: it was selected on these cases, so expect a lower Dice."
+        )
     rising = Counter(
         arm_words(run.arm) for run in study.runs if run.state == "finished" and run.best_iteration == run.iterations
     )
     if rising:
         places = "; ".join(f"{arm} {count}" for arm, count in rising.items())
-        told.append(
-            f"That these arms had learned all they can: in {rising.total()} of {study.count('finished')} finished runs the "
+        sentences.append(
+            f"That these arms were trained to the end: in {rising.total()} of {study.count('finished')} finished runs the "
             f"best validation is the last one ({places}), so Dice may still have been rising."
         )
     if beside:
-        told.append("Anything from the distance to the published figures: theirs is another setting.")
-    return told
+        sentences.append("Any conclusion from differences to the published values: they come from another setting.")
+    return sentences
 
 
 def to_reference(study: StudyFacts, comparisons: Sequence[ArmComparison]) -> list[ArmComparison]:
-    """Keep the comparisons with the arm that others are held against."""
-    return [one for one in comparisons if one.against == study.reference]
+    """Return the comparisons with the study's reference arm."""
+    return [result for result in comparisons if result.against == study.reference]
 
 
 def _places(comparisons: Sequence[ArmComparison], verdict: str) -> str:
-    """Name the arms with this verdict, and at which sizes."""
-    sizes, asked = defaultdict(list), Counter(one.arm for one in comparisons)
-    for one in comparisons:
-        if way(one) == verdict:
-            sizes[one.arm].append(one.n)
-    places = [f"{arm_words(arm)} ({_where(ns, asked[arm])})" for arm, ns in sizes.items()]
+    """Return the arms with this verdict and their sizes, as text."""
+    sizes, compared = defaultdict(list), Counter(result.arm for result in comparisons)
+    for result in comparisons:
+        if way(result) == verdict:
+            sizes[result.arm].append(result.n)
+    places = [f"{arm_words(arm)} ({_where(ns, compared[arm])})" for arm, ns in sizes.items()]
     return listed(places) if places else ""
 
 
-def _where(sizes: Sequence[int], asked: int) -> str:
-    if len(sizes) == asked > 1:
-        return f"with all {asked} sizes"
+def _where(sizes: Sequence[int], compared: int) -> str:
+    if len(sizes) == compared > 1:
+        return f"with all {compared} sizes"
     if len(sizes) > SIZES_NAMED:
-        return f"with {len(sizes)} of {asked} sizes"
+        return f"with {len(sizes)} of {compared} sizes"
     return f"with {listed([str(n) for n in sizes])}"
 
 
-def _clearest(sure: Sequence[ArmComparison]) -> list[ArmComparison]:
-    """Choose what the headline names: the largest difference each way, then the next largest."""
-    ranked = sorted(sure, key=lambda one: -abs(one.mean))
-    first = [next((one for one in ranked if (one.mean > 0) == up), None) for up in (True, False)]
-    kept = [one for one in first if one is not None]
-    return [*kept, *(one for one in ranked if one not in kept)][:NAMED]
+def _clearest(clear: Sequence[ArmComparison]) -> list[ArmComparison]:
+    """Return the differences named in the headline: the largest in each direction, then the next largest."""
+    ranked = sorted(clear, key=lambda result: -abs(result.mean))
+    first = [next((result for result in ranked if (result.mean > 0) == up), None) for up in (True, False)]
+    kept = [result for result in first if result is not None]
+    return [*kept, *(result for result in ranked if result not in kept)][:NAMED]

@@ -99,7 +99,7 @@ def test_the_order_of_the_page(two_runs, report):
         "Dice of every case",
         "Training",
         "Best, median and worst case",
-        "How each run came about",
+        "How each run was trained",
         "Every case",
         "Made by",
     ]
@@ -212,9 +212,9 @@ def test_runs_with_nothing_but_a_config(make_run, report):
     _, page = report()
     assert page.all("img") == []
     for text in (
-        "none has been evaluated",
-        "Without curves, since there is no metrics.csv: bare.",
-        "The command is not recorded.",
+        "no run has been evaluated",
+        "No curves … metrics.csv … bare",
+        "command is not recorded",
     ):
         mentions(page.text, text)
 
@@ -225,7 +225,7 @@ def test_two_tasks_have_a_section_each(make_run, report):
     _, page = report()
     assert [attrs["id"] for attrs in page.all("section")] == ["task-1", "task-2"]
     assert "Differences to" not in page.text
-    assert page.text.count("there is no other run to compare it with") == 2
+    assert page.text.count("there is no other run to compare with") == 2
     assert {attrs["href"] for attrs in page.all("a")} == {"#task-1", "#task-2"}
 
 
@@ -279,7 +279,7 @@ def test_what_is_not_ours_is_never_overwritten(make_run, tmp_path):
         ("page.pdf", "'.*page.pdf'.*HTML"),
         ("file/report.html", "'.*file/report.html': '.*/file'.*--output"),
         ("figures.html", "'.*figures.html': '.*figures_files'"),
-        ("x" * 300 + ".html", "cannot write '.*': File name too long; name a file elsewhere"),
+        ("x" * 300 + ".html", "cannot write '.*': File name too long.*--output"),
     ],
 )
 def test_outputs_that_cannot_be_written(make_run, tmp_path, output, text):
@@ -306,7 +306,7 @@ def test_the_verb_writes_beside_the_runs_and_says_where(make_run, verb, tmp_path
     ("words", "text"),
     [
         (("--runs", "nowhere"), "'nowhere'"),
-        (("--runs", "{runs}", "--split", "tset"), "scores_tset.csv … scores_test.csv (1 run)"),
+        (("--runs", "{runs}", "--split", "tset"), "'tset' … 'test'"),
         (("--runs", "{runs}", "--output", "{runs}"), "is a folder; name a file"),
         (("--run", "{runs}"), "unknown … '--run' … 'runs'?"),
         ((), "(monai_tl … STUDY) … (--runs DIR)"),
