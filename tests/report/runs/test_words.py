@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from monai_tl.evaluation.compare import Interval
+from monai_tl.evaluation.compare import Interval, interval_text, signed_interval_text
 from monai_tl.report.runs import words
 from monai_tl.report.runs.groups import group_runs
 from monai_tl.report.runs.read_runs import read_runs
@@ -185,5 +185,5 @@ def test_durations(seconds, told):
 def test_numbers_that_are_none():
     assert words.number(NAN) == words.number(None) == difference(NAN) == "–"
     assert words.number(0.0) == "0.000"
-    assert words.interval(Interval(NAN, NAN, "none")) == words.signed_interval(Interval(NAN, NAN, "none")) == "none"
-    assert words.signed_interval(Interval(-0.1, 0.2, "BCa")) == "[−0.100, +0.200]"
+    assert interval_text(Interval(NAN, NAN, "none")) == signed_interval_text(Interval(NAN, NAN, "none")) == "none"
+    assert signed_interval_text(Interval(-0.1, 0.2, "BCa")) == "[−0.100, +0.200]"
