@@ -24,7 +24,7 @@ def test_a_folder_with_anything_in_it_is_refused(tmp_path):
     assert refuse_existing(tmp_path, resume=False) is False
     (tmp_path / "thesis.docx").touch()
     for resume in (False, True):
-        with pytest.raises(ConfigError, match="config.yaml"):
+        with pytest.raises(ConfigError, match="no run folder"):
             refuse_existing(tmp_path, resume=resume)
     (tmp_path / "config.yaml").touch()
     with pytest.raises(ConfigError, match="first validation"):
