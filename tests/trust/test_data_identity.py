@@ -80,7 +80,7 @@ def test_mirrored_scans_are_not_trained_on(begun, verb, says):
     answer = trained(verb, begun / "brats", begun / "run", "--resume", "true")
     assert answer.code == 2
     assert {path.name: path.stat().st_mtime_ns for path in (begun / "run").iterdir()} == before
-    texts = ("4 scans have changed", f"T1 of {SUBJECTS[0]} (", "restore them, or begin another run")
+    texts = ("4 scans have changed", f"T1 of {SUBJECTS[0]} (", "restore them … in another folder")
     says(TOPIC, "scans mirrored in place between a kill and --resume", "train, transfer", answer, *texts)
 
 
@@ -302,7 +302,7 @@ def test_a_case_of_the_sources_source_is_found(made, tmp_path, verb, says):
     assert listed(verb, third, splits).code == 0
     answer = carried(verb, third, tmp_path / "copy", tmp_path / "run")
     assert answer.code == 2
-    texts = (f"Brats18_THIRD_2 has the T1 image of the validation case {SUBJECTS[2]} of '", "chosen by before")
+    texts = (f"Brats18_THIRD_2 … T1 … validation case {SUBJECTS[2]} of '", "validation before")
     says(TOPIC, "a test case that the source's own source chose its weights by", "transfer, study", answer, *texts)
 
 
@@ -351,7 +351,7 @@ def test_equal_numbers_of_other_images_are_said(tmp_path, verb, says):
     assert trained(verb, tmp_path / "one", tmp_path / "source").code == 0
     answer = carried(verb, tmp_path / "two", tmp_path / "source", tmp_path / "run")
     assert answer.code == 0
-    told = "case_001: ids … images"
+    told = "case_001: … ids … images"
     says(TOPIC, "numbers for ids in source and target, and other images", "transfer, study", answer, told)
 
 

@@ -241,7 +241,7 @@ def test_a_pattern_says_who_is_who(tmp_path, verb, says):
     answer = verb(*words, tmp_path / "apart.json", "--person", "none")
     assert (answer.code, "warning" in answer.err) == (0, False)
     for pattern, text in (
-        ("sub-{person}_{}", "--person sub-{person}_{} does not fit 12 of 12 ids: pat0_baseline"),
+        ("sub-{person}_{}", "--person sub-{person}_{} … 12 of 12 ids: pat0_baseline"),
         ("{person}{}", "matches 'pat0_baseline' in two ways (person 'p' or 'pat0_baseline')"),
         ("{subject}_{}", "--person takes a pattern with one {person}"),
     ):

@@ -117,7 +117,7 @@ def test_a_folder_of_predictions_alone_is_refused(thresholder, tmp_path, verb):
     assert predict(verb, thresholder, "--input", folder, "--output", tmp_path / "out").code == 0
     answer = predict(verb, thresholder, "--input", tmp_path / "out", "--output", tmp_path / "second")
     assert answer.code == 2
-    mentions(answer.err, "nothing … (ann_seg)")
+    mentions(answer.err, "only … (ann_seg)")
 
 
 def test_predictions_as_labels_of_a_datalist_are_said(thresholder, tmp_path, verb, says):
@@ -133,7 +133,7 @@ def test_predictions_as_labels_of_a_datalist_are_said(thresholder, tmp_path, ver
         "labels that a network made",
         "datalist",
         answer,
-        "(predictions.csv",
+        "predictions.csv",
     )
 
 

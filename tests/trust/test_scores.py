@@ -110,7 +110,7 @@ def test_a_validation_without_any_foreground_is_refused(cohort, train, verb, say
     answer = verb("train", "--bundle", BRATS, "--output", tmp_path / "run", *words)
     assert answer.code == 2
     assert not (tmp_path / "run").exists()
-    says(TOPIC, "no validation case with foreground", "train, transfer, study, evaluate", answer, "Dice would … nothing")
+    says(TOPIC, "no validation case with foreground", "train, transfer, study, evaluate", answer, "Dice would")
 
 
 @pytest.fixture(scope="module")
@@ -292,7 +292,7 @@ def test_scores_older_than_the_weights(run, scored, verb, says, tmp_path):
     )
     answer = verb("evaluate", "--run", run)
     assert answer.code == 0, answer.err
-    says(TOPIC, "evaluate over scores of weights that are no more", "evaluate", answer, "that are no more", "they are replaced")
+    says(TOPIC, "evaluate over scores of weights that are no more", "evaluate", answer, "earlier weights", "overwritten")
     assert summarise(read_scores(run / "scores_test.csv")).mean != before
     assert verb("compare", scored, run).code == 0
 
@@ -318,7 +318,7 @@ def test_scores_that_were_changed_or_say_nothing_are_not_compared(run, scored, v
     )
     answer = verb("evaluate", "--run", run)
     assert answer.code == 2
-    says(TOPIC, "evaluate over a table of unknown origin", "evaluate", answer, "nothing … says")
+    says(TOPIC, "evaluate over a table of unknown origin", "evaluate", answer, "no scores_test.json")
     table.unlink()
     assert verb("evaluate", "--run", run).code == 0
     assert verb("compare", scored, run).code == 0
@@ -355,7 +355,7 @@ def test_windows_of_their_own_are_said(run, scored, verb, says):
     assert verb("evaluate", "--run", run, "--inference_window", "[16,16,16]").code == 0
     answer = verb("compare", scored, run)
     assert answer.code == 0
-    says(TOPIC, "runs predicted in different windows", "compare, report", answer, "different windows")
+    says(TOPIC, "runs predicted in different windows", "compare, report", answer, "different … windows")
     assert "16×16×16 voxels, overlap 0.25" in answer.out
 
 

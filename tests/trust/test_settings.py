@@ -142,7 +142,7 @@ def test_yes_and_no_are_neither_true_nor_false(verb, tiny_flags, tmp_path, says)
         verb("predict", "--bundle", "x", "--output", run, "--probabilities", "no"), run, "probabilities takes true or false"
     )
     other = ("--spacing", "[0.9,0.9,0.9]", "--output", run)
-    refused(verb("transfer", *tiny_flags, *other, "--accept_differences", "FALSE"), run, "differ in what harms a transfer")
+    refused(verb("transfer", *tiny_flags, *other, "--accept_differences", "FALSE"), run, "source and target differ")
     answer = verb("transfer", *tiny_flags, "--accept_differences", *other)
     assert answer.code == 0, answer.err
     assert read_run_config(run)["accept_differences"] is True
@@ -254,7 +254,7 @@ def test_numbers_of_other_verbs(verb, phantoms, source, tmp_path):
         (("study", "size", "--engine", "rai"), "unknown engine 'rai': did you mean 'ray'? There are: here, ray"),
         (("study", "size", "--plan", "no"), "plan takes true or false"),
         (("study", "depth", "--gain", "2", "--search"), "gain takes a number from 0 and below 1 (a difference in Dice)"),
-        (("study", "layers", "--seeds", "1.5"), "seeds takes how many (3)"),
+        (("study", "layers", "--seeds", "1.5"), "seeds … (3)"),
         (("study", "layers", "--iterations", "ten", "--arms", "scratch"), "iterations takes a whole number from 1"),
         (("evaluate", "--run", source, "--split", "tests"), "unknown split 'tests': did you mean 'test'?"),
         (("transfer", "--freeze", "2.0"), "freeze takes the number of frozen stages"),
