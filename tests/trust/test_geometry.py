@@ -260,7 +260,7 @@ REFUSED = [
         "a quaternion that is a little too long, and turned against the sform",
         ("t1",),
         {"quatern_d": 0, "quatern_b": 1.00001},
-        ("T1 … sform … qform"),
+        ("T1 … sform … qform",),
     ),
     (
         "lengths in micron with no unit",

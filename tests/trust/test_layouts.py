@@ -215,7 +215,7 @@ def test_radiotherapy_has_one_image_and_one_value(tmp_path, verb, says):
 def test_one_persons_scans_stay_in_one_split(tmp_path, verb, says, came, ids, said):
     answer = verb(*flat(tmp_path / "scans", ids), "--output", tmp_path / "list.json")
     assert answer.code == 0, answer.err
-    told = f"12 cases … 6 persons ({said}; {min(ids)}"
+    told = f"12 cases … 6 persons … {said}; {min(ids)}"
     mentions(answer.out, told)
     if came == "BIDS sessions":
         says(TOPIC, "several sessions of one person", "datalist", answer, told)

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from tests.conftest import mentions
+from tests.conftest import holds, mentions
 from tests.trust.conftest import write_image
 from tests.trust.test_geometry import SUBJECTS, edit, heads, listed, qc, refused_by_training, train
 
@@ -143,7 +143,7 @@ def test_a_label_that_loses_or_gains_much_is_told(verb, says, tmp_path):
     )
     told = answer.out + answer.err
     mentions(told, *texts)
-    line = next(line for line in told.splitlines() if texts[0] in line)
+    line = next(line for line in told.splitlines() if holds(line, texts[0]))
     says(TOPIC, "a label that loses more than half on the network's grid", "train", line.strip(), *texts)
 
 
