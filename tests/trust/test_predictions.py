@@ -117,7 +117,7 @@ def test_a_folder_of_predictions_alone_is_refused(thresholder, tmp_path, verb):
     assert predict(verb, thresholder, "--input", folder, "--output", tmp_path / "out").code == 0
     answer = predict(verb, thresholder, "--input", tmp_path / "out", "--output", tmp_path / "second")
     assert answer.code == 2
-    mentions(answer.err, "only … (ann_seg)")
+    mentions(answer.err, "predictions … (ann_seg)")
 
 
 def test_predictions_as_labels_of_a_datalist_are_said(thresholder, tmp_path, verb, says):
@@ -187,10 +187,10 @@ def test_a_far_too_large_prediction_is_remarked_on(thresholder, tmp_path, verb, 
     rows = table(tmp_path / "out")
     large = float(rows["large"]["volume_ml"])
     assert large > 12
-    told = f"{large:.3g} ml … 2 times … 5 to 6 ml"
-    mentions(rows["large"]["remarks"], told)
-    assert (2.5 <= float(rows["ann"]["volume_ml"]) <= 12, rows["ann"]["remarks"]) == (True, "")
-    says(TOPIC, "a volume far above those of the training cases", "predict", answer, f"large: {told}")
+    fact = f"{large:.3g} … 2 times … (5 … 6 ml)"
+    mentions(rows["large"]["remarks"], fact)
+    assert (2.5 <= float(rows["ann"]["volume_ml"]) <= 12) == (rows["ann"]["remarks"] == "")
+    says(TOPIC, "a volume far above those of the training cases", "predict", answer, f"large: {fact}")
 
 
 def test_nothing_found_is_remarked_on(thresholder, tmp_path, verb, says):
