@@ -16,7 +16,8 @@ import fire
 import nibabel as nib
 import numpy as np
 
-from monai_tl.datasets.datalist import Splits, make_datalist, write_datalist
+from monai_tl.datasets.datalist import make_datalist, write_datalist
+from monai_tl.datasets.splits import Splits
 from monai_tl.evaluation.metrics import Score
 from monai_tl.evaluation.score_record import ScoreRecord
 from monai_tl.evaluation.score_table import write_scores

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 from monai_tl.cli.arguments import Count, Policy, Seed, label_values, names, numbers
 from monai_tl.datasets import ixi
 from monai_tl.datasets.brats_tracks import Track
-from monai_tl.datasets.datalist import Splits, make_datalist, random_splits, splits_from_file, write_datalist
+from monai_tl.datasets.datalist import make_datalist, write_datalist
 from monai_tl.datasets.exclusions import leave_out as leave_subjects_out
 from monai_tl.datasets.exclusions import refuse_selected_test, without
 from monai_tl.datasets.patterns import Cases, find_cases
+from monai_tl.datasets.splits import Splits, random_splits, splits_from_file
 from monai_tl.errors import ConfigError, DataError, PartlyDoneError, list_problems
 from monai_tl.identity.persons import persons_of, refuse_divided
 from monai_tl.settings.values import Whole

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from monai_tl.datasets.datalist import Splits
 from monai_tl.datasets.ids import normal, visible
 from monai_tl.datasets.patterns import Cases
+from monai_tl.datasets.splits import Splits
 from monai_tl.errors import ConfigError, DataError, did_you_mean
 from monai_tl.storage.text_tables import TextTable, read_text_table
 from monai_tl.text import name_some

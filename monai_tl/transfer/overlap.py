@@ -15,7 +15,7 @@ from monai_tl.errors import DataError, list_problems
 from monai_tl.identity.fingerprints import Fingerprint, Prints
 from monai_tl.identity.persons import is_counted, person_of
 from monai_tl.identity.run_data import RunCases, of_weights, read_run_data
-from monai_tl.text import name_some
+from monai_tl.text import name_some, plural
 
 SEEN = ("train", "validation")  # splits that determine the weights
 SHOWN = 5  # shared cases that are listed
@@ -81,8 +81,8 @@ class Overlap:
         doubtful = _names(shared for shared in self.shared if shared.doubtful)
         if doubtful:
             lines.append(
-                f"{_some(doubtful, named)}: the same ids with other images were used for training or validation; whether they "
-                "are the same people cannot be known from a number"
+                f"{_some(doubtful, named)}: ids also used in training or validation, with other images; a number does not "
+                "identify a person, so these may be other people"
             )
         if chosen := _names(self.chosen):
             lines.append(
@@ -98,7 +98,7 @@ class Overlap:
         count_shared = len(_names(self.certain))
         outcome = f"{count_shared} shared{', accepted' * accepted}" if count_shared else "none shared"
         count, split = self.scored
-        what = f"{count} {split} cases compared with {seen[0]} training and {seen[1]} validation cases"
+        what = f"{plural(count, f'{split} case')} compared with {seen[0]} training and {plural(seen[1], 'validation case')}"
         return [f"{what} of {_runs(known)}: {outcome}"]
 
     def _unknown(self) -> list[str]:

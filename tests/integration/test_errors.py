@@ -132,7 +132,7 @@ def test_settings_of_a_wrong_kind(refused, transfer, verb, phantoms, tmp_path):
 
 
 def test_sources_that_cannot_be_used(refused, transfer, tmp_path, source):
-    text = "does not exist … .pt … .safetensors"
+    text = "does not exist … bundle … run folder … .pt … .safetensors"
     refused("a source that is not there", *transfer(source=tmp_path / "none"), text)
     (tmp_path / "empty").mkdir()
     refused("missing weights", *transfer(source=tmp_path / "empty"), "holds no weights")

@@ -80,7 +80,7 @@ def test_mirrored_scans_are_not_trained_on(begun, verb, says):
     answer = trained(verb, begun / "brats", begun / "run", "--resume", "true")
     assert answer.code == 2
     assert {path.name: path.stat().st_mtime_ns for path in (begun / "run").iterdir()} == before
-    texts = ("4 scans have changed", f"T1 of {SUBJECTS[0]} (", "restore them … in another folder")
+    texts = ("4 scans have changed", f"T1 of {SUBJECTS[0]} (", "restore them … another folder")
     says(TOPIC, "scans mirrored in place between a kill and --resume", "train, transfer", answer, *texts)
 
 
@@ -139,7 +139,7 @@ def test_a_test_image_that_changed_is_not_scored(begun, verb, says):
     path.write_bytes(kept)
     answer = verb("evaluate", "--run", begun / "run")
     assert answer.code == 0
-    compared = "1 test cases compared with 2 training and 1 validation cases of this run: none shared"
+    compared = "1 test case compared with 2 training and 1 validation case of this run: none shared"
     assert compared in answer.err + answer.out
 
 
@@ -277,7 +277,7 @@ def test_a_test_case_that_the_source_was_trained_on_is_refused_and_accepted_in_e
     assert verb("report", "--runs", tmp_path / "run").code == 0
     page = (tmp_path / "run" / "report.html").read_text()
     assert said in page
-    assert "1 test cases compared with 2 training and 1 validation cases of 1 earlier run: 1 shared, accepted" in page
+    assert "1 test case compared with 2 training and 1 validation case of 1 earlier run: 1 shared, accepted" in page
 
 
 def test_what_was_compared_is_said_where_nothing_is_shared(made, tmp_path, verb, says):
@@ -285,7 +285,7 @@ def test_what_was_compared_is_said_where_nothing_is_shared(made, tmp_path, verb,
     assert listed(verb, root, splits).code == 0
     answer = carried(verb, root, made / "run", tmp_path / "run")
     assert answer.code == 0
-    told = "1 test cases compared with 2 training and 1 validation cases of 1 earlier run: none shared"
+    told = "1 test case compared with 2 training and 1 validation case of 1 earlier run: none shared"
     says(TOPIC, "a source and a target that share no case", "transfer, study, evaluate", answer, told)
     assert told in json.loads((tmp_path / "run" / "transfer_report.json").read_text())["overlap"]["said"]
 
@@ -302,7 +302,7 @@ def test_a_case_of_the_sources_source_is_found(made, tmp_path, verb, says):
     assert listed(verb, third, splits).code == 0
     answer = carried(verb, third, tmp_path / "copy", tmp_path / "run")
     assert answer.code == 2
-    texts = (f"Brats18_THIRD_2 … T1 … validation case {SUBJECTS[2]} of '", "validation before")
+    texts = (f"Brats18_THIRD_2 … same T1 image … the validation case {SUBJECTS[2]} of '", "training or validation before")
     says(TOPIC, "a test case that the source's own source chose its weights by", "transfer, study", answer, *texts)
 
 
@@ -351,7 +351,7 @@ def test_equal_numbers_of_other_images_are_said(tmp_path, verb, says):
     assert trained(verb, tmp_path / "one", tmp_path / "source").code == 0
     answer = carried(verb, tmp_path / "two", tmp_path / "source", tmp_path / "run")
     assert answer.code == 0
-    told = "case_001: … ids … images"
+    told = "case_001: ids … other images"
     says(TOPIC, "numbers for ids in source and target, and other images", "transfer, study", answer, told)
 
 

@@ -187,10 +187,10 @@ def test_a_far_too_large_prediction_is_remarked_on(thresholder, tmp_path, verb, 
     rows = table(tmp_path / "out")
     large = float(rows["large"]["volume_ml"])
     assert large > 12
-    fact = f"{large:.3g} … 2 times … (5 … 6 ml)"
-    mentions(rows["large"]["remarks"], fact)
+    told = f"{large:.3g} … 2 times … (5 … 6 ml)"
+    mentions(rows["large"]["remarks"], told)
     assert (2.5 <= float(rows["ann"]["volume_ml"]) <= 12) == (rows["ann"]["remarks"] == "")
-    says(TOPIC, "a volume far above those of the training cases", "predict", answer, f"large: {fact}")
+    says(TOPIC, "a volume far above those of the training cases", "predict", answer, f"large: {told}")
 
 
 def test_nothing_found_is_remarked_on(thresholder, tmp_path, verb, says):

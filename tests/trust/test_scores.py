@@ -288,7 +288,11 @@ def test_scores_older_than_the_weights(run, scored, verb, says, tmp_path):
     assert "scores belong to earlier weights" in row
     mentions(answer.out, "2 runs, 1 of")
     says(
-        TOPIC, "a report of scores older than the weights", "report", "its scores belong to earlier weights, and none is shown"
+        TOPIC,
+        "a report of scores older than the weights",
+        "report",
+        "its scores belong to earlier weights, and none is shown",
+        "earlier weights",
     )
     answer = verb("evaluate", "--run", run)
     assert answer.code == 0, answer.err
@@ -318,7 +322,7 @@ def test_scores_that_were_changed_or_say_nothing_are_not_compared(run, scored, v
     )
     answer = verb("evaluate", "--run", run)
     assert answer.code == 2
-    says(TOPIC, "evaluate over a table of unknown origin", "evaluate", answer, "no scores_test.json")
+    says(TOPIC, "evaluate over a table of unknown origin", "evaluate", answer, "without a record … --scores FILE")
     table.unlink()
     assert verb("evaluate", "--run", run).code == 0
     assert verb("compare", scored, run).code == 0
@@ -355,7 +359,7 @@ def test_windows_of_their_own_are_said(run, scored, verb, says):
     assert verb("evaluate", "--run", run, "--inference_window", "[16,16,16]").code == 0
     answer = verb("compare", scored, run)
     assert answer.code == 0
-    says(TOPIC, "runs predicted in different windows", "compare, report", answer, "different … windows")
+    says(TOPIC, "runs predicted in different windows", "compare, report", answer, "different sliding windows")
     assert "16×16×16 voxels, overlap 0.25" in answer.out
 
 

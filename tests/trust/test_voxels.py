@@ -168,5 +168,5 @@ def test_a_loss_that_is_no_number_names_its_patch_and_subject(verb, says, tmp_pa
 def test_a_loss_that_diverged_names_all_its_patches(verb, says, tmp_path):
     answer = train(verb, heads(tmp_path / "data"), tmp_path / "run", learning_rate=1e30, batch_size=2, spacing=[2.0, 2.0, 2.0])
     assert answer.code == 2, answer.err
-    texts = ("the loss is nan at iteration", "of subject ann", "of subject bob", "images … finite", "lower learning_rate")
+    texts = ("the loss is nan at iteration", "of subject ann", "of subject bob", "images are finite", "lower learning_rate")
     says(TOPIC, "a learning rate at which the loss turns NaN", "train", answer, *texts)

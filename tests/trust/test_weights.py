@@ -86,7 +86,7 @@ BROKEN = {
     "a source with a variance below 0": (
         "conv_0.adn.N.running_var",
         -1.0,
-        "variances below 0",
+        "variances below 0 … running_var",
     ),
 }
 
@@ -117,7 +117,7 @@ def test_a_source_of_integers_or_with_what_is_no_tensor_is_named(weights, given,
     name = "res_2.0.layers.0.conv.weight"
     name = name if name in weights else next(one for one in weights if one.startswith("res_2") and one.endswith("conv.weight"))
     answer = transfer(given(weights | {name: (100 * weights[name]).to(torch.int8)}))
-    refused(answer, tmp_path / "run", f"network's … {name} (int8)")
+    refused(answer, tmp_path / "run", f"{name} (int8)")
     says(TOPIC, "a source whose weights are integers", "transfer, evaluate, predict", answer, f"{name} (int8)")
     answer = transfer(given(weights | {"conv_0.step": 7}))
     refused(answer, tmp_path / "run", f"1 of … {len(weights) + 1} … conv_0.step")
@@ -152,7 +152,7 @@ def test_counters_that_are_missing_begin_at_0(weights, given, transfer, says, tm
     old = {name: value for name, value in weights.items() if not name.endswith("num_batches_tracked")}
     answer = transfer(given(old), "--freeze", "2")
     assert answer.code == 0, answer.err
-    text = f"{len(weights) - len(old)} … BatchNorm (num_batches_tracked) … 0"
+    text = f"{len(weights) - len(old)} … BatchNorm … (num_batches_tracked) … 0"
     says(TOPIC, "a source from before BatchNorm counted", "transfer, evaluate, predict", answer, text)
     made = torch.load(tmp_path / "run" / "model.pt", weights_only=True)
     counters = [name for name in weights if name.endswith("num_batches_tracked") and name.startswith("conv_0")]
@@ -233,7 +233,7 @@ def test_last_pt_alone_is_of_a_training_that_is_not_finished(source, transfer, s
     answer = transfer(tmp_path / "cut")
     text = f"{tmp_path / 'cut' / 'last.pt'} … finished … --resume"
     refused(answer, tmp_path / "run", text)
-    says(TOPIC, "a folder with last.pt alone", "evaluate, predict, transfer", answer, "last.pt … unfinished")
+    says(TOPIC, "a folder with last.pt alone", "evaluate, predict, transfer", answer, "last.pt … unfinished … --resume true")
 
 
 def test_a_training_that_holds_nan_does_not_go_on(source, copy_of_source, verb, says, phantoms, tmp_path):
