@@ -7,4 +7,4 @@ ruff check .
 ruff format --check .
 mypy monai_tl
 source scripts/browser.sh
-exec pytest -n "$(nproc)" --maxprocesses 8 --dist loadfile --no-loadscope-reorder "$@"
+exec pytest -n "$(env -u OMP_NUM_THREADS nproc)" --maxprocesses 8 --dist loadfile --no-loadscope-reorder "$@"
