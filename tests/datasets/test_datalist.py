@@ -164,7 +164,7 @@ def test_what_is_no_datalist_is_refused(tmp_path):
         ({"foreground": ("17",)}, ConfigError, r"got \['17'\]"),
         ({"foreground": (17.0, 53)}, ConfigError, r"got \[17.0, 53\]"),
         ({"foreground": (True,)}, ConfigError, r"got \[True\]"),
-        ({"foreground": (17, 17)}, ConfigError, r"once.*\[17, 17\]"),
+        ({"foreground": (17, 17)}, ConfigError, r"different.*\[17, 17\]"),
         ({"foreground": 17}, ConfigError, "foreground.*17"),
         ({"labels": (17, 53.0)}, ConfigError, r"labels.*label.*\[17, 53.0\]"),
         ({"labels": (0, 17, 53)}, ConfigError, r"labels.*\[0, 17, 53\]"),
