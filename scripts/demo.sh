@@ -9,7 +9,14 @@ subjects=${DEMO_SUBJECTS:-20} size=${DEMO_SIZE:-64} window=${DEMO_WINDOW:-24}
 source_iterations=${DEMO_SOURCE_ITERATIONS:-360} target_iterations=${DEMO_TARGET_ITERATIONS:-100}
 shared=(--window "[$window,$window,$window]" --patience 0 --resume true)
 
-step() { printf '\n== %s (%d:%02d)\n' "$*" $((SECONDS / 60)) $((SECONDS % 60)); }
+sizes=(--subjects "$subjects" --size "$size" --window "$window")
+parts=($(python scripts/demo_time.py "${sizes[@]}" --source_iterations "$source_iterations" --target_iterations "$target_iterations"))
+
+step() { # "2/7 …": prints the time so far and, from the speed of a few training steps, the time left
+  local part left=0
+  for part in "${parts[@]:${1%%/*}-1}"; do left=$((left + part)); done
+  printf '\n== %s (%d:%02d so far, about %d min left)\n' "$*" $((SECONDS / 60)) $((SECONDS % 60)) $(((left + 59) / 60))
+}
 
 step "1/7 phantom heads: $subjects in the layout of IXI, $subjects in the layout of BraTS"
 [ -d "$data" ] || monai_tl phantom --output "$data" --subjects "$subjects" --size "$size" --seed 0

@@ -66,11 +66,11 @@ class DiceDifference:
 
     @property
     def verdict(self) -> str:
-        """``"higher"`` or ``"lower"`` if the interval excludes 0, else ``"not told apart"``; or ``"too few cases"``."""
+        """``"higher"`` or ``"lower"`` if the interval excludes 0, else ``"no clear difference"``; or ``"too few cases"``."""
         if not self.interval.known:
             return "too few cases"
         if self.interval.low <= 0 <= self.interval.high:
-            return "not told apart"
+            return "no clear difference"
         return "higher" if self.interval.low > 0 else "lower"
 
 
@@ -297,7 +297,7 @@ def _sentence(difference: DiceDifference) -> str:
     low, high = difference.interval.low, difference.interval.high
     if difference.verdict == "too few cases":
         return f"{pair}: {signed(difference.mean)} {cases}: too few for an interval"
-    if difference.verdict == "not told apart":
+    if difference.verdict == "no clear difference":
         verdict = "the interval contains 0, so these cases do not separate the two runs"
     else:
         verdict = f"the interval excludes 0: {difference.name} scores {difference.verdict} on these cases"
