@@ -137,5 +137,5 @@ def test_the_script_prints_writes_and_overwrites_nothing(script, tmp_path, capsy
     assert "| normal | 10 | 3 | 0.0 |" in printed
     assert "| studies | not_converged | differences |" in printed
     assert (tmp_path / "s.csv").read_text().startswith("seeds,cases,seed_deviation,shape,interval,")
-    with pytest.raises(ValueError, match="is there already"):
+    with pytest.raises(ValueError, match="already exists.*--output"):
         script.check_statistics(studies=4, output=str(tmp_path / "s.csv"))

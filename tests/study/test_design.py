@@ -150,7 +150,7 @@ def test_what_runs_are_scored_by_is_part_of_the_plan(request_of):
         (
             {"settings": {"patience": -5, "batch_size": 0}},
             ConfigError,
-            r"2 settings.*used:\s+patience.*\s+batch_size",
+            r"2 settings.*:\s+patience.*\s+batch_size",
         ),
         (
             {"settings": {"scheduler#warmup_multiplier": 2}},
@@ -174,7 +174,7 @@ def test_named_lists(request_of, tmp_path, phantoms):
     assert {run.datalist for run in made.study.runs} == {"datalists/list_n1.json", "datalists/list_n2.json"}
     assert made.study.asked == {"sizes": "most,few", "lists": str(tmp_path / "lists.json")}
     (tmp_path / "lists.json").write_text(json.dumps({"few": train[1:2], "most": train[:2]}))
-    with pytest.raises(ConfigError, match="list_n1.json exists.*something else"):
+    with pytest.raises(ConfigError, match="list_n1.json exists"):
         write_training_sets(tmp_path, design(request_of(sizes=("most", "few"), lists=str(tmp_path / "lists.json"))))
 
 

@@ -52,8 +52,8 @@ def test_it_stands_in_compare_and_report_as_untrained(untrained, verb, tiny_flag
     assert "untrained − scratch" in told.out
     assert verb("report", "--runs", tmp_path / "runs").code == 0
     page = (tmp_path / "runs" / "report.html").read_text()
-    assert "Nothing was trained: the weights of" in page
-    assert "the source as it is" in page
+    assert "Not fine-tuned: the weights of" in page
+    assert "source, not fine-tuned" in page
 
 
 def test_what_the_source_was_trained_on_is_refused_before_a_folder_is_made(verb, source, phantoms, tmp_path):

@@ -66,9 +66,9 @@ def test_the_order_of_modalities_is_a_difference(contract):
     ("changed", "told"),
     [
         ({"normalisation": "zscore"}, "unknown normalisation 'zscore' … 'zscore_volume'? … zscore_volume"),
-        ({"spacing": "1.0"}, "spacing … 0, e.g. [1.0, 1.0, 1.0] … '1.0'"),
-        ({"spacing": "123"}, "spacing … 0, e.g. [1.0, 1.0, 1.0] … '123'"),
-        ({"spacing": 1.0}, "spacing … 0, e.g. [1.0, 1.0, 1.0] … 1.0"),
+        ({"spacing": "1.0"}, "spacing … 0 … e.g. [1.0, 1.0, 1.0] … '1.0'"),
+        ({"spacing": "123"}, "spacing … 0 … e.g. [1.0, 1.0, 1.0] … '123'"),
+        ({"spacing": 1.0}, "spacing … 0 … e.g. [1.0, 1.0, 1.0] … 1.0"),
         ({"spacing": None}, "spacing … [1.0, 1.0, 1.0] … None"),
         ({"spacing": [1.0, 1.0]}, "e.g. [1.0, 1.0, 1.0] … [1.0, 1.0]"),
         ({"spacing": [1.0, 0.0, 1.0]}, "got [1.0, 0.0, 1.0]"),

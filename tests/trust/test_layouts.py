@@ -222,7 +222,7 @@ def test_one_persons_scans_stay_in_one_split(tmp_path, verb, says, came, ids, sa
     split_of = splits_of(tmp_path / "list.json")
     assert len(split_of) == 12
     assert all(split_of[one] == split_of[other] for one, other in zip(ids[::2], ids[1::2], strict=True))
-    assert content(tmp_path / "list.json")["split_rule"]["persons"] == {"rule": f"by ids of {said}", "count": 6}
+    assert content(tmp_path / "list.json")["split_rule"]["persons"] == {"rule": said, "count": 6}
 
 
 def test_a_pattern_says_who_is_who(tmp_path, verb, says):

@@ -125,7 +125,7 @@ def test_a_source_of_integers_or_with_what_is_no_tensor_is_named(weights, given,
     answer = transfer(given(weights | {"conv_1.conv.weight": torch.zeros(0)}))
     refused(answer, tmp_path / "run", "empty: conv_1.conv.weight")
     answer = transfer(given({"n_averaged": torch.tensor(3), **{f"module.{key}": value for key, value in weights.items()}}))
-    refused(answer, tmp_path / "run", "1 weights … place … n_averaged")
+    refused(answer, tmp_path / "run", "1 weights … n_averaged")
     says(TOPIC, "an average of weights with its counter", "transfer", answer, "n_averaged")
 
 

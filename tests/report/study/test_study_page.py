@@ -117,7 +117,7 @@ def test_the_published_figure_stands_beside_the_same_arm_and_size_only(once):
     assert {row[6] for row in sizes if row[0] in ("freeze 2", "freeze 3") or row[3] in ("78", "105")} == {"–"}
     layers = {row[0]: row[1:3] for row in named(page, "published_layers")}
     assert layers == {"scratch": ["0.533", "0.460"], "freeze 1": ["0.639", "0.479"]}
-    assert text.count("another setting") >= 3
+    assert text.count("another setting") >= 2
 
 
 def test_no_figures_stand_beside_ours_where_the_target_has_none_published(make_study, report, tmp_path):
