@@ -5,9 +5,10 @@
 set -euo pipefail
 source "$(dirname "$0")/environment.sh"
 data=data/phantom
-subjects=${DEMO_SUBJECTS:-20} size=${DEMO_SIZE:-64} window=${DEMO_WINDOW:-24}
-source_iterations=${DEMO_SOURCE_ITERATIONS:-360} target_iterations=${DEMO_TARGET_ITERATIONS:-100}
-shared=(--window "[$window,$window,$window]" --patience 0 --resume true)
+subjects=${DEMO_SUBJECTS:-20} size=${DEMO_SIZE:-64} window=${DEMO_WINDOW:-16}
+source_iterations=${DEMO_SOURCE_ITERATIONS:-480} target_iterations=${DEMO_TARGET_ITERATIONS:-140}
+edge=$((2 * window)) # of the sliding window
+shared=(--window "[$window,$window,$window]" --inference_window "[$edge,$edge,$edge]" --batch_size 4 --patience 0 --resume true)
 
 sizes=(--subjects "$subjects" --size "$size" --window "$window")
 parts=($(python scripts/demo_time.py "${sizes[@]}" --source_iterations "$source_iterations" --target_iterations "$target_iterations"))
@@ -24,7 +25,7 @@ monai_tl datalist ixi --root "$data/ixi" --split 0.65,0.1,0.25
 monai_tl datalist brats --root "$data/brats" --split 0.5,0.1,0.4
 
 step "2/7 source: hippocampus"
-monai_tl train --bundle bundles/ixi_hippocampus \
+monai_tl train --bundle bundles/ixi_hippocampus --learning_rate 6e-3 \
   --iterations "$source_iterations" --validate_every $((source_iterations / 2)) "${shared[@]}"
 monai_tl evaluate --run bundles/ixi_hippocampus/models --split test
 
