@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole pipeline on phantoms, ten minutes on two cores: train on the hippocampus, transfer to the tumour core with conv_0 and
+# The whole pipeline on phantoms, about ten minutes on two cores: train on the hippocampus, transfer to the tumour core with conv_0 and
 # res_1 frozen, train on the tumour core from scratch, score both on unseen cases, and report all runs in one page. Running it again
 # resumes an interrupted demo.
 set -euo pipefail

@@ -257,5 +257,7 @@ def _environment(folder: Path, command: Path) -> None:
     (folder / ".venv" / "bin").mkdir(parents=True)
     for program in Path(sys.executable).parent.iterdir():
         (folder / ".venv" / "bin" / program.name).symlink_to(command if program.name == "monai_tl" else program)
+    (folder / ".venv" / "lib").symlink_to(Path(sys.prefix) / "lib")  # with pyvenv.cfg it makes python find the same libraries
+    shutil.copy(Path(sys.prefix) / "pyvenv.cfg", folder / ".venv")
     fits = 'echo "$(python3 --version) $(cat constraints.txt setup.cfg | sha256sum)" >.venv/fits'
     subprocess.run(["bash", "-c", fits], cwd=folder, check=True)
