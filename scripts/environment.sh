@@ -6,6 +6,8 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null
   echo "Python 3.10 or later is required; '$python' is $("$python" --version 2>&1 || echo missing). Name another: PYTHON=python3.12 bash $0" >&2
   exit 2
 fi
+# not the Python of an active .venv, which may be created again below
+python="$("$python" -c 'import sys; print(getattr(sys, "_base_executable", None) or sys.executable)')"
 wanted="$("$python" --version) $(cat constraints.txt setup.cfg | sha256sum)"
 if [ "$(cat .venv/fits 2>/dev/null)" != "$wanted" ]; then
   echo "setting up .venv (once, a few minutes) …"
