@@ -20,7 +20,7 @@ class Cost:
     Attributes:
         iteration: iteration of the validation.
         step_seconds: median of a training step, from asking for its batch to its loss.
-        memory_mib: peak so far, in MiB, of the GPUs if any is used, else of the process.
+        memory_mib: peak so far, in MiB, of the GPU that trains, else of the process.
     """
 
     iteration: int
@@ -28,10 +28,10 @@ class Cost:
     memory_mib: float = field(metadata={"form": ".1f"})
 
 
-def peak_memory_mib() -> float:
-    """Return the peak memory in MiB so far, of the GPUs if this process uses any, else of the process; NaN on Windows."""
-    if torch.cuda.is_initialized():
-        return sum(torch.cuda.max_memory_allocated(gpu) for gpu in range(torch.cuda.device_count())) / 2**20
+def peak_memory_mib(device: torch.device) -> float:
+    """Return the peak memory in MiB so far of the device that trains: of a GPU, else of the process; NaN on Windows."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
     try:
         import resource
     except ImportError:

@@ -120,7 +120,8 @@ class Record:
         }
         self.rows.append(row)
         write_metrics(self.run_dir / "metrics.csv", self.rows)
-        self.costs.append(Cost(iteration, float(np.median(self.steps)), peak_memory_mib()))
+        peak = peak_memory_mib(torch.device(trainer.state.device))  # type: ignore[attr-defined]  # MONAI's engines have one
+        self.costs.append(Cost(iteration, float(np.median(self.steps)), peak))
         write_costs(self.run_dir / "cost.csv", self.costs)
         self.losses, self.steps = [], []
         self.writer.add_scalar("loss/training", row["loss"], iteration)
