@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from monai_tl.datasets.patterns import Case
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.imaging.scan_files import sha256_of_scan
 from monai_tl.inference.save import prediction_path
-from monai_tl.storage.files import read_json, write_json
+from monai_tl.storage.records import FolderRecord
 from monai_tl.storage.tables import read_table, write_table
 
 FORMAT = 1
@@ -59,13 +58,13 @@ class Predictions:
         self, folder: Path, settings: Mapping[str, Any], cases: Sequence[Case], probabilities: bool, dicom_seg: bool = False
     ) -> None:
         """Read which cases are finished; nothing is written yet."""
-        self.folder, self.settings = folder, json.loads(json.dumps(settings))
+        self.folder, self.settings = folder, settings
+        self.record = FolderRecord(folder, MADE_WITH, FORMAT, "predictions", "restore them, or choose another folder")
         self.probabilities, self.dicom_seg = probabilities, dicom_seg
         self.rows: dict[str, PredictionRow] = {}
         self.range_ml: Mapping[str, float] = {}
         self._claims = 0  # cases claimed
-        if (folder / MADE_WITH).is_file():
-            self._refuse_other_settings()
+        if self.record.resume(settings):
             self.rows = _read(folder / TABLE)
             self._refuse_other_inputs(cases)
             return
@@ -155,11 +154,8 @@ class Predictions:
                 yield case, claim
 
     def _note(self) -> None:
-        if (self.folder / MADE_WITH).is_file():
-            self._refuse_other_settings()
-            return
-        content = {"format": FORMAT, "settings": self.settings, "monai_tl": monai_tl.__version__, "command": sys.argv}
-        write_json(self.folder / MADE_WITH, content)
+        if not self.record.resume(self.settings):
+            self.record.write(self.settings, monai_tl=monai_tl.__version__, command=sys.argv)
 
     def _claim(self, case: Case, *, wait: bool) -> Callable[[], None] | None:
         path = self.folder / f".{case['subject']}.lock"
@@ -193,18 +189,18 @@ class Predictions:
     def forget(self) -> None:
         """Remove the settings that `begin` wrote, if nothing was predicted."""
         if not self.rows and self.folder.is_dir() and not (self.folder / TABLE).is_file():
-            (self.folder / MADE_WITH).unlink(missing_ok=True)
+            self.record.path.unlink(missing_ok=True)
             self._leave()
 
     def _leave(self) -> None:
         """Remove the folder if it holds no settings."""
-        if not (self.folder / MADE_WITH).is_file():
+        if not self.record.path.is_file():
             (self.folder / LOCK).unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # it holds other files, or does not exist
                 self.folder.rmdir()
 
     def add(self, case: Case, volume_ml: float, seconds: float) -> None:
-        """Record a case whose files are written."""
+        """FolderRecord a case whose files are written."""
         inputs_sha256, remarks = _hash_of_inputs(case), remark_on(volume_ml, self.range_ml)
         self._remove_outdated(case["subject"], inputs_sha256)
         row = PredictionRow(case["subject"], round(volume_ml, 4), seconds, _inputs(case), inputs_sha256, remarks)
@@ -223,14 +219,6 @@ class Predictions:
         if before and before.inputs_sha256 != inputs_sha256:
             for path in set(self._extras(subject).values()) - set(self.files(subject)):
                 path.unlink(missing_ok=True)
-
-    def _refuse_other_settings(self) -> None:
-        remedy = "restore it, or choose another folder"
-        before = read_json(self.folder / MADE_WITH, required=["settings"], remedy=remedy, of_format=FORMAT)["settings"]
-        changed = [key for key in self.settings if self.settings[key] != before.get(key)]
-        if changed:
-            listed = ", ".join(changed).replace("weights_sha256", "weights")
-            raise ConfigError(f"'{self.folder}' holds predictions made with other {listed}; choose another folder")
 
     def _refuse_other_inputs(self, cases: Sequence[Case]) -> None:
         """Refuse other files under a subject's id, which may be another person's; a corrected scan keeps its path."""

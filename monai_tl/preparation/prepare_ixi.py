@@ -22,12 +22,14 @@ from monai_tl.preparation import register
 from monai_tl.preparation.ixi_sources import People, Person, find_people
 from monai_tl.preparation.prepare_subject import UNFINISHED, SubjectJob, outputs, prepare_subject
 from monai_tl.storage.cores import cores_at_hand, keep_within_cores
-from monai_tl.storage.files import naming_damage, read_json, sweep_temporary, write_json
+from monai_tl.storage.files import sweep_temporary
 from monai_tl.storage.processes import run_each
 from monai_tl.storage.progress import follow, progress_bar
+from monai_tl.storage.records import FolderRecord
 from monai_tl.text import name_some
 
 MADE_WITH, FORMAT = "prepared.json", 1
+_LISTS = ("subjects", "left_out", "failed")
 LIBRARIES = ("itk", "nibabel", "numpy", "scipy")
 SHOWN = 20  # failures listed in the summary; prepared.json lists all
 
@@ -46,26 +48,18 @@ class Prepared:
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         """Read an existing ``prepared.json``; nothing is written."""
         self.folder = folder.expanduser().absolute()
-        self.record: dict[str, Any] = {"format": FORMAT, "settings": settings, "subjects": {}, "left_out": {}, "failed": {}}
-        if (self.folder / MADE_WITH).is_file():
-            before = _read(self.folder / MADE_WITH)
-            changed = [key for key in settings if settings[key] != before["settings"].get(key)]
-            if changed:
-                changes = ", ".join(f"{key} {before['settings'].get(key)}, now {settings[key]}" for key in changed)
-                raise ConfigError(
-                    f"'{folder}' contains subjects prepared with other settings ({changes}); choose another output"
-                )
-            self.record = {**before, "failed": {}}
-        elif self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
-            raise ConfigError(f"output '{folder}' exists and contains something else; choose another folder")
+        self.settings, self.record = settings, _record(self.folder)
+        self.record.refuse_foreign()
+        begun = self.record.resume(settings, *_LISTS)
+        self.subjects: dict[str, dict[str, Any]] = begun["subjects"] if begun else {}
+        self.left_out: dict[str, str] = {}
+        self.failed: dict[str, str] = {}
 
     def begin(self, people: People) -> None:
-        """Record omitted subjects and versions; remove the incomplete files of killed processes."""
+        """FolderRecord omitted subjects and versions; remove the incomplete files of killed processes."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.sweep()
-        versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
-        self.record |= {"versions": {"monai_tl": monai_tl.__version__, **versions}, "command": sys.argv}
-        self.record["left_out"] = people.left_out
+        self.left_out = people.left_out
         self.write()
 
     def sweep(self) -> None:
@@ -76,11 +70,14 @@ class Prepared:
 
     def write(self) -> None:
         """Write ``prepared.json``."""
-        write_json(self.folder / MADE_WITH, {**self.record, "subjects": dict(sorted(self.record["subjects"].items()))})
+        versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
+        parts = {"subjects": dict(sorted(self.subjects.items())), "left_out": self.left_out, "failed": self.failed}
+        made_by = {"versions": {"monai_tl": monai_tl.__version__, **versions}, "command": sys.argv}
+        self.record.write(self.settings, **parts, **made_by)
 
     def finished(self, person: Person) -> bool:
         """Return whether a subject was prepared from the same files and its outputs exist."""
-        entry = self.record["subjects"].get(person.subject)
+        entry = self.subjects.get(person.subject)
         if entry is None or entry["stem"] != person.stem:
             return False
         if not all(path.is_file() for path in outputs(self.folder, person.stem).values()):
@@ -89,7 +86,7 @@ class Prepared:
 
     def forget(self, person: Person) -> None:
         """Remove outputs that were made from other files of this subject, so that they are not taken for current ones."""
-        entry = self.record["subjects"].pop(person.subject, None)
+        entry = self.subjects.pop(person.subject, None)
         stems = {person.stem, entry["stem"]} if entry else {person.stem}
         self.write()
         for path in (path for stem in stems for path in outputs(self.folder, stem).values()):
@@ -102,7 +99,7 @@ def read_prepared(folder: Path) -> dict[str, Any] | None:
     Raises:
         DataError: if it is damaged.
     """
-    return _read(folder / MADE_WITH) if (folder / MADE_WITH).is_file() else None
+    return _record(folder).read(*_LISTS)
 
 
 def prepare_ixi_folder(
@@ -144,7 +141,7 @@ def prepare_ixi_folder(
 def _prepare_all(waiting: list[Person], prepared: Prepared, coding: str, processes: int) -> dict[str, str]:
     """Prepare the subjects and return the reasons of failures, by subject."""
     jobs = {person.subject: SubjectJob(person, str(prepared.folder), coding) for person in waiting}
-    failures: dict[str, str] = prepared.record["failed"]
+    failures = prepared.failed
     try:
         with (
             progress_bar(len(jobs), "preparing", "subject") as bar,
@@ -155,7 +152,7 @@ def _prepare_all(waiting: list[Person], prepared: Prepared, coding: str, process
                 if outcome.fault:
                     failures[subject] = outcome.fault
                 else:
-                    prepared.record["subjects"][subject] = outcome.result
+                    prepared.subjects[subject] = outcome.result
                 prepared.write()
                 bar.update()
     finally:
@@ -188,7 +185,7 @@ def _summarise(people: People, tried: int, failures: dict[str, str], prepared: P
 
 def _print_notes(prepared: Prepared, subjects: list[str]) -> None:
     """Print what was ignored or converted in headers, one line per kind."""
-    records = {name: prepared.record["subjects"][name] for name in subjects if name in prepared.record["subjects"]}
+    records = {name: prepared.subjects[name] for name in subjects if name in prepared.subjects}
     notes = {
         name: {role: tuple(Note(*note) for note in of_role) for role, of_role in record["notes"].items()}
         for name, record in records.items()
@@ -249,10 +246,5 @@ def _hash(source: Any) -> str:
         return ""
 
 
-def _read(path: Path) -> dict[str, Any]:
-    remedy = "choose another output, or remove it with all its records"
-    record = read_json(path, remedy=remedy, of_format=FORMAT)
-    with naming_damage(path, remedy):
-        if invalid := [key for key in ("settings", "subjects", "left_out", "failed") if not isinstance(record[key], dict)]:
-            raise ValueError(", ".join(invalid))
-    return record
+def _record(folder: Path) -> FolderRecord:
+    return FolderRecord(folder, MADE_WITH, FORMAT, "prepared subjects", "choose another output")

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from monai_tl.datasets.case_checks import gather_notes
 from monai_tl.errors import ConfigError
@@ -19,9 +18,9 @@ from monai_tl.quality.check_case import CheckJob, check_case
 from monai_tl.quality.measures import Measures
 from monai_tl.quality.outliers import Judged, Suspicion, judge
 from monai_tl.quality.qc_table import TABLE, write_qc_table
-from monai_tl.storage.files import read_json, write_json
 from monai_tl.storage.processes import run_each
 from monai_tl.storage.progress import progress_bar
+from monai_tl.storage.records import FolderRecord
 from monai_tl.text import name_some
 
 FILES, MADE_WITH, FORMAT = "check_files", "check.json", 1
@@ -53,9 +52,10 @@ def check_scans(candidates: Candidates, output: Path, *, anonymous: bool = False
     if type(processes) is not int or processes < 1:
         raise ConfigError(f"processes takes an integer of 1 or more; got {processes}")
     settings = {"anonymous": anonymous, "modalities": list(candidates.modalities), "foreground": list(candidates.foreground)}
-    _refuse_other(output, settings)
-    output.mkdir(parents=True, exist_ok=True)
-    write_json(output / MADE_WITH, {"format": FORMAT, **settings})
+    record = FolderRecord(output, MADE_WITH, FORMAT, "a check", "choose another output")
+    record.refuse_foreign()
+    if not record.resume(settings):  # ids and pseudonyms must not be mixed in one folder
+        record.write(settings)
     key = read_or_make_key(output) if anonymous else None
     subjects = [*(case["subject"] for case in candidates.cases), *candidates.incomplete]
     names = pseudonyms(subjects, key) if key else {subject: subject for subject in subjects}
@@ -120,17 +120,3 @@ def _all(jobs: Sequence[CheckJob], processes: int) -> Iterator[Measures]:
         left = {name: left[name] for name in faults}
     for name, fault in faults.items():
         yield Measures(name, problems=[f"could not be checked ({fault})"])
-
-
-def _refuse_other(output: Path, settings: Mapping[str, Any]) -> None:
-    """Refuse a folder with other content: ids and pseudonyms must not be mixed in one folder."""
-    if output.exists() and not output.is_dir():
-        raise ConfigError(f"output '{output}' is a file; name a folder")
-    if not output.is_dir() or not any(output.iterdir()):
-        return
-    if not (output / MADE_WITH).is_file():
-        raise ConfigError(f"output '{output}' contains something else; choose an empty folder, or one of an earlier check")
-    before = read_json(output / MADE_WITH, remedy="choose another output", of_format=FORMAT)
-    changed = [key for key in settings if before.get(key) != settings[key]]
-    if changed:
-        raise ConfigError(f"output '{output}' contains a check with other {', '.join(changed)}; choose another folder")

@@ -9,6 +9,7 @@ from typing import Any
 
 from monai_tl.errors import ConfigError, DataError, did_you_mean
 from monai_tl.storage.files import naming_damage, read_json, write_json
+from monai_tl.storage.records import refuse_differences, setting_differences, setting_text
 from monai_tl.study.subsets import Size
 from monai_tl.transfer.arms import UNTRAINED, Arm
 
@@ -187,11 +188,11 @@ def changes(before: Study, now: Study) -> list[str]:
         if name in (*AXES, *FREE) or (name == "source" and was is None):  # no arm took a source so far
             continue
         if isinstance(was, dict) or isinstance(is_, dict):
-            lines += _differences(was or {}, is_ or {}, "{}" if name == "settings" else f"{name} {{}}")
+            lines += setting_differences(was or {}, is_ or {}, "{}" if name == "settings" else f"{name} {{}}")
         elif was != is_:
-            lines.append(f"{name} was {_shown(was)}, is {_shown(is_)}")
+            lines.append(f"{name} was {setting_text(was)}, is {setting_text(is_)}")
     lines += [
-        f"{axis} were {_shown(getattr(before, axis))}, are {_shown(getattr(now, axis))}: they may only be extended"
+        f"{axis} were {setting_text(getattr(before, axis))}, are {setting_text(getattr(now, axis))}: they may only be extended"
         for axis in AXES
         if not set(getattr(before, axis)) <= set(getattr(now, axis))
     ]
@@ -199,7 +200,7 @@ def changes(before: Study, now: Study) -> list[str]:
     for run in before.runs if not lines else ():
         if run != runs[run.name]:
             was, is_ = ({**planned.settings, "datalist": planned.datalist} for planned in (run, runs[run.name]))
-            lines += _differences(was, is_, f"{{}} of {run.name}")
+            lines += setting_differences(was, is_, f"{{}} of {run.name}")
     return lines
 
 
@@ -209,25 +210,5 @@ def refuse_changed(folder: Path, before: Study, now: Study) -> None:
     Raises:
         ConfigError: with the differences.
     """
-    lines = changes(before, now)
-    if lines:
-        more = f"; and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
-        raise ConfigError(
-            f"'{folder}' holds another study ({'; '.join(lines[:SHOWN])}{more}); repeat its own command to resume it, "
-            "or choose another --output"
-        )
-
-
-def _differences(was: Mapping[str, Any], is_: Mapping[str, Any], name: str) -> list[str]:
-    """Return one line per key whose values differ; ``name`` is a pattern for the key, e.g. ``"configs {}"``."""
-    keys = [key for key in {**was, **is_} if was.get(key) != is_.get(key)]
-    return [f"{name.format(key)} was {_shown(was.get(key))}, is {_shown(is_.get(key))}" for key in keys]
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "not set"
-    if isinstance(value, list | tuple):
-        return ",".join(map(str, value))
-    text = str(value)
-    return f"{text[:12]}…" if len(text) == 64 and value == text else text
+    remedy = "repeat its own command to resume it, or choose another --output"
+    refuse_differences(folder, "a study", changes(before, now), remedy)

@@ -29,6 +29,7 @@ from monai_tl.errors import ConfigError, did_you_mean
 from monai_tl.identity.run_data import note_weights
 from monai_tl.settings.table import is_true
 from monai_tl.storage.files import read_json, write_json
+from monai_tl.storage.records import refuse_differences, setting_differences
 from monai_tl.training.label_grid import refuse_lost_labels, resample_labels
 from monai_tl.training.metrics_table import TRAIN_LONGER, best_is_last, read_metrics
 from monai_tl.training.run_cases import check_run_cases, record_run_cases
@@ -199,8 +200,7 @@ def _refuse_other_run(
 ) -> None:
     """Refuse to resume a run whose config, datalist or source has changed."""
     before = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    changed = [key for key in {**before, **config} if key != "resume" and before.get(key) != config.get(key)]
-    changes = [f"{key} was {before.get(key)!r}, is {config.get(key)!r}" for key in changed[:3]]
+    changes = setting_differences({**before, "resume": ""}, {**config, "resume": ""})
     remedy = "restore it, or choose another folder"
     provenance = read_json(folder / "provenance.json", required=["datalist_sha256"], remedy=remedy, of_format=RUN_FORMAT)
     if provenance["datalist_sha256"] != data.sha256():
@@ -209,10 +209,7 @@ def _refuse_other_run(
         stored = read_json(folder / "transfer_report.json", required=["source"], remedy=remedy, of_format=RUN_FORMAT)
         if stored["source"] != json.loads(json.dumps(transfer_report["source"])):
             changes.append("the source's weights have changed")
-    if changes:
-        raise ConfigError(
-            f"'{folder}' holds another run ({'; '.join(changes)}); resume it with its own settings, or choose another folder"
-        )
+    refuse_differences(folder, "a run", changes, "resume it with its own settings, or choose another folder")
 
 
 def refuse_unknown_ids(config: Mapping[str, Any], base: Path) -> None:

@@ -38,5 +38,5 @@ def test_what_was_written_before_formats_and_remarks_is_read(tmp_path):
     before = Predictions(tmp_path, SETTINGS, [], False)
     assert before.is_empty({"subject": "A"})
     assert before.rows["A"].remarks == ""
-    with pytest.raises(ConfigError, match="made with other inference_window"):
+    with pytest.raises(ConfigError, match="predictions with other settings .inference_window was 16,16,16, is 8,8,8"):
         Predictions(tmp_path, {**SETTINGS, "inference_window": [8, 8, 8]}, [], False)

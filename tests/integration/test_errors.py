@@ -266,7 +266,7 @@ def test_checks_and_choices_that_cannot_be_meant(refused, verb, phantoms, tmp_pa
     words = ("check", tmp_path / "own", "--output", tmp_path / "run")
     refused("a check of scans in an unknown layout", verb(*words), tmp_path / "run", "no known layout")
     answer = verb("check", phantoms / "ixi", "--output", tmp_path / "own")
-    refused("a check into a folder of something else", answer, tmp_path / "run", "something else")
+    refused("a check into a folder of something else", answer, tmp_path / "run", "something other than a check")
     words = ("datalist", "ixi", "--root", phantoms / "ixi", "--output", tmp_path / "run")
     refused(
         "an unknown subject to leave out", verb(*words, "--leave_out", "IXI999"), tmp_path / "run", "unknown subjects: IXI999"

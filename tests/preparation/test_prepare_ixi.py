@@ -310,7 +310,7 @@ def test_places_that_cannot_be_used(raw, tmp_path, here, monkeypatch):
         run(raw, tmp_path / "out", t2=first(raw / "IXI-T2"))
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "mine.txt").touch()
-    with pytest.raises(ConfigError, match="taken' exists"):
+    with pytest.raises(ConfigError, match="taken' contains something other"):
         run(raw, tmp_path / "taken")
 
     def closed(self):
@@ -323,7 +323,7 @@ def test_places_that_cannot_be_used(raw, tmp_path, here, monkeypatch):
 
 def test_other_settings_are_never_mixed_into_one_folder(raw, tmp_path, here):
     run(raw, tmp_path / "out")
-    with pytest.raises(ConfigError, match=r"\(coding freesurfer.*dlmuse\)"):
+    with pytest.raises(ConfigError, match=r"\(coding was freesurfer, is dlmuse\)"):
         run(raw, tmp_path / "out", coding="dlmuse")
     (tmp_path / "out" / "prepared.json").write_text("{")
     with pytest.raises(DataError, match=r"prepared\.json.*damaged"):

@@ -65,7 +65,7 @@ def test_more_runs_may_be_asked_for():
     ],
 )  # fmt: skip
 def test_whatever_else_changes_is_refused_with_the_difference(now, told, tmp_path):
-    with pytest.raises(ConfigError, match="holds another study") as raised:
+    with pytest.raises(ConfigError, match="holds a study with other settings") as raised:
         refuse_changed(tmp_path, a_study("scratch,2", (26,), (0,)), now)
     mentions(str(raised.value), told)
 

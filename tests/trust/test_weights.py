@@ -277,4 +277,4 @@ def test_weights_named_for_a_prediction_are_those_that_it_notes(weights, source,
     assert noted == sha256_of(tmp_path / "zero.pt")
     answer = verb(*words)
     assert answer.code == 2
-    assert "holds predictions made with other weights" in answer.err
+    mentions(answer.err, "holds predictions with other settings (weights_sha256 was")
