@@ -9,13 +9,14 @@ import warnings
 
 from monai_tl.errors import PartlyDoneError, user_error
 from monai_tl.storage.cores import thread_settings
-from monai_tl.storage.streams import print_anything
+from monai_tl.storage.streams import is_closed, print_anything
 
 
 def main() -> int:
     """Run a verb and return the exit code.
 
-    A user's error is printed in one line (exit code 2; 1 if some cases failed and the others are finished).
+    A user's error is printed in one line (exit code 2; 1 if some cases failed and the others are finished). If the reader of
+    the output has gone, as after ``| head``, the code is a shell command's (141).
     """
     warnings.simplefilter("ignore")  # libraries warn about things that the user of a verb cannot change
     threading.excepthook = _thread_excepthook
@@ -26,6 +27,11 @@ def main() -> int:
 
     try:
         dispatch.run(cli.VERBS, sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not is_closed(sys.stdout):
+            raise
+        return 141
     except KeyboardInterrupt:
         return _fail("interrupted; finished work is kept", 130)
     except PartlyDoneError as error:

@@ -1,10 +1,13 @@
-"""Printing that never fails: characters that the terminal's encoding lacks are replaced."""
+"""Printing that never fails: characters that the terminal lacks are replaced, a reader that has gone is noticed."""
 
 from __future__ import annotations
 
 import codecs
 import io
+import os
+import select
 import sys
+from typing import TextIO
 
 PLAIN = {
     "−": "-", "–": "-", "—": "-", "×": "x", "·": ".", "…": "...", "≥": ">=", "≤": "<=", "±": "+-", "→": "->", "√": "sqrt",
@@ -19,6 +22,18 @@ def print_anything() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=NAME)
+
+
+def is_closed(stream: TextIO) -> bool:
+    """Return whether the reader of a stream has gone, as after ``| head``; what was not read is then thrown away."""
+    if sys.platform == "win32":
+        return False
+    poll = select.poll()
+    poll.register(stream.fileno(), 0)
+    if not any(event & select.POLLERR for _, event in poll.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # or Python would report it again when it ends
+    return True
 
 
 def _plain(error: UnicodeError) -> tuple[str | bytes, int]:

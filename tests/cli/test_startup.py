@@ -121,3 +121,12 @@ def test_help_imports_nothing_slow(tmp_path):
         assert (code, err, slow) == (0, "", []), words
         assert out
     assert Path(tmp_path).is_dir()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes end otherwise there")
+def test_a_reader_that_has_gone_ends_a_verb_as_a_shell_ends_a_command(tmp_path):
+    """As ``monai_tl transfer --help | head -n 0``: neither a traceback nor a message."""
+    command = [sys.executable, "-m", "monai_tl", "transfer", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as process:
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == (b"", 141)
