@@ -28,8 +28,9 @@ def phantom(*, output: str, subjects: Count, size: Annotated[int, Whole(32, unit
     They show that a pipeline works without any scans, as the anatomy of each head is known.
     """
     from monai_tl.phantoms.phantom_files import write_phantoms
+    from monai_tl.storage.cores import cores_at_hand
 
-    write_phantoms(Path(output), subjects, size, seed)
+    write_phantoms(Path(output), subjects, size, seed, processes=cores_at_hand())
     print(f"{subjects} heads each in {output}/ixi and {output}/brats")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import nibabel as nib
@@ -23,6 +25,9 @@ from monai_tl.phantoms.heads import (
     render_tumour,
     scan,
 )
+from monai_tl.storage.processes import run_each
+
+_Head = tuple[Callable[[Path, int, int, int], None], Path, int, int, int]  # function, folder, number, size, seed
 
 
 def _save(volume: NDArray[np.generic], affine: NDArray[np.float64], axes: str, path: Path) -> None:
@@ -78,7 +83,9 @@ def _refuse(output: Path, **least: tuple[int, int]) -> None:
         raise ConfigError(f"{output} already exists and is not an empty folder; remove it or choose another output")
 
 
-def write_phantoms(output: Path | str, subjects: int, size: int = 64, seed: int = 0, brats_subjects: int | None = None) -> None:
+def write_phantoms(
+    output: Path | str, subjects: int, size: int = 64, seed: int = 0, *, brats_subjects: int | None = None, processes: int = 1
+) -> None:
     """Write phantom heads in the layouts of IXI (``output/ixi``) and BraTS 2018 (``output/brats``).
 
     With the same ``seed`` and ``size``, the n-th subject is the same whatever the number of subjects. ``output`` appears only
@@ -90,9 +97,11 @@ def write_phantoms(output: Path | str, subjects: int, size: int = 64, seed: int 
         size: number of voxels along each axis, of 1 mm each; 192 gives life-size heads, 64 heads of a third of that size.
         seed: whole number, 0 or more.
         brats_subjects: number of heads in the BraTS layout, if it differs.
+        processes: number of processes that draw heads.
 
     Raises:
         ConfigError: if ``output`` is not empty or a number is too small.
+        OSError: if a head could not be written.
 
     Example:
         >>> from pathlib import Path
@@ -106,9 +115,31 @@ def write_phantoms(output: Path | str, subjects: int, size: int = 64, seed: int 
     _refuse(output, subjects=(subjects, 1), brats_subjects=(patients, 1), size=(size, 32), seed=(seed, 0))
     output = output.resolve()
     output.parent.mkdir(parents=True, exist_ok=True)
-    people = [(_write_ixi, "ixi", n) for n in range(subjects)] + [(_write_brats, "brats", n) for n in range(patients)]
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as scratch:
         unfinished = Path(scratch) / output.name
-        for write, side, index in tqdm(people, desc="phantoms", unit="head"):
-            write(unfinished / side, index, size, seed)
+        heads = {f"IXI {n}": (_write_ixi, unfinished / "ixi", n, size, seed) for n in range(subjects)}
+        heads |= {f"BraTS {n}": (_write_brats, unfinished / "brats", n, size, seed) for n in range(patients)}
+        with tqdm(total=len(heads), desc="phantoms", unit="head") as bar, closing(_written(heads, processes)) as written:
+            for _ in written:
+                bar.update()
         unfinished.replace(output)
+
+
+def _written(heads: Mapping[str, _Head], processes: int) -> Generator[str]:
+    """Write heads and yield the name of each that is finished."""
+    if processes == 1:
+        for name, head in heads.items():
+            _write(head)
+            yield name
+        return
+    with closing(run_each(_write, heads, processes, per_process=len(heads))) as outcomes:
+        for name, outcome in outcomes:
+            outcome.raise_full_disk(heads[name][1])
+            if outcome.fault:
+                raise OSError(f"head {name} could not be written: {outcome.fault}")
+            yield name
+
+
+def _write(head: _Head) -> None:
+    write, folder, index, size, seed = head
+    write(folder, index, size, seed)

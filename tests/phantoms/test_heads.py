@@ -1,5 +1,6 @@
 """Phantoms: layout, labels, sides, contrasts and repeatability, on the written files."""
 
+import operator
 import re
 
 import nibabel as nib
@@ -243,6 +244,24 @@ def test_nothing_half_written_stays_when_a_head_fails(tmp_path, monkeypatch):
     monkeypatch.setattr("monai_tl.phantoms.phantom_files._write_brats", fail)
     with pytest.raises(OSError, match="disk full"):
         write_phantoms(tmp_path / "data", subjects=1, size=32)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_several_processes_write_the_same_heads(tmp_path):
+    for processes in (1, 2):
+        write_phantoms(tmp_path / str(processes), subjects=2, size=32, processes=processes)
+    files = {path.relative_to(tmp_path / "1") for path in (tmp_path / "1").rglob("*.nii.gz")}
+    assert len(files) == 2 * (3 + 5)
+    for file in files:
+        one, two = (nib.load(tmp_path / str(processes) / file) for processes in (1, 2))
+        assert (np.asanyarray(one.dataobj) == np.asanyarray(two.dataobj)).all()
+        assert (one.affine == two.affine).all()
+
+
+def test_nothing_half_written_stays_when_a_process_fails(tmp_path, monkeypatch):
+    monkeypatch.setattr("monai_tl.phantoms.phantom_files._write_brats", operator.truediv)  # takes two arguments, not four
+    with pytest.raises(OSError, match="BraTS 0.*TypeError"):
+        write_phantoms(tmp_path / "data", subjects=1, size=32, processes=2)
     assert list(tmp_path.iterdir()) == []
 
 
