@@ -152,7 +152,7 @@ def shared_is_unchanged(shared: Path) -> Iterator[None]:
     yield
     after = state()
     changed = [str(path) for path, at in before.items() if after.get(path) != at]
-    assert not changed, f"shared by all tests, and changed by this one or by one that ran beside it: {changed[:5]}"
+    assert not changed, f"shared by all tests, and changed by this one or by one that ran at the same time: {changed[:5]}"
 
 
 @pytest.fixture(scope="session")
@@ -209,7 +209,7 @@ def tiny_flags(phantoms: Path, source: Path) -> list[str]:
 def leave_scores(folder: Path, scores: Sequence[Score], split: str = "test", **parts: Any) -> Path:
     """Leave a run's scores as an evaluation does, of the datalist and the weights that the folder holds; gives the table."""
     weights, table = folder / "model.pt", folder / f"scores_{split}.csv"
-    told = {
+    defaults = {
         "split": split,
         "datalist": "/data/datalist.json",
         "datalist_sha256": trained_on(folder) or "d" * 64,
@@ -222,7 +222,7 @@ def leave_scores(folder: Path, scores: Sequence[Score], split: str = "test", **p
         "precision": "float32",
         "settings": {},
     }
-    write_scores(table, scores, ScoreRecord(**{**told, **parts}))
+    write_scores(table, scores, ScoreRecord(**{**defaults, **parts}))
     return table
 
 

@@ -12,6 +12,6 @@ def wrapped(cause):
         return error
 
 
-def test_what_is_told_is_what_was_raised_first():
+def test_the_message_is_that_of_the_first_error():
     assert in_words(wrapped(ValueError("patience should be\npositive"))) == "ValueError: patience should be"
     assert in_words(wrapped(DataError("T2\nis missing"))) == "T2 is missing"

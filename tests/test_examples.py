@@ -55,9 +55,9 @@ def test_each_public_name_has_an_example_that_runs(name):
     text = inspect.getdoc(getattr(monai_tl, name))
     example = doctest.DocTestParser().get_doctest(text or "", {}, name, None, None)
     assert len(example.examples) >= 2, "an import, and what the name is for"
-    told: list[str] = []
-    doctest.DocTestRunner(optionflags=FLAGS).run(example, out=told.append)
-    assert not told, "".join(told)
+    failures: list[str] = []
+    doctest.DocTestRunner(optionflags=FLAGS).run(example, out=failures.append)
+    assert not failures, "".join(failures)
 
 
 def test_type_checkers_see_the_names_that_are_imported():

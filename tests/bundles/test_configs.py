@@ -107,7 +107,7 @@ def test_a_checkpoint_exports_to_torchscript_that_gives_the_same(bundle, tmp_pat
 
 
 @bundles
-def test_metadata_tells_what_train_yaml_does(bundle):
+def test_metadata_matches_train_yaml(bundle):
     metadata, train = json.loads((bundle / "configs" / "metadata.json").read_text()), read(bundle, "train")
     assert metadata["preprocessing"] == {key: train[key] for key in ("spacing", "orientation", "normalisation")}
     data_format = metadata["network_data_format"]
@@ -125,14 +125,14 @@ def test_inference_sees_images_as_training_does(bundle):
     assert inference["inferer"] == train["validate"]["inferer"]
     assert inference["crop"] == train["validate"]["crop"] == {**train["crop"], "keys": "image"}
     to_own_grid = inference["postprocessing"]["transforms"][:2]  # then both cut at 0.5: tests/inference/test_save.py
-    told = json.dumps(train["validate"]["postprocessing"]["transforms"][:2]).replace(
+    expected = json.dumps(train["validate"]["postprocessing"]["transforms"][:2]).replace(
         "@validate#preprocessing", "@preprocessing"
     )
-    assert to_own_grid == json.loads(told)
+    assert to_own_grid == json.loads(expected)
 
 
 @bundles
-def test_evaluation_has_nothing_of_its_own_between_a_scan_and_its_mask(bundle):
+def test_evaluation_adds_nothing_between_a_scan_and_its_mask(bundle):
     """What chooses the weights is what scores them: the parts are validation's, by reference."""
     evaluate = read(bundle, "evaluate")["evaluate"]
     assert evaluate["dataset"]["transform"] == "@validate#preprocessing"

@@ -99,8 +99,8 @@ def test_settings_are_read_by_their_table_whichever_verb_passes_them_on():
         "source": "None",
         "freeze": "res_1",
     }
-    told = call("paint", "--colour", "x", *(f"--{name}={text}" for name, text in given.items()))[2]
-    assert told == {
+    settings = call("paint", "--colour", "x", *(f"--{name}={text}" for name, text in given.items()))[2]
+    assert settings == {
         "seed": 7, "window": [16, 16, 16], "head_norm": True, "learning_rate": 1e-4, "source": "None", "freeze": "res_1"
     }  # fmt: skip
     assert call("paint", "--accept_differences", "--colour", "x")[2] == {"accept_differences": True}
@@ -149,8 +149,8 @@ def test_what_is_unknown_is_refused_before_the_verb_runs(arguments, text):
 
 def test_help_lists_every_verb(capsys):
     run(VERBS, ["--help"])
-    told = capsys.readouterr().out
-    assert all(f"  {name} " in told for name in ("paint", "paper fold", "strict"))
+    printed = capsys.readouterr().out
+    assert all(f"  {name} " in printed for name in ("paint", "paper fold", "strict"))
 
 
 def test_what_takes_seconds_to_import_is_not_imported_before_a_verb_runs():
@@ -170,10 +170,10 @@ def test_numbers_are_numbers():
 
 def test_help_is_about_the_verb_that_is_named(capsys):
     run(VERBS, ["paint", "--help"])
-    told = capsys.readouterr().out
-    assert re.search(r"--colour +required", told)
-    assert re.search(r"--coats +a whole number; default 1", told)
-    assert "Fold" not in told
+    printed = capsys.readouterr().out
+    assert re.search(r"--colour +required", printed)
+    assert re.search(r"--coats +a whole number; default 1", printed)
+    assert "Fold" not in printed
     run(VERBS, ["--help"])
     assert "Fold" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="unknown.*'pant'.*'paint'"):

@@ -27,26 +27,31 @@ ALL = dict(named(VERBS))
 
 def test_verbs_alone_are_shown_a_line_each_and_grouped(capsys):
     run(VERBS, [])
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     run(VERBS, ["--help"])
-    assert capsys.readouterr().out == told
+    assert capsys.readouterr().out == printed
     assert sorted(name for of in GROUPS.values() for name in of) == sorted(VERBS)
-    assert told.index("data:") < told.index("  phantom ") < told.index("training and transfer:") < told.index("  transfer ")
+    assert (
+        printed.index("data:")
+        < printed.index("  phantom ")
+        < printed.index("training and transfer:")
+        < printed.index("  transfer ")
+    )
     for name, verb in ALL.items():
-        assert f"  {name} " in told
-        assert purpose_of(verb)[:40] in told
-    assert max(map(len, told.splitlines())) <= HELP_COLUMNS
+        assert f"  {name} " in printed
+        assert purpose_of(verb)[:40] in printed
+    assert max(map(len, printed.splitlines())) <= HELP_COLUMNS
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_verb_shows_its_purpose_two_examples_and_every_flag(name, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     run(VERBS, [*name.split(), "--help"])
-    told = capsys.readouterr().out
-    assert told.startswith(f"monai_tl {name}: {purpose_of(ALL[name])[:30]}")
-    assert max(map(len, told.splitlines())) <= HELP_COLUMNS
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"monai_tl {name}: {purpose_of(ALL[name])[:30]}")
+    assert max(map(len, printed.splitlines())) <= HELP_COLUMNS
     for flag in flags_of(ALL[name]):
-        assert f"\n  --{flag} " in told
+        assert f"\n  --{flag} " in printed
         assert flag == "freeze" or described(flag, name), f"--{flag} is not described"
     assert len(EXAMPLES[name]) == 2
     for example in EXAMPLES[name]:
@@ -56,16 +61,16 @@ def test_a_verb_shows_its_purpose_two_examples_and_every_flag(name, monkeypatch,
 def test_settings_are_shown_with_unit_range_and_default(monkeypatch):
     assert set(DESCRIPTIONS) == set(SETTINGS)
     monkeypatch.chdir(ROOT)
-    told = " ".join(of_verb(VERBS["transfer"], "transfer").split())
-    assert "steps between validations; a whole number from 1 (iterations), e.g. 50; default 50" in told
-    assert "; freeze or track; default freeze" in told
-    assert "--run_dir" not in told, "it is refused: --output names it"
-    told = of_verb(VERBS["predict"], "predict")
-    assert "--inference_overlap " in told
-    assert "--learning_rate" not in told, "no part of a prediction reads it"
-    told = of_verb(VERBS["study"]["size"], "study size")
-    assert "--iterations " in told
-    assert "\n  --seed " not in told, "it differs from run to run"
+    text = " ".join(of_verb(VERBS["transfer"], "transfer").split())
+    assert "steps between validations; a whole number from 1 (iterations), e.g. 50; default 50" in text
+    assert "; freeze or track; default freeze" in text
+    assert "--run_dir" not in text, "it is refused: --output names it"
+    text = of_verb(VERBS["predict"], "predict")
+    assert "--inference_overlap " in text
+    assert "--learning_rate" not in text, "no part of a prediction reads it"
+    text = of_verb(VERBS["study"]["size"], "study size")
+    assert "--iterations " in text
+    assert "\n  --seed " not in text, "it differs from run to run"
 
 
 def test_settings_are_shown_without_a_bundle_too(tmp_path, monkeypatch):
@@ -75,9 +80,9 @@ def test_settings_are_shown_without_a_bundle_too(tmp_path, monkeypatch):
 
 def test_verbs_below_a_word(capsys):
     run(VERBS, ["datalist", "--help"])
-    told = capsys.readouterr().out
-    assert all(f"  datalist {name} " in told for name in VERBS["datalist"])
-    assert "transfer" not in told
+    printed = capsys.readouterr().out
+    assert all(f"  datalist {name} " in printed for name in VERBS["datalist"])
+    assert "transfer" not in printed
     run(VERBS, ["help"])
     assert capsys.readouterr().out.strip() == overview(VERBS)
 

@@ -85,9 +85,9 @@ def test_trivial_errors_are_refused_before_anything_slow_is_imported(tmp_path, t
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
     answers = called([words for words, _ in REFUSALS], tmp_path)
-    for (words, told), (code, out, err, slow) in zip(REFUSALS, answers, strict=True):
+    for (words, message), (code, out, err, slow) in zip(REFUSALS, answers, strict=True):
         assert (code, out, slow) == (2, "", []), (words, err)
-        assert told in err
+        assert message in err
         assert err.startswith("monai_tl: ")
         assert err.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["full", "run"]
@@ -109,9 +109,11 @@ def test_stages_arms_sizes_and_sources_are_known_by_name(tmp_path, phantoms):
         (["study", "size", *common, "--sizes", "26"], "size 26 is 26"),
         (["study", "size", *common, "--sizes", "1"], "source 'absent' does not exist"),
     ]
-    for (words, told), (code, _, err, slow) in zip(refusals, called([words for words, _ in refusals], tmp_path), strict=True):
+    for (words, message), (code, _, err, slow) in zip(
+        refusals, called([words for words, _ in refusals], tmp_path), strict=True
+    ):
         assert (code, slow) == (2, []), (words, err)
-        assert told in err
+        assert message in err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -53,7 +53,7 @@ def test_modalities_by_name_in_the_order_asked_for(tmp_path):
     assert case["T1ce"].endswith("_t1ce.nii")
 
 
-def test_both_grades_are_one_list_and_other_folders_beside_them_are_none(tmp_path):
+def test_both_grades_are_one_list_and_other_folders_are_ignored(tmp_path):
     subject(tmp_path / "HGG", "Brats18_B_1")
     subject(tmp_path / "LGG", "Brats18_A_1")
     (tmp_path / "documents").mkdir()
@@ -63,7 +63,7 @@ def test_both_grades_are_one_list_and_other_folders_beside_them_are_none(tmp_pat
         brats.find_brats_cases(tmp_path)
 
 
-def test_a_grade_where_the_layout_tells_it(tmp_path):
+def test_a_grade_is_chosen_where_the_layout_has_grades(tmp_path):
     subject(tmp_path / "HGG", "Brats18_B_1")
     with pytest.raises(DataError, match="--grade LGG.*LGG.*HGG"):
         brats.find_brats_cases(tmp_path, grade="LGG")
@@ -200,8 +200,8 @@ def test_values_asked_for_are_checked(tmp_path):
 def test_names_of_two_years_in_one_folder_are_refused(tmp_path):
     labelled(tmp_path, "BraTS2021_00000", 1, 2, 4)
     labelled(tmp_path, "BraTS-GLI-00000-000", 1, 2, 3, endings=NEW)
-    told = r"names of different years in one folder \(2017–2021: BraTS2021_00000; 2023–2024: BraTS-GLI-00000-000\)"
-    with pytest.raises(DataError, match=told):
+    message = r"names of different years in one folder \(2017–2021: BraTS2021_00000; 2023–2024: BraTS-GLI-00000-000\)"
+    with pytest.raises(DataError, match=message):
         brats.find_brats_cases(tmp_path)
 
 

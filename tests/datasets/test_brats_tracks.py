@@ -1,4 +1,4 @@
-"""Which BraTS track ids and label values tell, and what its values mean."""
+"""Which BraTS track ids and label values belong to, and what the values mean."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "layouts.md"
         ("UCSF-PDGM-0004", None),
     ],
 )
-def test_ids_tell_the_family(subject, family):
+def test_ids_identify_the_family(subject, family):
     assert brats_tracks.family_of(subject) == family
 
 
@@ -73,8 +73,8 @@ def test_ids_of_no_family_are_those_of_the_files_or_asked_for():
 
 def test_a_core_holds_no_oedema_and_no_cavity():
     for track in brats_tracks.TRACKS:
-        told = {value for value, meaning in track.labels.items() if not re.search("oedema|FLAIR|cavity", meaning)}
-        assert told == set(track.core), track.name
+        values = {value for value, meaning in track.labels.items() if not re.search("oedema|FLAIR|cavity", meaning)}
+        assert values == set(track.core), track.name
     assert len(set(brats_tracks.TRACK_NAMES)) == len(brats_tracks.TRACKS)
     with pytest.raises(ConfigError, match="unknown track 'ped2024'.*'peds2024'"):
         brats_tracks.named_track("ped2024")

@@ -1,4 +1,4 @@
-"""Every fault is found, named, and all of them are told at once."""
+"""Every fault is found, named, and all of them are reported at once."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_an_image_of_one_value_is_no_image(case):
         check(case)
 
 
-def test_a_foreground_value_that_no_label_holds_is_told(case):
+def test_a_foreground_value_that_no_label_contains_is_reported(case):
     save(case["label"], label_voxels(17))
     assert check(case) == ["foreground value 53 is in none of the 1 labels, which contain 0, 17"]
 
@@ -129,8 +129,8 @@ def test_other_than_3d_is_refused(case):
     four[0, 0, 0, 1] = np.nan
     save(case["T2"], four)
     assert check({**case, "T2": case["T2"] + "#2"}) == []
-    told = f"IXI012: T2 has 1 voxels that are NaN or infinite: {case['T2']}#1"
-    assert faults_of({**case, "T2": case["T2"] + "#1"}) == [told]
+    fault = f"IXI012: T2 has 1 voxels that are NaN or infinite: {case['T2']}#1"
+    assert faults_of({**case, "T2": case["T2"] + "#1"}) == [fault]
 
 
 def test_axes_that_are_not_at_right_angles_are_refused(case):
@@ -238,7 +238,7 @@ def test_no_foreground_is_a_fault_in_training_and_a_warning_elsewhere(case):
     assert check(case, need_foreground=False) == [line]
 
 
-def test_all_faults_of_all_cases_are_told_at_once(tmp_path):
+def test_all_faults_of_all_cases_are_reported_at_once(tmp_path):
     cases = [make_case(tmp_path, f"IXI00{number}") for number in range(4)]
     Path(cases[0]["T1"]).unlink()
     save(cases[0]["T2"], np.full((8, 8, 8), np.nan, np.float32))

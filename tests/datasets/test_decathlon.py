@@ -104,7 +104,7 @@ def test_files_that_are_missing_and_subjects_that_stand_twice(task):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("{", "dataset.json.*Decathlon"),
         ("[]", "dataset.json.*Decathlon"),
@@ -113,9 +113,9 @@ def test_files_that_are_missing_and_subjects_that_stand_twice(task):
         (json.dumps({**CONTENT, "modality": {"0": "T1", "1": "T1"}}), "different"),
     ],
 )
-def test_what_is_no_task(task, text, told):
+def test_what_is_no_task(task, text, message):
     (task / "dataset.json").write_text(text)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         decathlon.read_task(task)
     with pytest.raises(DataError, match="dataset.json.*Decathlon task's"):
         decathlon.read_task(task / "imagesTr")

@@ -1,4 +1,4 @@
-"""Subject ids: compared in one encoding, refused where they cannot be told apart."""
+"""Subject ids: compared in one encoding, refused where they cannot be distinguished."""
 
 from __future__ import annotations
 

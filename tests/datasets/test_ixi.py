@@ -70,10 +70,10 @@ def test_two_files_for_one_modality_are_refused(tmp_path):
 def test_files_of_different_people_under_one_number_are_refused(tmp_path):
     root = touch(tmp_path, *subject(1), *subject(2))
     (root / "IXI-T2" / "IXI002-Guys-0002-T2.nii.gz").rename(root / "IXI-T2" / "IXI002-HH-0777-T2.nii.gz")
-    told = (
+    message = (
         r"IXI002 names different people \(T1 IXI002-Guys-0002, T2 IXI002-HH-0777, label IXI002-Guys-0002\); rename the files or"
     )
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         ixi.find_ixi_cases(root)
     cases = ixi.find_ixi_cases(root, incomplete="leave_out")
     assert ([case["subject"] for case in cases], list(cases.left_out)) == (["IXI001"], ["IXI002"])

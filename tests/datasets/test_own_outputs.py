@@ -1,4 +1,4 @@
-"""What predict wrote is known by the table beside it, and not by its name alone."""
+"""What predict wrote is recognised by the table next to it, and not by its name alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def images(folder):
     return {path.name.removesuffix(".nii.gz"): [str(path)] for path in folder.glob("*.nii.gz")}
 
 
-def test_the_table_names_them_and_so_does_a_scan_beside_a_call_that_was_killed(folder):
+def test_predictions_are_known_by_the_table_or_by_the_scan_next_to_them(folder):
     assert is_prediction(str(folder / "ann_seg.nii.gz"))
     assert is_prediction(str(folder / "ann_probability.nii.gz"))
     assert not is_prediction(str(folder / "ann.nii.gz"))

@@ -122,8 +122,8 @@ def test_the_images_pins_are_the_tested_ones():
     assert own == {"setuptools"}, "of Python 3.12 alone, where it is no part of a new environment"
     assert sum(name.startswith("nvidia-") for name in image) >= 15
     without_cuda = text.split("# Brought by torch's CUDA build")[0]
-    told = {name for name in image if f"\n{name}==" in without_cuda}
-    assert told == {name for name in image if not name.startswith(CUDA)}, "check_image.sh cuts the file there"
+    others = {name for name in image if f"\n{name}==" in without_cuda}
+    assert others == {name for name in image if not name.startswith(CUDA)}, "check_image.sh cuts the file there"
 
 
 def test_nothing_that_the_package_needs_is_unpinned():
@@ -157,14 +157,16 @@ def test_the_container_commands_fit_the_image(steps):
     """What runs elsewhere alone is held to the files here: paths, mounts, verbs."""
     page = (ROOT / "docs" / "containers.md").read_text(encoding="utf-8")
     lines = "\n".join(re.findall(r"```bash\n(.*?)```", page, re.DOTALL)).replace("\\\n", " ").splitlines()
-    told = [re.sub(r"\s+# .*", "", line) for line in lines]
+    documented = [re.sub(r"\s+# .*", "", line) for line in lines]
     (workdir,) = of(steps, "WORKDIR")
-    assert any(shlex.split(line) == shlex.split("docker build --file docker/Dockerfile --tag monai_tl .") for line in told)
-    assert any(line.endswith("--entrypoint bash monai_tl docker/smoke.sh") for line in told)
-    verbs = re.findall(r" monai_tl(?:\.sif)? ([a-z]+)(?: |$)", "\n".join(told))
+    assert any(
+        shlex.split(line) == shlex.split("docker build --file docker/Dockerfile --tag monai_tl .") for line in documented
+    )
+    assert any(line.endswith("--entrypoint bash monai_tl docker/smoke.sh") for line in documented)
+    verbs = re.findall(r" monai_tl(?:\.sif)? ([a-z]+)(?: |$)", "\n".join(documented))
     assert len(verbs) >= 3
     assert set(verbs) <= VERBS.keys()
-    mounts = re.findall(r"\$PWD/(\w+):([\w/]+)", "\n".join(told))
+    mounts = re.findall(r"\$PWD/(\w+):([\w/]+)", "\n".join(documented))
     assert len(mounts) >= 6
     assert all(inside == f"{workdir}/{outside}" for outside, inside in mounts)
     assert {outside for outside, _ in mounts} == {"data", "runs", "bundles"}
@@ -184,7 +186,7 @@ def smoke(*command):
     return subprocess.run(script, capture_output=True, text=True, env={"PATH": path, "OMP_NUM_THREADS": "1"})
 
 
-def test_the_smoke_test_tells_what_failed():
+def test_the_smoke_test_reports_what_failed():
     done = smoke("sh", "-c", 'echo "no such luck"; [ "$1" = --help ]', "monai_tl")
     assert done.returncode == 1
     assert "no such luck" in done.stderr

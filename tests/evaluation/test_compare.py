@@ -54,7 +54,7 @@ def test_hand_worked_means_and_the_paired_difference(run):
 
 @pytest.mark.parametrize("values", [np.linspace(0.5, 0.9, 24), np.array([0.9] * 8 + [0.88, 0.91, 0.87, 0.85, 0.93, 0.8, 0.1])])
 def test_the_interval_agrees_with_a_bootstrap_t_in_numpy(values):
-    """Each draw's deviation in standard errors of its own takes the place of Student's t (Efron and Tibshirani 1993)."""
+    """Each draw's deviation, divided by its standard error, takes the place of Student's t (Efron and Tibshirani 1993)."""
     draws = np.random.default_rng(5).choice(values, size=(20000, len(values)))
     error = values.std(ddof=1) / math.sqrt(len(values))
     own = np.maximum(draws.std(axis=1, ddof=1) / math.sqrt(len(values)), error / 4)

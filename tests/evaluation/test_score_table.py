@@ -45,7 +45,7 @@ def test_a_box_moved_by_three_voxels(axis, mm):
     assert (score.subject, score.seconds) == ("A", 2.0)
 
 
-def test_boxes_of_different_sizes_tell_prediction_from_reference():
+def test_boxes_of_different_sizes_distinguish_prediction_from_reference():
     score = score_case("A", box((5, 5, 5), size=4), box((5, 5, 5), size=6), (1, 1, 1), 0)
     assert score.dice == pytest.approx(2 * 64 / (64 + 216), abs=1e-7)
     assert score.prediction_ml == pytest.approx(0.064)
@@ -241,7 +241,7 @@ def test_the_metric_of_validation_is_the_mean_of_the_table(tmp_path):
     assert read_scores(tmp_path / "b.csv")[2].dice == 0
     assert alarm.state.metrics["val_dice"] == pytest.approx((0.7 + 0.7 + 0) / 3)
     alarm.run()
-    assert alarm.state.metrics["val_dice"] == pytest.approx((0.7 + 0.7 + 0) / 3), "each validation begins anew"
+    assert alarm.state.metrics["val_dice"] == pytest.approx((0.7 + 0.7 + 0) / 3), "each validation starts from zero"
     nothing = evaluator(tmp_path / "c.csv", subjects="C", key_val_metric={"val_dice": MeanCaseDice()})
     nothing.run()
     assert math.isnan(nothing.state.metrics["val_dice"])

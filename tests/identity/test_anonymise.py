@@ -13,7 +13,7 @@ CASE = {"subject": "IXI012", "T1": "/data/ann smith/IXI012-HH-T1.nii.gz", "label
 
 def test_names_are_those_of_the_key(tmp_path):
     key = read_or_make_key(tmp_path / "out")
-    assert key_path(tmp_path / "out") == tmp_path / "out.key", "beside the folder, not in it"
+    assert key_path(tmp_path / "out") == tmp_path / "out.key", "next to the folder, not in it"
     assert read_or_make_key(tmp_path / "out") == key
     assert read_or_make_key(tmp_path / "other") != key
     named = pseudonyms(["IXI012", "IXI013"], key)
@@ -35,7 +35,7 @@ def test_what_is_said_of_a_series_is_withheld(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("T1 does not exist: /data/ann smith/IXI012-HH-T1.nii.gz", "T1 does not exist: (T1's file)"),
         ("T1 is not 3D (shape 9×9)", "T1 is not 3D (shape 9×9)"),
@@ -45,5 +45,5 @@ def test_what_is_said_of_a_series_is_withheld(tmp_path):
         ("failed in /data/ann smith", f"a reason is {WITHHELD}"),
     ],
 )
-def test_texts_lose_names_and_paths(text, told):
-    assert without_names(text, CASE) == told
+def test_texts_lose_names_and_paths(text, expected):
+    assert without_names(text, CASE) == expected

@@ -30,7 +30,7 @@ def written(path, voxels=VOXELS, affine=None, **header):
 
 @pytest.fixture(autouse=True)
 def fresh(tmp_path, monkeypatch):
-    """A cache of its own, and files that may be kept although they were written just now."""
+    """A separate cache, and files that may be kept although they were written just now."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(fingerprint_cache, "_known", {})
     monkeypatch.setattr(fingerprint_cache, "RECENT", -1.0)
@@ -43,7 +43,7 @@ def test_the_same_scan_in_other_files(tmp_path):
     others = [
         str(plain),
         written(tmp_path / "doubles.nii", VOXELS.astype(np.float64)),
-        written(tmp_path / "told.nii.gz", descrip=b"exported again"),
+        written(tmp_path / "described.nii.gz", descrip=b"exported again"),
         written(tmp_path / "long.nii.gz", VOXELS[..., None]),
     ]
     for path in others:
@@ -57,7 +57,7 @@ def test_the_same_scan_in_other_files(tmp_path):
 
 @pytest.mark.parametrize("named", ["pair.img", "pair.hdr"])
 def test_of_a_pair_both_files_are_looked_at(tmp_path, named):
-    """A header that is written anew turns the same voxels round."""
+    """A rewritten header flips the same voxels."""
     image = nib.Nifti1Pair(VOXELS, np.eye(4))
     nib.save(image, tmp_path / "pair.img")
     case = {"subject": "ann", "T1": str(tmp_path / named)}
@@ -99,7 +99,7 @@ def test_images_of_one_value_are_copies_of_none(tmp_path):
     assert find_identical({"ann": {"T1": blank, "T2": blank}, "bob": {"T1": blank}}) == []
 
 
-def test_what_cannot_be_read_is_told_by_case(tmp_path):
+def test_unreadable_files_are_reported_by_case(tmp_path):
     (tmp_path / "bad.nii.gz").write_bytes(b"nothing")
     good = written(tmp_path / "good.nii")
     with pytest.raises(DataError, match="not readable"):
@@ -126,14 +126,14 @@ def test_a_file_that_changed_is_hashed_again_whatever_its_time_says(tmp_path):
     """Same size, and its time set back."""
     path = tmp_path / "one.nii"
     before = fingerprint_cases([{"subject": "ann", "T1": written(path)}], ["T1"])
-    told = os.stat(path)
+    status = os.stat(path)
     time.sleep(0.02)  # a tick of the file system's clock
     with path.open("r+b") as file:
         file.seek(-2, os.SEEK_END)
         file.write(b"\x07\x07")
-    os.utime(path, ns=(told.st_atime_ns, told.st_mtime_ns))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     after = fingerprint_cases([{"subject": "ann", "T1": str(path)}], ["T1"])
-    assert os.stat(path).st_size == told.st_size
+    assert os.stat(path).st_size == status.st_size
     assert after.of["ann"]["T1"].voxels != before.of["ann"]["T1"].voxels
 
 

@@ -19,13 +19,13 @@ def prints(**cases):
     }
 
 
-def test_each_group_is_told_once_and_labels_do_not_count():
+def test_each_group_is_listed_once_and_labels_do_not_count():
     groups = find_identical(prints(ann="ab", bob="cd", eve="ab", joe="ef", kim="fg"))
     assert [group.images for group in groups] == [(("ann", "T1"), ("eve", "T1")), (("joe", "T2"), ("kim", "T1"))]
     assert find_identical(prints(ann="ab", bob="cd")) == []
 
 
-def test_across_splits_it_is_refused_within_one_it_is_told():
+def test_identical_images_are_refused_across_splits_and_reported_within_one():
     of = prints(ann="ab", bob="cd", eve="ab")
     assert refuse_identical(of, {"train": ["ann", "eve"], "test": ["bob"]}) == ["T1 of ann (train) = T1 of eve (train)"]
     assert refuse_identical(of, {"train": ["ann"], "test": ["bob"]}) == ["T1 of ann (train) = T1 of eve (no split)"]

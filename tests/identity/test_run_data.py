@@ -17,10 +17,12 @@ CASES = [{"subject": "ann", "T1": "a.nii"}, {"subject": "bob", "T1": "b.nii"}]
 
 
 def test_it_is_read_as_it_was_written(tmp_path):
-    told = RunData(RunCases("", SPLITS), (RunCases("first.pt", None), RunCases("second.pt", SPLITS)), range_of([3.0, 1.0, 2.5]))
-    write_run_data(tmp_path, tmp_path / "run", told, anonymous=False)
-    assert read_run_data(tmp_path) == told
-    assert told.training_ml == {"min": 1.0, "median": 2.5, "max": 3.0}
+    written = RunData(
+        RunCases("", SPLITS), (RunCases("first.pt", None), RunCases("second.pt", SPLITS)), range_of([3.0, 1.0, 2.5])
+    )
+    write_run_data(tmp_path, tmp_path / "run", written, anonymous=False)
+    assert read_run_data(tmp_path) == written
+    assert written.training_ml == {"min": 1.0, "median": 2.5, "max": 3.0}
     assert read_run_data(tmp_path / "nowhere") is None
 
 
@@ -31,7 +33,7 @@ def test_a_damaged_one_is_refused(tmp_path, content):
         read_run_data(tmp_path)
 
 
-def test_the_order_of_pseudonyms_does_not_tell_whose_they_are(tmp_path):
+def test_the_order_of_pseudonyms_does_not_reveal_whose_they_are(tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     prints = {f"s{n:02}": {"T1": Fingerprint(f"f{n}", f"v{n}", "g")} for n in range(20)}
@@ -76,5 +78,5 @@ def test_a_changed_scan_is_named(tmp_path, anonymous, key):
 
 def test_two_scans_that_changed_places_have_changed(tmp_path):
     before = RunCases("", {"train": {"ann": {"T1": ONE}, "bob": {"T1": TWO}}})
-    told = changed_scans(before, {"train": {"ann": {"T1": TWO}, "bob": {"T1": ONE}}}, CASES)
-    assert told == ["T1 of ann (a.nii)", "T1 of bob (b.nii)"]
+    changed = changed_scans(before, {"train": {"ann": {"T1": TWO}, "bob": {"T1": ONE}}}, CASES)
+    assert changed == ["T1 of ann (a.nii)", "T1 of bob (b.nii)"]

@@ -82,7 +82,7 @@ def test_one_of_several_series_is_named(tmp_path):
     for path in list(folder.iterdir()):
         path.rename(path.with_name(f"a{path.name}"))
     uid = write_series(folder, voxels((6, 7, 3), seed=2), GRIDS["axial"], SeriesDescription="Localiser 3-plane")
-    (folder / "notes.txt").write_text("beside")
+    (folder / "notes.txt").write_text("not a slice")
     with pytest.raises(
         DataError,
         match=r"2 series: 'Localiser 3-plane' \(3 slices, MR, \S+\); 'T1 MPRAGE' \(8 slices, MR, \S+\)",
@@ -122,7 +122,7 @@ def change(path, **tags):
 
 
 @pytest.mark.parametrize(
-    ("tags", "told"),
+    ("tags", "message"),
     [
         ({"ImagePositionPatient": [0, 0, 0]}, r"1 slices.*position.*\(I\d+.dcm.*I\d+.dcm.*0.00"),
         ({"ImagePositionPatient": [0, 0, 3]}, r"0\.00.*3\.00 mm"),
@@ -132,9 +132,9 @@ def change(path, **tags):
         ({"ImagePositionPatient": None}, "position.*orientation"),
     ],
 )
-def test_what_is_no_regular_grid_is_refused(series, tags, told):
+def test_what_is_no_regular_grid_is_refused(series, tags, message):
     change(files_of(series)[1], **tags)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         open_scan(series)
 
 

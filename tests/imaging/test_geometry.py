@@ -229,7 +229,7 @@ def test_freesurfers_format_without_its_flag_is_unknown(tmp_path, ending):
 
 
 @pytest.mark.parametrize(
-    ("slope", "inter", "told"),
+    ("slope", "inter", "message"),
     [
         (np.inf, 0, "scl_slope inf, scl_inter 0"),
         (-np.inf, 0, "scl_slope -inf, scl_inter 0"),
@@ -238,10 +238,10 @@ def test_freesurfers_format_without_its_flag_is_unknown(tmp_path, ending):
     ],
     ids=str,
 )
-def test_a_scaling_that_is_not_finite_is_a_fault(tmp_path, slope, inter, told):
+def test_a_scaling_that_is_not_finite_is_a_fault(tmp_path, slope, inter, message):
     with pytest.raises(DataError, match="scaling that is not finite") as refusal:
         open_scan(write(tmp_path / "scan.nii", header(scl_slope=slope, scl_inter=inter)))
-    mentions(str(refusal.value), told)
+    mentions(str(refusal.value), message)
 
 
 def test_a_slope_that_is_no_number_means_none_and_is_said(tmp_path):

@@ -126,7 +126,7 @@ def test_a_number_sign_in_a_real_name_is_part_of_it(tmp_path):
     assert [scan_exists(path) for path in (one, f"{four}#2", f"{folder}/case#5.nii", f"{folder}/none.nii#2")] == [1, 1, 0, 0]
 
 
-def test_the_hash_of_a_scan_tells_its_volume_too(tmp_path):
+def test_the_hash_of_a_scan_depends_on_its_volume(tmp_path):
     path = save(tmp_path / "four.nii", voxels(4, 5, 6, 2))
     assert sha256_of_scan(path) == sha256_of(path), "as predictions.csv of earlier versions holds it"
     assert len({sha256_of_scan(path), sha256_of_scan(f"{path}#0"), sha256_of_scan(f"{path}#1")}) == 3

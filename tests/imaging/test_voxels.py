@@ -75,7 +75,7 @@ def spoil(content: bytes, how: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("how", "told"),
+    ("how", "message"),
     [
         ("check sum", "CRC check failed"),
         ("length", "Incorrect length"),
@@ -85,13 +85,13 @@ def spoil(content: bytes, how: str) -> bytes:
         ("a second file behind", "bytes more .*16×16×16 voxels.*int16"),
     ],
 )
-def test_a_damaged_end_is_found_that_nibabel_passes_over(tmp_path, how, told):
+def test_a_damaged_end_is_found_that_nibabel_passes_over(tmp_path, how, message):
     path = save(tmp_path / "scan.nii.gz", head())
     path.write_bytes(spoil(path.read_bytes(), how))
     assert np.asanyarray(nib.load(path).dataobj).shape == SHAPE, "nibabel sees nothing wrong"
-    with pytest.raises(Exception, match=told):
+    with pytest.raises(Exception, match=message):
         read(path)
-    with pytest.raises(Exception, match=told):
+    with pytest.raises(Exception, match=message):
         read(path)
 
 
@@ -138,7 +138,7 @@ def one(value: float, dtype=np.float64, count: int = 1) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("stored", "told"),
+    ("stored", "message"),
     [
         (Stored(one(1e300)), "0 … 1e+300 … 32-bit"),
         (Stored(one(3e38, np.float32)), "32-bit"),
@@ -157,9 +157,9 @@ def one(value: float, dtype=np.float64, count: int = 1) -> np.ndarray:
     ],
     ids=range(14),
 )
-def test_what_leaves_no_z_score_is_found(stored, told):
+def test_what_leaves_no_z_score_is_found(stored, message):
     (fault,) = voxel_faults(stored)
-    mentions(fault, told)
+    mentions(fault, message)
 
 
 @pytest.mark.parametrize("stored", [

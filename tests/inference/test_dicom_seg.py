@@ -102,8 +102,8 @@ def test_every_voxel_lies_where_it_lay(tmp_path, name):
 
 
 def test_patient_study_frame_of_reference_and_slices_are_those_of_the_series(tmp_path):
-    told = {"PatientName": "Müller^Zoë", "SpecificCharacterSet": "ISO_IR 100", "PatientID": "P-18"}
-    write_series(tmp_path / "scans", np.zeros(SHAPE, np.int16), GRIDS["oblique"], **told)
+    tags = {"PatientName": "Müller^Zoë", "SpecificCharacterSet": "ISO_IR 100", "PatientID": "P-18"}
+    write_series(tmp_path / "scans", np.zeros(SHAPE, np.int16), GRIDS["oblique"], **tags)
     for path in list((tmp_path / "scans").iterdir()):
         path.rename(path.with_name(f"a{path.name}"))
     write_series(tmp_path / "scans", np.zeros(SHAPE, np.int16), GRIDS["oblique"], SeriesDescription="T2")
@@ -161,8 +161,8 @@ def test_an_empty_segmentation_is_valid_and_holds_every_slice(tmp_path, caplog):
     write_dicom_seg(tmp_path / "seg.dcm", str(tmp_path / "T1"), np.zeros((1, *SHAPE)), origin(tmp_path))
     found = highdicom.seg.segread(tmp_path / "seg.dcm")
     assert (found.NumberOfFrames, found.pixel_array.max(), len(found.SegmentSequence)) == (SHAPE[2], 0, 1)
-    told = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert not told, "nothing that a user could do anything about"
+    warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert not warnings, "nothing that a user could do anything about"
 
 
 def change(folder, remove=(), **tags):
@@ -207,8 +207,8 @@ def scans(phantoms, tmp_path):
 
 
 def words(bundle, scans, output, *flags, patterns=PATTERNS):
-    told = [f"--{name}={pattern}" for name, pattern in patterns.items()]
-    return ("predict", "--bundle", bundle, "--input", scans, "--output", output, *told, *flags)
+    options = [f"--{name}={pattern}" for name, pattern in patterns.items()]
+    return ("predict", "--bundle", bundle, "--input", scans, "--output", output, *options, *flags)
 
 
 def test_predict_writes_what_the_nifti_holds_and_adds_what_is_missing(scans, smoother, tmp_path, verb):
@@ -251,8 +251,8 @@ def test_what_is_not_dicom_is_said_before_anything_is_done(scans, smoother, tmp_
     patterns = {name: f"{{subject}}_{name}.nii.gz" for name in ("T1", "T2")}
     answer = verb(*words(smoother, scans, tmp_path / "out", "--dicom_seg", patterns=patterns))
     assert answer.code == 2
-    told = "--dicom_seg … T1 … DICOM … 1 of 1 cases … (eve) … --dicom_seg"
-    mentions(answer.err, told)
+    message = "--dicom_seg … T1 … DICOM … 1 of 1 cases … (eve) … --dicom_seg"
+    mentions(answer.err, message)
     assert answer.err.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
@@ -297,7 +297,7 @@ def test_one_that_fails_does_not_stop_the_others(scans, smoother, tmp_path, verb
     assert (tmp_path / "out" / "predictions.csv").read_text().count("\n") == 2
 
 
-def test_that_nothing_was_found_is_told(scans, smoother, tmp_path, verb):
+def test_an_empty_prediction_is_reported(scans, smoother, tmp_path, verb):
     deaf = tmp_path / "deaf"
     deaf.mkdir()
     for name in ("metadata.json", "config.yaml"):
@@ -306,6 +306,6 @@ def test_that_nothing_was_found_is_told(scans, smoother, tmp_path, verb):
     torch.save({"weight": weights["weight"], "bias": torch.tensor([0.0, -1e6])}, deaf / "model.pt")
     answer = verb(*words(deaf, scans, tmp_path / "out", "--dicom_seg"))
     assert answer.code == 0, answer.err
-    told = "nothing … 2 of … ann, bob … DICOM … empty"
-    mentions(answer.out, told)
+    message = "nothing … 2 of … ann, bob … DICOM … empty"
+    mentions(answer.out, message)
     assert pydicom.dcmread(tmp_path / "out" / "ann_seg.dcm").pixel_array.max() == 0

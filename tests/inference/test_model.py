@@ -36,7 +36,7 @@ def test_a_bundles_models_folder_is_the_run_that_trained_it(source, tmp_path):
         find_model(str(bundle))
     (bundle / "models").mkdir()
     shutil.copy(source / "model.pt", bundle / "models")
-    assert find_model(str(bundle)).part("inference_window") == [32, 32, 32], "of inference.yaml: weights alone tell nothing"
+    assert find_model(str(bundle)).part("inference_window") == [32, 32, 32], "of inference.yaml: weights alone do not record it"
     shutil.copy(source / "config.yaml", bundle / "models")
     assert find_model(str(bundle)).part("inference_window") == [16, 16, 16]
 

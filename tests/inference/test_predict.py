@@ -32,7 +32,7 @@ def dice(one, other):
 
 @pytest.fixture
 def heads(phantoms, tmp_path):
-    """A folder with one skull-stripped phantom, ``original_T1.nii.gz`` and ``original_T2.nii.gz``, to put others beside."""
+    """A folder with one skull-stripped phantom, ``original_T1.nii.gz`` and ``original_T2.nii.gz``; others may be added."""
     case = read_datalist(phantoms / "brats" / "datalist.json").cases[0]
     folder = tmp_path / "heads"
     folder.mkdir()
@@ -50,8 +50,8 @@ def test_every_axis_permutation_and_flip_gives_the_same_voxels(heads, smoother, 
         for signs in itertools.product((1, -1), repeat=3):
             for name, image in images.items():
                 turn = np.array([[axis, sign] for axis, sign in zip(axes, signs, strict=True)])
-                told = "".join(("-" if sign < 0 else "+") + str(axis) for axis, sign in turn)
-                nib.save(image.as_reoriented(turn), heads / f"turned{told}_{name}.nii.gz")
+                code = "".join(("-" if sign < 0 else "+") + str(axis) for axis, sign in turn)
+                nib.save(image.as_reoriented(turn), heads / f"turned{code}_{name}.nii.gz")
     predict_cases(find_model(str(smoother)), str(heads), tmp_path / "out", patterns=PATTERNS)
     turned = sorted((tmp_path / "out").glob("turned*_seg.nii.gz"))
     assert len(turned) == 48
@@ -95,15 +95,15 @@ def test_resampled_copies_give_the_same_segmentation_in_the_world(heads, smoothe
         image = nib.load(heads / f"original_{name}.nii.gz")
         smooth = nib.Nifti1Image(ndimage.gaussian_filter(image.get_fdata(dtype=np.float32), 1.5), image.affine)
         nib.save(smooth, heads / f"original_{name}.nii.gz")
-        for told, copy in copies(smooth):
-            nib.save(copy, heads / f"{told}_{name}.nii.gz")
+        for kind, copy in copies(smooth):
+            nib.save(copy, heads / f"{kind}_{name}.nii.gz")
     predict_cases(find_model(str(smoother)), str(heads), tmp_path / "out", patterns=PATTERNS, probabilities=True)
     original = nib.load(tmp_path / "out" / "original_seg.nii.gz")
     truth = np.asanyarray(original.dataobj) > 0
-    for told in ("oblique", "finer", "thick"):
-        probability = nib.load(tmp_path / "out" / f"{told}_probability.nii.gz")
+    for kind in ("oblique", "finer", "thick"):
+        probability = nib.load(tmp_path / "out" / f"{kind}_probability.nii.gz")
         back = resample_from_to(probability, original, order=1).get_fdata() >= 0.5
-        assert dice(back, truth) >= 0.98, told
+        assert dice(back, truth) >= 0.98, kind
 
 
 def test_monai_alone_gives_the_same_voxels(source, phantoms, tmp_path):
@@ -229,7 +229,7 @@ def test_another_persons_scan_under_the_same_name_is_refused(heads, smoother, tm
         predict_cases(find_model(str(smoother)), str(other), tmp_path / "out", patterns=PATTERNS)
 
 
-def test_that_nothing_was_found_is_told(heads, smoother, tmp_path, capsys):
+def test_an_empty_prediction_is_reported(heads, smoother, tmp_path, capsys):
     for name in ("T1", "T2"):
         scan = nib.load(heads / f"original_{name}.nii.gz")
         board = (np.indices(scan.shape).sum(axis=0) % 2 + 1).astype(np.int16)  # its means over 125 voxels are all alike

@@ -39,7 +39,7 @@ def file_of(folder, role="T2", subject=BAD):
 
 
 def again(path, affine=None, change=lambda voxels: voxels, code=None):
-    """Write an image anew with something else in it."""
+    """Rewrite an image with something else in it."""
     image = nib.load(path)
     made = nib.Nifti1Image(change(np.asanyarray(image.dataobj)), image.affine if affine is None else image.affine @ affine)
     if code is not None:
@@ -156,34 +156,34 @@ def test_one_volume_on_a_fourth_axis_and_whole_numbers_stored_as_floats_are_as_g
     assert np.array_equal(np.asanyarray(one.dataobj), np.asanyarray(other.dataobj))
 
 
-def only_the_good_one_is_taken(verb, source, folder, tmp_path, told):
+def only_the_good_one_is_taken(verb, source, folder, tmp_path, message):
     """By predict, which goes on; a datalist is not written without a choice."""
     answer = verb("predict", "--bundle", source, "--input", folder, "--output", tmp_path / "predictions")
     assert answer.code == 1, answer.err
-    mentions(answer.err, told.format(":"))
+    mentions(answer.err, message.format(":"))
     assert [path.name for path in (tmp_path / "predictions").glob("*_seg.nii.gz")] == ["IXI002_seg.nii.gz"]
     answer = verb("datalist", "ixi", "--root", folder, "--output", tmp_path / "none.json")
     assert answer.code == 2, answer.err
-    mentions(answer.err, told.format(""))
+    mentions(answer.err, message.format(""))
     assert not (tmp_path / "none.json").exists()
 
 
 def test_scans_of_different_people_under_one_number(verb, source, folder, tmp_path):
     file_of(folder).rename(file_of(folder).with_name(f"{BAD}-Guys-0777-T2.nii.gz"))
-    told = f"{BAD}{{}} … (T1 {BAD}-HH-0001, T2 {BAD}-Guys-0777"
+    message = f"{BAD}{{}} … (T1 {BAD}-HH-0001, T2 {BAD}-Guys-0777"
     answer = verb("check", folder, "--output", tmp_path / "out")
     assert answer.code == 1
-    mentions(answer.err, told.format(":"))
-    only_the_good_one_is_taken(verb, source, folder, tmp_path, told)
+    mentions(answer.err, message.format(":"))
+    only_the_good_one_is_taken(verb, source, folder, tmp_path, message)
 
 
 def test_one_id_twice(verb, source, folder, tmp_path):
     shutil.copy(file_of(folder), file_of(folder).with_name(f"{BAD}-Guys-0777-T2.nii.gz"))
-    told = f"{BAD}{{}} … 2 files … T2 ("
+    message = f"{BAD}{{}} … 2 files … T2 ("
     answer = verb("check", folder, "--output", tmp_path / "out")
     assert answer.code == 1, answer.err
-    mentions(answer.err, told.format(":"))
-    only_the_good_one_is_taken(verb, source, folder, tmp_path, told)
+    mentions(answer.err, message.format(":"))
+    only_the_good_one_is_taken(verb, source, folder, tmp_path, message)
 
 
 @pytest.mark.parametrize("role", ["T1", "aseg"])
@@ -225,8 +225,8 @@ def test_a_folder_with_a_localiser_and_two_series(verb, source, series, tmp_path
     assert answer.code == 1, answer.err
     mentions(answer.err, "1 of 2 cases … ann")
     assert "T1 holds 3 series: " in answer.err
-    for told in ("'Localiser' (3 slices, MR, ", "'T1 tra' (5 slices, MR, ", "'T1 sag' (16 slices, MR, "):
-        mentions(answer.err, told)
+    for description in ("'Localiser' (3 slices, MR, ", "'T1 tra' (5 slices, MR, ", "'T1 sag' (16 slices, MR, "):
+        mentions(answer.err, description)
     mentions(answer.err, f"{place}#DESCRIPTION … {place}#UID")
     assert (tmp_path / "out" / "bob_seg.nii.gz").is_file()
 

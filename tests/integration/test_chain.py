@@ -131,9 +131,9 @@ def test_scratch_and_comparison(fine_tuned, tiny_flags, tmp_path, verb):
     assert {row["state"] for row in report["stages"].values()} == {"trained"}
     for run in (tmp_path / "scratch", fine_tuned):
         assert verb("evaluate", "--run", run, "--split", "test").code == 0
-    told = verb("compare", tmp_path / "scratch", fine_tuned)
-    assert told.code == 0
-    assert "freeze_2 − scratch" in told.out
+    compared = verb("compare", tmp_path / "scratch", fine_tuned)
+    assert compared.code == 0
+    assert "freeze_2 − scratch" in compared.out
 
 
 def test_a_new_modality_is_learned_inside_a_frozen_stage(source, phantoms, tiny_flags, tmp_path, verb):
@@ -162,8 +162,8 @@ def test_inference_writes_each_case_on_its_own_grid(source, phantoms, tmp_path):
         assert set(np.unique(np.asanyarray(predicted.dataobj))) <= {0, 1}
 
 
-def test_the_studys_settings_run_as_told(phantoms, tiny_flags, tmp_path, verb):
-    """thesis.yaml: the head is carried over, statistics of frozen stages move, their weights do not."""
+def test_the_settings_of_the_2019_study_run_as_documented(phantoms, tiny_flags, tmp_path, verb):
+    """thesis.yaml: the head is transferred, statistics of frozen stages move, their weights do not."""
     source = tmp_path / "thesis"
     settings = {"bundle_root": str(IXI), "dataset_dir": str(phantoms / "ixi"), "run_dir": str(source), **TINY}
     run_configs([bundle_config(IXI, name) for name in ("train", "thesis")], settings)
@@ -190,12 +190,12 @@ def test_controls_say_what_they_are(tiny_flags, tmp_path, verb):
     assert [name for name, row in report["stages"].items() if row["state"] == "frozen"] == ["conv_0", "res_1"]
 
 
-def test_a_source_that_learned_nothing_is_told(source, tiny_flags, tmp_path, verb):
+def test_a_source_that_learned_nothing_is_reported(source, tiny_flags, tmp_path, verb):
     """After four iterations the source's Dice is about 0; its weights would say as much as random ones."""
-    told = json.loads((source / "metadata.json").read_text())
-    assert 0 <= told["validation_dice"] < 0.1
+    metadata = json.loads((source / "metadata.json").read_text())
+    assert 0 <= metadata["validation_dice"] < 0.1
     answer = verb("transfer", *tiny_flags, "--output", tmp_path / "run")
-    mentions(answer.out, f"validation Dice … {told['validation_dice']:.3f} … nothing")
+    mentions(answer.out, f"validation Dice … {metadata['validation_dice']:.3f} … nothing")
 
 
 def test_the_train_verb_gives_what_the_config_gives(source, phantoms, tmp_path, verb):

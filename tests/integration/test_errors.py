@@ -99,7 +99,7 @@ def test_unknown_flags_ids_and_stages(refused, transfer, verb, tmp_path):
     refused("a nested id that does not exist", *transfer(**{"train#trainer#max_epoch": 3}), "'max_epochs'?")
     refused("freeze 7", *transfer(freeze=7), "freeze takes 0–5", "not 7", "conv_0, res_1, res_2, res_3, conv_1")
     refused("an unknown stage", *transfer(freeze="res_9"), "'res_9'", "mean 'res_")
-    refused("an unknown stage to start anew", *transfer(fresh="conv2"), "stage … 'conv2'", "'conv_2'?")
+    refused("an unknown stage for --fresh", *transfer(fresh="conv2"), "stage … 'conv2'", "'conv_2'?")
     refused("an unknown choice", *transfer(norm="frozen"), "unknown norm 'frozen'", "'freeze'?")
     refused("an unknown overlay", *transfer(overlay="thesiss"), "'thesiss' … 'thesis'?")
     refused("a folder that is no bundle", *transfer(target="bundles/nowhere"), "'bundles/nowhere'")
@@ -294,8 +294,10 @@ def test_studies_that_cannot_be_meant(refused, verb, tiny_flags, tmp_path):
     run = tmp_path / "run"
 
     def study(kind="layers", **flags):
-        told = {"arms": "scratch,2", "seeds": "1", "output": run, **flags}
-        return verb("study", kind, *tiny_flags, *(text for name, value in told.items() for text in (f"--{name}", str(value))))
+        options = {"arms": "scratch,2", "seeds": "1", "output": run, **flags}
+        return verb(
+            "study", kind, *tiny_flags, *(text for name, value in options.items() for text in (f"--{name}", str(value)))
+        )
 
     refused("a study's flag misspelt", study(arm="scratch"), run, "unknown … 'arm' … 'arms'?")
     refused("an unknown arm", study(arms="scratch,two"), run, "'two'", "scratch")

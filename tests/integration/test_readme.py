@@ -93,13 +93,13 @@ def test_every_command_of_the_pages_runs_once(tmp_path, phantoms, command):
     as_decathlon(tmp_path / "data" / "brats", tmp_path / "data" / "Task01_BrainTumour")
     places = (command.parent, Path(sys.executable).parent, os.environ["PATH"])
     environment = {**os.environ, "PATH": os.pathsep.join(map(str, places)), "PYTHONPATH": str(ROOT)}
-    told = [*dict.fromkeys(line for page in PAGES for line in commands(page) if not line.startswith(ELSEWHERE))]
-    assert len(told) >= 25
+    documented = [*dict.fromkeys(line for page in PAGES for line in commands(page) if not line.startswith(ELSEWHERE))]
+    assert len(documented) >= 25
     for side in ("ixi", "brats"):  # what the demo leaves behind
-        told.insert(0, f"monai_tl datalist {side} --root data/phantom/{side} --split 0.5,0.17,0.33")
-    bare = told.index("monai_tl transfer --freeze 2")  # from the weights in the bundle's own folder, to the demo's phantoms
-    told[bare] += ' --iterations 2 --validate_every 2 --patience 0 --window "[16,16,16]"'
-    for line in told:
+        documented.insert(0, f"monai_tl datalist {side} --root data/phantom/{side} --split 0.5,0.17,0.33")
+    bare = documented.index("monai_tl transfer --freeze 2")  # from the weights in the bundle's folder, to the demo's phantoms
+    documented[bare] += ' --iterations 2 --validate_every 2 --patience 0 --window "[16,16,16]"'
+    for line in documented:
         line = line.replace("/data/", f"{tmp_path}/data/").replace("0.7,0.15,0.15", "0.5,0.17,0.33")
         for pattern, value in BUDGET.items():
             line = re.sub(pattern, value, line)
@@ -107,6 +107,6 @@ def test_every_command_of_the_pages_runs_once(tmp_path, phantoms, command):
         assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
     assert (tmp_path / "runs" / "freeze_2" / "scores_test.csv").is_file()
     (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    told = f"{example}\nprint(sum(value.numel() for group in optimiser.param_groups for value in group['params']))"
-    done = subprocess.run([sys.executable, "-c", told], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    script = f"{example}\nprint(sum(value.numel() for group in optimiser.param_groups for value in group['params']))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.stdout.split()[-1:] == ["766818"], done.stderr  # conv_0 and res_1 are frozen

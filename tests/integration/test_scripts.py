@@ -40,7 +40,7 @@ def test_the_phantom_study_in_small(run_script, tmp_path):
 
 @pytest.mark.slow
 def test_the_real_study_in_small(run_script, phantoms, tmp_path):
-    """On phantoms in the layout of the real scans: T1 and labels of DLMUSE beside each other, BraTS as downloaded."""
+    """On phantoms in the layout of the real scans: T1 and labels of DLMUSE next to each other, BraTS as downloaded."""
     for folder in ("t1", "dlmuse_seg"):
         (tmp_path / "ixi" / folder).mkdir(parents=True)
     for case in read_datalist(phantoms / "ixi" / "datalist.json").cases:

@@ -20,12 +20,12 @@ from tests.conftest import BRATS, mentions
 
 
 def study_flags(tiny_flags, output, **flags):
-    told = {"arms": "scratch,2", "seeds": "1", "output": output, **flags}
+    options = {"arms": "scratch,2", "seeds": "1", "output": output, **flags}
     return [
         "study",
         "layers",
         *map(str, tiny_flags),
-        *(text for name, value in told.items() for text in (f"--{name}", str(value))),
+        *(text for name, value in options.items() for text in (f"--{name}", str(value))),
     ]
 
 
@@ -53,9 +53,9 @@ def _without_seconds(folder, kind, name):
 
 @pytest.mark.slow
 def test_a_study_leaves_its_tables(whole, phantoms):
-    folder, _, told = whole
-    mentions(told, "2 runs (2 arms × 1 sizes × 1 seeds) … study.json")
-    assert "[2/2] 2_n3_seed0: validation Dice" in told
+    folder, _, printed = whole
+    mentions(printed, "2 runs (2 arms × 1 sizes × 1 seeds) … study.json")
+    assert "[2/2] 2_n3_seed0: validation Dice" in printed
     data = read_datalist(phantoms / "brats" / "datalist.json")
     scores = read_study_table(folder / "scores.csv", StudyScore)
     assert [(row.arm, row.subject) for row in scores] == [
@@ -84,7 +84,7 @@ def test_a_run_of_a_study_is_that_of_the_verbs(whole, tmp_path, verb):
 
 @pytest.mark.slow
 def test_the_source_as_it_is_is_an_arm_like_the_others(tiny_flags, source, tmp_path, verb):
-    """Alone first, then beside a transfer: `--plan`, scores, tables and page know what nothing was trained for."""
+    """Alone first, then together with a transfer: `--plan`, scores, tables and page know what nothing was trained for."""
     folder = tmp_path / "study"
     answer = verb(*study_flags(tiny_flags, folder, arms="untrained"), "--plan")
     assert answer.code == 0, answer.err
@@ -106,7 +106,7 @@ def test_the_source_as_it_is_is_an_arm_like_the_others(tiny_flags, source, tmp_p
 
 
 @pytest.mark.slow
-def test_a_run_of_a_study_is_not_scored_anew_in_another_way(whole, verb):
+def test_a_run_of_a_study_is_not_scored_again_with_other_settings(whole, verb):
     folder, _, _ = whole
     scores = folder / "runs" / "scratch_n3_seed0" / "scores_test.csv"
     before = scores.read_bytes()
@@ -119,7 +119,7 @@ def test_a_run_of_a_study_is_not_scored_anew_in_another_way(whole, verb):
     answer = verb("evaluate", "--run", scores.parent, "--inference_overlap", "0.5", "--scores", folder / "other.csv")
     assert answer.code == 0, answer.err
     assert pictures == {path: path.stat().st_mtime_ns for path in (scores.parent / "overlays_test").iterdir()}
-    assert (folder / "overlays_other").is_dir(), "beside their scores"
+    assert (folder / "overlays_other").is_dir(), "next to their scores"
     assert scores.read_bytes() == before
 
 
@@ -141,7 +141,7 @@ def test_killed_and_gone_on_with_the_scores_are_those_of_a_study_that_nothing_in
 
 
 def _killed_at(words: list[str], sign: Path) -> None:
-    """Begin or go on with a study and kill it, no child told, when a file is there or has changed."""
+    """Begin or resume a study and kill it, without a signal to its children, when a file is there or has changed."""
     before = sign.stat().st_mtime_ns if sign.is_file() else 0
     with subprocess.Popen(_command(words), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         for _ in range(6000):
@@ -194,7 +194,7 @@ def test_a_plan_writes_nothing(tiny_flags, tmp_path, verb):
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "message"),
     [
         ({"engine": "rey"}, "unknown … 'rey' … 'ray'?"),
         ({"parallel": "0"}, "parallel … 1 (runs … 0"),
@@ -202,10 +202,10 @@ def test_a_plan_writes_nothing(tiny_flags, tmp_path, verb):
         ({"learning_rat": "1"}, "unknown … 'learning_rat' … 'learning_rate'?"),
     ],
 )
-def test_what_is_wrong_is_said_before_anything_is_written(tiny_flags, tmp_path, verb, flags, told):
+def test_what_is_wrong_is_said_before_anything_is_written(tiny_flags, tmp_path, verb, flags, message):
     answer = verb(*study_flags(tiny_flags, tmp_path / "study", **flags))
     assert answer.code == 2
-    mentions(answer.err, told)
+    mentions(answer.err, message)
     assert not (tmp_path / "study").exists()
 
 

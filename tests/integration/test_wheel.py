@@ -71,8 +71,8 @@ def test_the_wheel_holds_every_file_of_the_package(wheel):
 
 
 def test_the_installed_package_gives_its_names_and_its_verbs(installed):
-    told = installed("-c", "import monai_tl; print(monai_tl.__file__, monai_tl.freeze.__module__)")
-    file, module = told.stdout.split()
+    answer = installed("-c", "import monai_tl; print(monai_tl.__file__, monai_tl.freeze.__module__)")
+    file, module = answer.stdout.split()
     assert Path(file).parents[1].name == "site", "not the checkout's"
     assert module == "monai_tl.transfer.freeze"
     verbs = installed("-m", "monai_tl", "--help")

@@ -100,7 +100,7 @@ def test_aseg_holds_the_structures_and_hippocampi_of_90_to_330_voxels_in_one_pie
             assert connected(labels == side, np.ones((3, 3, 3)))[1] == 1
 
 
-def test_left_is_left_in_the_world_and_the_hippocampi_lie_low_beside_the_midline(folder):
+def test_left_is_left_in_the_world_and_the_hippocampi_lie_low_on_either_side_of_the_midline(folder):
     for _, _, aseg in ixi_cases(folder).values():
         labels = voxels(aseg)
         for left, right in (HIPPOCAMPUS, WHITE, CORTEX, VENTRICLE, (10, 49), (8, 47)):
@@ -114,7 +114,7 @@ def test_left_is_left_in_the_world_and_the_hippocampi_lie_low_beside_the_midline
 
 
 def test_the_hippocampus_is_long_and_bent(folder):
-    """Its middle lies beside the straight line from its front to its back, unlike that of a rod or a ball."""
+    """Its middle lies off the straight line from its front to its back, unlike that of a rod or a ball."""
     for _, _, aseg in ixi_cases(folder).values():
         for side in HIPPOCAMPUS:
             points = nib.affines.apply_affine(aseg.affine, np.argwhere(voxels(aseg) == side))

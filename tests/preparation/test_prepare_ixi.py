@@ -1,4 +1,4 @@
-"""IXI as it is downloaded becomes the layout that datalists read; what is wrong is told and stops no other subject."""
+"""IXI as it is downloaded becomes the layout that datalists read; what is wrong is reported and stops no other subject."""
 
 from __future__ import annotations
 
@@ -81,10 +81,10 @@ def run(raw: Path, output: Path, **settings) -> dict:
     prepare_ixi.prepare_ixi_folder(
         *(str(places[name]) for name in ("t1", "t2", "labels")), str(output), processes=1, **settings
     )
-    return told(output)
+    return read_record(output)
 
 
-def told(output: Path) -> dict:
+def read_record(output: Path) -> dict:
     return json.loads((output / "prepared.json").read_text(encoding="utf-8"))
 
 
@@ -119,7 +119,7 @@ def test_the_outcome_is_what_datalists_read(raw, tmp_path, here, capsys):
     mentions(out, f"monai_tl … --root {tmp_path / 'out'} --foreground 17,53")
 
 
-def test_finished_subjects_are_skipped_and_changed_ones_done_anew(raw, tmp_path, here, capsys):
+def test_finished_subjects_are_skipped_and_changed_ones_prepared_again(raw, tmp_path, here, capsys):
     run(raw, tmp_path / "out")
     here.clear()
     run(raw, tmp_path / "out")
@@ -141,7 +141,7 @@ def test_nothing_old_stands_for_a_subject_that_now_fails(raw, tmp_path, here):
     spoiled.write_bytes(spoiled.read_bytes()[:200])
     with pytest.raises(PartlyDoneError, match=r"1 of 3 subjects failed:"):
         run(raw, tmp_path / "out")
-    assert name_of(spoiled) not in told(tmp_path / "out")["subjects"]
+    assert name_of(spoiled) not in read_record(tmp_path / "out")["subjects"]
     assert not list((tmp_path / "out").glob(f"*/{name_of(spoiled)}*"))
 
 
@@ -214,7 +214,7 @@ def test_a_damaged_file_fails_its_subject_alone(raw, tmp_path, here, spoil):
         run(raw, tmp_path / "out", coding="freesurfer")
     assert f"{name_of(path)}: " in str(failure.value)
     mentions(str(failure.value), text)
-    record = told(tmp_path / "out")
+    record = read_record(tmp_path / "out")
     assert text in record["failed"][name_of(path)]
     assert len(record["subjects"]) == len(ixi.find_ixi_cases(tmp_path / "out")) == 2
     assert not list((tmp_path / "out").rglob(".*")), "something half written was left"
@@ -238,7 +238,7 @@ def test_no_subject_that_can_be_prepared_is_refused(raw, tmp_path, here):
         run(raw, tmp_path / "out")
 
 
-def test_incomplete_subjects_are_refused_or_left_out_and_told(raw, tmp_path, here, capsys):
+def test_incomplete_subjects_are_refused_or_left_out_and_listed(raw, tmp_path, here, capsys):
     lost = first(raw / "IXI-T2")
     lost.unlink()
     with pytest.raises(DataError, match=rf"1 of 3 subjects.*incomplete.*leave_out:\n  {name_of(lost)} lacks T2"):
@@ -281,7 +281,7 @@ def test_flat_labels_and_the_other_coding(raw, tmp_path, here, capsys):
     assert nib.load(first(tmp_path / "out" / "aseg")).get_data_dtype() == np.int16
 
 
-def test_a_coding_that_cannot_be_told_is_asked_for(raw, tmp_path, here):
+def test_a_coding_that_cannot_be_determined_is_asked_for(raw, tmp_path, here):
     for path in (raw / "fs").glob("*/mri/aseg.mgz"):
         image = nib.load(path)
         values = np.asarray(image.dataobj).copy()
@@ -369,14 +369,14 @@ def test_a_kill_loses_the_subject_in_flight_and_a_repetition_does_the_rest(raw, 
     output = tmp_path / "out"
     going = subprocess.Popen(command(raw, output), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     began = time.monotonic()
-    while not ((output / "prepared.json").is_file() and told(output)["subjects"]):
+    while not ((output / "prepared.json").is_file() and read_record(output)["subjects"]):
         assert going.poll() is None
         assert time.monotonic() - began < 300
         time.sleep(0.1)
     time.sleep(1)  # the second is in flight
     going.send_signal(signal.SIGKILL)
     going.wait()
-    done = sorted(told(output)["subjects"])
+    done = sorted(read_record(output)["subjects"])
     assert 1 <= len(done) <= 2
     stamps = {path: path.stat().st_mtime_ns for path in (output / "IXI-T2").glob(f"{done[0]}*")}
     assert stamps
@@ -397,15 +397,15 @@ def test_a_kill_at_any_moment_is_made_good_by_a_repetition(raw, tmp_path, here):
     for moment in range(3, moments, 13):
         output = tmp_path / f"killed_{moment}"
         assert killed(raw, output, moment) == 0
-        before = len(told(output)["subjects"]) if (output / "prepared.json").is_file() else 0
+        before = len(read_record(output)["subjects"]) if (output / "prepared.json").is_file() else 0
         here.clear()
         run(raw, output)
-        assert len(here) == 3 - before, "what was told to be finished is not done anew"
+        assert len(here) == 3 - before, "subjects recorded as finished are not prepared again"
         assert contents(output) == whole, f"killed at {moment} of {moments}"
 
 
 def contents(folder: Path) -> dict:
-    """All that lies there; of prepared.json what does not tell of time and place."""
+    """Contents of every file; of prepared.json what does not depend on time and place."""
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     record = json.loads(files.pop("prepared.json"))
     for subject in record["subjects"].values():
@@ -441,7 +441,7 @@ def killed(raw: Path, output: Path, moment: int) -> int:
 
 @pytest.mark.realdata
 @pytest.mark.skipif(REAL is None, reason="MONAI_TL_REALDATA is not set")
-def test_real_labels_are_found_and_their_coding_told(capsys):
+def test_real_labels_are_found_and_their_coding_is_recognised(capsys):
     folder = Path(REAL) / "ixi_2mm"
     with pytest.raises(DataError, match="T2.*dlmuse_seg.*IXI012-HH-1211-T2"):
         ixi_sources.find_people(str(folder / "t1"), str(folder / "dlmuse_seg"), str(folder / "dlmuse_seg"))

@@ -1,4 +1,4 @@
-"""Grids are carried over exactly, a known motion is found again, labels keep their volume."""
+"""Grids are copied exactly, a known motion is found again, labels keep their volume."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_repetition_gives_the_same_bits(registered):
 
 @pytest.mark.slow
 def test_a_wrong_position_shows_in_the_measures(registered):
-    """5 mm and 10 mm off are told from the right position, by mutual information and by the overlap."""
+    """Positions that are 5 mm and 10 mm off differ from the right one in mutual information and overlap."""
     pair, found = registered[1]
     voxels, size = np.asarray(pair.t1.dataobj), np.asarray(nib.affines.voxel_sizes(pair.t1.affine))
     information, overlap = [found.alignment.mutual_information], [found.alignment.overlap]

@@ -15,7 +15,7 @@ def test_mutual_information_by_hand():
     assert mutual_information(np.zeros(40), np.arange(40.0)) == 0
     assert mutual_information(np.arange(31.0), np.arange(31.0)) == 0, "fewer pairs than bins"
     image, other = rng.normal(size=(2, 64_000)).astype(np.float32)
-    assert mutual_information(image, -np.exp(image)) == pytest.approx(5.0, abs=1e-3), "log2(32): one tells the other"
+    assert mutual_information(image, -np.exp(image)) == pytest.approx(5.0, abs=1e-3), "log2(32): each determines the other"
     chance = 31 * 31 / (2 * image.size * np.log(2))  # Miller and Madow: the bias of counts
     assert mutual_information(image, other) == pytest.approx(chance, rel=0.15)
 

@@ -137,8 +137,8 @@ def ixi(root: Path, coding: str | None) -> Path:
         save(root / folder / f"IXI012-HH-1211-{role}.nii.gz", 1, 2)
     if coding:
         settings = {"coding": coding}
-        told = {"settings": settings, "subjects": {}, "left_out": {"IXI013": "lacks T2"}, "failed": {"IXI002": "no overlap"}}
-        write_json(root / MADE_WITH, told)
+        record = {"settings": settings, "subjects": {}, "left_out": {"IXI013": "lacks T2"}, "failed": {"IXI002": "no overlap"}}
+        write_json(root / MADE_WITH, record)
     return root
 
 
@@ -149,8 +149,8 @@ def test_ixi_as_downloaded_and_prepared_with_the_coding_of_its_labels(tmp_path):
     for coding, foreground in (("freesurfer", (17, 53)), ("dlmuse", (47, 48))):
         found = find_candidates(ixi(tmp_path / coding, coding))
         assert found.foreground == foreground
-        told = "2 left out or failed when this folder was prepared (listed in prepared.json): not checked."
-        assert found.notes == (told,)
+        unchecked = "2 left out or failed when this folder was prepared (listed in prepared.json): not checked."
+        assert found.notes == (unchecked,)
     other = nib.Nifti1Image(np.arange(8, dtype=np.int16).reshape(2, 2, 2), np.diag([2.0, 2, 2, 1]))
     nib.save(other, tmp_path / "raw" / "IXI-T2" / "IXI012-HH-1211-T2.nii.gz")
     (note,) = find_candidates(tmp_path / "raw").notes
@@ -167,14 +167,14 @@ def test_an_unknown_layout_is_refused_with_those_that_are_known(tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(ConfigError, match="letter.txt.*IXI") as no:
         find_candidates(tmp_path)
-    for told in (
+    for known in (
         "IXI-T1, IXI-T2, aseg",
         "BraTS of 2017 to 2025",
         "-t1n.nii.gz",
         "a Decathlon task (dataset.json)",
         "datalist files",
     ):
-        mentions(str(no.value), told)
+        mentions(str(no.value), known)
 
 
 def test_a_track_is_for_brats_alone(tmp_path):

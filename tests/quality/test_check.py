@@ -130,20 +130,20 @@ def test_only_what_has_changed_is_read_again(folder, tmp_path, monkeypatch):
     assert read == [subject, candidates.cases[2]["subject"]]
 
 
-def test_nothing_that_is_passed_on_tells_who_it_was(verb, folder, tmp_path):
+def test_nothing_that_is_passed_on_identifies_a_person(verb, folder, tmp_path):
     _, path = spoil_first(folder)
     sorted((folder / "aseg").iterdir())[2].unlink()
     words = ("check", folder, "--output", tmp_path / "out", "--anonymous")
     answer = verb(*words)
     assert answer.code == 1
-    told = {
+    files = {
         file.relative_to(tmp_path / "out").as_posix(): file.read_bytes()
         for file in (tmp_path / "out").rglob("*")
         if file.is_file()
     }
     secret = [path.name.split("-")[0] for path in (folder / "IXI-T1").iterdir()] + ["private_place", "Guys", path.name[:-7]]
-    assert len(told) == 3 + 2 * 5
-    for name, content in told.items():
+    assert len(files) == 3 + 2 * 5
+    for name, content in files.items():
         for word in secret:
             assert word not in name
             assert word.encode() not in content, f"{word} in {name}"

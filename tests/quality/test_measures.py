@@ -104,8 +104,8 @@ def other_on_grid(cases, folder):
 @pytest.mark.parametrize(("axis", "step", "back"), [(1, 2, "back"), (0, 1, "left"), (2, -2, "top")])
 def test_a_shifted_t2_is_recognised_with_the_way_back(spoiled, axis, step, back):
     one = spoiled(lambda volume: np.roll(volume, step, axis), "T2")
-    told = f"T2 would fit better further to the {back}, by {abs(step)}.0 mm (mean over the head); at most 0.75 is usual"
-    assert any(reason == told for reason in one.reasons)
+    expected = f"T2 would fit better further to the {back}, by {abs(step)}.0 mm (mean over the head); at most 0.75 is usual"
+    assert any(reason == expected for reason in one.reasons)
     assert any("mutual information of T2 and T1 is" in reason for reason in one.reasons)
 
 
@@ -161,7 +161,7 @@ def test_swapped_sides_are_recognised(spoiled):
 
 
 def test_dlmuse_codes_the_sides_the_other_way_round(cases, tmp_path):
-    """47 is the right one there; 47 is the right cerebellar cortex in FreeSurfer's coding, so only the foreground tells."""
+    """47 is the right one there; 47 is the right cerebellar cortex in FreeSurfer's coding, so only the foreground shows it."""
 
     def to_dlmuse(volume):
         return np.select([volume == 17, volume == 53], [48, 47], 0).astype(np.uint8)

@@ -27,9 +27,9 @@ def transfer_report(source, frozen):
         for n, name in enumerate(STAGES)
     }
     fates = ("adapted: T1 of 2 channels", "copied", "fresh") if source else ("fresh",) * 3
-    told = {"path": source, "sha256": "0123456789abcdef" * 4, "lineage": [], "unused": []} if source else None
+    origin = {"path": source, "sha256": "0123456789abcdef" * 4, "lineage": [], "unused": []} if source else None
     return {
-        "source": told,
+        "source": origin,
         "contract": {"source": None, "target": {}, "differences": ["modalities: source T1, target T1, T2"] if source else []},
         "channels": {"T2": "starts at zero"} if source else {},
         "norm": "freeze",

@@ -104,15 +104,15 @@ def opened_well(browser, page_file, size, scheme, *, pictures, close=True):
     """Open a page, see that nothing failed and nothing is cut off; the page, if it is not closed."""
     width, height = SIZES[size]
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-    told, asked = [], []
-    page.on("console", lambda message: told.append(message.text))
-    page.on("pageerror", lambda error: told.append(str(error)))
-    page.on("dialog", lambda dialog: (told.append(dialog.message), dialog.dismiss()))
-    page.on("requestfailed", lambda request: told.append(f"failed: {request.url[:80]}"))
+    problems, asked = [], []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("dialog", lambda dialog: (problems.append(dialog.message), dialog.dismiss()))
+    page.on("requestfailed", lambda request: problems.append(f"failed: {request.url[:80]}"))
     page.on("request", lambda request: asked.append(request.url))
     page.goto(page_file.as_uri(), wait_until="load")
     page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true })")
-    assert told == []
+    assert problems == []
     assert [url for url in asked if not url.startswith("data:")] == [page_file.as_uri()]
     widths = page.eval_on_selector_all("img", "all => all.map(one => one.naturalWidth)")
     assert len(widths) >= pictures

@@ -38,9 +38,9 @@ def test_every_plain_value_of_a_config_is_in_the_table():
 @pytest.mark.parametrize("name", SETTINGS)
 def test_each_setting_refuses_what_is_nothing_of_the_kind(name):
     for value in ({"a": 1}, {1, 2}, b"x", 1j, float("nan"), ""):
-        (told,) = problems({name: value})
-        assert told.startswith((f"{name} takes ", f"unknown {name} ")), told
-    assert len(told) < 300
+        (message,) = problems({name: value})
+        assert message.startswith((f"{name} takes ", f"unknown {name} ")), message
+    assert len(message) < 300
 
 
 def test_contradictions():

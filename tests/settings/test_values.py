@@ -38,9 +38,9 @@ NAMES = Listed(Text(), "different names", different=True)
     ],
 )
 def test_what_is_typed_is_read_by_its_kind(kind, text, value):
-    told = read_value("it", kind, text)
-    assert told == value
-    assert type(told) is type(value)
+    result = read_value("it", kind, text)
+    assert result == value
+    assert type(result) is type(value)
     assert kind.allows(value)
 
 
@@ -138,6 +138,6 @@ def test_what_is_not_clearly_something_else_stays_text(text):
     ],
 )  # fmt: skip
 def test_what_is_clear_is_read(text, value):
-    told = read_untyped(text)
-    assert told == value
-    assert type(told) is type(value)
+    result = read_untyped(text)
+    assert result == value
+    assert type(result) is type(value)

@@ -50,7 +50,7 @@ def test_it_is_no_narrower_than_students_of_the_seeds_means():
 
 
 def test_of_one_seed_it_is_the_bootstrap_t_of_scipy():
-    """Skewed, 12 cases; scipy takes the standard error of each draw from a formula of ours, for want of one of its own."""
+    """Skewed, 12 cases; scipy takes the standard error of each draw from our formula, since it has none itself."""
     cases = 1 - np.random.default_rng(3).exponential(size=12)
     low, high = CrossedBootstrap(0, 20000).interval(take_apart(cases[None]))
     error = stats.sem(cases)

@@ -90,7 +90,7 @@ def test_verbs_and_their_processes_wait_so(monkeypatch):
     assert "OMP_WAIT_POLICY" not in os.environ
     code = "import os, sys\nfrom monai_tl.__main__ import main\nsys.argv[1:] = ['--help']\nmain()\n"
     code += "print(os.environ['OMP_WAIT_POLICY'])"
-    for told, expected in (({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")):
-        environment = {**os.environ, **told}
+    for given, expected in (({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")):
+        environment = {**os.environ, **given}
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
         assert done.stdout.splitlines()[-1] == expected

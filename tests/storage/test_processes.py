@@ -23,7 +23,7 @@ def test_results_come_by_name_and_a_failing_item_stops_no_other():
     assert outcomes["negative"].fault == "ValueError: math domain error"
 
 
-def test_a_killed_process_is_told_and_the_others_go_on():
+def test_a_killed_process_is_reported_and_the_others_continue():
     outcomes = dict(run_each(signal.raise_signal, {"killed": signal.SIGKILL, "harmless": signal.SIGCONT}, 1))
     assert "its process ended by SIGKILL (too little memory?)" in outcomes["killed"].fault
     assert outcomes["harmless"].fault == ""
@@ -78,7 +78,7 @@ def test_the_parent_does_not_grow_with_what_it_has_handed_on():
     assert sizes == pytest.approx([sizes[0]] * 12, abs=5)
 
 
-def test_a_full_disk_is_told_apart():
+def test_a_full_disk_is_recognised():
     outcome = dict(run_each(os.strerror, {"fine": 28}, 1))["fine"]
     assert not outcome.full_disk
     outcome = dict(run_each(_raise_by_write, {"full": "/dev/full"}, 1))["full"]

@@ -13,7 +13,7 @@ def test_text_that_names_its_encoding_is_read(tmp_path, codec):
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         ("a\nAndré".encode("latin-1"), r"Windows-1252 \(Latin-1\).* line 2 .*'André'"),
         ("é".encode("mac-roman"), "Mac Roman.* line 1 .*'é'"),
@@ -23,9 +23,9 @@ def test_text_that_names_its_encoding_is_read(tmp_path, codec):
         (b"\xff\xfe\x00", "damaged: it begins as UTF-16"),
     ],
 )
-def test_text_in_another_encoding_is_refused_by_its_name(tmp_path, data, told):
+def test_text_in_another_encoding_is_refused_by_its_name(tmp_path, data, message):
     (tmp_path / "a.txt").write_bytes(data)
-    with pytest.raises(DataError, match=rf"a.txt is .*{told}.*save it as UTF-8"):
+    with pytest.raises(DataError, match=rf"a.txt is .*{message}.*save it as UTF-8"):
         text_tables.read_text(tmp_path / "a.txt")
 
 
@@ -42,7 +42,7 @@ def test_a_table_divided_as_it_is(tmp_path, sign):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "has no column a, only nothing"),
         ("b,c\n", "has no column a, only b, c"),
@@ -52,7 +52,7 @@ def test_a_table_divided_as_it_is(tmp_path, sign):
         ('a,b\n"1,2\n', "line 3 cannot be read as a row"),
     ],
 )
-def test_a_table_that_is_none_is_refused(tmp_path, text, told):
+def test_a_table_that_is_none_is_refused(tmp_path, text, message):
     (tmp_path / "t.csv").write_text(text)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         text_tables.read_text_table(tmp_path / "t.csv", ["a"])

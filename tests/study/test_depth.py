@@ -39,31 +39,31 @@ def test_it_is_settled_when_a_round_gains_no_more_than_the_margin():
     assert not search_is_over([math.nan, 0.2], 0.01)
 
 
-def test_the_search_stops_and_tells_what_it_saved(tmp_path):
+def test_the_search_stops_and_reports_what_it_saved(tmp_path):
     study, asked = a_study("5,4,3,2,1,0", (26,), (0, 1), rule={"gain": 0.035}), list[str]()
-    told = search(tmp_path, study, LAYER_STUDY, asked)
+    summary = search(tmp_path, study, LAYER_STUDY, asked)
     assert {name.split("_")[0] for name in asked} == {"5", "4", "3", "2"}
-    mentions(told, "freeze 3 … stage … 0.035); 8 of 12 runs … full grid … 4")
+    mentions(summary, "freeze 3 … stage … 0.035); 8 of 12 runs … full grid … 4")
     decision = read_study(tmp_path).decision
     assert (decision["chosen"], decision["runs"], decision["saved"]) == ("3", 8, 4)
     assert [row["freeze"] for row in decision["rounds"]] == ["5", "4", "3", "2"]
     assert decision["rounds"][3]["mean_best_dice"] == pytest.approx(0.438)
     again = list[str]()
-    assert search(tmp_path, study, LAYER_STUDY, again) == told
+    assert search(tmp_path, study, LAYER_STUDY, again) == summary
     assert again == []
 
 
 def test_where_each_stage_helps_all_are_trained(tmp_path):
     study = a_study("5,4,3", rule={"gain": 0.01})
-    told = search(tmp_path, study, LAYER_STUDY, [])
-    mentions(told, "freeze 3 … 3 of 3 runs")
+    summary = search(tmp_path, study, LAYER_STUDY, [])
+    mentions(summary, "freeze 3 … 3 of 3 runs")
 
 
 def test_where_nothing_is_found_no_depth_is_chosen(tmp_path):
     study, asked = a_study("5,4,3", rule={"gain": 0.02}), list[str]()
-    told = search(tmp_path, study, dict.fromkeys("543", 0.015), asked)
+    summary = search(tmp_path, study, dict.fromkeys("543", 0.015), asked)
     assert len(asked) == 3, "the search went on"
-    mentions(told, "no depth chosen … validation Dice … 0.02")
+    mentions(summary, "no depth chosen … validation Dice … 0.02")
     decision = read_study(tmp_path).decision
     assert (decision["chosen"], decision["saved"]) == (None, 0)
 

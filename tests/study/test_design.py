@@ -58,8 +58,8 @@ def test_a_run_has_every_setting(request_of, tmp_path, phantoms, source):
     settings = run_settings(made.study, run, tmp_path)
     assert settings["datalist"] == str(tmp_path / "datalists" / "seed1_n1.json")
     assert settings["run_dir"] == str(tmp_path / "runs" / "2_n1_seed1")
-    told = {key: settings[key] for key in ("seed", "freeze", "source", "iterations", "resume", "dataset_dir", "bundle_root")}
-    assert told == {
+    chosen = {key: settings[key] for key in ("seed", "freeze", "source", "iterations", "resume", "dataset_dir", "bundle_root")}
+    assert chosen == {
         **{"seed": 1, "freeze": 2, "source": str(source), "iterations": 8, "resume": True},
         **{"dataset_dir": str(phantoms / "brats"), "bundle_root": str(BRATS)},
     }
@@ -128,7 +128,7 @@ def test_what_runs_are_scored_by_is_part_of_the_plan(request_of):
 
 
 @pytest.mark.parametrize(
-    ("changed", "error", "told"),
+    ("changed", "error", "message"),
     [
         ({"settings": {"seed": 3}}, ConfigError, "--seed.*--seeds"),
         ({"settings": {"freeze": 3}}, ConfigError, "--arms"),
@@ -160,8 +160,8 @@ def test_what_runs_are_scored_by_is_part_of_the_plan(request_of):
         ({"settings": {"precision": "float16"}}, ConfigError, "unknown precision 'float16'.*'bfloat16'"),
     ],
 )
-def test_what_no_run_could_do_is_refused_first(request_of, changed, error, told):
-    with pytest.raises(error, match=told):
+def test_what_no_run_could_do_is_refused_first(request_of, changed, error, message):
+    with pytest.raises(error, match=message):
         design(request_of(**changed))
 
 
@@ -188,7 +188,7 @@ def test_a_datalist_without_a_test_split_is_refused(request_of, tmp_path, phanto
         design(request_of(settings={"dataset_dir": str(tmp_path / "brats")}))
 
 
-def test_the_plan_tells_the_grid_and_what_it_may_cost(request_of, tmp_path):
+def test_the_plan_shows_the_grid_and_its_possible_cost(request_of, tmp_path):
     made = design(request_of(sizes=("all",)))
     measured = estimate(made)
     assert measured.device == "cpu"
@@ -196,10 +196,10 @@ def test_the_plan_tells_the_grid_and_what_it_may_cost(request_of, tmp_path):
     run, asked = made.study.runs[0], design(request_of(sizes=("all",), training_dice=True))
     more = run_seconds(run, measured, asked) - run_seconds(run, measured, made)
     assert more == pytest.approx(3 * measured.case_seconds), "three training cases"
-    told = format_plan(made, tmp_path, measured, 1)
-    mentions(told, f"size … {tmp_path}: 4 runs; seeds 0, 1")
-    assert "up to 4" in told
-    assert "n = 3" in told
+    printed = format_plan(made, tmp_path, measured, 1)
+    mentions(printed, f"size … {tmp_path}: 4 runs; seeds 0, 1")
+    assert "up to 4" in printed
+    assert "n = 3" in printed
     assert not any(tmp_path.iterdir())
 
 
@@ -207,11 +207,11 @@ def test_the_plan_s_upper_bound(request_of, tmp_path):
     """Never less than the longest run; of runs that are trained only what is left to score; a size's own training cases."""
     made = design(request_of(sizes=("1", "all"), seeds=(0,), training_dice=True))
     measured = Estimate("cpu", {"scratch": 60.0, "2": 60.0}, 300.0, 2)
-    told = format_plan(made, tmp_path, measured, 8)
+    printed = format_plan(made, tmp_path, measured, 8)
     one, three = ((4 * 60 + (2 * 1 + 2 + n) * 300) / 60 for n in (1, 3))
-    mentions(told, f"1 × {one:.0f} … 1 × {three:.0f}")
+    mentions(printed, f"1 × {one:.0f} … 1 × {three:.0f}")
     at_once = min(8, max(cores_at_hand() // made.study.threads, 1))
-    mentions(told, f"{in_time(60 * max(2 * (one + three) / at_once, three))} … 8")
+    mentions(printed, f"{in_time(60 * max(2 * (one + three) / at_once, three))} … 8")
     alone = design(request_of(sizes=("all",), seeds=(0,), arms=("scratch",), parallel=1000))
     assert f"at most {in_time(240 + 4 * 300)} on cpu, 8 at a time" in format_plan(alone, tmp_path, measured, 8)
     for run in made.study.runs:

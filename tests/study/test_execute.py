@@ -43,10 +43,10 @@ def test_finished_runs_are_skipped_and_failed_ones_tried_again(tmp_path, capsys)
         ("failed", "out of memory"),
         ("finished", ""),
     ]
-    told = capsys.readouterr().out
-    mentions(told, "1 of 3 runs … finished")
-    mentions(told, "[2/3] 0_n26_seed0: out of memory")
-    mentions(told, "[3/3] 1_n26_seed0: validation Dice 0.400 … 50 of 50 … 0 s")
+    printed = capsys.readouterr().out
+    mentions(printed, "1 of 3 runs … finished")
+    mentions(printed, "[2/3] 0_n26_seed0: out of memory")
+    mentions(printed, "[3/3] 1_n26_seed0: validation Dice 0.400 … 50 of 50 … 0 s")
     execute(tmp_path, study, study.runs, engine=engine_that(tmp_path, study, asked=asked))
     assert asked[2:] == [zero.name]
     assert state_of(tmp_path, zero) == ("finished", "")
@@ -59,16 +59,16 @@ def test_a_run_that_ends_without_scores_has_failed(tmp_path):
     assert state_of(tmp_path, study.runs[0]) == ("failed", "it ended without scores")
 
 
-def test_a_process_is_told_all_that_makes_its_run(tmp_path):
-    study, told = a_study("2", threads=3, evaluation={"/bundle/configs/evaluate.yaml": "d" * 64}), {}
+def test_a_process_receives_all_settings_of_its_run(tmp_path):
+    study, received = a_study("2", threads=3, evaluation={"/bundle/configs/evaluate.yaml": "d" * 64}), {}
 
     def engine(orders, parallel):
-        told.update(orders)
+        received.update(orders)
         finish(tmp_path, study.runs[0], [0.5])
         yield study.runs[0].name, Outcome()
 
     execute(tmp_path, study, study.runs, engine=engine)
-    (order,) = told.values()
+    (order,) = received.values()
     assert order.configs == ("/bundle/configs/train.yaml",)
     assert order.settings == {
         **{"bundle_root": "/bundle", "patience": 0, "source": "/source", "freeze": 2, "seed": 0, "iterations": 100},

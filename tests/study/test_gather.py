@@ -36,13 +36,13 @@ def gathered(tmp_path):
     finish(tmp_path, zero, [0.3, 0.55], test=0.75)
     fault_file(tmp_path, one).parent.mkdir()
     fault_file(tmp_path, one).write_text("no room\n")
-    told = gather(tmp_path)
-    return tmp_path, told
+    found = gather(tmp_path)
+    return tmp_path, found
 
 
-def test_runs_tell_what_each_cost_and_how_fast_it_learned(gathered):
-    folder, told = gathered
-    assert (told.runs, told.finished, told.failed, told.scores) == (4, 2, 1, 4)
+def test_the_table_of_runs_lists_cost_and_speed_of_learning(gathered):
+    folder, found = gathered
+    assert (found.runs, found.finished, found.failed, found.scores) == (4, 2, 1, 4)
     scratch, zero, one, two = read_study_table(folder / "runs.csv", RunRow)
     assert (scratch.best_dice, scratch.best_iteration, scratch.best_seconds) == (0.6, 50, 5.0), "the first of equals"
     assert (scratch.target_iteration, zero.target_iteration, zero.target_seconds) == (50, 50, 5.0), "0.54 is 90 % of 0.6"

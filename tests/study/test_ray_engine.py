@@ -23,7 +23,7 @@ ray = pytest.importorskip("ray")
 
 def orders(folder: Path, count: int) -> dict[str, Order]:
     settings = [{"run_dir": str(folder / f"run{n}")} for n in range(count)]
-    return {f"run{n}": Order((), told, "", 1, {}) for n, told in enumerate(settings)}
+    return {f"run{n}": Order((), run_settings, "", 1, {}) for n, run_settings in enumerate(settings)}
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_all_runs_finish_though_a_node_is_lost(cluster, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_run_s_fault_is_told_once_and_a_run_without_room_is_refused(cluster, tmp_path, monkeypatch):
+def test_a_run_s_fault_is_reported_once_and_a_run_without_room_is_refused(cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(ray_engine, "perform", _fails)
     outcomes = dict(ray_engine.run_on_ray(orders(tmp_path, 2), 1))
     assert {name: outcome.fault for name, outcome in outcomes.items()} == {f"run{n}": f"no room for run{n}" for n in (0, 1)}

@@ -28,7 +28,7 @@ def test_a_plan_comes_back_as_it_was(tmp_path):
     assert read_study(tmp_path) == study
 
 
-def test_a_plan_that_is_missing_or_damaged_is_told(tmp_path):
+def test_a_missing_or_damaged_plan_is_reported(tmp_path):
     with pytest.raises(DataError, match="study.json; `monai_tl study layers`"):
         read_study(tmp_path)
     write_study(tmp_path, a_study())
@@ -50,7 +50,7 @@ def test_more_runs_may_be_asked_for():
 
 
 @pytest.mark.parametrize(
-    ("now", "told"),
+    ("now", "message"),
     [
         (a_study("scratch", (26,), (0,)), 'arms … scratch,2'),
         (a_study("scratch,2", (52,), (0,)), 'sizes … 26 … 52'),
@@ -64,13 +64,13 @@ def test_more_runs_may_be_asked_for():
         (a_study("scratch,2", kind="layers"), "size … layers"),
     ],
 )  # fmt: skip
-def test_whatever_else_changes_is_refused_with_the_difference(now, told, tmp_path):
+def test_whatever_else_changes_is_refused_with_the_difference(now, message, tmp_path):
     with pytest.raises(ConfigError, match="holds a study with other settings") as raised:
         refuse_changed(tmp_path, a_study("scratch,2", (26,), (0,)), now)
-    mentions(str(raised.value), told)
+    mentions(str(raised.value), message)
 
 
-def test_a_changed_budget_is_told_of_its_runs(tmp_path):
+def test_a_changed_budget_names_its_runs(tmp_path):
     before = a_study("scratch,2")
     longer = [replace(run, settings={**run.settings, "iterations": 200}) if run.arm == "2" else run for run in before.runs]
     with pytest.raises(ConfigError, match="iterations.*2_n26_seed0.*100.*200"):

@@ -26,7 +26,7 @@ def test_every_size_gives_each_quarter_its_share_within_one(seed):
             assert abs(len(quarter & set(order[:n])) - n * len(quarter) / 105) <= 1
 
 
-def test_sizes_are_nested_and_drawn_anew_with_each_seed():
+def test_sizes_are_nested_and_redrawn_with_each_seed():
     sizes = read_sizes(["26", "52", "all"], TRAIN, {})
     drawn = [[set(training_set(size, drawing_order(VOLUMES, seed))) for size in sizes] for seed in range(3)]
     assert all(small < middle < large for small, middle, large in drawn)
@@ -55,7 +55,7 @@ def test_named_lists_are_taken_as_they_are():
 
 
 @pytest.mark.parametrize(
-    ("texts", "error", "told"),
+    ("texts", "error", "message"),
     [
         (["S1"], DataError, "1 subjects.*'S1'.*split"),
         (["S2", "S3"], DataError, "3 .*lacks s000"),
@@ -69,9 +69,9 @@ def test_named_lists_are_taken_as_they_are():
         ([], ConfigError, "needs sizes"),
     ],
 )
-def test_sizes_that_are_none_are_refused(texts, error, told):
+def test_sizes_that_are_none_are_refused(texts, error, message):
     lists = {"S1": ["s000", "gone"], "S2": ["s000", "s001"], "S3": ["s001", "s002", "s003"], "S4": ["s000", "s000"]}
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=message):
         read_sizes(texts, TRAIN, lists)
 
 

@@ -60,15 +60,15 @@ def test_what_it_prints_and_why_it_failed_stands_in_its_log(tmp_path, monkeypatc
         os.write(2, b"a library in C\n")
         raise ConfigError("no room")
 
-    for name, number in (("stdout", 1), ("stderr", 2)):  # as in a process of its own; pytest's go elsewhere
+    for name, number in (("stdout", 1), ("stderr", 2)):  # as in a separate process; pytest's go elsewhere
         monkeypatch.setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115
     monkeypatch.setattr(worker, "run_configs", fails)
     with pytest.raises(ConfigError, match="no room"):
         perform(order(tmp_path))
-    told = (tmp_path / "logs" / "one.txt").read_text()
-    assert "so far so good\na library in C\n" in told
-    mentions(told, "no room")
-    assert "Traceback" in told
+    log = (tmp_path / "logs" / "one.txt").read_text()
+    assert "so far so good\na library in C\n" in log
+    mentions(log, "no room")
+    assert "Traceback" in log
     print("and back", flush=True)
     assert capfd.readouterr().out.splitlines()[-1] == "and back"
 
@@ -103,7 +103,7 @@ def test_a_run_that_is_trained_is_only_scored(tmp_path, monkeypatch):
     assert [settings.get("split") for settings in done] == ["test", None, "test"]
 
 
-def test_scores_from_before_the_training_ended_are_taken_anew(tmp_path, monkeypatch):
+def test_scores_from_before_the_training_ended_are_computed_again(tmp_path, monkeypatch):
     folder = tmp_path / "runs" / "one"
     folder.mkdir(parents=True)
     (folder / "scores_test.csv").write_text("of half a training")
@@ -129,7 +129,7 @@ def test_each_split_is_scored_once(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("change", ["weights", "table", "record"])
-def test_scores_that_are_not_of_the_weights_are_taken_anew(tmp_path, monkeypatch, change):
+def test_scores_of_other_weights_are_computed_again(tmp_path, monkeypatch, change):
     """As `monai_tl compare` refuses them: of other weights, changed by hand, or of what nothing says."""
     folder = tmp_path / "runs" / "one"
     folder.mkdir(parents=True)

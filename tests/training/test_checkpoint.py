@@ -55,7 +55,7 @@ def test_an_infinity_that_a_scheduler_means_is_no_divergence(tmp_path, monkeypat
     assert kept(tmp_path, "model.pt") == 30
 
 
-def test_the_first_best_is_kept_and_the_last_beside_it(tmp_path):
+def test_the_first_best_is_kept_and_the_last_next_to_it(tmp_path):
     _, keep = train(tmp_path, [0.2, 0.7, 0.5, 0.7])
     assert keep.best == {"value": 0.7, "iteration": 20}
     assert (kept(tmp_path, "model.pt"), kept(tmp_path, "last.pt")) == (20, 40)
@@ -124,9 +124,9 @@ def test_an_undefined_dice_is_no_improvement_to_early_stopping(tmp_path):
 
 
 def test_what_is_not_finite_is_never_written(tmp_path):
-    with pytest.raises(ConfigError, match=r"30.*network\.weight.*NaN") as told:
+    with pytest.raises(ConfigError, match=r"30.*network\.weight.*NaN") as raised:
         train(tmp_path, [0.2, 0.1, 0.9], spoil=20)
-    mentions(str(told.value), "model.pt, last.pt … learning_rate … precision float32")
+    mentions(str(raised.value), "model.pt, last.pt … learning_rate … precision float32")
     assert (kept(tmp_path, "model.pt"), kept(tmp_path, "last.pt")) == (10, 20)
     with pytest.raises(ConfigError, match="at iteration 10 .*; no weights were written"):
         train(tmp_path / "first", [0.2], spoil=0)
@@ -143,7 +143,7 @@ def test_a_last_state_that_is_not_finite_is_not_gone_on_with(tmp_path, part):
         train(tmp_path, [0.2, 0.3], resume=True)
 
 
-def test_a_last_state_that_is_cut_short_is_told(tmp_path):
+def test_a_truncated_last_state_is_reported(tmp_path):
     train(tmp_path, [0.2])
     (tmp_path / "last.pt").write_bytes((tmp_path / "last.pt").read_bytes()[:200])
     with pytest.raises(ConfigError, match="cannot be read"):

@@ -89,7 +89,7 @@ def row(subject: str, before: int, after: int, ratio: float) -> Resampled:
     return Resampled(subject, before, after, (1.0, 1.0, 1.0), ratio)
 
 
-def test_training_cases_that_lose_all_are_refused_and_a_single_validation_case_is_told():
+def test_training_cases_that_lose_all_are_refused_and_a_single_validation_case_is_reported():
     rows = [row("ann", 9, 0, 0), row("bob", 90, 12, 1.07)]
     with pytest.raises(DataError, match="1 of 4 train.*foreground.*2 × 2 × 2 mm") as refusal:
         refuse_lost_labels(rows, "train", 4, SPACING)
@@ -101,7 +101,7 @@ def test_training_cases_that_lose_all_are_refused_and_a_single_validation_case_i
         refuse_lost_labels(rows[:1], "validation", 1, SPACING)
 
 
-def test_only_large_changes_are_told_and_an_empty_label_lost_nothing():
+def test_only_large_changes_are_reported_and_an_empty_label_lost_nothing():
     assert (
         refuse_lost_labels([row("ann", 100, 7, 0.56), row("bob", 0, 0, 1.0), row("cem", 9, 2, 1.8)], "train", 3, SPACING) == []
     )

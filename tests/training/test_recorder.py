@@ -20,15 +20,15 @@ def test_tensorboard_and_csv_say_the_same(source):
     events.Reload()
     rows = read_metrics(source / "metrics.csv")
     assert [row["iteration"] for row in rows] == [2, 4]
-    told = {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
-    losses = [value for _, value in told["loss/iteration"]]
-    assert [step for step, _ in told["loss/iteration"]] == [1, 2, 3, 4]
+    curves = {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    losses = [value for _, value in curves["loss/iteration"]]
+    assert [step for step, _ in curves["loss/iteration"]] == [1, 2, 3, 4]
     assert np.allclose([row["loss"] for row in rows], [np.mean(losses[:2]), np.mean(losses[2:])], rtol=1e-5)
-    assert np.allclose([value for _, value in told["dice/validation"]], [row["val_dice"] for row in rows], rtol=1e-5)
-    stages = {tag.split("/")[1] for tag in told if tag.startswith("learning_rate/")}
+    assert np.allclose([value for _, value in curves["dice/validation"]], [row["val_dice"] for row in rows], rtol=1e-5)
+    stages = {tag.split("/")[1] for tag in curves if tag.startswith("learning_rate/")}
     assert stages == {"conv_0", "res_1", "res_2", "res_3", "conv_1", "conv_2"}
     assert [image.step for image in events.Images("validation")] == [2, 4]
-    waiting = [value for _, value in told["data/share_of_time_waiting"]]
+    waiting = [value for _, value in curves["data/share_of_time_waiting"]]
     assert len(waiting) == 2
     assert all(0 < share < 1 for share in waiting)
 
@@ -37,15 +37,15 @@ def test_tensorboard_shows_the_hyperparameters(source):
     events = EventAccumulator(str(source))
     events.Reload()
     content = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
-    told = HParamsPluginData.FromString(content).session_start_info.hparams
-    assert told["iterations"].number_value == 4
-    assert told["window"].string_value == "[16, 16, 16]"
-    assert told["learning_rate"].number_value == pytest.approx(4e-3)
+    values = HParamsPluginData.FromString(content).session_start_info.hparams
+    assert values["iterations"].number_value == 4
+    assert values["window"].string_value == "[16, 16, 16]"
+    assert values["learning_rate"].number_value == pytest.approx(4e-3)
     best = max(row["val_dice"] for row in read_metrics(source / "metrics.csv"))
     assert [event.value for event in events.Scalars("best_val_dice")] == [pytest.approx(best, rel=1e-5)]
 
 
-def test_the_clock_tells_waiting_from_working(monkeypatch):
+def test_the_clock_separates_waiting_from_working(monkeypatch):
     times = iter([0.0, 10.0, 13.0, 14.0, 20.0, 21.0, 24.0])
     monkeypatch.setattr("monai_tl.training.recorder.time.monotonic", lambda: next(times))
     clock = Clock()
@@ -74,7 +74,7 @@ def test_costs_are_written_at_each_validation(source):
     assert 100 < costs[0].memory_mib <= costs[1].memory_mib < 100_000
 
 
-def test_costs_that_are_damaged_are_told(tmp_path):
+def test_damaged_costs_are_reported(tmp_path):
     assert read_costs(tmp_path / "cost.csv") == []
     write_costs(tmp_path / "cost.csv", [Cost(2, 0.5, 900.0)])
     assert read_costs(tmp_path / "cost.csv") == [Cost(2, 0.5, 900.0)]

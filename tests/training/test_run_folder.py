@@ -52,7 +52,7 @@ def test_a_run_is_resumed_by_true_or_its_text():
         is_true("yes")
 
 
-def test_a_run_folder_tells_what_was_done(source, phantoms):
+def test_a_run_folder_records_what_was_done(source, phantoms):
     assert {path.name for path in source.iterdir()} >= {
         "config.yaml",
         "metadata.json",
@@ -111,8 +111,8 @@ def test_a_datalist_that_changed_is_not_scored(source, phantoms, tmp_path):
         refuse_changed_datalist(source, str(phantoms / "brats" / "datalist.json"))
 
 
-@pytest.mark.parametrize(("dice", "told"), [(0.0, True), (0.25, False)])
-def test_weights_that_no_validation_chose_are_told(tmp_path, caplog, dice, told):
+@pytest.mark.parametrize(("dice", "warned"), [(0.0, True), (0.25, False)])
+def test_weights_that_no_validation_chose_are_reported(tmp_path, caplog, dice, warned):
     network = torch.nn.Linear(1, 1)
     torch.save(network.state_dict(), tmp_path / "model.pt")
     torch.save({"best": {"value": dice, "iteration": 2}, "iteration": 4}, tmp_path / "last.pt")
@@ -120,4 +120,4 @@ def test_weights_that_no_validation_chose_are_told(tmp_path, caplog, dice, told)
     with caplog.at_level("INFO"):
         finish_run(str(tmp_path), network)
     mentions(caplog.text, f"validation Dice {dice:.3f} … 2 of 4")
-    assert ("no validation had a Dice above 0" in caplog.text) == told
+    assert ("no validation had a Dice above 0" in caplog.text) == warned

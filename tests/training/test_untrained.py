@@ -48,8 +48,8 @@ def test_it_stands_in_compare_and_report_as_untrained(untrained, verb, tiny_flag
     scratch = tmp_path / "runs" / "scratch"
     assert verb("transfer", *flags, "--scratch", "--output", scratch).code == 0
     assert verb("evaluate", "--run", scratch, "--split", "test").code == 0
-    told = verb("compare", scratch, tmp_path / "runs" / "untrained")
-    assert "untrained − scratch" in told.out
+    compared = verb("compare", scratch, tmp_path / "runs" / "untrained")
+    assert "untrained − scratch" in compared.out
     assert verb("report", "--runs", tmp_path / "runs").code == 0
     page = (tmp_path / "runs" / "report.html").read_text()
     assert "Not fine-tuned: the weights of" in page

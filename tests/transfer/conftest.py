@@ -47,7 +47,7 @@ def tiny() -> Callable[..., nn.Sequential]:
 
 @pytest.fixture
 def contract() -> Callable[..., Contract]:
-    """Build a contract: T1 at 1 mm, RAS, whole-volume z-score, hippocampus; any field can be given anew."""
+    """Build a contract: T1 at 1 mm, RAS, whole-volume z-score, hippocampus; any field can be replaced."""
     return _contract
 
 
@@ -59,7 +59,7 @@ def metadata() -> dict:
 
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Callable[..., Path]:
-    """Write a run folder: weights and, where a contract is given, the metadata.json beside them."""
+    """Write a run folder: weights and, where a contract is given, the metadata.json next to them."""
 
     def write(network: nn.Module, agreed: Contract | None = None, lineage: tuple = (), name: str = "source") -> Path:
         folder = tmp_path / name

@@ -37,7 +37,7 @@ def trained(tiny):
     return network.eval()
 
 
-def test_the_report_tells_the_fate_of_everything(tiny, contract, run_folder, trained):
+def test_the_report_lists_the_fate_of_every_weight(tiny, contract, run_folder, trained):
     folder = run_folder(trained, contract(), lineage=({"path": "older", "sha256": "0"},))
     network = tiny(channels=2, seed=2)
     done = apply_transfer(network, source=folder, contract=contract(modalities=["T1", "T2"], classes=TUMOUR), freeze=2)
@@ -95,8 +95,8 @@ def test_the_report_tells_the_fate_of_everything(tiny, contract, run_folder, tra
 
 def test_the_summary_of_a_transfer(tiny, contract, run_folder, trained):
     folder = run_folder(trained, contract())
-    told = contract(modalities=["T1", "T2"], classes=TUMOUR)
-    report = apply_transfer(tiny(channels=2, seed=2), source=folder, contract=told, freeze=1).report
+    target = contract(modalities=["T1", "T2"], classes=TUMOUR)
+    report = apply_transfer(tiny(channels=2, seed=2), source=folder, contract=target, freeze=1).report
     assert transfer_summary(report).splitlines() == [
         f"transfer from {folder / 'model.pt'} (sha256 {report['source']['sha256'][:12]})",
         "  modalities: source [T1], target [T1, T2]",
@@ -131,7 +131,7 @@ def test_a_stage_without_weights_is_accounted_for(contract, run_folder):
 
 
 @pytest.mark.parametrize("location", ["folder", "file"])
-def test_all_is_carried_over_where_the_classes_agree(tiny, contract, run_folder, trained, location):
+def test_everything_is_transferred_where_the_classes_agree(tiny, contract, run_folder, trained, location):
     folder = run_folder(trained, contract())
     network = tiny(seed=2)
     report = apply_transfer(network, source=folder if location == "folder" else folder / "model.pt", contract=contract()).report
@@ -142,7 +142,7 @@ def test_all_is_carried_over_where_the_classes_agree(tiny, contract, run_folder,
 
 
 @pytest.mark.parametrize("classes", [["background", "tumour core"], ["hippocampus", "background"], ["a", "b", "c"]])
-def test_the_head_starts_anew_where_the_classes_differ(tiny, contract, run_folder, trained, classes):
+def test_the_head_is_newly_initialised_where_the_classes_differ(tiny, contract, run_folder, trained, classes):
     folder = run_folder(trained, contract())
     network, before = tiny(classes=len(classes), seed=2), tiny(classes=len(classes), seed=2)
     apply_transfer(network, source=folder, contract=contract(classes=classes))
@@ -186,8 +186,8 @@ def test_no_source_keeps_the_random_weights_and_freezes_them(tiny, contract):
 
 def test_new_modalities_enter_a_frozen_stage_and_are_trained(tiny, contract, run_folder, trained):
     network = tiny(channels=2, seed=2)
-    told = contract(modalities=["T1", "T2"])
-    apply_transfer(network, source=run_folder(trained, contract()), contract=told, freeze=2)
+    target = contract(modalities=["T1", "T2"])
+    apply_transfer(network, source=run_folder(trained, contract()), contract=target, freeze=2)
     network.eval()
     torch.testing.assert_close(network(torch.cat([IMAGE, OTHER], dim=1)), trained(IMAGE))
     assert partly_frozen(network) == {"first.conv.weight"}
@@ -199,8 +199,8 @@ def test_new_modalities_enter_a_frozen_stage_and_are_trained(tiny, contract, run
 
 def test_new_modalities_can_start_at_the_mean(tiny, contract, run_folder, trained):
     network = tiny(channels=2, seed=2)
-    told = contract(modalities=["T1", "T2"])
-    done = apply_transfer(network, source=run_folder(trained, contract()), contract=told, new_channels="mean")
+    target = contract(modalities=["T1", "T2"])
+    done = apply_transfer(network, source=run_folder(trained, contract()), contract=target, new_channels="mean")
     torch.testing.assert_close(network.eval()(torch.cat([IMAGE, IMAGE], dim=1)), trained(IMAGE))
     assert done.report["channels"]["T2"] == "new: starts at mean of T1, scaled by 1/2"
 
@@ -218,10 +218,10 @@ def test_known_modalities_in_a_frozen_stage_stay_frozen(tiny, contract, run_fold
 
 
 def test_new_modalities_that_stay_frozen_are_warned_of(tiny, contract, run_folder, trained, caplog):
-    network, told = tiny(channels=3, seed=2), contract(modalities=["T1", "T2", "FLAIR"])
+    network, target = tiny(channels=3, seed=2), contract(modalities=["T1", "T2", "FLAIR"])
     folder = run_folder(trained, contract())
     with caplog.at_level(logging.WARNING):
-        report = apply_transfer(network, source=folder, contract=told, freeze=1, new_channels="frozen").report
+        report = apply_transfer(network, source=folder, contract=target, freeze=1, new_channels="frozen").report
     (warning,) = caplog.messages
     mentions(warning, "new_channels: frozen … T2, FLAIR … never")
     assert report["stages"]["first"] == {"state": "frozen", "parameters": 332, "trainable": 0}
@@ -229,37 +229,37 @@ def test_new_modalities_that_stay_frozen_are_warned_of(tiny, contract, run_folde
 
 @pytest.mark.parametrize("settings", [{"new_channels": "zero", "freeze": 1}, {"new_channels": "frozen", "freeze": 0}])
 def test_nothing_is_warned_of_where_new_modalities_are_trained(tiny, contract, run_folder, trained, caplog, settings):
-    told = contract(modalities=["T1", "T2"])
-    apply_transfer(tiny(channels=2), source=run_folder(trained, contract()), contract=told, **settings)
+    target = contract(modalities=["T1", "T2"])
+    apply_transfer(tiny(channels=2), source=run_folder(trained, contract()), contract=target, **settings)
     assert caplog.messages == []
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"spacing": [2, 2, 2]}, "spacing: source [1.0, 1.0, 1.0], target [2.0, 2.0, 2.0]"),
         ({"orientation": "LPS"}, "orientation: source RAS, target LPS"),
         ({"normalisation": "zscore_nonzero"}, "normalisation: source zscore_volume, target zscore_nonzero"),
     ],
 )
-def test_a_difference_that_harms_stops_unless_accepted(tiny, contract, run_folder, trained, changed, told):
+def test_a_difference_that_harms_stops_unless_accepted(tiny, contract, run_folder, trained, changed, message):
     folder, network = run_folder(trained, contract()), tiny(seed=2)
     with pytest.raises(TransferError) as raised:
         apply_transfer(network, source=folder, contract=contract(**changed))
-    mentions(str(raised.value), f"{told} … --accept_differences")
+    mentions(str(raised.value), f"{message} … --accept_differences")
     assert equal_stages(network, tiny(seed=2)) == {"first", "body", "head"}
     report = apply_transfer(network, source=folder, contract=contract(**changed), accept_differences=True).report
-    assert report["contract"]["differences"] == [told]
-    assert f"  {told}" in transfer_summary(report).splitlines()
+    assert report["contract"]["differences"] == [message]
+    assert f"  {message}" in transfer_summary(report).splitlines()
 
 
 def test_a_source_of_which_nothing_is_known_stops_unless_accepted(tiny, contract, run_folder, trained):
     folder, network = run_folder(trained), tiny(seed=2)
-    told = f"source '{folder}' has no metadata.json: its spacing, orientation, normalisation and modalities are unknown"
-    with pytest.raises(TransferError, match=rf"^{re.escape(told)}\..*--accept_differences$"):
+    message = f"source '{folder}' has no metadata.json: its spacing, orientation, normalisation and modalities are unknown"
+    with pytest.raises(TransferError, match=rf"^{re.escape(message)}\..*--accept_differences$"):
         apply_transfer(network, source=folder, contract=contract())
     report = apply_transfer(network, source=folder, contract=contract(), accept_differences=True).report
-    assert report["contract"] == {**report["contract"], "source": None, "differences": [told]}
+    assert report["contract"] == {**report["contract"], "source": None, "differences": [message]}
     assert report["source"]["lineage"] == []
     assert equal_stages(network, trained) == {"first", "body"}  # nobody knows what the head's classes were
 
@@ -288,10 +288,10 @@ DOES_NOT_FIT = [
 
 
 @pytest.mark.parametrize(
-    ("settings", "told", "source"),
+    ("settings", "message", "source"),
     [(*case, True) for case in UNKNOWN_WORDS + DOES_NOT_FIT] + [(*case, False) for case in UNKNOWN_WORDS],
 )
-def test_what_cannot_be_done_leaves_the_network_untouched(tiny, contract, run_folder, trained, settings, told, source):
+def test_what_cannot_be_done_leaves_the_network_untouched(tiny, contract, run_folder, trained, settings, message, source):
     network = tiny(seed=2)
     settings = dict(settings)
     settings.pop("alter", lambda network: None)(network)
@@ -300,7 +300,7 @@ def test_what_cannot_be_done_leaves_the_network_untouched(tiny, contract, run_fo
     with pytest.raises((ConfigError, TransferError)) as raised:
         apply_transfer(network, source=run_folder(trained, contract()) if source else None, contract=agreed, **settings)
     assert "\n" not in str(raised.value)
-    mentions(str(raised.value), told)
+    mentions(str(raised.value), message)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert all(p.requires_grad for p in network.parameters())
     assert all(module.training for module in network.train().modules())
@@ -327,8 +327,8 @@ class Backwards(nn.Module):
 
 def test_channels_enter_the_first_stage_whatever_was_declared_first(contract, run_folder):
     source, network = Backwards(1), Backwards(2)
-    told = contract(modalities=["T1", "T2"])
-    report = apply_transfer(network, source=run_folder(source, contract()), contract=told, freeze=1).report
+    target = contract(modalities=["T1", "T2"])
+    report = apply_transfer(network, source=run_folder(source, contract()), contract=target, freeze=1).report
     assert report["input_weight"] == "body.weight"
     assert torch.equal(network.body.weight[:, :1], source.body.weight)
     assert torch.equal(network.head.weight, source.head.weight)

@@ -23,7 +23,7 @@ def test_each_arm_has_a_name_and_settings():
 
 
 @pytest.mark.parametrize(
-    ("names", "error", "told"),
+    ("names", "error", "message"),
     [
         (["two"], ConfigError, "'two'.*0.*5.*random1"),
         (["random0"], ConfigError, "'random0'"),
@@ -37,8 +37,8 @@ def test_each_arm_has_a_name_and_settings():
         ([], ConfigError, "at least one arm.*scratch, 0 to 5"),
     ],
 )
-def test_what_is_no_arm_is_refused(names, error, told):
-    with pytest.raises(error, match=told):
+def test_what_is_no_arm_is_refused(names, error, message):
+    with pytest.raises(error, match=message):
         read_arms(names, STAGES)
 
 

@@ -68,11 +68,11 @@ def test_type_is_kept_and_the_source_is_not_changed():
 
 def test_what_cannot_be_adapted_is_refused():
     kernel = drawn(4, 1, 3, 3, 3)
-    told = r"no image channel: the source has T1, the target t1, FLAIR;.* --fresh$"
-    with pytest.raises(TransferError, match=told):
+    message = r"no image channel: the source has T1, the target t1, FLAIR;.* --fresh$"
+    with pytest.raises(TransferError, match=message):
         adapt_channels(kernel, ["T1"], ["t1", "FLAIR"])
-    told = r"^unknown new_channels 'zeros': did you mean 'zero'\? There are: zero, mean, frozen$"
-    with pytest.raises(ConfigError, match=told):
+    message = r"^unknown new_channels 'zeros': did you mean 'zero'\? There are: zero, mean, frozen$"
+    with pytest.raises(ConfigError, match=message):
         adapt_channels(kernel, ["T1"], ["T1", "T2"], "zeros")
 
 

@@ -10,15 +10,15 @@ from tests.conftest import mentions
 @pytest.mark.parametrize("channels", [["T1"], ["T2", "FLAIR", "T1"], [f"m{n}" for n in range(12)]])
 def test_what_is_described_is_read_back(contract, metadata, channels):
     written = contract(modalities=channels, spacing=[1, 1.5, 2.0], normalisation="zscore_nonzero")
-    told = json.loads(json.dumps(describe({**metadata, "validation_dice": 0.9}, written, [{"path": "a", "sha256": "0"}])))
-    assert read_contract(told, "a run") == written
-    assert told["lineage"] == [{"path": "a", "sha256": "0"}]
-    assert told["name"] == "Something"
-    assert "validation_dice" not in told, "a bundle's own is not the run's"
-    image = told["network_data_format"]["inputs"]["image"]
+    described = json.loads(json.dumps(describe({**metadata, "validation_dice": 0.9}, written, [{"path": "a", "sha256": "0"}])))
+    assert read_contract(described, "a run") == written
+    assert described["lineage"] == [{"path": "a", "sha256": "0"}]
+    assert described["name"] == "Something"
+    assert "validation_dice" not in described, "a bundle's own is not the run's"
+    image = described["network_data_format"]["inputs"]["image"]
     assert image["dtype"] == "float32"
     assert image["num_channels"] == len(channels)
-    assert told["network_data_format"]["outputs"]["pred"]["channel_def"] == {"0": "background", "1": "hippocampus"}
+    assert described["network_data_format"]["outputs"]["pred"]["channel_def"] == {"0": "background", "1": "hippocampus"}
 
 
 def test_describing_leaves_the_given_metadata_alone(contract, metadata):
@@ -63,7 +63,7 @@ def test_the_order_of_modalities_is_a_difference(contract):
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"normalisation": "zscore"}, "unknown normalisation 'zscore' … 'zscore_volume'? … zscore_volume"),
         ({"spacing": "1.0"}, "spacing … 0 … e.g. [1.0, 1.0, 1.0] … '1.0'"),
@@ -83,10 +83,10 @@ def test_the_order_of_modalities_is_a_difference(contract):
         ({"classes": ["tumour", "tumour"]}, "classes … different"),
     ],
 )
-def test_a_contract_that_nothing_could_follow_is_refused(contract, changed, told):
+def test_a_contract_that_nothing_could_follow_is_refused(contract, changed, message):
     with pytest.raises(ConfigError) as raised:
         contract(**changed)
-    mentions(str(raised.value), told)
+    mentions(str(raised.value), message)
 
 
 @pytest.mark.parametrize("orientation", ["LPS", "SRA", "PIR"])
@@ -115,14 +115,14 @@ def without(metadata, *path):
     ],
 )
 def test_metadata_that_says_too_little_is_refused(contract, metadata, path, reason):
-    told = describe(metadata, contract())
-    without(told, *path)
+    described = describe(metadata, contract())
+    without(described, *path)
     needed = (
         "it needs network_data_format (inputs#image#channel_def, outputs#pred#channel_def) and "
         "preprocessing (spacing, orientation, normalisation)"
     )
     with pytest.raises(TransferError, match="metadata.json.*'a run'") as raised:
-        read_contract(told, "a run")
+        read_contract(described, "a run")
     mentions(str(raised.value), reason)
     assert str(raised.value).endswith(needed)
 
@@ -131,15 +131,15 @@ def test_metadata_that_says_too_little_is_refused(contract, metadata, path, reas
     ("field", "value"), [("spacing", "1 mm"), ("normalisation", "minmax"), ("orientation", 3), ("colour", "grey")]
 )
 def test_metadata_that_says_something_else_is_refused(contract, metadata, field, value):
-    told = describe(metadata, contract())
-    told["preprocessing"][field] = value
+    described = describe(metadata, contract())
+    described["preprocessing"][field] = value
     with pytest.raises(TransferError, match=rf"metadata.json.*'a run'.*{field}"):
-        read_contract(told, "a run")
+        read_contract(described, "a run")
 
 
 @pytest.mark.parametrize("channel_def", [["T1"], None, {}, {"first": "T1"}, "T1", {"0": "T1", "1": "T1"}])
 def test_metadata_whose_channels_are_no_numbered_names_is_refused(contract, metadata, channel_def):
-    told = describe(metadata, contract())
-    told["network_data_format"]["inputs"]["image"]["channel_def"] = channel_def
+    described = describe(metadata, contract())
+    described["network_data_format"]["inputs"]["image"]["channel_def"] = channel_def
     with pytest.raises(TransferError, match=r"metadata\.json.*'a run'"):
-        read_contract(told, "a run")
+        read_contract(described, "a run")

@@ -263,15 +263,15 @@ def test_a_second_call_holds_more(tiny):
 
 
 @pytest.mark.parametrize(
-    ("frozen", "norm", "told"),
+    ("frozen", "norm", "message"),
     [
         (["first", "bodi"], "freeze", r"^no stage.*'bodi'.*'body'\?.*first, body, head$"),
         (["first"], "freez", r"^unknown norm 'freez'.*'freeze'\?.*freeze, track$"),
     ],
 )
-def test_unknown_words_are_refused_before_anything_is_frozen(tiny, frozen, norm, told):
+def test_unknown_words_are_refused_before_anything_is_frozen(tiny, frozen, norm, message):
     network = tiny()
-    with pytest.raises((ConfigError, TransferError), match=told):
+    with pytest.raises((ConfigError, TransferError), match=message):
         freeze(network, frozen, norm=norm)
     assert all(p.requires_grad for p in network.parameters())
     assert network.train().first.norm.training

@@ -30,7 +30,7 @@ def found(subject, images, runs=(SEEN,), **more):
 
 
 @pytest.mark.parametrize(
-    ("subject", "images", "told"),
+    ("subject", "images", "message"),
     [
         ("new", case(T1="a"), "new … the same T1 image … the train case IXI012 of 'source.pt'"),
         ("new", case(MRI="b"), "new … the same MRI image … the train case IXI012 of 'source.pt'"),
@@ -39,10 +39,10 @@ def found(subject, images, runs=(SEEN,), **more):
         ("IXI012", case(), "IXI012 … same id … other images … the train case IXI012 of 'source.pt'"),
     ],
 )
-def test_a_case_that_was_seen_is_refused(subject, images, told):
+def test_a_case_that_was_seen_is_refused(subject, images, message):
     overlap = found(subject, images)
     (shared,) = overlap.certain
-    mentions(str(shared), told)
+    mentions(str(shared), message)
     with pytest.raises(DataError, match=f"--leave_out {subject}`.*--accept_overlap"):
         refuse_overlap(overlap)
     assert overlap.lines(accepted=True)[0].endswith("of 1 earlier run: 1 shared, accepted")

@@ -52,8 +52,8 @@ def test_a_plan_is_printed_a_line_a_weight():
 
 def test_weights_are_planned_as_their_shapes_are():
     one, two = HighRes3DNet(1, 2), HighRes3DNet(2, 2)
-    told = [{name: tuple(value.shape) for name, value in network.state_dict().items()} for network in (one, two)]
-    assert plan_transfer(one.state_dict(), two.state_dict(), **CHANNELS) == plan_transfer(*told, **CHANNELS)
+    shapes_alone = [{name: tuple(value.shape) for name, value in network.state_dict().items()} for network in (one, two)]
+    assert plan_transfer(one.state_dict(), two.state_dict(), **CHANNELS) == plan_transfer(*shapes_alone, **CHANNELS)
 
 
 def test_the_target_decides_the_order():
@@ -69,7 +69,7 @@ def test_a_fresh_stage_may_be_missing_or_of_any_shape():
 
 
 @pytest.mark.parametrize(
-    ("source", "target", "settings", "told"),
+    ("source", "target", "settings", "message"),
     [
         pytest.param(
             SHAPES,
@@ -162,10 +162,10 @@ def test_a_fresh_stage_may_be_missing_or_of_any_shape():
         ),
     ],
 )
-def test_what_does_not_fit_is_refused(source, target, settings, told):
+def test_what_does_not_fit_is_refused(source, target, settings, message):
     with pytest.raises(TransferError) as raised:
         plan_transfer(source, target, **settings)
-    mentions(str(raised.value), told)
+    mentions(str(raised.value), message)
 
 
 def test_the_first_kernel_takes_the_image():

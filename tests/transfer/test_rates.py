@@ -16,7 +16,7 @@ def test_each_stage_has_its_rate():
     assert {group["weight_decay"] for group in groups} == {0.01}
 
 
-def test_every_rate_is_the_same_unless_told():
+def test_every_rate_is_the_same_by_default():
     assert {group["lr"] for group in parameter_groups(HighRes3DNet(1, 2), 4e-3)} == {4e-3}
 
 
@@ -48,8 +48,8 @@ def test_partly_held_weights_stand_apart_without_decay(tiny):
 @pytest.mark.parametrize("name", ["learning_rate", "stage_rate", "head_rate"])
 @pytest.mark.parametrize("rate", ["1e-4", 0.0, -1e-3, float("nan"), float("inf"), None])
 def test_a_rate_that_is_no_number_above_0_is_refused(tiny, name, rate):
-    told = rf"^{name} takes a number above 0, .*; got {rate!r}"
-    with pytest.raises(ConfigError, match=told):
+    message = rf"^{name} takes a number above 0, .*; got {rate!r}"
+    with pytest.raises(ConfigError, match=message):
         parameter_groups(tiny(), **{"learning_rate": 1e-3, name: rate})
 
 

@@ -115,8 +115,8 @@ def test_a_bundle_and_a_run_folder_know_where_their_weights_are(tmp_path, files,
 def test_a_source_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(TransferError, match=rf"'{tmp_path}/none' does not exist.*bundle.*run folder.*\.pt.*\.safetensors"):
         read_source(tmp_path / "none")
-    told = "holds no weights: .*models/model.pt, models/model.safetensors, model.pt, model.safetensors; train it first"
-    with pytest.raises(TransferError, match=told):
+    message = "holds no weights: .*models/model.pt, models/model.safetensors, model.pt, model.safetensors; train it first"
+    with pytest.raises(TransferError, match=message):
         read_source(tmp_path)
 
 
@@ -173,7 +173,7 @@ def test_no_damage_whatever_ends_in_another_error(tmp_path):
         except TransferError as error:
             refusals.append(str(error))
     assert len(refusals) > 140
-    assert not any("\n" in told for told in refusals)
+    assert not any("\n" in line for line in refusals)
 
 
 def test_text_is_refused(tmp_path):
@@ -183,7 +183,7 @@ def test_text_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ({}, "holds nothing"),
         ({"epoch": 3, "optimizer": {"lr": 0.1}}, "holds epoch, optimizer"),
@@ -191,9 +191,9 @@ def test_text_is_refused(tmp_path):
         ({"model": {}}, "holds nothing"),
     ],
 )
-def test_a_checkpoint_without_weights_is_refused(tmp_path, content, told):
+def test_a_checkpoint_without_weights_is_refused(tmp_path, content, message):
     needed = "holds no weights: .*a state dict.* under model, network, net, state_dict, model_state_dict, network_weights"
-    with pytest.raises(TransferError, match=f"{needed}; .*{told}$"):
+    with pytest.raises(TransferError, match=f"{needed}; .*{message}$"):
         read_source(saved(content, tmp_path / "a.pt"))
 
 
@@ -253,7 +253,7 @@ def test_a_run_folder_takes_no_metadata_from_elsewhere(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b'{"name": ', "is damaged (line 1: Expecting value): correct it or remove it"),
         (b"\xff\xfe", "is damaged (it is not UTF-8 text)"),
@@ -262,10 +262,10 @@ def test_a_run_folder_takes_no_metadata_from_elsewhere(tmp_path):
         (b'"text"', "is damaged (it holds a str instead of an object)"),
     ],
 )
-def test_metadata_that_cannot_be_read_is_refused(tmp_path, content, told):
+def test_metadata_that_cannot_be_read_is_refused(tmp_path, content, message):
     path = saved(WEIGHTS, tmp_path / "model.pt")
     (tmp_path / "metadata.json").write_bytes(content)
-    with pytest.raises(DataError, match=re.escape(f"metadata.json {told}")):
+    with pytest.raises(DataError, match=re.escape(f"metadata.json {message}")):
         read_source(path)
 
 
@@ -289,7 +289,7 @@ def test_loading_sets_every_weight_and_gives_the_network_back(tmp_path, tiny):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda state: state.pop("head.bias"), 'Missing … state_dict: "head.bias"'),
         (lambda state: state.update({"aux.bias": torch.zeros(1)}), 'Unexpected … state_dict: "aux.bias"'),
@@ -297,11 +297,11 @@ def test_loading_sets_every_weight_and_gives_the_network_back(tmp_path, tiny):
     ],
     ids=["missing", "surplus", "shape"],
 )
-def test_loading_another_network_s_weights_is_refused(tmp_path, tiny, change, told):
+def test_loading_another_network_s_weights_is_refused(tmp_path, tiny, change, message):
     state = tiny().state_dict()
     change(state)
     path = saved(state, tmp_path / "a.pt")
     with pytest.raises(TransferError, match=r"a\.pt' does not hold the weights of this network: ") as raised:
         load_weights(tiny(), path)
-    mentions(str(raised.value), told)
+    mentions(str(raised.value), message)
     assert "\n" not in str(raised.value)

@@ -1,4 +1,4 @@
-"""What becomes of a file's tensors before a network takes them: refused, renamed, converted, and told."""
+"""What becomes of a file's tensors before a network takes them: refused, renamed, converted and reported."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def test_what_holds_no_plain_numbers_is_named():
         "sparse or": torch.zeros(2, 2).to_sparse(),
         "or without values": torch.zeros(2, device="meta"),
     }
-    for told, value in odd.items():
-        with pytest.raises(TransferError, match=f"{told}.*head.bias"):
+    for message, value in odd.items():
+        with pytest.raises(TransferError, match=f"{message}.*head.bias"):
             refuse_odd_tensors(changed(head__bias=value), FILE)
     with pytest.raises(TransferError, match="0.*NaN.*body.running_var"):
         refuse_odd_tensors(changed(body__running_var=torch.tensor([1.0, -1e-6])), FILE)
@@ -65,7 +65,7 @@ def test_a_network_that_has_a_part_of_that_name_keeps_it():
     assert fitted(network, network, FILE) == (network, [])
 
 
-def test_what_stands_beside_a_prefix_keeps_its_name():
+def test_names_without_the_prefix_are_kept():
     own, _ = fitted({"n_averaged": torch.tensor(3), **{f"module.{n}": v for n, v in NETWORK.items()}}, NETWORK, FILE)
     assert own.keys() == {*NETWORK, "n_averaged"}
 
@@ -86,7 +86,7 @@ def test_weights_under_two_prefixes_are_refused():
 
 
 @pytest.mark.parametrize("kind", ["float16", "bfloat16", "float64"])
-def test_formats_are_converted_and_told(kind):
+def test_formats_are_converted_and_reported(kind):
     weight = torch.tensor([[0.1, 0.2], [0.3, 0.4]]).to(getattr(torch, kind))
     own, notes = fitted(changed(body__weight=weight), NETWORK, FILE)
     assert torch.equal(own["body.weight"], weight.float())
@@ -94,15 +94,15 @@ def test_formats_are_converted_and_told(kind):
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         (torch.ones(2, dtype=torch.int8), "head.bias \\(int8\\)"),
         (torch.ones(2, dtype=torch.bool), "head.bias \\(bool\\)"),
         (torch.tensor([1e39, 0.0], dtype=torch.float64), r"head.bias \(float64.*float32 holds\)"),
     ],
 )
-def test_what_cannot_be_converted_is_named(value, told):
-    with pytest.raises(TransferError, match=f"{FILE}.*{told}"):
+def test_what_cannot_be_converted_is_named(value, message):
+    with pytest.raises(TransferError, match=f"{FILE}.*{message}"):
         fitted(changed(head__bias=value), NETWORK, FILE)
 
 

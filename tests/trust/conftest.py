@@ -1,4 +1,4 @@
-"""Inputs that came out wrong in the field, made anew; ``docs/trust.md`` lists what is checked, when, and what is said.
+"""Inputs that gave wrong results in practice, recreated; ``docs/trust.md`` lists what is checked, when, and the message.
 
 After a message has changed: MONAI_TL_WRITE_DOCS=1 pytest tests/trust
 """
@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import ROOT, Answer, holds, mentions
 from tests.documented import MessageTable
 
-LONGEST = 420  # letters of what is said
+LONGEST = 420  # letters of a message
 
 
 def head(seed: int, shape: Sequence[int] = (32, 32, 32)) -> dict[str, np.ndarray]:

@@ -87,7 +87,7 @@ def test_mirrored_scans_are_not_trained_on(begun, verb, says):
 @pytest.mark.parametrize(
     ("subject", "ending", "change", "came"),
     [
-        (SUBJECTS[1], "seg", lambda voxels: np.roll(voxels, 1, 0), "a label drawn anew between a kill and --resume"),
+        (SUBJECTS[1], "seg", lambda voxels: np.roll(voxels, 1, 0), "a label redrawn between a kill and --resume"),
         (SUBJECTS[2], "t2", lambda voxels: (voxels + (voxels > 250)).astype("f4"), "a validation image of other intensities"),
         (SUBJECTS[3], "t1", lambda voxels: voxels * (voxels > 300), "a test image stripped of its skull after the run began"),
     ],
@@ -112,7 +112,7 @@ def test_a_scan_that_was_moved_in_space_is_another_one(begun, verb):
 
 
 def test_the_same_scans_in_other_files_are_the_same(begun, verb):
-    """Touched, packed anew, described otherwise, stored as another number type: no voxel and no place is another one."""
+    """Touched, compressed again, described otherwise, stored as another number type: no voxel and no place is another one."""
     root = begun / "brats"
     os.utime(scan(root, SUBJECTS[0], "t1"))
     path = scan(root, SUBJECTS[0], "t2")
@@ -158,7 +158,7 @@ def test_a_study_goes_on_with_the_scans_it_was_planned_with_alone(begun, verb, s
 
 
 def twin(root, subject, of):
-    """The same images under another id, in other files: unpacked, described otherwise, as doubles, with a label of its own."""
+    """The same images under another id, in other files: unpacked, described otherwise, as doubles, with another label."""
     (root / subject).mkdir()
     for ending in ("t1", "t2"):
         rewrite(
@@ -193,8 +193,8 @@ def test_equal_voxels_in_other_files_are_found(tmp_path, verb, says):
     assert answer.code == 0
     says(TOPIC, "one head twice in a split", "datalist, train", answer, "several ids: T1 of", "(test)")
     answer = verb("check", root, "--output", tmp_path / "qc")
-    told = f"T1 … T1 of {SUBJECTS[3]}"
-    says(TOPIC, "one head under two ids, before there are splits", "check", answer, told)
+    message = f"T1 … T1 of {SUBJECTS[3]}"
+    says(TOPIC, "one head under two ids, before there are splits", "check", answer, message)
     assert (tmp_path / "qc" / "qc.csv").read_text().count("T1 is identical, voxel for voxel") == 2
 
 
@@ -226,9 +226,9 @@ def target(tmp_path, first="Brats18_OTHER_1", seed=50):
     return root, {"train": others[:1], "validation": others[1:2], "test": others[2:]}
 
 
-def carried(verb, root, source, run, *flags):
-    told = ["--source", source, "--target", BRATS, "--dataset_dir", root, "--output", run, "--freeze", "2", *FLAGS]
-    return verb("transfer", *told, *flags)
+def transferred(verb, root, source, run, *flags):
+    options = ["--source", source, "--target", BRATS, "--dataset_dir", root, "--output", run, "--freeze", "2", *FLAGS]
+    return verb("transfer", *options, *flags)
 
 
 def copied(made, root, of, subject):
@@ -241,7 +241,7 @@ def test_a_test_case_that_the_source_was_trained_on_is_refused_and_accepted_in_e
     root, splits = target(tmp_path)
     copied(made, root, SUBJECTS[0], "Brats18_OTHER_3")
     assert listed(verb, root, splits).code == 0
-    answer = carried(verb, root, made / "run", tmp_path / "run")
+    answer = transferred(verb, root, made / "run", tmp_path / "run")
     assert (answer.code, (tmp_path / "run").exists()) == (2, False)
     texts = (
         "1 of 1 test",
@@ -265,7 +265,7 @@ def test_a_test_case_that_the_source_was_trained_on_is_refused_and_accepted_in_e
     assert (answer.code, (tmp_path / "study").exists()) == (2, False)
     mentions(answer.err, "1 of 1 test")
 
-    answer = carried(verb, root, made / "run", tmp_path / "run", "--accept_overlap", "true")
+    answer = transferred(verb, root, made / "run", tmp_path / "run", "--accept_overlap", "true")
     assert answer.code == 0
     report = json.loads((tmp_path / "run" / "transfer_report.json").read_text())
     assert (report["overlap"]["accepted"], report["overlap"]["shared"]) == (True, 1)
@@ -283,31 +283,31 @@ def test_a_test_case_that_the_source_was_trained_on_is_refused_and_accepted_in_e
 def test_what_was_compared_is_said_where_nothing_is_shared(made, tmp_path, verb, says):
     root, splits = target(tmp_path)
     assert listed(verb, root, splits).code == 0
-    answer = carried(verb, root, made / "run", tmp_path / "run")
+    answer = transferred(verb, root, made / "run", tmp_path / "run")
     assert answer.code == 0
-    told = "1 test case compared with 2 training and 1 validation case of 1 earlier run: none shared"
-    says(TOPIC, "a source and a target that share no case", "transfer, study, evaluate", answer, told)
-    assert told in json.loads((tmp_path / "run" / "transfer_report.json").read_text())["overlap"]["said"]
+    message = "1 test case compared with 2 training and 1 validation case of 1 earlier run: none shared"
+    says(TOPIC, "a source and a target that share no case", "transfer, study, evaluate", answer, message)
+    assert message in json.loads((tmp_path / "run" / "transfer_report.json").read_text())["overlap"]["said"]
 
 
 def test_a_case_of_the_sources_source_is_found(made, tmp_path, verb, says):
     """Along the lineage, and in a copy of the run folder, whose data is elsewhere."""
     root, splits = target(tmp_path)
     assert listed(verb, root, splits).code == 0
-    assert carried(verb, root, made / "run", tmp_path / "second").code == 0
+    assert transferred(verb, root, made / "run", tmp_path / "second").code == 0
     shutil.copytree(tmp_path / "second", tmp_path / "copy" / "models")
     third = write_brats(tmp_path / "third", [f"Brats18_THIRD_{n}" for n in range(3)], seed=80)
     copied(made, third, SUBJECTS[2], "Brats18_THIRD_2")
     splits = {name: [f"Brats18_THIRD_{n}"] for n, name in enumerate(SPLITS)}
     assert listed(verb, third, splits).code == 0
-    answer = carried(verb, third, tmp_path / "copy", tmp_path / "run")
+    answer = transferred(verb, third, tmp_path / "copy", tmp_path / "run")
     assert answer.code == 2
     texts = (f"Brats18_THIRD_2 … same T1 image … the validation case {SUBJECTS[2]} of '", "training or validation before")
     says(TOPIC, "a test case that the source's own source chose its weights by", "transfer, study", answer, *texts)
 
 
-def test_persons_that_the_datalist_tells_apart_are_not_one_to_evaluate(tmp_path, verb):
-    """--person none says that these are different people; what was settled for training holds for scores."""
+def test_persons_that_the_datalist_separates_are_not_one_to_evaluate(tmp_path, verb):
+    """--person none says that these are different people; what was settled for training applies to scores."""
     root = tmp_path / "one"
     subjects = ["BraTS-GLI-00000-100", "BraTS-GLI-00001-100", "BraTS-GLI-00000-101"]
     for number, subject in enumerate(subjects):
@@ -324,7 +324,7 @@ def test_persons_that_the_datalist_tells_apart_are_not_one_to_evaluate(tmp_path,
 
 
 def test_another_scan_of_a_training_cases_patient_is_refused(tmp_path, verb, says):
-    """BraTS names a patient's scans …-100, …-101; a case that was prepared anew keeps its id."""
+    """BraTS names a patient's scans …-100, …-101; a case that was prepared again keeps its id."""
     first = [f"BraTS-GLI-0000{n}-100" for n in range(3)]
     for root, subjects, seed in (
         (tmp_path / "one", first, 0),
@@ -337,10 +337,10 @@ def test_another_scan_of_a_training_cases_patient_is_refused(tmp_path, verb, say
         lists = {name: [subject] for name, subject in zip(SPLITS, subjects, strict=True)}
         assert listed(verb, root, lists, "--foreground", "1", "--labels", "1,2,3").code == 0
     assert trained(verb, tmp_path / "one", tmp_path / "source").code == 0
-    answer = carried(verb, tmp_path / "two", tmp_path / "source", tmp_path / "run")
+    answer = transferred(verb, tmp_path / "two", tmp_path / "source", tmp_path / "run")
     assert answer.code == 2
-    told = "BraTS-GLI-00000-101 … images … train … BraTS-GLI-00000-100"
-    says(TOPIC, "a later scan of a patient that the source was trained on", "transfer, study", answer, told)
+    message = "BraTS-GLI-00000-101 … images … train … BraTS-GLI-00000-100"
+    says(TOPIC, "a later scan of a patient that the source was trained on", "transfer, study", answer, message)
 
 
 def test_equal_numbers_of_other_images_are_said(tmp_path, verb, says):
@@ -349,10 +349,10 @@ def test_equal_numbers_of_other_images_are_said(tmp_path, verb, says):
         write_brats(root, names, seed=seed)
         assert listed(verb, root, {name: [subject] for name, subject in zip(SPLITS, order, strict=True)}).code == 0
     assert trained(verb, tmp_path / "one", tmp_path / "source").code == 0
-    answer = carried(verb, tmp_path / "two", tmp_path / "source", tmp_path / "run")
+    answer = transferred(verb, tmp_path / "two", tmp_path / "source", tmp_path / "run")
     assert answer.code == 0
-    told = "case_001: ids … other images"
-    says(TOPIC, "numbers for ids in source and target, and other images", "transfer, study", answer, told)
+    message = "case_001: ids … other images"
+    says(TOPIC, "numbers for ids in source and target, and other images", "transfer, study", answer, message)
 
 
 def test_a_source_that_keeps_no_list_is_said_to(made, tmp_path, verb, says):
@@ -360,7 +360,7 @@ def test_a_source_that_keeps_no_list_is_said_to(made, tmp_path, verb, says):
     (tmp_path / "foreign" / "data.json").unlink()
     root, splits = target(tmp_path)
     assert listed(verb, root, splits).code == 0
-    answer = carried(verb, root, tmp_path / "foreign", tmp_path / "run")
+    answer = transferred(verb, root, tmp_path / "foreign", tmp_path / "run")
     assert answer.code == 0
     says(
         TOPIC,
@@ -381,8 +381,8 @@ def test_the_runs_own_training_case_in_another_datalist_is_not_scored(made, tmp_
         "evaluate", "--run", made / "run", "--dataset_dir", root, "--scores", tmp_path / "s.csv", "--overlays", tmp_path / "o"
     )
     assert (answer.code, (tmp_path / "s.csv").exists()) == (2, False)
-    told = f"Brats18_OTHER_2 … T1 … train … {SUBJECTS[1]}"
-    says(TOPIC, "a datalist whose test case is the run's training case", "evaluate", answer, told)
+    message = f"Brats18_OTHER_2 … T1 … train … {SUBJECTS[1]}"
+    says(TOPIC, "a datalist whose test case is the run's training case", "evaluate", answer, message)
 
 
 def test_pseudonyms_hide_ids_and_not_an_overlap(made, tmp_path, verb):
@@ -397,7 +397,7 @@ def test_pseudonyms_hide_ids_and_not_an_overlap(made, tmp_path, verb):
     copied(made, root, SUBJECTS[0], "Brats18_OTHER_3")
     assert listed(verb, root, splits).code == 0
     Path(tmp_path / "source.key").unlink()
-    answer = carried(verb, root, tmp_path / "source", tmp_path / "run")
+    answer = transferred(verb, root, tmp_path / "source", tmp_path / "run")
     assert answer.code == 2
     mentions(answer.err, "Brats18_OTHER_3 … T1 … train … case_")
     rewrite(scan(tmp_path / "brats", SUBJECTS[1], "t2"), lambda voxels: voxels[::-1].copy())

@@ -35,8 +35,8 @@ def listed(verb, folder: Path, t1: str = "{subject}/{subject}_t1.nii.gz") -> Pat
     (folder / "splits.json").write_text(json.dumps(splits))
     patterns = {"T1": t1, "T2": "{subject}/{subject}_t2.nii.gz", "label": "{subject}/{subject}_seg.nii.gz"}
     named = [f"--{name}={folder}/{pattern}" for name, pattern in patterns.items()]
-    told = ("--foreground", "1", "--labels", "1,2,4", "--split", folder / "splits.json")
-    answer = verb("datalist", "files", *named, *told, "--output", folder / "datalist.json")
+    options = ("--foreground", "1", "--labels", "1,2,4", "--split", folder / "splits.json")
+    answer = verb("datalist", "files", *named, *options, "--output", folder / "datalist.json")
     assert answer.code == 0, answer.err
     return folder / "datalist.json"
 
@@ -151,8 +151,8 @@ def test_every_part_comes_to_the_numbers_of_a_header_in_order(verb, says, sound,
     assert float(ml) == pytest.approx(voxels * 8 / 1000)
     for name, answer in found["answers"].items():
         assert texts[0] in answer.out + answer.err, (name, answer)
-    told = found["answers"]["train"].out + found["answers"]["train"].err
-    assert told.count(texts[0]) == 2, "a line for training, one for validation"
+    printed = found["answers"]["train"].out + found["answers"]["train"].err
+    assert printed.count(texts[0]) == 2, "a line for training, one for validation"
     says(TOPIC, came, "train, evaluate, predict, check", found["answers"]["train"], *texts)
     scan, seg = tmp_path / "data" / "dan" / "dan_t1.nii.gz", tmp_path / "out_odd" / "dan_seg.nii.gz"
     assert raw_geometry(scan) == raw_geometry(seg), "whichever form a program believes, one lies on the other"
@@ -162,9 +162,9 @@ def test_every_part_comes_to_the_numbers_of_a_header_in_order(verb, says, sound,
     ("came", "roles", "fields", "texts"),
     [
         ("pixdim in another order than the sform's axes", ("seg",), {"pixdim": (2, 2, 3), **STALE}, [SAID, "label:"]),
-        ("pixdim of 0 beside a sound sform", ROLES, {"pixdim": (2, 2, 0)}, [UNUSED, "pixdim[3] is 0"]),
-        ("a quaternion of length 1.2 beside a sound sform", ("t1",), {"quatern_d": 1.2}, [UNUSED, "length 1.2"]),
-        ("a quaternion a little too long beside a sound sform", ("t2",), {"quatern_d": 1.00001}, ["normalised"]),
+        ("pixdim of 0 with a valid sform", ROLES, {"pixdim": (2, 2, 0)}, [UNUSED, "pixdim[3] is 0"]),
+        ("a quaternion of length 1.2 with a valid sform", ("t1",), {"quatern_d": 1.2}, [UNUSED, "length 1.2"]),
+        ("a quaternion a little too long with a valid sform", ("t2",), {"quatern_d": 1.00001}, ["normalised"]),
         ("a quaternion a little too long and no sform", ROLES, {"quatern_d": 1.0001, "sform_code": 0}, ["normalised"]),
         ("lengths in micron, sform", ROLES, {"pixdim": 2000, **MICRON}, ["micron, converted"]),
         ("lengths in micron in the labels alone", ("seg",), {"pixdim": 2000, **MICRON}, ["label … micron"]),
@@ -226,7 +226,7 @@ REFUSED = [
     ("no orientation in the label alone", ("seg",), {"sform_code": 0, "qform_code": 0}, ("label … orientation",)),
     ("codes below 0", ("t1",), {"sform_code": -1, "qform_code": 0}, ("T1 … orientation", "sform_code -1")),
     (
-        "a sform with NaN beside a sound qform",
+        "a sform with NaN and a valid qform",
         ("t2",),
         {"srow_y": (0, np.nan, 0, 15)},
         ("T2 … affine … sform (code 1)", "srow_y: 0, nan, 0, 15", "sform_code to 0"),
@@ -371,14 +371,14 @@ def shorter(content: bytes) -> bytes:
 
 @pytest.mark.parametrize("came", DAMAGE, ids=[name.replace(" ", "_") for name in DAMAGE])
 def test_files_are_read_to_their_end(verb, says, sound, tmp_path, came):
-    folder, (spoil, told) = tmp_path / "data", DAMAGE[came]
+    folder, (spoil, message) = tmp_path / "data", DAMAGE[came]
     shutil.copytree(sound["folder"], folder)
     for role in ROLES:
         path = folder / "bob" / f"bob_{role}.nii.gz"
         path.write_bytes(spoil(path.read_bytes()))
-    answer = refused_by_training(verb, folder, tmp_path, "bob: T1 … readable (", "label … readable (", told)
-    says(TOPIC, came, "train, evaluate, predict, check", answer, told)
+    answer = refused_by_training(verb, folder, tmp_path, "bob: T1 … readable (", "label … readable (", message)
+    says(TOPIC, came, "train, evaluate, predict, check", answer, message)
     if came == next(iter(DAMAGE)):
         checked = verb("check", folder / "datalist.json", "--output", tmp_path / "qc")
         assert (checked.code, qc(tmp_path / "qc")["bob"]["state"]) == (1, "problem")
-        assert told in qc(tmp_path / "qc")["bob"]["reasons"]
+        assert message in qc(tmp_path / "qc")["bob"]["reasons"]

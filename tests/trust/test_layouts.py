@@ -167,8 +167,8 @@ def test_a_cavity_is_unknown_where_its_track_has_none(tmp_path, verb, says):
     assert answer.err.count("label contains unknown values (4), known are 1, 2, 3") == 3
     answer = verb("datalist", "brats", "--root", root, "--split", "1,0,0", "--track", "gli2023")
     assert answer.code == 2
-    told = "labels … 4 (e.g. BraTS-GLI-00001-000) … gli2023 … 2023"
-    says(TOPIC, "a resection cavity, 4, in a track that has none", "datalist, check", answer, told)
+    message = "labels … 4 (e.g. BraTS-GLI-00001-000) … gli2023 … 2023"
+    says(TOPIC, "a resection cavity, 4, in a track that has none", "datalist, check", answer, message)
     answer = verb("datalist", "brats", "--root", root, "--split", "1,0,0", "--track", "peds2024")
     assert answer.code == 0
     mentions(answer.out, "BraTS-GLI … --track peds2024")
@@ -191,8 +191,8 @@ def test_radiotherapy_has_one_image_and_one_value(tmp_path, verb, says):
         write_image(root / subject / f"{subject}_gtv.nii.gz", volumes["label"])
     answer = verb("datalist", "brats", "--root", root)
     assert answer.code == 2
-    told = "T1, T2 (BraTS-MEN-RT-0000-1…): --modalities T1ce"
-    says(TOPIC, "scans for radiotherapy, of which there is T1ce alone", "datalist, check, predict", answer, told)
+    message = "T1, T2 (BraTS-MEN-RT-0000-1…): --modalities T1ce"
+    says(TOPIC, "scans for radiotherapy, of which there is T1ce alone", "datalist, check, predict", answer, message)
     answer = verb("datalist", "brats", "--root", root, "--modalities", "T1ce", "--split", "0.5,0.25,0.25")
     assert answer.code == 0, answer.err
     assert content(root / "datalist.json")["foreground"] == [1]
@@ -215,10 +215,10 @@ def test_radiotherapy_has_one_image_and_one_value(tmp_path, verb, says):
 def test_one_persons_scans_stay_in_one_split(tmp_path, verb, says, came, ids, said):
     answer = verb(*flat(tmp_path / "scans", ids), "--output", tmp_path / "list.json")
     assert answer.code == 0, answer.err
-    told = f"12 cases … 6 persons … {said}; {min(ids)}"
-    mentions(answer.out, told)
+    message = f"12 cases … 6 persons … {said}; {min(ids)}"
+    mentions(answer.out, message)
     if came == "BIDS sessions":
-        says(TOPIC, "several sessions of one person", "datalist", answer, told)
+        says(TOPIC, "several sessions of one person", "datalist", answer, message)
     split_of = splits_of(tmp_path / "list.json")
     assert len(split_of) == 12
     assert all(split_of[one] == split_of[other] for one, other in zip(ids[::2], ids[1::2], strict=True))
@@ -362,7 +362,7 @@ def test_folders_and_patterns_pair_too(tmp_path, verb):
     ],
 )
 @pytest.mark.parametrize("incomplete", ["refuse", "leave_out"])
-def test_ids_that_cannot_be_told_apart_are_refused(tmp_path, verb, says, came, ids, labels, texts, incomplete):
+def test_indistinguishable_ids_are_refused(tmp_path, verb, says, came, ids, labels, texts, incomplete):
     words = flat(tmp_path / "scans", ids, labels)
     answer = verb(*words, "--output", tmp_path / "list.json", "--incomplete", incomplete)
     if len(came) > 14 and incomplete == "leave_out":
@@ -389,8 +389,8 @@ def test_ids_that_differ_in_case_only_are_warned_about(tmp_path, verb, says):
 def test_a_folder_that_is_not_utf_8_is_refused(tmp_path, verb):
     answer = verb(*flat(tmp_path / os.fsdecode(b"M\xfcller"), ["A", "B", "C", "D"]), "--output", tmp_path / "list.json")
     assert answer.code == 2
-    told = r"M\udcfcller/A_T1.nii.gz … UTF-8"
-    mentions(answer.err, told)
+    message = r"M\udcfcller/A_T1.nii.gz … UTF-8"
+    mentions(answer.err, message)
     assert not (tmp_path / "list.json").exists()
 
 

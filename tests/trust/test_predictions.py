@@ -86,8 +86,8 @@ def test_predictions_in_a_folder_inside_are_passed_over(thresholder, tmp_path, v
     assert predict(verb, thresholder, *flags).code == 0
     answer = predict(verb, thresholder, *flags)
     assert (answer.code, set(table(folder / "out"))) == (0, {"ann"})
-    told = "ann_seg"
-    says(TOPIC, "an output folder that the pattern of the scans reaches", "predict", answer, told)
+    message = "ann_seg"
+    says(TOPIC, "an output folder that the pattern of the scans reaches", "predict", answer, message)
 
 
 def test_another_networks_predictions_are_passed_over(thresholder, tmp_path, verb):
@@ -187,10 +187,10 @@ def test_a_far_too_large_prediction_is_remarked_on(thresholder, tmp_path, verb, 
     rows = table(tmp_path / "out")
     large = float(rows["large"]["volume_ml"])
     assert large > 12
-    told = f"{large:.3g} … 2 times … (5 … 6 ml)"
-    mentions(rows["large"]["remarks"], told)
+    message = f"{large:.3g} … 2 times … (5 … 6 ml)"
+    mentions(rows["large"]["remarks"], message)
     assert (2.5 <= float(rows["ann"]["volume_ml"]) <= 12) == (rows["ann"]["remarks"] == "")
-    says(TOPIC, "a volume far above those of the training cases", "predict", answer, f"large: {told}")
+    says(TOPIC, "a volume far above those of the training cases", "predict", answer, f"large: {message}")
 
 
 def test_nothing_found_is_remarked_on(thresholder, tmp_path, verb, says):
@@ -239,12 +239,12 @@ def test_one_case_whose_answer_overflows_does_not_stop_the_others(thresholder, t
     answer = predict(verb, thresholder, "--input", folder, "--output", tmp_path / "out")
     assert (answer.code, set(table(tmp_path / "out"))) == (1, {"ann"})
     assert not (tmp_path / "out" / "bob_seg.nii.gz").exists()
-    told = "bob … network's … 1 of"
-    says(TOPIC, "one scan that makes the network overflow", "predict, evaluate", answer, told)
+    message = "bob … network's … 1 of"
+    says(TOPIC, "one scan that makes the network overflow", "predict, evaluate", answer, message)
 
 
 def test_a_series_and_its_prediction_in_one_folder(thresholder, tmp_path, verb):
-    """A DICOM Segmentation beside the slices is no further series, and the second call predicts nothing new."""
+    """A DICOM Segmentation next to the slices is no further series, and the second call predicts nothing new."""
     voxels = np.rint(head(0)["T1"]).astype(np.int16)
     write_series(tmp_path / "ann", voxels, np.eye(4), seed=1)
     flags = ["--input", tmp_path / "ann", "--output", tmp_path / "ann", "--dicom_seg"]

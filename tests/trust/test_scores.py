@@ -45,8 +45,8 @@ def cohort(verb, tmp_path) -> Callable[..., Path]:
 @pytest.fixture
 def train(verb, tmp_path) -> Callable[..., Path]:
     def call(root, name="run", **flags):
-        told = {"bundle": BRATS, "dataset_dir": root, "output": tmp_path / name, "device": "cpu", **FLAGS, **flags}
-        answer = verb("train", *(str(word) for flag, value in told.items() for word in (f"--{flag}", value)))
+        options = {"bundle": BRATS, "dataset_dir": root, "output": tmp_path / name, "device": "cpu", **FLAGS, **flags}
+        answer = verb("train", *(str(word) for flag, value in options.items() for word in (f"--{flag}", value)))
         assert answer.code == 0, answer.err
         return tmp_path / name
 
@@ -115,7 +115,7 @@ def test_a_validation_without_any_foreground_is_refused(cohort, train, verb, say
 
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory, request) -> Path:
-    """A run on heads of its own, trained once, scored on nothing yet; data and run lie side by side."""
+    """A run on separate heads, trained once, not scored yet; data and run are in the same folder."""
     from monai_tl.workflow.launch import run_configs
     from monai_tl.workflow.merged_config import bundle_config
 
@@ -123,9 +123,9 @@ def scored(tmp_path_factory, request) -> Path:
     root = write_brats(base / "data", [f"s{n}" for n in range(6)], (20, 20, 20))
     (root / "lists.json").write_text(json.dumps(SPLITS))
     datalist_brats(root=str(root), split=str(root / "lists.json"))
-    told = {"window": [12] * 3, "inference_window": [20] * 3, "iterations": 4, "validate_every": 2, "batch_size": 1}
+    settings = {"window": [12] * 3, "inference_window": [20] * 3, "iterations": 4, "validate_every": 2, "batch_size": 1}
     where = {"bundle_root": str(BRATS), "dataset_dir": str(root), "run_dir": str(base / "run"), "device": "cpu"}
-    run_configs([bundle_config(BRATS, "train")], {**where, **told})
+    run_configs([bundle_config(BRATS, "train")], {**where, **settings})
     return base / "run"
 
 
@@ -146,9 +146,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_scores_say_what_they_are_of(run, scored):
-    told = json.loads((run / "scores_test.json").read_text())
-    assert told["datalist"] == str(scored.parent / "data" / "datalist.json")
-    assert (told["split"], told["window"], told["overlap"], told["precision"] in ("float32", "bfloat16")) == (
+    record = json.loads((run / "scores_test.json").read_text())
+    assert record["datalist"] == str(scored.parent / "data" / "datalist.json")
+    assert (record["split"], record["window"], record["overlap"], record["precision"] in ("float32", "bfloat16")) == (
         "test",
         [20, 20, 20],
         0.25,
@@ -156,10 +156,10 @@ def test_scores_say_what_they_are_of(run, scored):
     )
     from monai_tl.storage.files import sha256_of
 
-    assert told["weights_sha256"] == sha256_of(run / "model.pt")
-    assert told["scores_sha256"] == sha256_of(run / "scores_test.csv")
-    assert told["settings"]["spacing"] == [1.0, 1.0, 1.0]
-    assert list(told["references"]) == ["s4", "s5"]
+    assert record["weights_sha256"] == sha256_of(run / "model.pt")
+    assert record["scores_sha256"] == sha256_of(run / "scores_test.csv")
+    assert record["settings"]["spacing"] == [1.0, 1.0, 1.0]
+    assert list(record["references"]) == ["s4", "s5"]
 
 
 def test_other_data_are_scored_to_another_file(run, cohort, verb, says, tmp_path):
@@ -177,7 +177,7 @@ def test_other_data_are_scored_to_another_file(run, cohort, verb, says, tmp_path
         str(other / "datalist.json"),
         "--scores",
     )
-    file = tmp_path / "beside" / "other.csv"
+    file = tmp_path / "elsewhere" / "other.csv"
     answer = verb("evaluate", "--run", run, "--dataset_dir", other, "--scores", file)
     assert answer.code == 0, answer.err
     assert contents(run) == before
@@ -272,7 +272,7 @@ def trained_on(folder: Path) -> None:
 
 
 def test_scores_older_than_the_weights(run, scored, verb, says, tmp_path):
-    """Scored, then trained on: the old number once stood beside new ones."""
+    """Scored, then trained on: the old number was once shown next to new ones."""
     assert verb("compare", scored, run).code == 0
     trained_on(run)
     answer = verb("compare", scored, run)
@@ -354,7 +354,7 @@ def test_references_of_equal_volume_but_other_voxels_are_not_compared(run, score
     )
 
 
-def test_windows_of_their_own_are_said(run, scored, verb, says):
+def test_different_sliding_windows_are_reported(run, scored, verb, says):
     (run / "scores_test.csv").unlink()
     assert verb("evaluate", "--run", run, "--inference_window", "[16,16,16]").code == 0
     answer = verb("compare", scored, run)

@@ -30,8 +30,8 @@ def train(verb, phantoms, tmp_path):
     def call(*words, **flags):
         run = tmp_path / "out" / "run"
         flags = {"bundle": BRATS, "dataset_dir": phantoms / "brats", "output": run, **TINY, **flags}
-        told = [str(part) for name, value in flags.items() for part in (f"--{name}", value)]
-        return verb("train", *told, *words), run
+        options = [str(part) for name, value in flags.items() for part in (f"--{name}", value)]
+        return verb("train", *options, *words), run
 
     return call
 

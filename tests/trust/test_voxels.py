@@ -84,11 +84,11 @@ NEARLY = [
 ]
 
 
-@pytest.mark.parametrize(("came", "what", "told"), NEARLY, ids=["below", "above", "half"])
-def test_labels_that_are_no_integers_are_shown_as_they_are(verb, says, tmp_path, came, what, told):
+@pytest.mark.parametrize(("came", "what", "message"), NEARLY, ids=["below", "above", "half"])
+def test_labels_that_are_no_integers_are_shown_as_they_are(verb, says, tmp_path, came, what, message):
     folder = heads(tmp_path / "data")
     change(folder / "ann" / "ann_seg.nii.gz", what)
-    says(TOPIC, came, "train, evaluate, check", refused_by_training(verb, folder, tmp_path, "ann: label", told), told)
+    says(TOPIC, came, "train, evaluate, check", refused_by_training(verb, folder, tmp_path, "ann: label", message), message)
 
 
 def speck(shape, *at: tuple[slice | int, ...]) -> np.ndarray:
@@ -127,7 +127,7 @@ def test_a_thin_sheet_is_lost_along_one_axis_only(verb, says, tmp_path):
     says(TOPIC, "a thin label across the network's thick slices", "train", answer, *texts)
 
 
-def test_a_label_that_loses_or_gains_much_is_told(verb, says, tmp_path):
+def test_a_label_that_loses_or_gains_much_is_reported(verb, says, tmp_path):
     folder = heads(tmp_path / "data", AFFINE)
     change(
         folder / "bob" / "bob_seg.nii.gz",
@@ -141,9 +141,9 @@ def test_a_label_that_loses_or_gains_much_is_told(verb, says, tmp_path):
         "labels … 1 of 2 train … (bob) … volume … 2",
         "bob: 25 voxels … 1 × 1 × 1 mm … 1 (32% … volume)",
     )
-    told = answer.out + answer.err
-    mentions(told, *texts)
-    line = next(line for line in told.splitlines() if holds(line, texts[0]))
+    printed = answer.out + answer.err
+    mentions(printed, *texts)
+    line = next(line for line in printed.splitlines() if holds(line, texts[0]))
     says(TOPIC, "a label that loses more than half on the network's grid", "train", line.strip(), *texts)
 
 

@@ -129,7 +129,7 @@ def test_a_source_of_integers_or_with_what_is_no_tensor_is_named(weights, given,
     says(TOPIC, "an average of weights with its counter", "transfer", answer, "n_averaged")
 
 
-def test_other_number_formats_are_converted_and_told(weights, given, transfer, says, tmp_path):
+def test_other_number_formats_are_converted_and_reported(weights, given, transfer, says, tmp_path):
     changed = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
     answer = transfer(given(changed), "--freeze", "2")
     assert answer.code == 0, answer.err
@@ -162,7 +162,7 @@ def test_counters_that_are_missing_begin_at_0(weights, given, transfer, says, tm
     refused(transfer(given(half)), tmp_path / "run", "weights have no counterpart in the source", "running_mean")
 
 
-def test_prefixes_are_stripped_by_fit_and_told(weights, given, transfer, says, tmp_path):
+def test_prefixes_are_stripped_by_fit_and_reported(weights, given, transfer, says, tmp_path):
     """Further prefixes: tests/transfer/test_tensors.py."""
     lightning = {
         "epoch": 1,
@@ -202,7 +202,7 @@ def test_two_files_of_weights_that_differ_are_refused_by_every_verb(
     refused(answer, run / "scores_test.csv", text, "remove or rename one")
     says(
         TOPIC,
-        "model.pt beside an older model.safetensors",
+        "model.pt next to an older model.safetensors",
         "evaluate, predict, transfer, compare, study",
         answer,
         "hold different",
@@ -224,7 +224,7 @@ def test_a_bundle_with_weights_in_two_places_is_refused(weights, given, transfer
     torch.save({name: value * 0 for name, value in weights.items()}, folder / "models" / "model.pt")
     answer = transfer(folder)
     refused(answer, tmp_path / "run", "different weights")
-    says(TOPIC, "models/model.pt beside another model.pt", "evaluate, predict, transfer", answer, "different weights")
+    says(TOPIC, "models/model.pt next to another model.pt", "evaluate, predict, transfer", answer, "different weights")
 
 
 def test_last_pt_alone_is_of_a_training_that_is_not_finished(source, transfer, says, tmp_path):

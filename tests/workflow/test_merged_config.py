@@ -91,10 +91,10 @@ def test_text_that_is_only_joined_needs_no_monai(value, text):
         assert ConfigParser(config).get_parsed_content("asked") == text
 
 
-@pytest.mark.parametrize(("content", "told"), [("a: [1", "is not YAML .*line 1"), ("- a", "holds a list .*config ids")])
-def test_a_damaged_config_is_named(tmp_path, content, told):
+@pytest.mark.parametrize(("content", "message"), [("a: [1", "is not YAML .*line 1"), ("- a", "holds a list .*config ids")])
+def test_a_damaged_config_is_named(tmp_path, content, message):
     (tmp_path / "bad.yaml").write_text(content)
-    with pytest.raises(ConfigError, match=rf"bad.yaml {told}"):
+    with pytest.raises(ConfigError, match=rf"bad.yaml {message}"):
         read_yaml(tmp_path / "bad.yaml")
 
 

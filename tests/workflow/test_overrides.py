@@ -94,9 +94,9 @@ def test_macros_and_relative_ids_are_followed_too():
     ],
 )
 def test_text_is_read_by_what_it_replaces(key, text, value):
-    told = read_overrides({**OWN, "seed": 0}, {key: text})[key]
-    assert told == value
-    assert type(told) is type(value)
+    result = read_overrides({**OWN, "seed": 0}, {key: text})[key]
+    assert result == value
+    assert type(result) is type(value)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_checked_config_holds_the_overrides():
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "message"),
     [
         ({"iterations": 75}, r"iterations \(75\) must be a multiple of validate_every \(50\)"),
         ({"iterations": "$75", "validate_every": 0}, "validate_every takes a whole number from 1"),
@@ -136,8 +136,8 @@ def test_a_checked_config_holds_the_overrides():
         ({"dataset_dri": "x"}, "did you mean 'dataset_dir'"),
     ],
 )
-def test_what_needs_no_evaluation_is_refused(overrides, told):
-    with pytest.raises(ConfigError, match=told):
+def test_what_needs_no_evaluation_is_refused(overrides, message):
+    with pytest.raises(ConfigError, match=message):
         checked_config([bundle_config(BRATS, "train")], overrides)
-    with pytest.raises(ConfigError, match=told):  # of a plan too, whose overrides hold for other runs
+    with pytest.raises(ConfigError, match=message):  # of a plan too, whose overrides hold for other runs
         checked_config([bundle_config(BRATS, "train")], overrides, read=None)

@@ -72,7 +72,7 @@ def with_size(**changes):
 def test_each_mistake_is_named_by_its_place_in_one_line(tmp_path, content, facts):
     with pytest.raises(ConfigError) as caught:
         read_task_file(written(tmp_path, content))
-    told = str(caught.value)
-    assert told.startswith(f"{tmp_path / 'task.yaml'}")
-    assert "\n" not in told
-    assert not [fact for fact in facts if fact not in told], told
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path / 'task.yaml'}")
+    assert "\n" not in message
+    assert not [fact for fact in facts if fact not in message], message

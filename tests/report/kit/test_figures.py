@@ -82,7 +82,7 @@ def test_global_settings_neither_matter_nor_change():
         assert mpl.rcParams["text.usetex"]
 
 
-@pytest.mark.parametrize(("name", "told"), [("short", "short"), ("a" * 20 + "b" * 20, "a" * 5 + "…" + "b" * 4)])
-def test_long_names_keep_both_ends(name, told):
-    assert shorten(name, 10) == told
+@pytest.mark.parametrize(("name", "expected"), [("short", "short"), ("a" * 20 + "b" * 20, "a" * 5 + "…" + "b" * 4)])
+def test_long_names_keep_both_ends(name, expected):
+    assert shorten(name, 10) == expected
     assert len(shorten("x" * 300)) == 30

@@ -20,7 +20,7 @@ def scores(**dice):
 
 
 @pytest.mark.parametrize(
-    ("dice", "told"),
+    ("dice", "expected"),
     [
         ({"a": 0.4, "b": 0.9, "c": 0.1, "d": 0.6, "e": 0.5}, [("best", "b"), ("median", "e"), ("worst", "c")]),
         ({"a": 0.4, "b": 0.9, "c": 0.1, "d": 0.6}, [("best", "b"), ("median", "a"), ("worst", "c")]),
@@ -30,8 +30,8 @@ def scores(**dice):
         ({"a": math.nan}, []),
     ],
 )
-def test_best_median_and_worst(dice, told):
-    assert [(rank, score.subject) for rank, score in choose_cases(scores(**dice))] == told
+def test_best_median_and_worst(dice, expected):
+    assert [(rank, score.subject) for rank, score in choose_cases(scores(**dice))] == expected
 
 
 def test_of_many_runs_the_reference_and_three_others_are_shown(make_run, tmp_path):

@@ -46,15 +46,15 @@ def two_runs(make_run):
 
 def test_the_table_says_what_compare_says(two_runs, report):
     _, page = report()
-    told = compare_runs(two_runs)
-    terminal = format_comparison(told)
-    for run, row in zip(told.runs, page.tables[0][1:], strict=True):
+    comparison = compare_runs(two_runs)
+    terminal = format_comparison(comparison)
+    for run, row in zip(comparison.runs, page.tables[0][1:], strict=True):
         assert row[0].endswith(run.name)
         low, high = run.interval.low, run.interval.high
         assert row[1:3] == [str(run.n), str(run.undefined)]
         assert row[4:7] == [f"{run.mean:.3f}", f"[{low:.3f}, {high:.3f}]", f"{run.median:.3f}"]
         assert all(cell in terminal for cell in row[4:7])
-    (difference,) = told.differences
+    (difference,) = comparison.differences
     low, high = (f"{end:+.3f}".replace("-", "−") for end in (difference.interval.low, difference.interval.high))
     assert page.tables[1][1] == ["transfer", "7", "1", f"{difference.mean:+.3f}", f"[{low}, {high}]", difference.verdict]
     assert f"[{low}, {high}]" in terminal
@@ -147,13 +147,13 @@ def test_the_page_stands_alone(two_runs, report):
     assert "default-src 'none'" in page.all("meta")[3]["content"]
 
 
-def test_each_picture_lies_beside_the_page_as_png(make_run, report, tmp_path):
+def test_each_picture_is_written_next_to_the_page_as_png(make_run, report, tmp_path):
     make_run("one", overlays=True)
     _, page = report()
     embedded = [base64.b64decode(image["src"].split(",")[1]) for image in page.all("img")]
-    beside = [path.read_bytes() for path in (tmp_path / "runs" / "report_files").iterdir()]
-    assert sorted(embedded) == sorted(beside)
-    assert len(beside) == 3 + 3
+    written = [path.read_bytes() for path in (tmp_path / "runs" / "report_files").iterdir()]
+    assert sorted(embedded) == sorted(written)
+    assert len(written) == 3 + 3
     for image, content in zip(page.all("img"), embedded, strict=True):
         with Image.open(io.BytesIO(content)) as picture:
             picture.load()
@@ -293,7 +293,7 @@ def test_outputs_that_cannot_be_written(make_run, tmp_path, output, text):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_the_verb_writes_beside_the_runs_and_says_where(make_run, verb, tmp_path):
+def test_the_verb_writes_next_to_the_runs_and_prints_where(make_run, verb, tmp_path):
     make_run("one")
     answer = verb("report", "--runs", tmp_path / "runs")
     assert answer.code == 0, answer.err

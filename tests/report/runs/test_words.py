@@ -45,11 +45,11 @@ def shifted(by):
 def test_two_runs(make_run, group, by, text):
     make_run("scratch")
     make_run("transfer", shifted(by), source="/w")
-    told = words.finding(group())
+    sentence = words.finding(group())
     mean = (sum(DICE.values()) + sum(by)) / 6
-    assert told.startswith(f"transfer reaches a mean Dice of {mean:.3f}, scratch 0.650: a mean difference of")
-    mentions(told, "6 cases")
-    mentions(told, text)
+    assert sentence.startswith(f"transfer reaches a mean Dice of {mean:.3f}, scratch 0.650: a mean difference of")
+    mentions(sentence, "6 cases")
+    mentions(sentence, text)
     few, seed = words.caveats(group())
     mentions(few, "6 cases … 10")
     mentions(seed, "one seed (0) … results may reverse with other seeds")
@@ -94,12 +94,12 @@ def test_runs_without_a_seed_say_so(make_run, group):
 
 
 def test_the_title_and_the_sentence_below_it(make_run, tmp_path):
-    def told():
+    def title_and_lead():
         groups = group_runs(read_runs(tmp_path / "runs", "test"), "test")
         return words.title(groups, "test"), words.lead(groups, "test")
 
     def check(title, lead):
-        for text, facts in zip(told(), (title, lead), strict=True):
+        for text, facts in zip(title_and_lead(), (title, lead), strict=True):
             mentions(text, facts)
 
     make_run("a", None)
@@ -112,7 +112,7 @@ def test_the_title_and_the_sentence_below_it(make_run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "expected"),
     [
         (["/a/.venv/bin/monai_tl", "transfer", "--window", "[24,24,24]"], "monai_tl transfer --window '[24,24,24]'"),
         (["/a/monai_tl/__main__.py", "x y", "$(rm)"], "python -m monai_tl 'x y' '$(rm)'"),
@@ -122,26 +122,26 @@ def test_the_title_and_the_sentence_below_it(make_run, tmp_path):
         (None, ""),
     ],
 )
-def test_a_command_is_one_that_a_shell_takes(make_run, given, told):
+def test_a_command_is_one_that_a_shell_takes(make_run, given, expected):
     (run,) = read_runs(make_run("one"), "test")
     run.provenance["command"] = given
-    assert words.command(run) == told
-    if told:
-        assert shlex.split(told)[-1] == given[-1]
+    assert words.command(run) == expected
+    if expected:
+        assert shlex.split(expected)[-1] == given[-1]
 
 
 def test_origins(make_run):
-    def told(name, **made):
+    def origin_of(name, **made):
         return words.origin(read_runs(make_run(name, **made), "test")[0])
 
-    mentions(told("a", report=None), "No transfer")
-    mentions(told("b"), "from scratch … every stage trained")
-    mentions(told("c", frozen=2), "Random prefix … no source; conv_0, res_1 frozen")
+    mentions(origin_of("a", report=None), "No transfer")
+    mentions(origin_of("b"), "from scratch … every stage trained")
+    mentions(origin_of("c", frozen=2), "Random prefix … no source; conv_0, res_1 frozen")
     mentions(
-        told("d", source="/w/model.pt", frozen=1),
+        origin_of("d", source="/w/model.pt", frozen=1),
         "Transfer from /w/model.pt (sha256 0123456789ab…) … 1 copied, 1 adapted, 1 fresh; conv_0 frozen",
     )
-    mentions(told("e", source="/w"), "no stage frozen")
+    mentions(origin_of("e", source="/w"), "no stage frozen")
 
 
 def test_the_validation_dice_of_the_source_is_shown(make_run):
@@ -162,11 +162,11 @@ def test_settings(make_run):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "expected"),
     [(7.4, "7 s"), (63, "1 min 03 s"), (59.6, "1 min 00 s"), (3600, "1 h 00 min"), (9000, "2 h 30 min"), (NAN, "–")],
 )
-def test_durations(seconds, told):
-    assert duration(seconds) == told
+def test_durations(seconds, expected):
+    assert duration(seconds) == expected
 
 
 def test_numbers_that_are_none():

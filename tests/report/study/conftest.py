@@ -95,10 +95,10 @@ def write_made_study(
     ]
     source = {"path": "/w/source", "sha256": "ab" * 32}
     listed = {"path": "/data/datalist.json", "sha256": "cd" * 32}
-    told = {"kind": "size", "target": str(BRATS), "source": source, "configs": {}, "datalist": listed}
-    told |= {"settings": {"iterations": 500, "window": [48, 48, 48]}, "rule": {}, "threads": 1, "volumes_ml": {}}
+    defaults = {"kind": "size", "target": str(BRATS), "source": source, "configs": {}, "datalist": listed}
+    defaults |= {"settings": {"iterations": 500, "window": [48, 48, 48]}, "rule": {}, "threads": 1, "volumes_ml": {}}
     axes = {"arms": tuple(arms), "sizes": tuple(sizes), "seeds": tuple(seeds), "runs": tuple(planned)}
-    write_study(folder, Study(**{**told, **axes, **(plan or {})}))
+    write_study(folder, Study(**{**defaults, **axes, **(plan or {})}))
     for run in runs if overlays else ():
         if run.seed == seeds[0] and run.n == sizes[-1] and run.state == "finished":
             device = {"asked": "cpu", "processor": "x86_64", "threads": 2, "gpus": []}

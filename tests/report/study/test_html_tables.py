@@ -65,14 +65,14 @@ def test_what_latex_would_take_for_a_command_is_escaped(text, escaped):
 
 def test_the_latex_of_a_hostile_table_is_balanced():
     rows = [["[x]", 0.5, (0.1, 0.9), "100 % \\end{table} & _"], ["*", 0.5, (0.1, 0.9), "#"]]
-    told = make(rows).tex()
-    assert r"\caption{50 \% of \$x\_1\$ \& more}" in told
-    body = told[told.index(r"\midrule") : told.index(r"\bottomrule")]
+    latex = make(rows).tex()
+    assert r"\caption{50 \% of \$x\_1\$ \& more}" in latex
+    body = latex[latex.index(r"\midrule") : latex.index(r"\bottomrule")]
     cells = [re.split(r"(?<!\\)&", line) for line in body.splitlines()[1:]]
     assert [len(row) for row in cells] == [4, 4]
     assert all(line.startswith("{}") for line in body.splitlines()[1:]), r"after \\ a [ or a * is an option of it"
-    assert told.count(r"\end{table}") == 1
-    assert told.count("{") - told.count(r"\{") == told.count("}") - told.count(r"\}")
+    assert latex.count(r"\end{table}") == 1
+    assert latex.count("{") - latex.count(r"\{") == latex.count("}") - latex.count(r"\}")
 
 
 def test_many_rows_stand_in_the_csv_alone():

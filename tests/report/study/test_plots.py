@@ -1,4 +1,4 @@
-"""Figures of a study: the same each time, told apart without colour, and drawn whatever the names and values."""
+"""Figures of a study: the same each time, distinguishable without colour, and drawn whatever the names and values."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def line(name, at=(1, 2), values=(0.2, 0.3)):
     return Line(name, look(0), at, values, [v - 0.1 for v in values], [v + 0.1 for v in values])
 
 
-def test_arms_are_told_apart_without_colour():
+def test_arms_are_distinguishable_without_colour():
     looks = [look_of(arm) for arm in ARMS]
     assert len({own.marker for own in looks}) == len({own.glyph for own in looks}) == len(ARMS)
     assert len({own.colour for own in looks}) == len(ARMS)

@@ -65,8 +65,8 @@ def test_a_case_that_is_undefined_with_one_seed_is_undefined(make_study):
 def test_an_empty_segmentation_is_farther_than_any_and_two_are_left_out(make_study):
     folder = make_study(arms=("scratch",), sizes=(26,), seeds=(0,), cases=5)
     rows = read_study_table(folder / "scores.csv", StudyScore)
-    told = [(0.5, 3.0), (0.0, math.nan), (0.0, math.nan), (math.nan, math.nan), (0.9, 1.0)]
-    rows = [dataclasses.replace(row, dice=dice, hd95_mm=mm) for row, (dice, mm) in zip(rows, told, strict=True)]
+    values = [(0.5, 3.0), (0.0, math.nan), (0.0, math.nan), (math.nan, math.nan), (0.9, 1.0)]
+    rows = [dataclasses.replace(row, dice=dice, hd95_mm=mm) for row, (dice, mm) in zip(rows, values, strict=True)]
     write_table(folder / "scores.csv", StudyScore, rows)
     found = read_study_facts(folder).distances["scratch", 26]
     assert len(found) == 4

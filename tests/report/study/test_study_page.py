@@ -106,12 +106,12 @@ def test_runs_whose_best_validation_is_the_last_are_counted(make_study, report):
     mentions(text, "2 of 4 finished … validation … 1; freeze 1 1)")
 
 
-def test_the_published_figure_stands_beside_the_same_arm_and_size_only(once):
+def test_published_figures_are_shown_only_for_the_same_arm_and_size(once):
     _, text, page = once
-    beside = {(row[0], row[1]): row[7] for row in named(page, "arms")}
-    assert beside["scratch", "26"] == "0.426"
-    assert beside["freeze 1", "52"] == "0.482"
-    assert beside["random freeze 2", "26"] == "–"
+    published = {(row[0], row[1]): row[7] for row in named(page, "arms")}
+    assert published["scratch", "26"] == "0.426"
+    assert published["freeze 1", "52"] == "0.482"
+    assert published["random freeze 2", "26"] == "–"
     sizes = named(page, "published_sizes")
     assert len(sizes) == 16
     assert {row[6] for row in sizes if row[0] in ("freeze 2", "freeze 3") or row[3] in ("78", "105")} == {"–"}
@@ -120,7 +120,7 @@ def test_the_published_figure_stands_beside_the_same_arm_and_size_only(once):
     assert text.count("another setting") >= 2
 
 
-def test_no_figures_stand_beside_ours_where_the_target_has_none_published(make_study, report, tmp_path):
+def test_no_published_figures_are_shown_where_the_target_has_none(make_study, report, tmp_path):
     text, page = report(make_study(**SMALL, plan={"target": str(tmp_path / "own")}))
     assert len(named(page, "arms")) == 6
     assert "ublished" not in text
@@ -137,7 +137,7 @@ def test_no_figures_stand_beside_ours_where_the_target_has_none_published(make_s
     assert "2019" not in text
 
 
-def test_tables_lie_beside_the_page_in_full_precision_and_as_latex(once):
+def test_tables_are_written_next_to_the_page_in_full_precision_and_as_latex(once):
     folder, _, _ = once
     tables = folder / "report_files" / "tables"
     scores = read_study_table(folder / "scores.csv", StudyScore)
@@ -313,11 +313,12 @@ def test_one_seed_is_named_as_a_limitation(make_study, report):
 
 
 @pytest.mark.parametrize(
-    ("cases", "told"), [(1, "the only test case"), (2, "the better and the worse of the two"), (3, "the best, the median and")]
+    ("cases", "expected"),
+    [(1, "the only test case"), (2, "the better and the worse of the two"), (3, "the best, the median and")],
 )
-def test_the_page_says_which_cases_it_shows(make_study, report, cases, told):
+def test_the_page_says_which_cases_it_shows(make_study, report, cases, expected):
     _, page = report(make_study(arms=("scratch", "1"), sizes=(26,), seeds=(0,), cases=cases))
-    mentions(page.text, f"Selected by rule … {told}")
+    mentions(page.text, f"Selected by rule … {expected}")
     assert "on the same cases and seeds, too few for an interval." in page.text
 
 

@@ -25,16 +25,16 @@ def study(make_study):
 
 
 def test_the_headline_counts_and_names_the_largest_each_way(study):
-    told = headline(study, [], [found("1", 26, 0.05, 0.01), found("1", 52, 0.08, 0.01), found("3", 26, -0.04, 0.01)])
-    mentions(told, "3 comparisons with scratch … 2 are higher, 1 lower, and 0 without a clear difference")
-    first, second, third = (told.index(text) for text in ("0.080 higher", "0.040 lower", "0.050 higher"))
+    sentence = headline(study, [], [found("1", 26, 0.05, 0.01), found("1", 52, 0.08, 0.01), found("3", 26, -0.04, 0.01)])
+    mentions(sentence, "3 comparisons with scratch … 2 are higher, 1 lower, and 0 without a clear difference")
+    first, second, third = (sentence.index(text) for text in ("0.080 higher", "0.040 lower", "0.050 higher"))
     assert first < second < third
 
 
 def test_no_verdict_no_finding(study):
-    told = headline(study, [], [found("1", 26, 0.05, 0.2), found("2", 26, 0.01, 0.9)])
-    mentions(told, "0 are higher, 0 lower, and 2 without a clear difference … largest … not conclusive … n = 26")
-    mentions(told, "no clear difference between freeze 1 and scratch")
+    sentence = headline(study, [], [found("1", 26, 0.05, 0.2), found("2", 26, 0.01, 0.9)])
+    mentions(sentence, "0 are higher, 0 lower, and 2 without a clear difference … largest … not conclusive … n = 26")
+    mentions(sentence, "no clear difference between freeze 1 and scratch")
     mentions(supported([found("1", 26, 0.05, 0.2)])[0], "No arm … scratch … neither a difference nor equality")
 
 
@@ -56,13 +56,13 @@ def test_which_differences_could_not_have_been_detected():
 
 def test_what_may_not_be_concluded_depends_on_the_study(study):
     sure = [found("1", 26, 0.05, 0.01), found("2", 26, 0.06, 0.01)]
-    told = " ".join(not_supported(study, sure, beside=False))
-    assert "are equal" not in told
-    assert "published" not in told
-    mentions(told, "3 seeds … results may reverse with other seeds")
-    mentions(told, "(Holm) … 2")
-    told = " ".join(not_supported(study, [*sure, found("3", 26, 0.0, 0.9)], beside=True))
-    mentions(told, "without a clear difference are equal", "published … another setting")
+    text = " ".join(not_supported(study, sure, beside=False))
+    assert "are equal" not in text
+    assert "published" not in text
+    mentions(text, "3 seeds … results may reverse with other seeds")
+    mentions(text, "(Holm) … 2")
+    text = " ".join(not_supported(study, [*sure, found("3", 26, 0.0, 0.9)], beside=True))
+    mentions(text, "without a clear difference are equal", "published … another setting")
 
 
 def test_the_lead_counts_and_a_finished_study_says_nothing_of_missing_runs(study):
