@@ -200,7 +200,7 @@ class Predictions:
                 self.folder.rmdir()
 
     def add(self, case: Case, volume_ml: float, seconds: float) -> None:
-        """FolderRecord a case whose files are written."""
+        """Record a case whose files are written."""
         inputs_sha256, remarks = _hash_of_inputs(case), remark_on(volume_ml, self.range_ml)
         self._remove_outdated(case["subject"], inputs_sha256)
         row = PredictionRow(case["subject"], round(volume_ml, 4), seconds, _inputs(case), inputs_sha256, remarks)
