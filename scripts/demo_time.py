@@ -1,6 +1,6 @@
 """How long scripts/demo.sh takes on this machine: seconds of each of its seven parts, from the speed of three training steps.
 
-python scripts/demo_time.py [--subjects 20] [--size 64] [--window 16] [--source_iterations 480] [--target_iterations 140]
+python scripts/demo_time.py [--subjects 20] [--size 64] [--window 16] [--source_iterations 640] [--target_iterations 160]
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from benchmark import median_seconds, training_step
 
 from monai_tl.device import choose_device
+from monai_tl.storage.cores import cores_at_hand
 
 START = 8.0  # s that a command takes to import its libraries and build a bundle
-HEAD = 1.0  # s to draw a phantom head of 64³ voxels
-FORWARD = 1 / 12  # of a training step: one patch instead of four, forward instead of forward and backward
+HEAD = 1.0  # s in which one process draws a phantom head of 64³ voxels
+FORWARD = 1 / 6  # of a training step: one patch instead of two, forward instead of forward and backward
 
 
 def demo_seconds(
@@ -26,28 +27,28 @@ def demo_seconds(
     """Return the seconds of each part of the demo.
 
     Args:
-        step: seconds of a training step of four patches.
+        step: seconds of a training step of two patches.
         subjects: heads in each of the two layouts.
         size: voxels along an edge of a head.
         window: voxels along an edge of a patch.
         source_iterations: training steps of the source.
         target_iterations: training steps of each target.
     """
-    case = max(1.0, size / window) ** 3 / 0.75**3 * FORWARD * step  # sliding windows that overlap by a quarter
+    case = max(1.0, size / window) ** 3 * FORWARD * step  # sliding windows that do not overlap
     source = START + source_iterations * step + 2 * 0.1 * subjects * case
     target = START + target_iterations * step + 2 * 0.1 * subjects * case
-    heads = 2 * subjects * HEAD * (size / 64) ** 3
+    heads = 2 * subjects * HEAD * (size / 64) ** 3 / cores_at_hand()
     parts = [heads + 3 * START / 4, source + START + 0.25 * subjects * case, target, target]
     parts += [2 * (START + 0.4 * subjects * case), START / 2, START]
     return [round(part) for part in parts]
 
 
 def main(
-    subjects: int = 20, size: int = 64, window: int = 16, source_iterations: int = 480, target_iterations: int = 140
+    subjects: int = 20, size: int = 64, window: int = 16, source_iterations: int = 640, target_iterations: int = 160
 ) -> None:
     """Time three training steps and print the seconds of each part."""
     device = choose_device()
-    step = 2 * median_seconds(training_step(device, window, "auto"), device, 3)  # which takes two patches
+    step = median_seconds(training_step(device, window, "auto"), device, 3)
     print(*demo_seconds(step, subjects, size, window, source_iterations, target_iterations))
 
 
