@@ -56,7 +56,7 @@ class Prepared:
         self.failed: dict[str, str] = {}
 
     def begin(self, people: People) -> None:
-        """FolderRecord omitted subjects and versions; remove the incomplete files of killed processes."""
+        """Record omitted subjects and versions; remove the incomplete files of killed processes."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.sweep()
         self.left_out = people.left_out

@@ -8,7 +8,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,7 @@ def open_run(
     metadata: Mapping[str, Any],
     contract: Contract,
     seed: int,
+    regions: Mapping[str, Sequence[int]] | None = None,
     transfer_report: Mapping[str, Any] | None = None,
     anonymous: bool = False,
 ) -> None:
@@ -102,6 +103,7 @@ def open_run(
         metadata: the bundle's metadata.
         contract: what the network will expect of its images, stored with the weights.
         seed: seed of all random numbers, recorded with the run.
+        regions: name -> label values of what the network learns, stored with the weights.
         transfer_report: report of `apply_transfer`; None without a transfer.
         anonymous: write pseudonyms instead of subject ids to ``data.json``.
     """
@@ -112,7 +114,7 @@ def open_run(
     if (folder / "config.yaml").is_file():
         return
     records: dict[str, Mapping[str, Any]] = {
-        "metadata.json": describe(metadata, contract, lineage_of(transfer_report)),
+        "metadata.json": describe(metadata, contract, lineage_of(transfer_report), regions),
         "provenance.json": provenance_of(data, seed, device),
     }
     with write_run_folder(folder, config, records) as staging:
