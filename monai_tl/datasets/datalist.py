@@ -175,11 +175,11 @@ def read_datalist(path: Path | str) -> Datalist:
     content = read_lists(path)
     remedy = "make it again with `monai_tl datalist`"
     needed = ("format", "modalities", "regions", "cases", "splits", "sha256")
+    if content.get("format", FORMAT) != FORMAT:
+        raise DataError(f"{path} has format {content['format']}, this version reads {FORMAT}; {remedy}")
     missing = [key for key in needed if key not in content]
     if missing:
         raise DataError(f"{path} is not a datalist: it lacks {', '.join(missing)}; {remedy}")
-    if content["format"] != FORMAT:
-        raise DataError(f"{path} has format {content['format']}, this version reads {FORMAT}; {remedy}")
     cases = content["cases"]
     if not all(isinstance(case, dict) and "subject" in case and {*map(type, case.values())} == {str} for case in cases):
         raise DataError(f"{path}: every case needs a subject and its paths, all strings; {remedy}")

@@ -25,6 +25,7 @@ from torch import nn
 import monai_tl
 from monai_tl.datasets.case_checks import check_split
 from monai_tl.datasets.datalist import Datalist
+from monai_tl.datasets.regions import foreground_of
 from monai_tl.errors import ConfigError, did_you_mean
 from monai_tl.identity.run_data import note_weights
 from monai_tl.settings.table import is_true
@@ -155,7 +156,8 @@ def check_label_grid(data: Datalist, contract: Contract, parser: ConfigParser) -
         return
     cases, spacing = data.split("train", contract.modalities), contract.spacing
     transform = Compose(parser.get_parsed_content("label_transforms"))
-    counts = resample_labels(cases, data.foreground, spacing, transform)
+    learned = parser.get_parsed_content("regions") if "regions" in parser else data.regions
+    counts = resample_labels(cases, foreground_of(learned), spacing, transform)
     for warning in refuse_lost_labels(counts, "train", len(cases), spacing):
         logger.warning(warning)
 
