@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +53,17 @@ def read_label_names(path: Path | str) -> dict[str, int]:
     return names
 
 
+class _Pairs(list[tuple[str, Any]]):
+    """The names and values of a JSON object, of which a name may occur twice."""
+
+
 def _json_pairs(path: Path, text: str) -> Iterable[tuple[int, str]]:
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=_Pairs)
     except ValueError as error:
         raise DataError(f"{path} is not JSON ({error}); needed is {FORMS}") from error
-    table: Any = content.get("labels", content) if isinstance(content, Mapping) else {}
-    for key, value in table.items() if isinstance(table, Mapping) else ():
+    pairs: Any = content if isinstance(content, _Pairs) else ()
+    for key, value in next((of for name, of in pairs if name == "labels" and isinstance(of, _Pairs)), pairs):
         if _VALUE.fullmatch(key) and isinstance(value, str):
             yield int(key), value.strip()
         elif type(value) is int and value >= 0:

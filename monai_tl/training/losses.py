@@ -66,7 +66,8 @@ class IgnoreVoxels(nn.Module):
         """Keep the loss.
 
         Raises:
-            ConfigError: if it takes a softmax although each region has a sigmoid of its own.
+            ConfigError: if it takes a softmax although each region has a sigmoid of its own, or masks although the label is an
+                index of classes.
         """
         super().__init__()
         inner = getattr(loss, "dice", loss)
@@ -74,6 +75,11 @@ class IgnoreVoxels(nn.Module):
             raise ConfigError(
                 f"classes without background have a sigmoid each, but loss ({type(loss).__name__}) takes a softmax; set loss "
                 "to monai_tl.training.losses.DiceBCELoss, or put background first in classes"
+            )
+        if softmax and not getattr(inner, "to_onehot_y", True):
+            raise ConfigError(
+                f"with background first, classes exclude each other, but loss ({type(loss).__name__}) takes a mask of each; set "
+                "loss to one with a softmax and to_onehot_y: true, or omit background from classes"
             )
         self.loss, self.softmax = loss, softmax
 
