@@ -22,8 +22,8 @@ def region_probabilities(softmax: bool) -> Callable[[Tensor], Tensor]:
             j, k) logits, each with its own sigmoid.
 
     Raises:
-        DataError: by the function, if a probability is NaN or infinite in any voxel, which a threshold would turn into
-            background.
+        DataError: by the function, if a logit is NaN or infinite in any voxel, which a threshold would turn into background or
+            into a region.
 
     Example:
         >>> import torch
@@ -38,14 +38,13 @@ def region_probabilities(softmax: bool) -> Callable[[Tensor], Tensor]:
 
 
 def _probabilities(logits: Tensor, softmax: bool) -> Tensor:
-    probability = torch.softmax(logits, dim=0)[1:] if softmax else torch.sigmoid(logits)
-    undefined = int(probability.numel() - torch.isfinite(probability).sum())
-    if undefined:
+    defined = torch.isfinite(logits).all(dim=0)
+    if undefined := int(defined.numel() - defined.sum()):
         raise DataError(
-            f"the network's output is not a number in {undefined} of {probability.numel()} voxels: its training diverged "
+            f"the network's output is not a number in {undefined} of {defined.numel()} voxels: its training diverged "
             "(a lower learning rate may help), its weights are damaged, or float32 is needed (--precision float32)"
         )
-    return probability
+    return torch.softmax(logits, dim=0)[1:] if softmax else torch.sigmoid(logits)
 
 
 def choose_regions(probability: Tensor, softmax: bool) -> Tensor:
