@@ -180,4 +180,6 @@ def test_a_loss_that_does_not_say_what_it_takes_is_used_as_it_is():
             return logits.mean() + label.float().mean()
 
     logits, masks = tensors(*drawn())
-    assert [float(IgnoreVoxels(Mean(), softmax)(logits, masks)) for softmax in (True, False)] == [float(Mean()(logits, masks))] * 2
+    assert [float(IgnoreVoxels(Mean(), softmax)(logits, masks)) for softmax in (True, False)] == [
+        float(Mean()(logits, masks))
+    ] * 2
