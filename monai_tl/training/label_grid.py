@@ -59,7 +59,7 @@ def resample_labels(
         cases: checked cases, each with ``"label"``.
         foreground: label values that the transform makes foreground.
         spacing: voxel spacing of the network's grid, mm along right, anterior, superior.
-        transform: maps a case's paths to a dict with ``"label"``, (channel, i, j, k) on the network's grid, above 0 in a region.
+        transform: maps a case's paths to a dict with ``"label"``, (channel, i, j, k) on the network's grid, above 0 in regions.
     """
     counts = []
     other_grid = [case for case in cases if not on_grid(open_scan(case["label"]), spacing)]

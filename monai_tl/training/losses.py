@@ -78,8 +78,8 @@ class IgnoreVoxels(nn.Module):
             )
         if softmax and not getattr(inner, "to_onehot_y", True):
             raise ConfigError(
-                f"with background first, classes exclude each other, but loss ({type(loss).__name__}) takes a mask of each; set "
-                "loss to one with a softmax and to_onehot_y: true, or omit background from classes"
+                f"with background first, classes exclude each other, but loss ({type(loss).__name__}) takes masks; set it "
+                "to one with a softmax and to_onehot_y: true, or omit background from classes"
             )
         self.loss, self.softmax = loss, softmax
 

@@ -25,6 +25,7 @@ from torch import nn
 import monai_tl
 from monai_tl.datasets.case_checks import check_split
 from monai_tl.datasets.datalist import Datalist
+from monai_tl.datasets.regions import regions_of
 from monai_tl.datasets.regions import foreground_of
 from monai_tl.errors import ConfigError, did_you_mean
 from monai_tl.identity.run_data import note_weights
@@ -75,8 +76,9 @@ def check_run(
     resumed = Path(run_dir) if refuse_existing(Path(run_dir), resume=is_true(resume)) else None
     if resumed:
         _refuse_other_run(resumed, _portable(parser), data, transfer_report)
+    regions = regions_of(data.regions, contract.classes)
     for split in ("train", "validation"):
-        check_split(data, split, contract.modalities, need_foreground=split == "train")
+        check_split(data, split, contract.modalities, need_foreground=split == "train", regions=regions)
     check_label_grid(data, contract, parser)
     overlap = check_run_cases(data, transfer_report, resumed)
     if transfer_report is not None:

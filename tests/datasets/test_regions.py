@@ -1,4 +1,4 @@
-"""Regions: how they are written on a command line, which cannot be meant, which a network's classes name, how they are shown."""
+"""Regions: as written on a command line, those that cannot be meant, those that classes name, and how they are shown."""
 
 from __future__ import annotations
 

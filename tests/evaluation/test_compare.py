@@ -221,8 +221,8 @@ def test_fewer_than_five_cases_give_no_interval():
 
 
 BY_REGION = {
-    "one": {"core": {**SCRATCH}, "whole": {subject: 0.9 for subject in SCRATCH}},
-    "two": {"core": shifted([0.1] * 6), "whole": {subject: 0.8 for subject in SCRATCH}},
+    "one": {"core": SCRATCH, "whole": dict.fromkeys(SCRATCH, 0.9)},
+    "two": {"core": shifted([0.1] * 6), "whole": dict.fromkeys(SCRATCH, 0.8)},
 }
 
 

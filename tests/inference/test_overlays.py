@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -107,4 +109,4 @@ def test_a_caption_of_many_regions_has_as_many_lines_as_it_needs(tmp_path, scan,
         spans = sorted((x, x + font.getlength(text)) for text, (_, (x, y)) in captions.items() if y == line)
         assert spans[-1][1] <= picture.width
         assert spans[-1][1] <= max(picture.width, NARROWEST)
-        assert all(one[1] < other[0] for one, other in zip(spans, spans[1:], strict=False))
+        assert all(one[1] < other[0] for one, other in pairwise(spans))
