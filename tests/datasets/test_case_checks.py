@@ -11,6 +11,7 @@ import pytest
 
 from monai_tl.datasets.case_checks import check_cases
 from monai_tl.errors import DataError
+from tests.conftest import mentions
 
 AFFINE = np.array([[-2.0, 0, 0, 90], [0, 2, 0, -126], [0, 0, 2, -72], [0, 0, 0, 1]])
 
