@@ -25,8 +25,7 @@ from torch import nn
 import monai_tl
 from monai_tl.datasets.case_checks import check_split
 from monai_tl.datasets.datalist import Datalist
-from monai_tl.datasets.regions import regions_of
-from monai_tl.datasets.regions import foreground_of
+from monai_tl.datasets.regions import foreground_of, regions_of
 from monai_tl.errors import ConfigError, did_you_mean
 from monai_tl.identity.run_data import note_weights
 from monai_tl.settings.table import is_true
