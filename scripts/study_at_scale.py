@@ -48,7 +48,7 @@ def write_data(folder: Path) -> list[str]:
                 case[role] = str(folder / f"{subject}_{role}.nii.gz")
                 nib.save(nib.Nifti1Image(voxels, np.eye(4)), case[role])
             cases.append(case)
-    data = make_datalist(cases, modalities=("T1", "T2"), foreground=(1,), splits=Splits(lists))
+    data = make_datalist(cases, modalities=("T1", "T2"), regions={"foreground": (1,)}, splits=Splits(lists))
     write_datalist(folder / "datalist.json", data)
     return lists["test"]
 

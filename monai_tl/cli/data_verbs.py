@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,13 +14,16 @@ from monai_tl.datasets.brats_tracks import Track
 from monai_tl.datasets.datalist import make_datalist, write_datalist
 from monai_tl.datasets.exclusions import leave_out as leave_subjects_out
 from monai_tl.datasets.exclusions import refuse_selected_test, without
+from monai_tl.datasets.label_names import read_label_names
 from monai_tl.datasets.patterns import Cases, find_cases
+from monai_tl.datasets.regions import FOREGROUND, REGIONS_EXAMPLE, foreground_of, read_regions
 from monai_tl.datasets.splits import Splits, random_splits, splits_from_file
 from monai_tl.errors import ConfigError, DataError, PartlyDoneError, list_problems
 from monai_tl.identity.persons import persons_of, refuse_divided
 from monai_tl.settings.values import Whole
 
 RATIOS = "0.7,0.15,0.15"  # of train, validation, test
+BRATS_REGIONS = "brats"  # --regions: the three that BraTS is scored on
 Processes = Annotated[int, Whole(0, what="a whole number, 1 or more (0: one per core)")]
 
 
@@ -39,7 +44,10 @@ def datalist_ixi(
     root: str,
     modalities: str = "T1,T2",
     foreground: str = "17,53",
+    regions: str = "",
+    label_names: str = "",
     labels: str = "",
+    ignore: str = "",
     incomplete: Policy = "refuse",
     split: str = RATIOS,
     train: str = "train",
@@ -53,9 +61,10 @@ def datalist_ixi(
 
     --leave_out omits subjects: those that `monai_tl check` suspects (qc, or the path of a qc.csv), or ids (IXI012,IXI013).
     All cases of one person are in the same split. The ids of known data sets contain the person; for others, set a pattern
-    such as --person 'sub-{person}_ses-{}', or --person none if each case is another person.
+    such as --person 'sub-{person}_ses-{}', or --person none if each case is another person. --regions left=17,right=53
+    replaces --foreground by several regions.
     """
-    values = _label_values(foreground, labels)
+    values = _values(foreground, regions, labels, ignore, _names_in(label_names))
     complete = ixi.find_ixi_cases(Path(root), names(modalities), incomplete=incomplete)
     cases, chosen = leave_subjects_out(complete, leave_out, Path(root))
     splits, rule = _splits(cases, split, train, absent, seed, chosen, person)
@@ -68,7 +77,9 @@ def datalist_brats(
     modalities: str = "T1,T2",
     track: str = "",
     foreground: str = "",
+    regions: str = "",
     labels: str = "",
+    ignore: str = "",
     grade: str | None = None,
     incomplete: Policy = "refuse",
     split: str = RATIOS,
@@ -84,27 +95,35 @@ def datalist_brats(
 
     The label values of the tumour core depend on the BraTS track, which is detected from ids and labels. If that fails, set
     --track to gli2017, gli2023, gli2024, peds2023, peds2024, met2023, met2025, men2023, menrt2024, ssa2023 or goat2024, or set
-    the values by --foreground and --labels. --split study --train S4 uses the splits of the 2019 study, from splits/study.json
-    of the bundle --target. --leave_out and --person are as in datalist ixi.
+    the values by --foreground and --labels. --regions brats makes the three regions that BraTS is scored on. --split study
+    --train S4 uses the splits of the 2019 study, from splits/study.json of the bundle --target. --leave_out and --person are
+    as in datalist ixi.
     """
     from monai_tl.datasets import brats
 
-    asked = _label_values(foreground, labels)
+    asked = _values(foreground, "" if regions == BRATS_REGIONS else regions, labels, ignore, needed=False)
     complete = brats.find_brats_cases(Path(root), names(modalities), incomplete=incomplete, grade=grade)
     cases, chosen = leave_subjects_out(complete, leave_out, Path(root))
     splits, rule = _splits(cases, study_lists(target) if split == "study" else split, train, absent, seed, chosen, person)
-    coding = brats.find_brats_coding(cases, asked[0], asked[1], track)
-    values = (list(coding.foreground), list(coding.labels))
+    coding = brats.find_brats_coding(cases, foreground_of(asked.regions), asked.labels, track)
+    values = replace(asked, regions=asked.regions or {FOREGROUND: coding.foreground}, labels=coding.labels)
+    if regions == BRATS_REGIONS:
+        if coding.track is None:
+            raise ConfigError("--regions brats needs a BraTS track, which --foreground and --labels replace; omit these flags")
+        values = replace(values, regions=coding.track.regions)
     _write(cases, modalities, values, splits, rule, Path(output or Path(root) / "datalist.json"), coding.track)
-    core, possible = (",".join(map(str, of)) for of in values)
-    print(f"tumour core: label values {core}, of {possible or 'any'}", *coding.notes, sep="\n")
+    if list(values.regions) == [FOREGROUND]:
+        print(f"tumour core: label values {_join(coding.foreground)}, of {_join(coding.labels) or 'any'}")
+    print(*coding.notes, sep="\n")
 
 
 def datalist_decathlon(
     *,
     root: str,
-    foreground: str,
+    foreground: str = "",
+    regions: str = "",
     modalities: str = "",
+    ignore: str = "",
     incomplete: Policy = "refuse",
     split: str = RATIOS,
     train: str = "train",
@@ -114,16 +133,18 @@ def datalist_decathlon(
     seed: Seed = 0,
     output: str | None = None,
 ) -> None:
-    """Write the datalist of a Medical Segmentation Decathlon task: --root Task01_BrainTumour --foreground 2,3 [--output FILE].
+    """Write the datalist of a Medical Segmentation Decathlon task: --root Task01_BrainTumour --regions all [--output FILE].
 
-    --foreground takes label values or their names in dataset.json. --modalities T1=T1w,T2=T2w selects and renames modalities;
-    by default all are used, with their names in dataset.json. --leave_out and --person are as in datalist ixi.
+    --regions takes names in dataset.json, or names with label values (core=2,3); --foreground 2,3 makes one region of them.
+    --modalities T1=T1w,T2=T2w selects and renames modalities; by default all are used, with their names in dataset.json.
+    --leave_out and --person are as in datalist ixi.
     """
     from monai_tl.datasets import decathlon
 
     task = decathlon.read_task(Path(root))
     pairs = decathlon.pairs_of(modalities, task)
-    values = task.values(names(foreground)), task.values(())
+    chosen_values = ",".join(map(str, task.values(names(foreground)))) if foreground or not regions else ""
+    values = replace(_values(chosen_values, regions, "", ignore, task.labels), labels=tuple(task.values(())))
     complete = decathlon.find_decathlon_cases(task, pairs, incomplete=incomplete)
     cases, chosen = leave_subjects_out(complete, leave_out, Path(root))
     splits, rule = _splits(cases, split, train, absent, seed, chosen, person)
@@ -134,8 +155,11 @@ def datalist_files(
     *,
     output: str,
     label: str,
-    foreground: str,
+    foreground: str = "",
+    regions: str = "",
+    label_names: str = "",
     labels: str = "",
+    ignore: str = "",
     incomplete: Policy = "refuse",
     split: str = RATIOS,
     train: str = "train",
@@ -145,14 +169,14 @@ def datalist_files(
     seed: Seed = 0,
     **patterns: str,
 ) -> None:
-    """Write the datalist of any folder layout: --T1 PATTERN [--T2 PATTERN …] --label PATTERN --foreground 47,48 --output FILE.
+    """Write the datalist of any folder layout: --T1 PATTERN [--T2 PATTERN …] --label PATTERN --regions a=1,b=2 --output FILE.
 
     Each modality is a flag whose value is a path with {subject} in place of the id, e.g. --T1 't1/{subject}_T1.nii.gz'.
-    --leave_out and --person are as in datalist ixi.
+    --foreground 47,48 makes one region of several label values. --leave_out and --person are as in datalist ixi.
     """
     if not patterns:
         raise ConfigError("no modality: name one pattern per modality, e.g. --T1 't1/{subject}_T1.nii.gz'")
-    values = _label_values(foreground, labels)
+    values = _values(foreground, regions, labels, ignore, _names_in(label_names))
     complete = find_cases({**patterns, "label": label}, incomplete=incomplete)
     cases, chosen = leave_subjects_out(complete, leave_out, Path(output).parent)
     splits, rule = _splits(cases, split, train, absent, seed, chosen, person)
@@ -191,8 +215,8 @@ def check(
 
     if len(scans) != 1:
         raise ConfigError(f"check takes one datalist or folder; got {len(scans)}")
-    values = _label_values(foreground, labels)
-    candidates = find_candidates(Path(scans[0]), names(modalities), values[0], values[1], track)
+    values = label_values(foreground, "foreground"), label_values(labels, "labels")
+    candidates = find_candidates(Path(scans[0]), names(modalities), *values, track)
     from monai_tl.quality.check import check_scans
     from monai_tl.quality.qc_table import format_table, summary
     from monai_tl.report.quality.wall import write_page
@@ -248,27 +272,54 @@ def _splits(
     return splits, {**rule, "persons": persons.record()}
 
 
-def _label_values(foreground: str, labels: str) -> tuple[list[int], list[int]]:
-    """Return the label values that are foreground, and those that may occur; either may be empty."""
-    return label_values(foreground, "foreground"), label_values(labels, "labels")
+@dataclass(frozen=True)
+class _LabelValues:
+    """What the flags say about label values: regions, all that may occur (none: any), and those that are ignored."""
+
+    regions: Mapping[str, Sequence[int]]
+    labels: Sequence[int]
+    ignore: Sequence[int]
+
+
+def _values(
+    foreground: str, regions: str, labels: str, ignore: str, known: Mapping[str, int] | None = None, *, needed: bool = True
+) -> _LabelValues:
+    """Parse the flags about label values; --regions, if given, replaces --foreground."""
+    found: Mapping[str, Sequence[int]] = read_regions(regions, known)
+    if not found and (foreground or needed):
+        found = {FOREGROUND: label_values(foreground, "foreground")}
+    if not found and needed:
+        raise ConfigError(
+            f"name the regions, --regions {REGIONS_EXAMPLE}, or one region by its label values, --foreground 47,48"
+        )
+    return _LabelValues(found, label_values(labels, "labels"), label_values(ignore, "ignore"))
+
+
+def _names_in(path: str) -> dict[str, int] | None:
+    """Return the label value of each name in a table; None without one."""
+    return read_label_names(path) if path else None
+
+
+def _join(values: Sequence[int]) -> str:
+    return ",".join(map(str, values))
 
 
 def _write(
     cases: Cases,
     modalities: str,
-    values: tuple[list[int], list[int]],
+    values: _LabelValues,
     splits: Splits,
     rule: dict[str, Any],
     path: Path,
     track: Track | None = None,
 ) -> None:
-    """Write a datalist; ``values`` are the label values that are foreground, and all that may occur (none: any)."""
-    foreground, labels = values
+    """Write a datalist."""
     datalist = make_datalist(
         cases,
         modalities=names(modalities),
-        foreground=foreground,
-        labels=labels or None,
+        regions=values.regions,
+        labels=sorted({*values.labels, *values.ignore}) if values.labels else None,
+        ignore=values.ignore,
         splits=splits,
         split_rule=rule,
         left_out=cases.left_out | splits.left_out,

@@ -9,15 +9,15 @@ from monai_tl.errors import ConfigError
 from monai_tl.text import plural
 
 
-def compare(*runs: str, split: Split = "test", seed: Seed = 0) -> None:
-    """Compare scored runs with the first one, on the same cases: RUN RUN … [--split test]."""
+def compare(*runs: str, split: Split = "test", region: str = "", seed: Seed = 0) -> None:
+    """Compare scored runs with the first one, on the same cases: RUN RUN … [--split test] [--region NAME]."""
     from monai_tl.evaluation.score_files import refuse_unscored
 
     refuse_unscored(runs, split)
     from monai_tl.evaluation.compare import compare_runs as compare_runs
     from monai_tl.evaluation.compare import format_comparison
 
-    print(format_comparison(compare_runs([Path(run) for run in runs], split=split, seed=seed)))
+    print(format_comparison(compare_runs([Path(run) for run in runs], split=split, seed=seed, region=region)))
 
 
 def report(*study: str, runs: str | None = None, split: Split | None = None, output: str | None = None) -> None:

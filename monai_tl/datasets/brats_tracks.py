@@ -45,6 +45,14 @@ class Track:
         """Its label values with their meanings, as text."""
         return ", ".join(f"{value} {meaning}" for value, meaning in self.labels.items())
 
+    @property
+    def regions(self) -> dict[str, tuple[int, ...]]:
+        """The three regions that BraTS is scored on; those that the track has."""
+        whole = tuple(value for value in self.labels if value != self.cavity)
+        enhancing = tuple(value for value, meaning in self.labels.items() if meaning == "enhancing tumour")
+        regions = {"tumour core": self.core, "whole tumour": whole, "enhancing tumour": enhancing}
+        return {name: values for name, values in regions.items() if values and (name == "tumour core" or values != self.core)}
+
     def __str__(self) -> str:
         """Return its name, title, coding and core."""
         return f"{self.name} ({self.title}: {self.coding}; tumour core {_join(self.core)})"

@@ -12,6 +12,7 @@ from nibabel.spatialimages import SpatialImage
 
 from monai_tl.datasets.datalist import Datalist
 from monai_tl.datasets.patterns import Case
+from monai_tl.datasets.regions import Regions, foreground_of
 from monai_tl.errors import DataError, first_line, list_problems
 from monai_tl.imaging.geometry import Note, corners
 from monai_tl.imaging.scan_files import geometry_of, open_scan
@@ -47,6 +48,7 @@ def check_cases(
     *,
     need_foreground: bool,
     known_labels: Sequence[int] | None = None,
+    regions: Regions | None = None,
 ) -> list[str]:
     """Check every file of every case and report all problems at once.
 
@@ -56,14 +58,15 @@ def check_cases(
         foreground: label values of the foreground.
         need_foreground: whether a label without foreground is a problem (training) or a warning (validation, test).
         known_labels: values that a label may contain in addition to 0; ``None`` allows any integer.
+        regions: name -> label values, of which each must be in some label, if foreground is needed.
 
     Returns:
-        Warnings: one per case whose label contains no foreground, one if a foreground value is in no label at all, and one
-        per kind of header field that was ignored or converted.
+        Warnings: one per case whose label contains no foreground, one if a foreground value or a region is in no label at all,
+        and one per kind of header field that was ignored or converted.
 
     Raises:
         DataError: with one line per problem: files that are missing, unreadable, not 3D, not on one grid or not finite, and
-            label values that are not integers or not known.
+            label values that are not integers or not known; or a region that is in no label, if foreground is needed.
 
     Example:
         >>> from monai_tl import check_cases, read_datalist
@@ -88,6 +91,13 @@ def check_cases(
         first = f"{len(lines)} problem{'s' * (len(lines) > 1)} in {faulty} of {len(cases)} cases"
         raise DataError(list_problems(f"{first}; correct these files or leave the cases out:", lines))
     labelled = any("label" in case for case in cases)
+    lost = {name: values for name, values in (regions or {}).items() if labelled and not seen & set(values)}
+    if lost and need_foreground:
+        names = ", ".join(f"'{name}' ({_join(values)})" for name, values in lost.items())
+        raise DataError(
+            f"none of the {len(cases)} labels contains the region {names}, only {_join(sorted(seen))}; omit it from classes, "
+            "or add cases that have it"
+        )
     absent = [value for value in foreground if labelled and value not in seen]
     if absent and len(absent) < len(foreground):
         warnings.append(
@@ -245,19 +255,34 @@ def _shape(shape: Sequence[int]) -> str:
     return "×".join(str(length) for length in shape)
 
 
-def check_split(data: Datalist, split: str, modalities: Sequence[str], *, need_foreground: bool = False) -> None:
+def check_split(
+    data: Datalist,
+    split: str,
+    modalities: Sequence[str],
+    *,
+    need_foreground: bool = False,
+    regions: Regions | None = None,
+) -> None:
     """Check the cases of a split before any other step; called by ``initialize`` of evaluation and inference configs.
+
+    Args:
+        data: the datalist.
+        split: name of the split.
+        modalities: to check.
+        need_foreground: whether each label needs foreground, and each region a label that has it.
+        regions: those that a network learns; ``None``: all of the datalist.
 
     Raises:
         DataError: for cases that cannot be used, or, if needed, contain no foreground.
     """
-    cases = data.split(split, modalities)
-    warnings = check_cases(cases, modalities, data.foreground, need_foreground=need_foreground, known_labels=data.labels)
+    cases, regions = data.split(split, modalities), data.regions if regions is None else regions
+    foreground = foreground_of(regions)
+    warnings = check_cases(
+        cases, modalities, foreground, need_foreground=need_foreground, known_labels=data.labels, regions=regions
+    )
     for warning in warnings:
         logger.warning(warning)
     if split == "validation" and len(cases) < FEW_VALIDATION_CASES:
         logger.warning("only %d validation case(s) to choose the weights by: the choice is mostly chance", len(cases))
     if sum("contains no foreground" in warning for warning in warnings) == len(cases):
-        raise DataError(
-            f"no {split} case contains any foreground {data.foreground}, so Dice would be meaningless; check the labels"
-        )
+        raise DataError(f"no {split} case contains any foreground {foreground}, so Dice would be meaningless; check the labels")

@@ -1,4 +1,4 @@
-"""The datalist: cases, foreground values and splits; written once, then only read."""
+"""The datalist: cases, regions and splits; written once, then only read."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 from monai_tl.datasets.ids import normal
 from monai_tl.datasets.patterns import Case, refuse_odd_names
+from monai_tl.datasets.regions import Regions, check_regions, foreground_of
 from monai_tl.datasets.splits import check_lists, check_splits, read_lists, refuse_duplicates, subjects_sha256
 from monai_tl.errors import ConfigError, DataError, did_you_mean, list_problems
 from monai_tl.settings.refusals import raise_refusals, refusal
@@ -19,7 +20,7 @@ from monai_tl.settings.table import LABELS, SPLITS
 from monai_tl.storage.files import write_text
 from monai_tl.storage.text_tables import read_text
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,9 @@ class Datalist:
     Attributes:
         path: of its file; ``None`` before it is written.
         modalities: names of the images that every case has.
-        foreground: label values that count as foreground.
+        regions: name -> label values, which may overlap; one region ``foreground`` if they were not named.
         labels: all values that a label may contain in addition to 0; ``None`` allows any integer.
+        ignore: label values of voxels that count nowhere: not in sampling, loss or scores.
         cases: in order of subject id, each with absolute paths.
         splits: the non-empty ones of ``train, validation, test``; a case may be in none.
         left_out: subject -> why it was left out.
@@ -45,14 +47,20 @@ class Datalist:
     """
 
     modalities: tuple[str, ...]
-    foreground: tuple[int, ...]
+    regions: dict[str, tuple[int, ...]]
     cases: tuple[Case, ...]
     splits: dict[str, tuple[str, ...]]
     labels: tuple[int, ...] | None = None
+    ignore: tuple[int, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
     split_rule: dict[str, Any] = field(default_factory=dict)
     track: dict[str, str] = field(default_factory=dict)
     path: Path | None = None
+
+    @property
+    def foreground(self) -> tuple[int, ...]:
+        """The label values of all regions."""
+        return foreground_of(self.regions)
 
     def split(self, name: str, modalities: Sequence[str] | None = None) -> list[Case]:
         """Return the cases of one split, each with ``"subject"``, the given modalities (default: all) and ``"label"``.
@@ -76,7 +84,14 @@ class Datalist:
         roles = (*self.modalities, "label")
         root = os.path.commonpath([os.path.dirname(case[role]) for case in self.cases for role in roles])
         files = [[case["subject"], *(Path(case[role]).relative_to(root).as_posix() for role in roles)] for case in self.cases]
-        content = [list(self.modalities), sorted(self.foreground), files, sorted(self.splits.items())]
+        named = sorted(self.foreground) if len(self.regions) == 1 else [[name, sorted(of)] for name, of in self.regions.items()]
+        content = [
+            list(self.modalities),
+            named,
+            files,
+            sorted(self.splits.items()),
+            *([list(self.ignore)] if self.ignore else []),
+        ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
@@ -84,9 +99,10 @@ def make_datalist(
     cases: Sequence[Case],
     *,
     modalities: Sequence[str],
-    foreground: Sequence[int],
+    regions: Regions,
     splits: Mapping[str, Sequence[str]],
     labels: Sequence[int] | None = None,
+    ignore: Sequence[int] = (),
     split_rule: Mapping[str, Any] | None = None,
     left_out: Mapping[str, str] | None = None,
     track: Mapping[str, str] | None = None,
@@ -94,15 +110,14 @@ def make_datalist(
     """Combine cases and splits after checking that they agree; nothing is written or opened.
 
     Raises:
-        ConfigError: if there is no modality or one occurs twice, or a label value is not an integer from 1.
+        ConfigError: if there is no modality or one occurs twice, or for regions that `check_regions` refuses.
         DataError: if a case lacks a file, a subject occurs twice or in two splits or has no case, or a split is empty.
     """
     if not modalities or len(set(modalities)) < len(modalities):
         raise ConfigError(f"modalities takes different names, e.g. T1,T2; got {list(modalities)}")
-    asked = {"foreground": foreground} | ({} if labels is None else {"labels": labels})
+    asked = ({} if labels is None else {"labels": labels}) | ({"ignore": ignore} if ignore else {})
     raise_refusals((refusal(name, LABELS, given) for name, given in asked.items()), "label values")
-    if labels is not None and not set(foreground) <= set(labels):
-        raise ConfigError(f"foreground {list(foreground)} is not among the labels {list(labels)}; name every value that occurs")
+    check_regions(regions, labels, ignore)
     refuse_duplicates("cases", [case["subject"] for case in cases])
     needed = ("subject", *modalities, "label")
     lacking = [f"{case['subject']} lacks {key}" for case in cases for key in needed if key not in case]
@@ -113,10 +128,11 @@ def make_datalist(
     kept = [{"subject": case["subject"], **{key: os.path.abspath(case[key]) for key in needed[1:]}} for case in cases]
     return Datalist(
         modalities=tuple(modalities),
-        foreground=tuple(foreground),
+        regions={name: tuple(values) for name, values in regions.items()},
         cases=tuple(sorted(kept, key=lambda case: case["subject"])),
         splits={name: tuple(splits[name]) for name in SPLITS if name in splits},
         labels=None if labels is None else tuple(labels),
+        ignore=tuple(ignore),
         left_out=dict(left_out or {}),
         split_rule=dict(split_rule or {}),
         track=dict(track or {}),
@@ -158,12 +174,12 @@ def read_datalist(path: Path | str) -> Datalist:
     path = Path(path).expanduser().absolute()
     content = read_lists(path)
     remedy = "make it again with `monai_tl datalist`"
-    needed = ("format", "modalities", "foreground", "cases", "splits", "sha256")
+    needed = ("format", "modalities", "regions", "cases", "splits", "sha256")
+    if content.get("format", FORMAT) != FORMAT:
+        raise DataError(f"{path} has format {content['format']}, this version reads {FORMAT}; {remedy}")
     missing = [key for key in needed if key not in content]
     if missing:
         raise DataError(f"{path} is not a datalist: it lacks {', '.join(missing)}; {remedy}")
-    if content["format"] != FORMAT:
-        raise DataError(f"{path} has format {content['format']}, this version reads {FORMAT}; {remedy}")
     cases = content["cases"]
     if not all(isinstance(case, dict) and "subject" in case and {*map(type, case.values())} == {str} for case in cases):
         raise DataError(f"{path}: every case needs a subject and its paths, all strings; {remedy}")
@@ -172,8 +188,8 @@ def read_datalist(path: Path | str) -> Datalist:
         raise DataError(f"{path}: the splits do not match their sha256, so they were changed by hand; {remedy}")
     splits = {name: [*map(normal, subjects)] for name, subjects in splits.items()}
     here = [{**{key: str(path.parent / case[key]) for key in case}, "subject": normal(case["subject"])} for case in cases]
-    keys = ("modalities", "foreground", "labels", "split_rule", "left_out", "track")
-    rest: dict[str, Any] = {key: content.get(key) for key in keys}
+    keys = ("modalities", "regions", "labels", "split_rule", "left_out", "track")
+    rest: dict[str, Any] = {key: content.get(key) for key in keys} | {"ignore": content.get("ignore", ())}
     try:
         datalist = make_datalist(here, splits=splits, **rest)
     except ValueError as error:
@@ -191,8 +207,9 @@ def _content(datalist: Datalist, folder: Path) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "modalities": list(datalist.modalities),
-        "foreground": list(datalist.foreground),
+        "regions": {name: list(values) for name, values in datalist.regions.items()},
         "labels": None if datalist.labels is None else list(datalist.labels),
+        **({"ignore": list(datalist.ignore)} if datalist.ignore else {}),
         "splits": {name: list(subjects) for name, subjects in datalist.splits.items()},
         "sha256": {name: subjects_sha256(subjects) for name, subjects in datalist.splits.items()},
         "split_rule": datalist.split_rule,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -90,9 +90,13 @@ class Comparison:
     differences: tuple[DiceDifference, ...]
     notes: tuple[str, ...] = ()
     data: str = ""
+    region: str = ""  # empty: means over all regions
+    by_region: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # region -> run -> mean Dice
 
 
-def compare_runs(runs: Sequence[Path | str], split: str = "test", seed: int = 0, resamples: int = 9999) -> Comparison:
+def compare_runs(
+    runs: Sequence[Path | str], split: str = "test", seed: int = 0, resamples: int = 9999, region: str = ""
+) -> Comparison:
     """Compare runs by their score files: each run's Dice, and each later run's paired difference to the first.
 
     Args:
@@ -100,11 +104,12 @@ def compare_runs(runs: Sequence[Path | str], split: str = "test", seed: int = 0,
         split: the split that was scored.
         seed: seed of the bootstrap; each interval starts from it, so that it does not depend on the other runs.
         resamples: bootstrap samples per interval.
+        region: the region to compare by; empty: the mean over all regions of a case.
 
     Raises:
         ConfigError: if no run is given, a run is given twice, it has no scores for this split, or they do not belong to its
             current weights.
-        DataError: if the runs were not scored on the same subjects, or not against the same references.
+        DataError: if the runs were not scored on the same subjects and regions, or not against the same references.
 
     Example:
         >>> from monai_tl import compare_runs
@@ -113,7 +118,8 @@ def compare_runs(runs: Sequence[Path | str], split: str = "test", seed: int = 0,
         ('freeze_2', 'scratch', 0.06)
     """
     scored = _read(runs, split)
-    tables = {name: {score.subject: score for score in run.scores} for name, run in scored.items()}
+    _refuse_other_regions({name: run.regions for name, run in scored.items()})
+    tables = {name: {score.subject: score for score in run.of(region)} for name, run in scored.items()}
     records = {name: run.record for name, run in scored.items()}
     comparison = compare_tables(tables, split, seed, resamples)
     (first, reference), *others = records.items()
@@ -128,7 +134,26 @@ def compare_runs(runs: Sequence[Path | str], split: str = "test", seed: int = 0,
         comparison,
         notes=(*ways_apart(records), *_notes(records, dict(zip(scored, map(Path, runs), strict=True)))),
         data=_data(reference, len(next(iter(tables.values())))),
+        region=region,
+        by_region=_by_region(scored),
     )
+
+
+def _refuse_other_regions(regions: Mapping[str, Sequence[str]]) -> None:
+    """Refuse runs of which one has several regions and another has others."""
+    (first, expected), *others = regions.items()
+    for name, found in others:
+        if (len(expected) > 1 or len(found) > 1) and set(found) != set(expected):
+            both = f"{', '.join(expected)}; {', '.join(found)}"
+            raise DataError(f"{first} and {name} were scored on different regions: {both}; compare runs of one task")
+
+
+def _by_region(scored: Mapping[str, RunScores]) -> dict[str, dict[str, float]]:
+    """Return the mean Dice of each region and run; empty for a single region."""
+    regions = next(iter(scored.values())).regions
+    if len(regions) < 2:
+        return {}
+    return {region: {name: summarise(run.of(region)).mean for name, run in scored.items()} for region in regions}
 
 
 def _data(record: ScoreRecord, count: int) -> str:
@@ -275,17 +300,27 @@ def format_comparison(comparison: Comparison) -> str:
     for run in comparison.runs:
         dice = (f"{run.mean:.3f}", interval_text(run.interval), f"{run.median:.3f}")
         rows.append((run.name, str(run.n), str(run.undefined), *dice, str(run.bias)))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [f"Dice on the {comparison.split} split" + (f", {comparison.data}" if comparison.data else "")]
-    for name, *cells in rows:
-        rest = "  ".join(cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
-        lines.append(f"{name.ljust(widths[0])}  {rest}")
+    what = f"Dice of {comparison.region}" if comparison.region else "mean Dice over regions" if comparison.by_region else "Dice"
+    lines = [f"{what} on the {comparison.split} split" + (f", {comparison.data}" if comparison.data else "")]
+    lines += _aligned(rows)
+    if comparison.by_region:
+        means = [(region, *(f"{of[run.name]:.3f}" for run in comparison.runs)) for region, of in comparison.by_region.items()]
+        lines += ["", *_aligned([("mean Dice of", *(run.name for run in comparison.runs)), *means])]
     if comparison.differences:
         lines += ["", *(_sentence(difference) for difference in comparison.differences)]
     lines += ["", *comparison.notes] if comparison.notes else []
     if min(run.n - run.undefined for run in comparison.runs) < FEW:
         lines += ["", f"Fewer than {FEW} cases: a single unusual case may decide, so interpret the intervals with care."]
     return "\n".join(lines)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the rows of a table as lines: the first column to the left, the others to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join([name.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))])
+        for name, *cells in rows
+    ]
 
 
 def _sentence(difference: DiceDifference) -> str:

@@ -13,15 +13,15 @@ from monai.metrics import compute_dice, compute_hausdorff_distance
 from monai.utils import convert_to_tensor
 from torch import Tensor
 
-from monai_tl.errors import DataError
+from monai_tl.errors import DataError, did_you_mean
 
 
 @dataclass(frozen=True)
 class Score:
-    """Scores of one case against its reference, on the case's own grid.
+    """Scores of one region of a case against its reference, on the case's own grid.
 
     ``dice`` is NaN if reference and prediction are both empty; ``hd95_mm`` (mm) is NaN if either is empty. Volumes are in ml;
-    ``seconds`` is wall time.
+    ``seconds`` is wall time. ``region`` is empty for the mean over all regions.
 
     Example:
         >>> from monai_tl import Score
@@ -36,6 +36,7 @@ class Score:
     reference_ml: float
     prediction_ml: float
     seconds: float
+    region: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,9 @@ def score_case(
     seconds: float = math.nan,
     *,
     distance: bool = True,
+    region: str = "",
 ) -> Score:
-    """Score one case with MONAI's metrics, as in validation, evaluation and studies.
+    """Score one region of a case with MONAI's metrics, as in validation, evaluation and studies.
 
     The Hausdorff distance is measured between the centres of surface voxels. It is the larger of the two directed 95th
     percentiles (prediction to reference, reference to prediction), not the percentile of both together.
@@ -116,6 +118,7 @@ def score_case(
         spacing: voxel size in mm along i, j, k.
         seconds: wall time of the prediction; NaN if not measured.
         distance: False skips the Hausdorff distance (NaN), which takes longest.
+        region: its name.
 
     Returns:
         The scores. Dice is NaN if both masks are empty, and 0 if only one is; the distance is NaN if one or both are empty.
@@ -149,7 +152,53 @@ def score_case(
         )  # True would return NaN for a prediction against an empty reference
     if predicted_voxels and true_voxels and distance:
         hd95 = float(compute_hausdorff_distance(y_pred, y, include_background=True, percentile=95, spacing=sizes))
-    return Score(subject, dice, hd95, true_voxels * voxel_ml, predicted_voxels * voxel_ml, float(seconds))
+    return Score(subject, dice, hd95, true_voxels * voxel_ml, predicted_voxels * voxel_ml, float(seconds), region)
+
+
+def over_regions(scores: Sequence[Score], region: str = "") -> list[Score]:
+    """Return one score per case: of a region, or over all of them.
+
+    Over all regions, Dice and distance are means over the regions in which they are defined, and volumes are sums.
+
+    Args:
+        scores: of one or more regions per case.
+        region: name of a region; empty for all.
+
+    Raises:
+        DataError: if there is no such region; the existing ones are listed.
+
+    Example:
+        >>> from monai_tl.evaluation.metrics import Score, over_regions
+        >>> nan = float("nan")
+        >>> scores = [Score("a", 0.8, 1.0, 3.0, 3.5, 1.0, "core"), Score("a", nan, nan, 0.0, 0.0, 1.0, "enhancing")]
+        >>> over_regions(scores)
+        [Score(subject='a', dice=0.8, hd95_mm=1.0, reference_ml=3.0, prediction_ml=3.5, seconds=1.0, region='')]
+    """
+    names = list(dict.fromkeys(score.region for score in scores))
+    if region and region not in names:
+        raise DataError(f"no region '{region}' in these scores: {did_you_mean(region, names)}")
+    if region or len(names) == 1:
+        return [score for score in scores if score.region == (region or names[0])]
+    cases: dict[str, list[Score]] = {}
+    for score in scores:
+        cases.setdefault(score.subject, []).append(score)
+    return [
+        Score(
+            subject,
+            _mean([score.dice for score in of]),
+            _mean([score.hd95_mm for score in of]),
+            math.fsum(score.reference_ml for score in of),
+            math.fsum(score.prediction_ml for score in of),
+            of[0].seconds,
+        )
+        for subject, of in cases.items()
+    ]
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Return the mean of the values that are defined; NaN if none is."""
+    defined = [value for value in values if not math.isnan(value)]
+    return math.fsum(defined) / len(defined) if defined else math.nan
 
 
 def _mask(subject: str, volume: MaskArray, name: str) -> Tensor:

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from monai_tl.errors import ConfigError, DataError
-from monai_tl.evaluation.metrics import Score
+from monai_tl.evaluation.metrics import Score, over_regions
 from monai_tl.evaluation.score_files import scores_of
 from monai_tl.evaluation.score_record import ScoreRecord, read_record, record_path
 from monai_tl.evaluation.score_table import read_scores
@@ -19,10 +19,19 @@ from monai_tl.transfer.weight_files import holds_weights
 
 @dataclass(frozen=True)
 class RunScores:
-    """A run's scores for a split, with their record."""
+    """A run's scores for a split, one per case and region, with their record."""
 
     scores: tuple[Score, ...]
     record: ScoreRecord
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """The names of the regions."""
+        return tuple(dict.fromkeys(score.region for score in self.scores))
+
+    def of(self, region: str = "") -> list[Score]:
+        """Return one score per case, of a region or, by default, over all regions; see `over_regions`."""
+        return over_regions(self.scores, region)
 
 
 def read_run_scores(run: Path, split: str) -> RunScores:

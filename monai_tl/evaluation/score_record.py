@@ -135,10 +135,12 @@ def seen_in_short(record: ScoreRecord | None) -> str:
 
 
 def mask_sha256(mask: Tensor, affine: Any) -> str:
-    """Return the SHA-256 of a mask (i, j, k) and its affine (to RAS in mm), by which references are compared."""
-    voxels = np.asarray(mask) > 0
+    """Return the SHA-256 of a reference (region, i, j, k) and its affine (to RAS in mm), by which references are compared."""
+    values = np.asarray(mask)
+    voxels = values[0] > 0 if len(values) == 1 else values > 0
+    ignored = np.packbits(values < 0).tobytes() if (values < 0).any() else b""
     where = np.round(np.asarray(affine, dtype=float), 3) + 0.0  # turns −0 into 0
-    return hashlib.sha256(np.packbits(voxels).tobytes() + repr((voxels.shape, where.tolist())).encode()).hexdigest()
+    return hashlib.sha256(np.packbits(voxels).tobytes() + repr((voxels.shape, where.tolist())).encode() + ignored).hexdigest()
 
 
 def record_path(scores: Path | str) -> Path:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from ignite.engine import Engine, Events
 from ignite.metrics import Metric
 from monai.data import MetaTensor
@@ -17,9 +19,10 @@ from monai.engines import IterationEvents
 from torch import Tensor
 
 from monai_tl.errors import ConfigError, DataError
-from monai_tl.evaluation.metrics import Score, score_case, summarise
+from monai_tl.evaluation.metrics import Score, over_regions, score_case, summarise
 from monai_tl.evaluation.score_files import how_to_score, refuse_no_scores
 from monai_tl.evaluation.score_record import ScoreRecord, mask_sha256, seen_in_short, write_record
+from monai_tl.imaging.label_encoding import IGNORED
 from monai_tl.storage.files import write_text
 from monai_tl.storage.tables import read_table, table_text
 
@@ -38,7 +41,7 @@ def write_scores(path: Path | str, scores: Sequence[Score], record: ScoreRecord 
         >>> from monai_tl import Score, read_scores, write_scores
         >>> write_scores("scores_test.csv", [Score("a", 0.8, 1.0, 3.0, 3.3, float("nan"))])
         >>> read_scores("scores_test.csv")
-        [Score(subject='a', dice=0.8, hd95_mm=1.0, reference_ml=3.0, prediction_ml=3.3, seconds=nan)]
+        [Score(subject='a', dice=0.8, hd95_mm=1.0, reference_ml=3.0, prediction_ml=3.3, seconds=nan, region='')]
     """
     text = table_text(Score, scores)
     if record is not None:  # first: a record that does not match its table is detected, a table without one is not
@@ -51,7 +54,7 @@ def read_scores(path: Path | str) -> list[Score]:
 
     Raises:
         ConfigError: if there is no such file.
-        DataError: if a column is missing, a value is not a number, a subject occurs twice, or there is no case.
+        DataError: if a column is missing, a value is not a number, a region of a subject occurs twice, or there is no case.
 
     Example:
         >>> from monai_tl import read_scores
@@ -64,21 +67,24 @@ def read_scores(path: Path | str) -> list[Score]:
     scores = read_table(path, Score, remedy=remedy)
     if not scores:
         raise DataError(f"{path} holds no cases: {remedy}")
-    subjects = [score.subject for score in scores]
-    twice = sorted({subject for subject in subjects if subjects.count(subject) > 1})
+    counts = Counter((score.subject, score.region) for score in scores)
+    twice = sorted(f"{subject} {region}".strip() for (subject, region), count in counts.items() if count > 1)
     if twice:
         raise DataError(f"{path} holds {', '.join(twice)} more than once: {remedy}")
     return scores
 
 
-def score_batch(batch: Sequence[Any], output: Any, seconds: float, *, distance: bool = True) -> list[Score]:
-    """Score the cases of one iteration of a MONAI ``SupervisedEvaluator``.
+def score_batch(
+    batch: Sequence[Any], output: Any, seconds: float, regions: Sequence[str] = ("",), *, distance: bool = True
+) -> list[Score]:
+    """Score the cases of one iteration of a MONAI ``SupervisedEvaluator``, each with one score per region.
 
     Args:
         batch: decollated input, each case with its id under ``subject``.
-        output: decollated output after postprocessing: ``pred`` and ``label``, each (1, i, j, k) with the values 0 and 1 (or
-            (2, i, j, k): background and foreground), both on the case's own grid; the spacing is read from the label's affine.
+        output: decollated output after postprocessing: ``pred`` and ``label``, each (region, i, j, k) with the values 0 and 1
+            on the case's own grid; -1 in the label: the voxel counts nowhere. The spacing is read from the label's affine.
         seconds: wall time per prediction.
+        regions: names, in the order of the channels.
         distance: see `score_case`.
 
     Raises:
@@ -92,19 +98,23 @@ def score_batch(batch: Sequence[Any], output: Any, seconds: float, *, distance: 
         subject, label = str(inputs["subject"]), outputs["label"]
         if not isinstance(label, MetaTensor):
             raise DataError(f"{subject}: the label has no affine, so its voxel spacing is unknown; load it with LoadScand")
-        prediction, reference = (_foreground(subject, volume.cpu()) for volume in (outputs["pred"], label))
-        scores.append(score_case(subject, prediction, reference, label.pixdim.tolist(), seconds, distance=distance))
+        masks, references = (_by_region(subject, volume.cpu(), regions) for volume in (outputs["pred"], label))
+        for region, mask, reference in zip(regions, masks, references, strict=True):
+            counted, true = _without_ignored(mask, reference)
+            scores.append(score_case(subject, counted, true, label.pixdim.tolist(), seconds, distance=distance, region=region))
     return scores
 
 
 class MeanCaseDice(Metric):
     """Metric of a MONAI ``SupervisedEvaluator``: mean Dice over cases, equal to that of ``scores_<split>.csv``.
 
-    It reads the same input as `score_batch`. Cases with undefined Dice are omitted; NaN if no case is defined.
+    It reads the same input as `score_batch`. Of several regions, a case's Dice is the mean over those in which it is defined.
+    Cases with undefined Dice are omitted; NaN if no case is defined.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, regions: Sequence[str] = ("",)) -> None:
         """Start with no cases."""
+        self.regions = list(regions)
         super().__init__()
 
     def reset(self) -> None:
@@ -118,11 +128,21 @@ class MeanCaseDice(Metric):
 
     def update(self, output: tuple[Any, Any]) -> None:
         """Score cases from the batch and the output."""
-        self.scores += score_batch(*output, seconds=math.nan, distance=False)
+        self.scores += score_batch(*output, math.nan, self.regions, distance=False)
 
     def compute(self) -> float:
         """Return the mean Dice of the defined cases."""
-        return summarise(self.scores).mean
+        return summarise(over_regions(self.scores)).mean if self.scores else math.nan
+
+    def completed(self, engine: Engine, name: str) -> None:
+        """Leave the mean in ``engine.state.metrics``, and each region's in ``engine.state.metric_details``, as MONAI does."""
+        super().completed(engine, name)
+        details = {**getattr(engine.state, "metric_details", {}), name: self.by_region()}
+        engine.state.metric_details = details  # type: ignore[attr-defined]  # MONAI's engines have them
+
+    def by_region(self) -> dict[str, float]:
+        """Return region -> mean Dice of its defined cases."""
+        return {region: summarise(over_regions(self.scores, region)).mean for region in self.regions} if self.scores else {}
 
 
 class ScoreTable:
@@ -132,9 +152,9 @@ class ScoreTable:
     divided equally among the batch's cases; it excludes metrics and the time that loader workers spend ahead.
     """
 
-    def __init__(self, path: str, record: ScoreRecord | None = None) -> None:
-        """Set the CSV file to write and the record of its scores; the file is unchanged if the run fails."""
-        self.path, self.record = Path(path), record
+    def __init__(self, path: str, record: ScoreRecord | None = None, regions: Sequence[str] = ("",)) -> None:
+        """Set the CSV file to write, the record of its scores, and the regions; the file is unchanged if the run fails."""
+        self.path, self.record, self.regions = Path(path), record, list(regions)
         self.scores: list[Score] = []
         self.references: dict[str, str] = {}
         self._began = 0.0
@@ -160,20 +180,29 @@ class ScoreTable:
         for item in cases:
             item["pred"] = item["pred"].cpu()  # waits for the device, so that the clock is right
         seconds = (time.perf_counter() - self._began) / max(len(cases), 1)
-        for score, case in zip(score_batch(batch, output, seconds), cases, strict=True):
-            if score.subject in self.references:
-                raise DataError(f"subject {score.subject} occurs twice in one evaluation; a split may hold each subject once")
-            self.references[score.subject] = mask_sha256(case["label"][-1].cpu(), case["label"].affine)
-            self.scores.append(score)
+        scores = score_batch(batch, output, seconds, self.regions)
+        for subject, case in zip([score.subject for score in scores[:: len(self.regions)]], cases, strict=True):
+            if subject in self.references:
+                raise DataError(f"subject {subject} occurs twice in one evaluation; a split may hold each subject once")
+            self.references[subject] = mask_sha256(case["label"].cpu(), case["label"].affine)
+        self.scores += scores
 
     def _save(self) -> None:
         record = self.record and replace(self.record, references=self.references)
         write_scores(self.path, self.scores, record)
         seen = seen_in_short(record)
-        logger.info("%s: %s%s", self.path, summarise(self.scores), f"; {seen}" if seen else "")
+        logger.info("%s: %s%s", self.path, summarise(over_regions(self.scores)), f"; {seen}" if seen else "")
+        for region in self.regions if len(self.regions) > 1 else ():
+            logger.info("  %s: %s", region, summarise(over_regions(self.scores, region)))
 
 
-def _foreground(subject: str, volume: Tensor) -> Tensor:
-    if volume.ndim != 4 or volume.shape[0] not in (1, 2):
-        raise DataError(f"{subject}: the volume has shape {tuple(volume.shape)}, needed is (1, i, j, k) or (2, i, j, k)")
-    return volume[-1]
+def _by_region(subject: str, volume: Tensor, regions: Sequence[str]) -> Tensor:
+    if volume.ndim != 4 or volume.shape[0] != len(regions):
+        raise DataError(f"{subject}: the volume has shape {tuple(volume.shape)}, needed is ({len(regions)}, i, j, k)")
+    return volume
+
+
+def _without_ignored(mask: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    """Return prediction and reference as background where the reference is to be ignored."""
+    ignored = reference == IGNORED
+    return (torch.where(ignored, 0, mask), torch.where(ignored, 0, reference)) if ignored.any() else (mask, reference)

@@ -10,7 +10,11 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 from scipy import ndimage
 
-PREDICTION, TRUTH = (230, 159, 0), (86, 180, 233)  # Okabe and Ito's orange and sky blue, safe for the colour-blind
+Colour = tuple[int, int, int]
+OKABE_ITO = (  # safe for the colour-blind
+    (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167),
+)  # fmt: skip
+PREDICTION, TRUTH = OKABE_ITO[:2]
 GAP = 4  # pixels between planes
 BLUR = 1.5  # pixels: scale at which an image's edges are detected
 STEEP = 85  # percentile of the gradient: only edges above it are drawn
@@ -20,8 +24,16 @@ class Drawn(NamedTuple):
     """An overlay of the image's shape: a mask, drawn as an outline, or another image, drawn as its edges."""
 
     volume: np.ndarray
-    colour: tuple[int, int, int]
+    colour: Colour
     edges: bool = False
+
+
+def region_colours(count: int) -> list[Colour]:
+    """Return a colour per region: Okabe and Ito's seven, then lighter and darker ones, which are not safe for everyone."""
+    colours: list[Colour] = []
+    for blend in (0, 255, -255):  # as they are, half way to white, half way to black
+        colours += [tuple((value + max(blend, 0)) // (1 + bool(blend)) for value in colour) for colour in OKABE_ITO]  # type: ignore[misc]
+    return [colours[at % len(colours)] for at in range(count)]
 
 
 def draw_case(image: SpatialImage, prediction: np.ndarray, truth: np.ndarray | None = None, height: int = 240) -> np.ndarray:
@@ -29,9 +41,13 @@ def draw_case(image: SpatialImage, prediction: np.ndarray, truth: np.ndarray | N
 
     Args:
         image: 3D, or 4D with one volume.
-        prediction: boolean mask on the image's voxels (i, j, k).
+        prediction: boolean mask on the image's voxels (i, j, k), or one per region (region, i, j, k).
         truth: the same for the reference.
         height: as in `three_planes`.
+
+    Returns:
+        One region: the planes of `three_planes`. Several: planes with the prediction in the colours of `region_colours`, and
+        below them the same planes with the reference.
     """
 
     def turned(volume: np.ndarray) -> np.ndarray:
@@ -39,12 +55,24 @@ def draw_case(image: SpatialImage, prediction: np.ndarray, truth: np.ndarray | N
         return np.asanyarray(nib.as_closest_canonical(nib.Nifti1Image(volume, image.affine)).dataobj)
 
     voxels = turned(np.asanyarray(image.dataobj).astype(np.float32))
-    masks = [None if mask is None else turned(mask.astype(np.uint8)) > 0 for mask in (prediction, truth)]
+    by_region = [
+        None if masks is None else [turned(mask.astype(np.uint8)) > 0 for mask in masks.reshape(-1, *masks.shape[-3:])]
+        for masks in (prediction, truth)
+    ]
     order = nib.orientations.io_orientation(image.affine)[:, 0].astype(int)
     spacing = np.empty(3)
     spacing[order] = nib.affines.voxel_sizes(image.affine)
-    assert masks[0] is not None
-    return three_planes(voxels, masks[0], masks[1], spacing=tuple(spacing), height=height)
+    predicted, true = by_region
+    assert predicted is not None
+    if len(predicted) == 1:
+        return three_planes(voxels, predicted[0], true[0] if true else None, spacing=tuple(spacing), height=height)
+    everything = [np.logical_or.reduce(masks) for masks in (true, predicted) if masks]
+    rows = []
+    for masks in (predicted, true):
+        drawn = [Drawn(mask, colour) for mask, colour in zip(masks or (), region_colours(len(predicted)), strict=False)]
+        rows += [draw_planes(voxels, drawn, spacing=tuple(spacing), height=height, through=everything)] if masks else []
+    gap = np.zeros((GAP, rows[0].shape[1], 3), np.uint8)
+    return np.concatenate([rows[0], *(part for row in rows[1:] for part in (gap, row))])
 
 
 def three_planes(
@@ -73,7 +101,14 @@ def three_planes(
     return draw_planes(image, drawn, spacing=spacing, height=height)
 
 
-def draw_planes(image: np.ndarray, drawn: Sequence[Drawn], *, spacing: Sequence[float], height: int) -> np.ndarray:
+def draw_planes(
+    image: np.ndarray,
+    drawn: Sequence[Drawn],
+    *,
+    spacing: Sequence[float],
+    height: int,
+    through: Sequence[np.ndarray] = (),
+) -> np.ndarray:
     """Draw axial, coronal and sagittal planes through the first mask that is not empty, else through the middle of the image.
 
     Args:
@@ -81,6 +116,7 @@ def draw_planes(image: np.ndarray, drawn: Sequence[Drawn], *, spacing: Sequence[
         drawn: overlays, painted in this order; masks are boolean.
         spacing: voxel size in mm along i, j, k.
         height: of the picture in pixels.
+        through: masks that come before the overlays in choosing the planes, and are not drawn.
 
     Returns:
         The picture, as `three_planes` returns it.
@@ -91,7 +127,7 @@ def draw_planes(image: np.ndarray, drawn: Sequence[Drawn], *, spacing: Sequence[
         np.percentile(sample[sample > low], 99.5) if (sample > low).any() else low
     )  # percentile within the head, without the air around it
     grey = np.clip((image - low) / max(high - low, 1e-6), 0, 1)
-    masks = [overlay.volume for overlay in drawn if not overlay.edges]
+    masks = [*through, *(overlay.volume for overlay in drawn if not overlay.edges)]
     box = _box(grey, *masks)
     grey, drawn = grey[box], [overlay._replace(volume=overlay.volume[box]) for overlay in drawn]
     centre = _centre(next((mask[box] for mask in masks if mask.any()), None), grey.shape)

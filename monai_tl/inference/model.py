@@ -9,6 +9,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from monai_tl.datasets.regions import painted_values
 from monai_tl.device import choose_device
 from monai_tl.inference.model_files import PARTS, READ_BY_PREDICTION, RUN_VALUES, WINDOWS, find_model_files
 from monai_tl.storage.files import sha256_of
@@ -65,7 +66,8 @@ class Model:
         """Return all settings that determine the voxels of a prediction, as plain data."""
         values = {key: self.part(key) for key in RUN_VALUES + WINDOWS}
         parts = {key: self.parser[key] for key in (*PARTS, "crop", "inferer")}
-        return {"weights_sha256": sha256_of(self.weights), **values, **parts}
+        shown = painted_values(self.part("regions"))  # the voxel values of a segmentation, by region
+        return {"weights_sha256": sha256_of(self.weights), "segmentation_values": shown, **values, **parts}
 
 
 def find_model(location: str | Path, bundle_root: str | None = None) -> Model:

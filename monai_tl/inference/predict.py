@@ -78,7 +78,7 @@ def predict_cases(
         print(f"skipped, since predict wrote them: {name_some(cases.passed_over)}")
     if dicom_seg:
         check_dicom_seg(cases, modalities[0])
-        codes_of(model.part("classes")[1:], model.task)
+        codes_of(list(model.part("regions")), model.task)
     predictions = Predictions(Path(output), model.settings(), cases, probabilities, dicom_seg)
     waiting = [case for case in cases if not predictions.finished(case)]
     if len(waiting) < len(cases):
@@ -136,13 +136,15 @@ def _predict_one(model: Model, case: Case, ready: Ready, first: str, predictions
         logits = model.part("inferer")(image, model.part("network"))
         mask = model.part("postprocessing")({**inputs, "pred": logits[0].cpu()})["pred"]
     seconds += time.perf_counter() - began
-    write_overlay(predictions.overlay(case["subject"]), case[first], mask)
+    regions: Sequence[str] = list(model.part("regions"))
+    write_overlay(predictions.overlay(case["subject"]), case[first], mask, regions=regions)
     if predictions.dicom_seg:
-        origin = Origin(codes_of(model.part("classes")[1:], model.task), model.weights, predictions.settings["weights_sha256"])
+        origin = Origin(codes_of(regions, model.task), model.weights, predictions.settings["weights_sha256"])
         write_dicom_seg(predictions.segmentation(case["subject"]), case[first], mask, origin)
     scan: Any = open_scan(case[first])
     voxel_ml = float(nib.affines.voxel_sizes(scan.affine).prod()) / 1000
-    predictions.add(case, float(mask.sum()) * voxel_ml, seconds)
+    by_region = {name: float(of.sum()) * voxel_ml for name, of in zip(regions, mask, strict=True)}
+    predictions.add(case, float((mask > 0).any(dim=0).sum()) * voxel_ml, seconds, by_region)
 
 
 def _training_range(weights: Path) -> Mapping[str, float]:

@@ -36,7 +36,8 @@ class PredictionRow:
     seconds: float = field(metadata={"form": ".2f"})
     inputs: str
     inputs_sha256: str
-    remarks: str = ""  # missing in files of earlier versions
+    remarks: str = ""
+    regions_ml: str = ""  # of several regions, separated by semicolons: "anterior 1.52; posterior 1.31"
 
 
 class Predictions:
@@ -199,11 +200,12 @@ class Predictions:
             with contextlib.suppress(OSError):  # it holds other files, or does not exist
                 self.folder.rmdir()
 
-    def add(self, case: Case, volume_ml: float, seconds: float) -> None:
-        """Record a case whose files are written."""
+    def add(self, case: Case, volume_ml: float, seconds: float, by_region: Mapping[str, float] | None = None) -> None:
+        """Record a case whose files are written: the volume of all regions together, and of each."""
+        regions_ml = "; ".join(f"{name} {ml:.4f}" for name, ml in (by_region or {}).items() if len(by_region or {}) > 1)
         inputs_sha256, remarks = _hash_of_inputs(case), remark_on(volume_ml, self.range_ml)
         self._remove_outdated(case["subject"], inputs_sha256)
-        row = PredictionRow(case["subject"], round(volume_ml, 4), seconds, _inputs(case), inputs_sha256, remarks)
+        row = PredictionRow(case["subject"], round(volume_ml, 4), seconds, _inputs(case), inputs_sha256, remarks, regions_ml)
         with self._locked():  # other processes may have added rows, or removed the settings
             self._note()
             self.rows |= _read(self.folder / TABLE)

@@ -29,14 +29,16 @@ EDGES = "three whole numbers from 1 to 1024 (voxels), e.g. [32,32,32]"
 WINDOW = Listed(Whole(1, 1024), EDGES, count=3)  # no scan has an edge of more than 1024 voxels
 CLASSES = Listed(
     NAME,
-    "two different names, background and one foreground (several regions are not supported yet), e.g. "
+    "different names: background, then a region each, which exclude each other; or regions alone, which may overlap, e.g. "
     "\"['background','tumour core']\"",
-    count=2,
     different=True,
 )
 SPACING = Listed(Number(above=0), "three lengths above 0 in mm, e.g. [1.0, 1.0, 1.0]", count=3)
 RATIOS = Listed(
-    Number(least=0), "two numbers from 0, not both 0, for background and foreground, e.g. [1,1]", count=2, any_above=0
+    Number(least=0),
+    "two numbers from 0, not all 0, for background and foreground, or one for background and each region, e.g. [1,1]",
+    least=2,
+    any_above=0,
 )
 ORIENTATION = Text("three axis codes, one each of R/L, A/P and I/S, e.g. RAS", r"(?=.*[RL])(?=.*[AP])(?=.*[IS])[RLAPIS]{3}")
 STAGES = "the number of frozen stages, a whole number from 0, or the name of the last frozen stage, e.g. 2 or res_1"
@@ -119,7 +121,7 @@ DESCRIPTIONS = {
     "patience": "stop early after so many training steps without a better validation Dice",
     "batch_size": "training patches per step",
     "window": "size of a training patch",
-    "class_ratios": "ratio of training patches centred on background and on foreground",
+    "class_ratios": "ratio of training patches centred on background and on foreground, or on each region",
     "rotation": "augmentation: largest random rotation about each axis",
     "scaling": "augmentation: largest random change of size, as a fraction",
     "learning_rate": "AdamW's peak step size",

@@ -188,7 +188,8 @@ class Listed:
 
     Attributes:
         of: the kind of its items.
-        count: number of items; None: one or more.
+        count: number of items; None: any number from ``least``.
+        least: smallest number of items; an empty list is allowed by ``empty``.
         different: whether all items must differ.
         what: description with an example.
         empty: whether the list may be empty.
@@ -198,6 +199,7 @@ class Listed:
     of: Kind
     what: str
     count: int | None = None
+    least: int = 1
     different: bool = False
     empty: bool = False
     any_above: float | None = None
@@ -225,7 +227,8 @@ class Listed:
         """Return whether the value is a list or tuple of such items."""
         if not isinstance(value, list | tuple) or not (value or self.empty):
             return False
-        valid = all(self.of.allows(item) for item in value) and (self.count is None or len(value) == self.count)
+        enough = len(value) == self.count if self.count is not None else len(value) >= self.least or not value
+        valid = enough and all(self.of.allows(item) for item in value)
         return (
             valid
             and (not self.different or len(set(value)) == len(value))

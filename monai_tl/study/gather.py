@@ -125,9 +125,9 @@ def _run_row(folder: Path, run: PlannedRun, state: tuple[str, str], curve: Metri
 def _training_dice(folder: Path, run: PlannedRun) -> float:
     """Return the mean Dice over a run's own training cases; NaN if they were not scored."""
     place = folder / run.folder
-    return summarise(read_run_scores(place, "train").scores).mean if has_own_scores(place, "train") else math.nan
+    return summarise(read_run_scores(place, "train").of()).mean if has_own_scores(place, "train") else math.nan
 
 
 def _scores(folder: Path, run: PlannedRun) -> list[StudyScore]:
-    scores = read_run_scores(folder / run.folder, "test").scores
+    scores = read_run_scores(folder / run.folder, "test").of()
     return [StudyScore(run.arm, run.n, run.seed, s.subject, s.dice, s.hd95_mm, s.reference_ml, s.prediction_ml) for s in scores]

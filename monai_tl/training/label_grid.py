@@ -57,9 +57,9 @@ def resample_labels(
 
     Args:
         cases: checked cases, each with ``"label"``.
-        foreground: label values that are foreground.
+        foreground: label values that the transform makes foreground.
         spacing: voxel spacing of the network's grid, mm along right, anterior, superior.
-        transform: maps a case's paths to a dict with ``"label"``, a mask of 0 and 1 on the network's grid.
+        transform: maps a case's paths to a dict with ``"label"``, (channel, i, j, k) on the network's grid, above 0 in regions.
     """
     counts = []
     other_grid = [case for case in cases if not on_grid(open_scan(case["label"]), spacing)]
@@ -69,7 +69,7 @@ def resample_labels(
         before, own = int(mask.sum()), tuple(float(length) for length in nib.affines.voxel_sizes(label.affine))
         if is_thick(mask, own, THICK * float(np.linalg.norm(spacing))):
             continue
-        after = int((np.asarray(transform(dict(case))["label"]) > 0).sum())
+        after = int((np.asarray(transform(dict(case))["label"]) > 0).any(axis=0).sum())  # in any region
         ratio = after * float(np.prod(spacing)) / (before * float(np.prod(own))) if before else 1.0
         counts.append(Resampled(case["subject"], before, after, own, ratio))
     return counts

@@ -10,6 +10,7 @@ from typing import Any
 
 from monai_tl.storage.tables import read_table, write_table
 
+REGIONS = "validation_regions.csv"
 TRAIN_LONGER = "the best validation is the last one, so Dice may still have been rising: train for more iterations"
 
 
@@ -30,6 +31,25 @@ class Validation:
     val_dice: float
     learning_rate: float
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RegionDice:
+    """A row of ``validation_regions.csv``: a validation's mean Dice of one region; written if there are several regions."""
+
+    iteration: int
+    region: str
+    val_dice: float
+
+
+def read_region_dice(folder: Path) -> list[RegionDice]:
+    """Read a run's ``validation_regions.csv``; none without a file.
+
+    Raises:
+        DataError: if it is damaged, with the line.
+    """
+    path = folder / REGIONS
+    return read_table(path, RegionDice, remedy="restore it, or delete it to continue without it") if path.is_file() else []
 
 
 def write_metrics(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -19,9 +19,10 @@ from monai_tl.errors import ConfigError
 from monai_tl.imaging.preview import draw_case
 from monai_tl.imaging.scan_files import open_scan
 from monai_tl.storage.progress import progress_bar
+from monai_tl.storage.tables import write_table
 from monai_tl.training.bad_loss import describe_bad_loss
 from monai_tl.training.cost import Cost, peak_memory_mib, read_costs, write_costs
-from monai_tl.training.metrics_table import read_metrics, write_metrics
+from monai_tl.training.metrics_table import REGIONS, RegionDice, read_metrics, read_region_dice, write_metrics
 from monai_tl.training.patches import PatchNumbers
 
 
@@ -55,6 +56,7 @@ class Record:
         self.rows: list[dict[str, Any]] = []
         self.losses: list[float] = []
         self.costs: list[Cost] = []
+        self.regions: list[RegionDice] = []
         self.steps: list[float] = []
         self.began = self.asked = 0.0
         self.clock = Clock()
@@ -78,6 +80,7 @@ class Record:
         at = trainer.state.iteration
         self.rows = [row for row in read_metrics(self.run_dir / "metrics.csv") if row["iteration"] <= at]
         self.costs = [cost for cost in read_costs(self.run_dir / "cost.csv") if cost.iteration <= at]
+        self.regions = [row for row in read_region_dice(self.run_dir) if row.iteration <= at]
         self.began = time.monotonic() - (self.rows[-1]["seconds"] if self.rows else 0.0)
         self.writer = SummaryWriter(str(self.run_dir), purge_step=at + 1 if at else None)
         total = (trainer.state.max_epochs or 0) * (trainer.state.epoch_length or 0)
@@ -123,6 +126,7 @@ class Record:
         peak = peak_memory_mib(torch.device(trainer.state.device))  # type: ignore[attr-defined]  # MONAI's engines have one
         self.costs.append(Cost(iteration, float(np.median(self.steps)), peak))
         write_costs(self.run_dir / "cost.csv", self.costs)
+        self._record_regions(iteration)
         self.losses, self.steps = [], []
         self.writer.add_scalar("loss/training", row["loss"], iteration)
         self.writer.add_scalar("dice/validation", row["val_dice"], iteration)
@@ -131,6 +135,17 @@ class Record:
             self.writer.add_scalar(f"learning_rate/{name}", rate, iteration)
         self.writer.add_image("validation", self._overlay(), iteration, dataformats="HWC")
         self.bar.set_postfix(self._postfix(row["loss"]))
+
+    def _record_regions(self, iteration: int) -> None:
+        """Record the validation Dice of each region, if there are several."""
+        details = getattr(self.evaluator.state, "metric_details", {}).get(self.key_metric, {})
+        if len(details) < 2:
+            return
+        assert self.writer
+        self.regions += [RegionDice(iteration, region, dice) for region, dice in details.items()]
+        write_table(self.run_dir / REGIONS, RegionDice, self.regions)
+        for region, dice in details.items():
+            self.writer.add_scalar(f"dice/{region}", dice, iteration)
 
     def close(self, _: Engine) -> None:
         """Close the progress bar and the event file."""
@@ -173,7 +188,7 @@ class Record:
         output: Any = self.evaluator.state.output
         case = output[0]
         scan = open_scan(case["image"].meta["filename_or_obj"])
-        prediction, truth = (torch.as_tensor(case[key])[-1].cpu().numpy() > 0.5 for key in ("pred", "label"))
+        prediction, truth = (torch.as_tensor(case[key]).cpu().numpy() > 0.5 for key in ("pred", "label"))
         return draw_case(scan, prediction, truth)
 
 

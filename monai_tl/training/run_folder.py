@@ -8,7 +8,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from torch import nn
 import monai_tl
 from monai_tl.datasets.case_checks import check_split
 from monai_tl.datasets.datalist import Datalist
+from monai_tl.datasets.regions import foreground_of, regions_of
 from monai_tl.errors import ConfigError, did_you_mean
 from monai_tl.identity.run_data import note_weights
 from monai_tl.settings.table import is_true
@@ -74,8 +75,9 @@ def check_run(
     resumed = Path(run_dir) if refuse_existing(Path(run_dir), resume=is_true(resume)) else None
     if resumed:
         _refuse_other_run(resumed, _portable(parser), data, transfer_report)
+    regions = regions_of(data.regions, contract.classes)
     for split in ("train", "validation"):
-        check_split(data, split, contract.modalities, need_foreground=split == "train")
+        check_split(data, split, contract.modalities, need_foreground=split == "train", regions=regions)
     check_label_grid(data, contract, parser)
     overlap = check_run_cases(data, transfer_report, resumed)
     if transfer_report is not None:
@@ -90,6 +92,7 @@ def open_run(
     metadata: Mapping[str, Any],
     contract: Contract,
     seed: int,
+    regions: Mapping[str, Sequence[int]] | None = None,
     transfer_report: Mapping[str, Any] | None = None,
     anonymous: bool = False,
 ) -> None:
@@ -102,6 +105,7 @@ def open_run(
         metadata: the bundle's metadata.
         contract: what the network will expect of its images, stored with the weights.
         seed: seed of all random numbers, recorded with the run.
+        regions: name -> label values of what the network learns, stored with the weights.
         transfer_report: report of `apply_transfer`; None without a transfer.
         anonymous: write pseudonyms instead of subject ids to ``data.json``.
     """
@@ -112,7 +116,7 @@ def open_run(
     if (folder / "config.yaml").is_file():
         return
     records: dict[str, Mapping[str, Any]] = {
-        "metadata.json": describe(metadata, contract, lineage_of(transfer_report)),
+        "metadata.json": describe(metadata, contract, lineage_of(transfer_report), regions),
         "provenance.json": provenance_of(data, seed, device),
     }
     with write_run_folder(folder, config, records) as staging:
@@ -153,7 +157,8 @@ def check_label_grid(data: Datalist, contract: Contract, parser: ConfigParser) -
         return
     cases, spacing = data.split("train", contract.modalities), contract.spacing
     transform = Compose(parser.get_parsed_content("label_transforms"))
-    counts = resample_labels(cases, data.foreground, spacing, transform)
+    learned = parser.get_parsed_content("regions") if "regions" in parser else data.regions
+    counts = resample_labels(cases, foreground_of(learned), spacing, transform)
     for warning in refuse_lost_labels(counts, "train", len(cases), spacing):
         logger.warning(warning)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ def keep_untrained(
     contract: Contract,
     seed: int,
     transfer_report: Mapping[str, Any],
+    regions: Mapping[str, Sequence[int]] | None = None,
     anonymous: bool = False,
 ) -> None:
     """Write a run folder with the source's weights, adapted only to the target's image channels.
@@ -47,6 +48,7 @@ def keep_untrained(
         contract: what the target expects of its images.
         seed: recorded with the run; nothing is random.
         transfer_report: report of `monai_tl.transfer.apply.apply_transfer`.
+        regions: name -> label values, stored with the weights.
         anonymous: write pseudonyms instead of subject ids to ``data.json``.
 
     Raises:
@@ -62,7 +64,7 @@ def keep_untrained(
     stages = {name: {**row, "state": UNTRAINED, "trainable": 0} for name, row in transfer_report["stages"].items()}
     transfer_report = {**transfer_report, "stages": stages}
     logger.info(transfer_summary({**transfer_report, "overlap": overlap}))
-    described = describe(metadata, contract, lineage_of(transfer_report))
+    described = describe(metadata, contract, lineage_of(transfer_report), regions)
     records = {
         "metadata.json": {**described, "validation_dice": None},  # no validation chose these weights
         "provenance.json": provenance_of(data, seed, str(next(network.parameters()).device)),

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from monai_tl.datasets.regions import is_softmax
 from monai_tl.errors import ConfigError, TransferError
 from monai_tl.settings.refusals import raise_refusals, refusal
 from monai_tl.settings.table import NAMES, SETTINGS
@@ -65,14 +66,21 @@ class Disagreement:
         return f"{self.field}: source {_shown(self.source)}, target {_shown(self.target)}"
 
 
-def describe(metadata: Mapping[str, Any], contract: Contract, lineage: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-    """Return a bundle's metadata with the channels, the preprocessing and the lineage of one run.
+def describe(
+    metadata: Mapping[str, Any],
+    contract: Contract,
+    lineage: Sequence[Mapping[str, Any]] = (),
+    regions: Mapping[str, Sequence[int]] | None = None,
+) -> dict[str, Any]:
+    """Return a bundle's metadata with the channels, the preprocessing, the regions and the lineage of one run.
 
-    The result is written next to the weights as ``metadata.json``; `read_contract` reads ``contract`` from it.
+    The result is written next to the weights as ``metadata.json``; `read_contract` reads ``contract`` from it, and
+    `trained_regions` reads ``regions``, name -> label values.
     """
     described = {
         **{key: value for key, value in metadata.items() if key != "validation_dice"},  # of the bundle's own training
         "preprocessing": {k: v for k, v in asdict(contract).items() if k in HARMFUL},
+        "regions": {name: list(values) for name, values in (regions or {}).items()},
         "lineage": list(lineage),
     }
     data_format = described["network_data_format"]
@@ -147,6 +155,16 @@ def _ordered(channel_def: Mapping[str, str]) -> tuple[str, ...]:
 
 def _shown(value: Any) -> str:
     return f"[{', '.join(map(str, value))}]" if isinstance(value, tuple) else str(value)
+
+
+def trained_regions(ckpt: str | Path, classes: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Return the label values of the regions that weights were trained on, in the order of a network's classes.
+
+    Regions whose label values are not stored next to the weights are counted from 1.
+    """
+    stored = (read_source(ckpt).metadata or {}).get("regions") or {}
+    names = classes[1:] if is_softmax(classes) else classes
+    return {name: tuple(stored.get(name, (at,))) for at, name in enumerate(names, 1)}
 
 
 def check_weights(ckpt: str | Path, contract: Contract) -> None:

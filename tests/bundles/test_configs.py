@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.bundle.scripts import ckpt_export, verify_metadata, verify_net_in_out
 
+from monai_tl.datasets.brats_tracks import TRACKS
+from monai_tl.datasets.regions import is_softmax
+from monai_tl.training.losses import IgnoreVoxels
 from monai_tl.workflow.task_file import read_task_file
 from tests.conftest import IXI, TINY
 
@@ -38,7 +41,7 @@ def strings(config: Any) -> list[str]:
 
 def test_all_configs_are_found():
     assert len(BUNDLES) == 2
-    assert len(CONFIGS) == 10
+    assert len(CONFIGS) == 11
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
@@ -119,12 +122,12 @@ def test_metadata_matches_train_yaml(bundle):
 def test_inference_sees_images_as_training_does(bundle):
     train, inference = read(bundle, "train"), read(bundle, "inference")
     shared = ("network_def", "image_transforms", "modalities", "classes", "spacing", "orientation", "normalisation")
-    shared += ("head_norm", "inference_overlap", "device", "precision", "datalist", "dataset_dir", "data")
+    shared += ("head_norm", "inference_overlap", "device", "precision", "datalist", "dataset_dir", "data", "softmax")
     assert {key: inference[key] for key in shared} == {key: train[key] for key in shared}
     assert (train["inference_window"], inference["inference_window"]) == ("@window", train["window"])
     assert inference["inferer"] == train["validate"]["inferer"]
     assert inference["crop"] == train["validate"]["crop"] == {**train["crop"], "keys": "image"}
-    to_own_grid = inference["postprocessing"]["transforms"][:2]  # then both cut at 0.5: tests/inference/test_save.py
+    to_own_grid = inference["postprocessing"]["transforms"][:2]  # then both choose alike: tests/inference/test_save.py
     expected = json.dumps(train["validate"]["postprocessing"]["transforms"][:2]).replace(
         "@validate#preprocessing", "@preprocessing"
     )
@@ -140,7 +143,7 @@ def test_evaluation_adds_nothing_between_a_scan_and_its_mask(bundle):
         "@validate#inferer",
         "@validate#postprocessing",
     )
-    for overlay in ("transfer", "thesis"):
+    for overlay in ("transfer", "thesis", "regions"):
         assert "validate" not in read(bundle, overlay) if (bundle / "configs" / f"{overlay}.yaml").is_file() else True
 
 
@@ -167,6 +170,36 @@ def test_the_published_figures_are_those_of_the_studys_tables():
     assert [published.test_dice("2", size.n) for size in published.sizes] == [0.361, 0.471, 0.492, 0.455]
     assert sum(sum(size.iterations.values()) for size in published.sizes) == 2000 + 2500 + 4000 + 9500
     assert read_task_file(IXI).published is None
+
+
+def test_the_overlay_of_regions_names_those_that_brats_is_scored_on():
+    """And a loss for classes that overlap; all else is train.yaml's."""
+    overlay = read(BUNDLES[0], "regions")
+    assert set(overlay) == {"classes", "loss"}
+    (track,) = (track for track in TRACKS if track.name == "gli2017")
+    assert overlay["classes"] == list(track.regions)
+    assert not is_softmax(overlay["classes"])
+    wrapped = ConfigParser({"loss": overlay["loss"]}).get_parsed_content("loss")
+    IgnoreVoxels(wrapped, softmax=False)
+
+
+@bundles
+def test_training_validation_and_prediction_take_the_same_regions(bundle):
+    """Labels in training are an index or masks as the classes exclude each other or not; scores are always of masks."""
+    train, evaluate, inference = (read(bundle, name) for name in ("train", "evaluate", "inference"))
+    encoded = train["label_transforms"][-1]
+    validated = train["validate"]["label_transforms"][-1]
+    assert (encoded["masks"], validated["masks"]) == ("$not @softmax", True)
+    assert (
+        (encoded["regions"], encoded["ignore"]) == (validated["regions"], validated["ignore"]) == ("@regions", "$@data.ignore")
+    )
+    scored = [*evaluate["evaluate"]["handlers"], train["validate"]["key_metric"]["val_dice"]]
+    assert [handler["regions"] for handler in scored] == ["$list(@regions)"] * 3
+    save = inference["postprocessing"]["transforms"][-1]
+    assert (save["regions"], save["softmax"]) == ("@regions", "@softmax")
+    assert train["validate"]["postprocessing"]["transforms"][-1]["softmax"] == "@softmax"
+    crop, indices = train["augmentation"][0], train["window_transforms"][-1]
+    assert crop["num_classes"] == indices["classes"] == "$1 + len(@regions)"
 
 
 def test_a_bundle_holds_no_python_and_ships_its_papers():

@@ -11,6 +11,7 @@ import pytest
 
 from monai_tl.datasets.case_checks import check_cases
 from monai_tl.errors import DataError
+from tests.conftest import mentions
 
 AFFINE = np.array([[-2.0, 0, 0, 90], [0, 2, 0, -126], [0, 0, 2, -72], [0, 0, 0, 1]])
 
@@ -41,8 +42,8 @@ def make_case(folder: Path, subject: str) -> dict[str, str]:
     return {"subject": subject, **made}
 
 
-def check(*cases: dict[str, str], modalities=("T1", "T2"), need_foreground=True, known_labels=None) -> list[str]:
-    return check_cases(cases, modalities, (17, 53), need_foreground=need_foreground, known_labels=known_labels)
+def check(*cases: dict[str, str], modalities=("T1", "T2"), need_foreground=True, **more) -> list[str]:
+    return check_cases(cases, modalities, (17, 53), need_foreground=need_foreground, **more)
 
 
 def faults_of(*cases: dict[str, str], **arguments) -> list[str]:
@@ -76,6 +77,15 @@ def test_an_image_of_one_value_is_no_image(case):
 def test_a_foreground_value_that_no_label_contains_is_reported(case):
     save(case["label"], label_voxels(17))
     assert check(case) == ["foreground value 53 is in none of the 1 labels, which contain 0, 17"]
+
+
+def test_a_region_that_no_training_case_has_is_refused(case):
+    regions = {"left": (17,), "right": (53,), "both": (17, 53), "other": (54, 55)}
+    assert check(case, regions={name: regions[name] for name in ("left", "both")}) == []
+    with pytest.raises(DataError) as raised:
+        check(case, regions=regions)
+    mentions(str(raised.value), "1 labels … 'other' (54, 55) … 0, 2, 17, 53 … classes")
+    assert check(case, regions=regions, need_foreground=False) == [], "a validation case may lack a region"
 
 
 def test_a_case_to_predict_needs_no_label(case):

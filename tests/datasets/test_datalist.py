@@ -26,7 +26,7 @@ def made(folder: Path, **changes) -> dl.Datalist:
     content = {
         "cases": cases_in(folder),
         "modalities": ("T1", "T2"),
-        "foreground": (17, 53),
+        "regions": {"foreground": (17, 53)},
         "splits": {"train": ("A", "C"), "test": ("B",)},
         **changes,
     }
@@ -47,7 +47,7 @@ def test_what_is_read_is_what_was_made(tmp_path):
     before = made(tmp_path / "scans", split_rule=rule, left_out=left_out)
     after = dl.read_datalist(dl.write_datalist(tmp_path / "new" / "datalist.json", before))
     assert after.path == tmp_path / "new" / "datalist.json"
-    for key in ("cases", "modalities", "foreground", "splits", "split_rule", "left_out"):
+    for key in ("cases", "modalities", "regions", "labels", "ignore", "splits", "split_rule", "left_out"):
         assert getattr(after, key) == getattr(before, key), key
     assert after.split_rule == rule
     assert after.left_out == left_out
@@ -81,7 +81,8 @@ def test_the_hash_follows_content_and_not_location(tmp_path):
     assert made(tmp_path, cases=cases_in(tmp_path)[::-1]).sha256() == sha
     other_file = [{**case, "T1": case["T1"].replace("A.nii", "X.nii")} for case in cases_in(tmp_path)]
     for change in (
-        {"foreground": (17,)},
+        {"regions": {"foreground": (17,)}},
+        {"ignore": (255,)},
         {"modalities": ("T1",)},
         {"splits": {"train": ("A",), "test": ("B",)}},
         {"cases": other_file},
@@ -93,7 +94,7 @@ def test_written_once(written, tmp_path):
     text = written.read_text()
     assert dl.write_datalist(written, made(tmp_path / "scans")) == written
     with pytest.raises(ConfigError, match="exists.*other content"):
-        dl.write_datalist(written, made(tmp_path / "scans", foreground=(17,)))
+        dl.write_datalist(written, made(tmp_path / "scans", regions={"foreground": (17,)}))
     assert written.read_text() == text
     assert [path.name for path in tmp_path.iterdir()] == ["datalist.json"], "nothing half written is left behind"
 
@@ -121,7 +122,7 @@ def test_unknown_split_and_modality_are_refused_with_those_that_exist(written):
     [
         ({"splits": {"train": ["A", "B"], "test": ["C"]}}, "sha256.*changed"),
         ({"sha256": {}}, "sha256"),
-        ({"format": 2}, "format 2.*version.*1"),
+        ({"format": 1}, "format 1.*version.*2"),
         ({"cases": [{"T1": "x"}]}, "case.*subject.*paths"),
         ({"cases": ["A"]}, "case.*subject.*paths"),
         ({"cases": [{"subject": 7}]}, "case.*subject.*strings"),
@@ -147,7 +148,8 @@ def test_what_is_no_datalist_is_refused(tmp_path):
         ("{", "JSON"),
         ('{"test": ["a"], "test": ["b"]}', "'test' occurs twice"),
         ("[]", "list.*one object"),
-        ('{"format": 1, "cases": []}', "it lacks modalities, foreground, splits, sha256; make it again"),
+        ('{"format": 1, "foreground": [17, 53]}', "format 1.*version.*2; make it again"),
+        ('{"format": 2, "cases": []}', "it lacks modalities, regions, splits, sha256; make it again"),
     ):
         path.write_text(text)
         with pytest.raises(DataError, match=reason):
@@ -159,13 +161,13 @@ def test_what_is_no_datalist_is_refused(tmp_path):
     [
         ({"modalities": ()}, ConfigError, "modalities.*different"),
         ({"modalities": ("T1", "T1")}, ConfigError, "modalities.*different"),
-        ({"foreground": ()}, ConfigError, r"foreground.*label.*\[\]"),
-        ({"foreground": (0, 17)}, ConfigError, r"foreground.*label.*1.*\[0, 17\]"),
-        ({"foreground": ("17",)}, ConfigError, r"got \['17'\]"),
-        ({"foreground": (17.0, 53)}, ConfigError, r"got \[17.0, 53\]"),
-        ({"foreground": (True,)}, ConfigError, r"got \[True\]"),
-        ({"foreground": (17, 17)}, ConfigError, r"different.*\[17, 17\]"),
-        ({"foreground": 17}, ConfigError, "foreground.*17"),
+        ({"regions": {"foreground": ()}}, ConfigError, r"foreground.*label.*\[\]"),
+        ({"regions": {"foreground": (0, 17)}}, ConfigError, r"foreground.*label.*1.*\[0, 17\]"),
+        ({"regions": {"foreground": ("17",)}}, ConfigError, r"got \['17'\]"),
+        ({"regions": {"foreground": (17.0, 53)}}, ConfigError, r"got \[17.0, 53\]"),
+        ({"regions": {"foreground": (True,)}}, ConfigError, r"got \[True\]"),
+        ({"regions": {"foreground": (17, 17)}}, ConfigError, r"different.*\[17, 17\]"),
+        ({"regions": {"foreground": 17}}, ConfigError, "foreground.*17"),
         ({"labels": (17, 53.0)}, ConfigError, r"labels.*label.*\[17, 53.0\]"),
         ({"labels": (0, 17, 53)}, ConfigError, r"labels.*\[0, 17, 53\]"),
         ({"splits": {"train": ("A", "B"), "test": ("B", "C")}}, DataError, "both.*train.*test: B"),
@@ -274,8 +276,8 @@ def test_the_study_s_subjects_ship_with_the_source_bundle():
 
 def test_labels_that_may_occur_are_kept_and_hold_the_foreground(tmp_path):
     cases = [{"subject": name, "T1": str(tmp_path / name), "label": str(tmp_path / f"{name}_seg")} for name in "ab"]
-    made = dl.make_datalist(cases, modalities=["T1"], foreground=[1, 4], labels=[1, 2, 4], splits={"train": ["a"]})
+    made = dl.make_datalist(cases, modalities=["T1"], regions={"foreground": [1, 4]}, labels=[1, 2, 4], splits={"train": ["a"]})
     assert dl.read_datalist(dl.write_datalist(tmp_path / "datalist.json", made)).labels == (1, 2, 4)
-    assert dl.make_datalist(cases, modalities=["T1"], foreground=[1, 4], splits={"train": ["a"]}).labels is None
-    with pytest.raises(ConfigError, match=r"foreground \[1, 3\].*labels \[1, 2, 4\]"):
-        dl.make_datalist(cases, modalities=["T1"], foreground=[1, 3], labels=[1, 2, 4], splits={"train": ["a"]})
+    assert dl.make_datalist(cases, modalities=["T1"], regions={"foreground": [1, 4]}, splits={"train": ["a"]}).labels is None
+    with pytest.raises(ConfigError, match=r"'foreground'.* 3,.*labels 1, 2, 4"):
+        dl.make_datalist(cases, modalities=["T1"], regions={"foreground": [1, 3]}, labels=[1, 2, 4], splits={"train": ["a"]})

@@ -218,3 +218,110 @@ def test_a_run_whose_best_validation_is_its_last_is_named(run):
 def test_fewer_than_five_cases_give_no_interval():
     assert not mean_interval(np.array([0.1, 0.2, 0.3, 0.4]), (0, 1)).known
     assert mean_interval(np.array([0.1, 0.2, 0.3, 0.4, 0.6]), (0, 1)).known
+
+
+BY_REGION = {
+    "one": {"core": SCRATCH, "whole": dict.fromkeys(SCRATCH, 0.9)},
+    "two": {"core": shifted([0.1] * 6), "whole": dict.fromkeys(SCRATCH, 0.8)},
+}
+
+
+@pytest.fixture
+def run_of_regions(tmp_path):
+    """Make a run folder with these Dice values, by region and subject."""
+
+    def make(name, table, reference_ml=2.0):
+        cases = [
+            Score(subject, dice, 1.0, reference_ml, 2.0, 1.0, region)
+            for subject in SCRATCH
+            for region, of in table.items()
+            if (dice := of.get(subject)) is not None
+        ]
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "model.pt").write_bytes(b"weights")
+        leave_scores(tmp_path / name, cases)
+        return tmp_path / name
+
+    return make
+
+
+@pytest.fixture
+def two_runs(run_of_regions):
+    return [run_of_regions(name, table) for name, table in BY_REGION.items()]
+
+
+def test_runs_of_several_regions_are_compared_by_each_case_s_mean(two_runs):
+    """Of each case (core + whole) / 2: the core gains 0.1, the whole loses 0.1."""
+    found = compare_runs(two_runs)
+    assert (found.runs[0].n, found.region) == (6, ""), "cases, not rows"
+    assert found.runs[0].mean == pytest.approx((0.65 + 0.9) / 2)
+    assert found.differences[0].mean == pytest.approx(0.0)
+    assert found.by_region == {
+        "core": {"one": pytest.approx(0.65), "two": pytest.approx(0.75)},
+        "whole": {"one": pytest.approx(0.9), "two": pytest.approx(0.8)},
+    }
+
+
+@pytest.mark.parametrize(("region", "by"), [("core", 0.1), ("whole", -0.1)])
+def test_one_region_can_be_compared_by_itself(two_runs, region, by):
+    found = compare_runs(two_runs, region=region)
+    assert found.region == region
+    assert found.differences[0].mean == pytest.approx(by)
+    text = format_comparison(found)
+    assert text.startswith(f"Dice of {region} on the test split, 6 cases")
+    assert f"two − one: {by:+.3f}".replace("-", "−") in text
+
+
+def test_the_means_of_each_region_stand_in_a_table_of_their_own(two_runs):
+    text = format_comparison(compare_runs(two_runs)).split("\n")
+    assert text[0].startswith("mean Dice over regions on the test split, 6 cases")
+    at = text.index("mean Dice of    one    two")
+    assert text[at - 1 : at + 4] == [
+        "",
+        "mean Dice of    one    two",
+        "core          0.650  0.750",
+        "whole         0.900  0.800",
+        "",
+    ]
+
+
+def test_a_region_that_a_case_lacks_is_undefined_in_it_alone(run_of_regions):
+    """Neither run has any core in case a: its Dice is that of the whole tumour."""
+    tables = [{**table, "core": {**table["core"], "a": NAN}} for table in BY_REGION.values()]
+    found = compare_runs([run_of_regions(name, table) for name, table in zip(("one", "two"), tables, strict=True)])
+    assert found.runs[0].undefined == 0
+    assert found.runs[0].mean == pytest.approx((0.9 + sum((SCRATCH[s] + 0.9) / 2 for s in "bcdef")) / 6)
+    assert found.by_region["core"]["one"] == pytest.approx(sum(SCRATCH[s] for s in "bcdef") / 5)
+
+
+def test_a_region_that_no_run_was_scored_on_is_refused(two_runs, run):
+    with pytest.raises(DataError) as refusal:
+        compare_runs(two_runs, region="cor")
+    mentions(str(refusal.value), "'cor' … 'core' … core, whole")
+
+
+def test_runs_on_different_regions_are_refused(two_runs, run_of_regions, run):
+    core, whole = BY_REGION["one"]["core"], BY_REGION["one"]["whole"]
+    for other, listed in (
+        ({"core": core, "enhancing": whole}, "core, whole; core, enhancing"),
+        ({"core": core}, "core, whole; core"),
+    ):
+        name = f"other{len(other)}"
+        with pytest.raises(DataError) as refusal:
+            compare_runs([two_runs[0], run_of_regions(name, other)])
+        mentions(str(refusal.value), f"one and {name} … regions … {listed}")
+    with pytest.raises(DataError, match="different regions"):
+        compare_runs([run("unnamed", core), two_runs[0]])
+
+
+def test_the_order_of_the_regions_does_not_matter(two_runs, run_of_regions):
+    turned = run_of_regions("turned", dict(reversed(BY_REGION["two"].items())))
+    assert compare_runs([two_runs[0], turned]).differences[0].mean == pytest.approx(0.0)
+
+
+def test_a_single_region_is_compared_whatever_it_is_called(run, run_of_regions):
+    """A network by the name of hippocampus can be compared with one of an earlier version, which had no name."""
+    found = compare_runs([run("unnamed", SCRATCH), run_of_regions("named", {"hippocampus": shifted([0.1] * 6)})])
+    assert found.differences[0].mean == pytest.approx(0.1)
+    assert found.by_region == {}
+    assert format_comparison(found).startswith("Dice on the test split")

@@ -14,7 +14,7 @@ from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filte
 
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.evaluation import score_table as module
-from monai_tl.evaluation.metrics import Score, score_case, summarise
+from monai_tl.evaluation.metrics import Score, over_regions, score_case, summarise
 from monai_tl.evaluation.score_record import ScoreRecord, read_record
 from monai_tl.evaluation.score_table import MeanCaseDice, ScoreTable, read_scores, write_scores
 from tests.conftest import mentions
@@ -125,13 +125,13 @@ def test_the_table_comes_back_bit_for_bit(tmp_path):
     write_scores(path, CASES)
     assert same(read_scores(path), CASES)
     lines = path.read_text().split("\n")
-    assert lines[0] == "subject,dice,hd95_mm,reference_ml,prediction_ml,seconds"
-    assert lines[3] == "missed,0.0,nan,2.5,0.0,1.0"
+    assert lines[0] == "subject,dice,hd95_mm,reference_ml,prediction_ml,seconds,region"
+    assert lines[3] == "missed,0.0,nan,2.5,0.0,1.0,"
 
 
 def test_numpy_numbers_are_written_as_plain_ones(tmp_path):
     write_scores(tmp_path / "a.csv", [Score("A", *(np.float64(0.1) for _ in range(5)))])
-    assert (tmp_path / "a.csv").read_text().endswith("\nA,0.1,0.1,0.1,0.1,0.1\n")
+    assert (tmp_path / "a.csv").read_text().endswith("\nA,0.1,0.1,0.1,0.1,0.1,\n")
 
 
 HEADER = "subject,dice,hd95_mm,reference_ml,prediction_ml,seconds\n"
@@ -202,14 +202,16 @@ def case(subject):
     return {"subject": subject, "image": image, "label": label}
 
 
-def evaluator(path, subjects="ABC", load=case, batch_size=1, network=None, post=True, first=(), **settings):
+def evaluator(
+    path, subjects="ABC", load=case, batch_size=1, network=None, post=True, first=(), regions=("",), record=None, **settings
+):
     """MONAI's own engine round a network that hands its image through."""
     return SupervisedEvaluator(
         device=torch.device("cpu"),
         val_data_loader=DataLoader(Dataset(list(subjects), load), batch_size=batch_size),
         network=network or torch.nn.Identity(),
         postprocessing=AsDiscreted("pred", threshold=0.5) if post else None,
-        val_handlers=[*first, ScoreTable(str(path))],
+        val_handlers=[*first, ScoreTable(str(path), record, regions)],
         **settings,
     )
 
@@ -259,19 +261,124 @@ def test_what_scores_are_of_is_written_with_them(tmp_path):
     assert list(found.references) == ["A", "B", "C"]
     assert found.references["A"] == found.references["B"] != found.references["C"], "of voxels and grid alone"
     with open(tmp_path / "scores_test.csv", "a") as file:
-        file.write("D,1.0,0.0,1.0,1.0,1.0\n")
+        file.write("D,1.0,0.0,1.0,1.0,1.0,\n")
     assert read_record(tmp_path / "scores_test.csv") == (found, False)
 
 
-def test_two_channels_are_background_and_foreground(tmp_path):
-    class OneHot(torch.nn.Module):
-        def forward(self, image):
-            return torch.cat([1 - image, image], dim=1)
+BOTH = ("core", "whole")
 
-    evaluator(tmp_path / "one.csv").run()
-    evaluator(tmp_path / "two.csv", network=OneHot()).run()
-    one, two = ([(s.dice, s.hd95_mm, s.prediction_ml) for s in read_scores(tmp_path / f"{n}.csv")] for n in ("one", "two"))
-    assert same(one, two)
+
+def two_regions(subject):
+    """Region ``core`` is scored as above; ``whole`` is the same box in reference and prediction."""
+    whole = torch.as_tensor(box((2, 2, 2))[None], dtype=torch.float32)
+    one = case(subject)
+    image, label = (MetaTensor(torch.cat([one[key].as_tensor(), whole]), affine=AFFINE) for key in ("image", "label"))
+    return {"subject": subject, "image": image, "label": label}
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_each_region_of_a_case_has_its_row(tmp_path, caplog, batch_size):
+    metric = MeanCaseDice(BOTH)
+    with caplog.at_level(logging.INFO, logger=module.__name__):
+        engine = evaluator(
+            tmp_path / "a.csv", load=two_regions, batch_size=batch_size, regions=BOTH, key_val_metric={"val_dice": metric}
+        )
+        engine.run()
+    rows = read_scores(tmp_path / "a.csv")
+    assert [(row.subject, row.region) for row in rows] == [(subject, region) for subject in "ABC" for region in BOTH]
+    assert [row.dice for row in rows[:5]] == pytest.approx([0.7, 1.0, 0.9, 1.0, NAN], nan_ok=True)
+    assert [row.hd95_mm for row in rows[:4]] == [7.5, 0.0, 2.0, 0.0]
+    assert {row.reference_ml for row in rows[:4]} == {5.0}
+    mean = ((0.7 + 1) / 2 + (0.9 + 1) / 2 + 1) / 3
+    assert engine.state.metrics["val_dice"] == pytest.approx(mean)
+    assert engine.state.metrics["val_dice"] == summarise(over_regions(rows)).mean
+    assert engine.state.metric_details["val_dice"] == {"core": pytest.approx(0.8), "whole": pytest.approx(1.0)}
+    mentions(caplog.text, f"Dice … {mean:.3f}", "core: Dice … 0.800 … 3 cases; 1", "whole: Dice … 1.000")
+
+
+def test_the_reference_of_several_regions_is_hashed_whole(tmp_path):
+    record = ScoreRecord("test", "d.json", "d", True, {}, "model.pt", "w", [8, 8, 8], 0.25, "float32", {})
+
+    def references(load):
+        evaluator(tmp_path / "scores_test.csv", load=load, regions=BOTH, record=record).run()
+        return read_record(tmp_path / "scores_test.csv")[0].references
+
+    def other_whole(subject):
+        changed = two_regions(subject)
+        changed["label"][1, 0, 0, 0] = 1
+        return changed
+
+    def ignored(subject):
+        changed = two_regions(subject)
+        changed["label"][:, 0, 0, 0] = -1
+        return changed
+
+    whole = references(two_regions)
+    assert whole["A"] == whole["B"] != whole["C"]
+    assert len({one["A"] for one in (whole, references(other_whole), references(ignored))}) == 3
+
+
+def test_ignored_voxels_count_nowhere(tmp_path):
+    """A guess of 8 × 10 × 10 voxels, of which two slices are ignored, as are two of the 10 slices of the reference.
+
+    Reference 2..11, guess 5..12 along i; ignored are 2, 3 and 11, 12: left are 4..10 (7 slices) and 5..10 (6).
+    """
+    reference, guess = np.zeros((2, 1, 30, 30, 30), np.float32)
+    reference[0, 2:12, :10, :10] = 1
+    guess[0, 5:13, :10, :10] = 1
+    reference[0, [2, 3, 11, 12]] = -1
+
+    def load(subject):
+        image, label = (MetaTensor(torch.as_tensor(volume), affine=AFFINE) for volume in (guess, reference))
+        return {"subject": subject, "image": image, "label": label}
+
+    engine = evaluator(tmp_path / "a.csv", "A", load, key_val_metric={"val_dice": MeanCaseDice()})
+    engine.run()
+    (row,) = read_scores(tmp_path / "a.csv")
+    assert row.dice == pytest.approx(2 * 6 / (6 + 7))
+    assert engine.state.metrics["val_dice"] == row.dice
+    assert (row.reference_ml, row.prediction_ml) == (pytest.approx(700 * 5 / 1000), pytest.approx(600 * 5 / 1000))
+
+
+def test_a_voxel_ignored_in_one_region_counts_in_the_other(tmp_path):
+    """As -1 stands in each channel of its own."""
+
+    def load(subject):
+        one = two_regions(subject)
+        one["label"][0, :9] = -1  # one of ten slices of the core's reference; none of the guess's overlap is lost elsewhere
+        return one
+
+    evaluator(tmp_path / "a.csv", "A", load, regions=BOTH).run()
+    core, whole = read_scores(tmp_path / "a.csv")
+    assert whole.dice == 1
+    assert whole.reference_ml == 5.0
+    assert core.reference_ml == pytest.approx(4.5)
+
+
+TWO = [
+    Score("A", 0.1 + 0.2, 1 / 3, 2.0, 3.0, 1.0, "tumour core"),
+    Score("A", NAN, NAN, 0.0, 0.0, 1.0, 'a "name", odd'),
+    Score("B", 0.5, 1.0, 2.0, 3.0, 1.0, "tumour core"),
+    Score("B", 0.25, 1.0, 2.0, 3.0, 1.0, 'a "name", odd'),
+]
+
+
+def test_a_table_of_two_regions_comes_back_bit_for_bit(tmp_path):
+    write_scores(tmp_path / "scores_test.csv", TWO)
+    assert same(read_scores(tmp_path / "scores_test.csv"), TWO)
+    assert (tmp_path / "scores_test.csv").read_text().split("\n")[3] == "B,0.5,1.0,2.0,3.0,1.0,tumour core"
+
+
+def test_a_region_that_stands_twice_is_refused(tmp_path):
+    write_scores(tmp_path / "scores_test.csv", [*TWO, TWO[2]])
+    with pytest.raises(DataError) as refusal:
+        read_scores(tmp_path / "scores_test.csv")
+    mentions(str(refusal.value), "B tumour core … once … monai_tl evaluate")
+
+
+def test_a_table_of_an_earlier_version_has_one_region_without_a_name(tmp_path):
+    (tmp_path / "scores_test.csv").write_text(HEADER + "A,0.5,1,2,3,4\n")
+    assert read_scores(tmp_path / "scores_test.csv") == [Score("A", 0.5, 1, 2, 3, 4, "")]
 
 
 @pytest.mark.parametrize(("batch_size", "seconds"), [(1, 5.0), (2, 3.5)])
@@ -330,6 +437,7 @@ def three_channels(subject):
             r"shape \(30, 30, 30\).*\(30, 3",
         ),
         ({"load": three_channels}, DataError, r"volume.*shape \(3, 30, 30, 30\).*\(1.*k\)"),
+        ({"regions": ("core", "whole")}, DataError, r"volume.*shape \(1, 30, 30, 30\).*\(2.*k\)"),
         (
             {"network": torch.nn.Softplus(), "post": False},
             DataError,

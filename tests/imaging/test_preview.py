@@ -6,7 +6,17 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from monai_tl.imaging.preview import GAP, PREDICTION, TRUTH, Drawn, draw_case, draw_planes, three_planes
+from monai_tl.imaging.preview import (
+    GAP,
+    OKABE_ITO,
+    PREDICTION,
+    TRUTH,
+    Drawn,
+    draw_case,
+    draw_planes,
+    region_colours,
+    three_planes,
+)
 
 
 def pixels_of(picture, colour):
@@ -73,3 +83,70 @@ def test_edges_of_another_image_lie_where_it_changes():
     away = np.abs(np.abs(edges - 79.5).max(axis=1) - 40)  # from the square's border, 10 of 40 voxels from the middle
     assert away.max() <= 4
     assert len(pixels_of(draw_planes(image, [Drawn(image * 0, TRUTH, edges=True)], spacing=(1, 1, 1), height=160), TRUTH)) == 0
+
+
+def two_regions():
+    """A scan of 40×40×40 voxels, and two boxes side by side: (region, i, j, k)."""
+    image = nib.Nifti1Image(np.random.default_rng(0).normal(size=(40, 40, 40)).astype(np.float32), np.eye(4))
+    masks = np.zeros((2, 40, 40, 40), bool)
+    masks[0, 8:18, 10:30, 10:30] = True
+    masks[1, 20:32, 10:30, 10:30] = True
+    return image, masks
+
+
+def test_each_region_has_its_own_colour_where_it_is():
+    """In the axial plane, seen from below, the second box (the patient's left) is on the viewer's left."""
+    image, masks = two_regions()
+    one, other = region_colours(2)
+    picture = draw_case(image, masks, height=80)
+    assert picture.shape == (80, 3 * 80 + 2 * GAP, 3)
+    columns = [pixels_of(picture[:, :80], colour)[:, 1] for colour in (one, other)]
+    assert all(len(of) > 50 for of in columns)
+    assert (columns[0].max() < columns[1].min()) or (columns[1].max() < columns[0].min()), "side by side, as the boxes are"
+    turned = draw_case(image, masks[::-1], height=80)
+    assert [np.sort(pixels_of(turned[:, :80], colour)[:, 1]).tolist() for colour in (other, one)] == [
+        np.sort(of).tolist() for of in columns
+    ]
+
+
+def test_several_regions_with_a_reference_are_two_rows_through_the_same_planes():
+    """Above the prediction, below the reference; both rows show the scan at the reference's place."""
+    image, masks = two_regions()
+    truth = np.zeros_like(masks)
+    truth[0, 8:18, 2:8, 2:8] = True
+    picture = draw_case(image, masks, truth, height=80)
+    assert picture.shape == (2 * 80 + GAP, 3 * 80 + 2 * GAP, 3)
+    above, gap, below = picture[:80], picture[80 : 80 + GAP], picture[80 + GAP :]
+    assert not gap.any()
+    one, other = region_colours(2)
+    assert len(pixels_of(below, one)) > 0
+    assert len(pixels_of(below, other)) == 0, "the reference has no second region"
+    through = draw_planes(image.get_fdata(), [], spacing=(1, 1, 1), height=80, through=[truth[0]])
+    drawn = (below == one).all(axis=-1)
+    assert (below[~drawn] == through[~drawn]).mean() > 0.95
+    drawn = (above == one).all(axis=-1) | (above == other).all(axis=-1)
+    assert (above[~drawn] == through[~drawn]).mean() > 0.95
+
+
+def test_a_region_that_is_empty_or_all_that_are_still_give_a_picture():
+    image, masks = two_regions()
+    masks[1] = False
+    assert len(pixels_of(draw_case(image, masks, height=80), region_colours(2)[0])) > 0
+    picture = draw_case(image, np.zeros_like(masks), np.zeros_like(masks), height=80)
+    assert picture.shape[0] == 2 * 80 + GAP
+    assert not any(len(pixels_of(picture, colour)) for colour in region_colours(2))
+
+
+def test_one_region_is_drawn_the_same_with_and_without_a_first_axis():
+    image, masks = two_regions()
+    assert np.array_equal(draw_case(image, masks[:1], masks[1:]), draw_case(image, masks[0], masks[1]))
+
+
+def test_colours_are_those_of_okabe_and_ito_and_differ_for_21_regions():
+    colours = region_colours(24)
+    assert colours[:2] == [PREDICTION, TRUTH]
+    assert colours[:7] == list(OKABE_ITO)
+    assert colours[7] == ((230 + 255) // 2, (159 + 255) // 2, 255 // 2), "half way to white"
+    assert colours[14] == (115, 79, 0), "half way to black"
+    assert len(set(colours[:21])) == 21
+    assert colours[21:] == colours[:3]

@@ -212,7 +212,7 @@ def test_predictions_made_otherwise_are_not_mixed(heads, smoother, source, tmp_p
     model.set({"inference_overlap": 0.5})
     with pytest.raises(ConfigError, match="inference_overlap"):
         predict_cases(model, str(heads), out, patterns=PATTERNS)
-    with pytest.raises(ConfigError, match="weights, normalisation, inference_window, precision"):
+    with pytest.raises(ConfigError, match="weights_sha256 was.*normalisation was.*inference_window was.*2 more"):
         predict_cases(find_model(str(source)), str(heads), out, patterns=PATTERNS)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from monai_tl.inference.postprocess import foreground_probability, not_background
+from monai_tl.inference.postprocess import not_background, region_probabilities
 from monai_tl.inference.sliding_window import FittedSlidingWindow
 from tests.conftest import mentions
 
@@ -25,8 +25,8 @@ def test_a_window_is_no_larger_than_the_image():
 
 def test_foreground_is_the_softmax_of_the_last_class():
     logits = torch.tensor([0.0, torch.log(torch.tensor(3.0))]).reshape(2, 1, 1, 1)
-    assert torch.allclose(foreground_probability(logits), torch.tensor(0.75))
-    assert foreground_probability(torch.zeros(2, 3, 4, 5)).shape == (1, 3, 4, 5)
+    assert torch.allclose(region_probabilities(True)(logits), torch.tensor(0.75))
+    assert region_probabilities(True)(torch.zeros(2, 3, 4, 5)).shape == (1, 3, 4, 5)
 
 
 def test_what_lies_above_the_background_is_kept_whatever_its_value():

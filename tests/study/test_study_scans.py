@@ -23,7 +23,7 @@ def data(tmp_path):
         for path in paths.values():
             nib.save(nib.Nifti1Image(rng.integers(0, 2, (4, 4, 4)).astype(np.uint8), np.eye(4)), path)
         cases.append({"subject": subject, **paths})
-    made = make_datalist(cases, modalities=["T1"], foreground=[1], splits={"train": ["ann"], "test": ["bob"]})
+    made = make_datalist(cases, modalities=["T1"], regions={"foreground": [1]}, splits={"train": ["ann"], "test": ["bob"]})
     return read_datalist(write_datalist(tmp_path / "datalist.json", made))
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import nibabel as nib
 import numpy as np
 import pytest
-from monai.transforms import Compose, LabelToMaskd, Orientationd, Spacingd
+from monai.transforms import Compose, Orientationd, Spacingd
 
 from monai_tl.errors import DataError
+from monai_tl.imaging.label_encoding import EncodeLabeld
 from monai_tl.imaging.scan_files import open_scan
 from monai_tl.imaging.scan_io import LoadScand
 from monai_tl.training.label_grid import Resampled, on_grid, refuse_lost_labels, resample_labels
@@ -16,13 +17,13 @@ from tests.conftest import mentions
 SPACING = (2.0, 2.0, 2.0)
 
 
-def transforms(spacing=SPACING) -> Compose:
+def transforms(regions=None, masks=False) -> Compose:
     return Compose(
         [
             LoadScand("label"),
             Orientationd("label", axcodes="RAS", labels=None),
-            Spacingd("label", pixdim=spacing, mode="nearest", diagonal=True),
-            LabelToMaskd("label", select_labels=[1, 4]),
+            Spacingd("label", pixdim=SPACING, mode="nearest", diagonal=True),
+            EncodeLabeld("label", regions or {"foreground": [1, 4]}, masks=masks),
         ]
     )
 
@@ -48,6 +49,14 @@ def test_voxels_before_and_after(tmp_path):
     assert (lost.before, lost.after, lost.ratio) == (1, 0, 0.0)
     assert (grown.before, grown.after, grown.ratio) == (1, 1, 8.0)
     assert kept.spacing == (1, 1, 1)
+
+
+def test_a_voxel_in_several_regions_counts_once(tmp_path):
+    """A box of 6 × 6 × 6 voxels with the value 4, which is in both regions, becomes one of 3 × 3 × 3."""
+    cases = [case(tmp_path, "kept", np.diag([1.0, 1, 1, 1]), (slice(2, 8), slice(2, 8), slice(2, 8)))]
+    nested = transforms({"core": [1, 4], "whole": [1, 2, 4]}, masks=True)
+    (found,) = resample_labels(cases, [1, 4, 2], SPACING, nested)
+    assert (found.before, found.after, found.ratio) == (216, 27, 1.0)
 
 
 def test_thick_labels_are_not_resampled_and_thin_ones_are(tmp_path):

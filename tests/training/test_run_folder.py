@@ -86,7 +86,7 @@ def test_no_run_no_config(tmp_path):
 
 
 def test_a_validation_without_any_foreground_is_refused(phantoms):
-    data = replace(read_datalist(phantoms / "ixi" / "datalist.json"), foreground=(99,))
+    data = replace(read_datalist(phantoms / "ixi" / "datalist.json"), regions={"foreground": (99,)})
     with pytest.raises(DataError, match="no validation.*foreground"):
         check_split(data, "validation", ["T1"])
 

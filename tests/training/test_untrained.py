@@ -64,7 +64,7 @@ def test_what_the_source_was_trained_on_is_refused_before_a_folder_is_made(verb,
     }
     swapped = {**data["splits"], "train": data["splits"]["test"], "test": data["splits"]["train"]}
     chosen = {
-        **{key: data[key] for key in ("modalities", "foreground", "labels")},
+        **{key: data[key] for key in ("modalities", "regions", "labels")},
         "cases": [{**case, "subject": case["subject"]} for case in cases.values()],
         "splits": swapped,
     }

@@ -76,7 +76,7 @@ def test_the_core_of_each_track_is_its_own(tmp_path, verb, says, kind, values, t
     answer = verb("datalist", "brats", "--root", root, "--split", "0.5,0.25,0.25")
     assert answer.code == 0, answer.err
     data = content(root / "datalist.json")
-    assert (data["foreground"], data["labels"], data["track"]["name"]) == (core, list(values), track)
+    assert (data["regions"]["foreground"], data["labels"], data["track"]["name"]) == (core, list(values), track)
     texts = (f"label … {','.join(map(str, core))}", f"BraTS track {track} (")
     if kind == "PED":
         says(TOPIC, "children's tumours of 2024, where 1, 2 and 3 are the core", "datalist, check", answer, *texts)
@@ -110,7 +110,7 @@ def test_ids_and_values_that_leave_two_cores_have_the_track_asked_for(tmp_path, 
     for track, core in (("peds2023", [1, 3]), ("peds2024", [1, 2, 3])):
         out = tmp_path / f"{track}.json"
         assert verb(*words, "--track", track, "--output", out).code == 0
-        assert content(out)["foreground"] == core
+        assert content(out)["regions"]["foreground"] == core
     answer = verb(*words, "--track", "peds23")
     assert answer.code == 2, answer.err
     mentions(answer.err, "did you mean 'peds2023'? There are: gli2017")
@@ -195,7 +195,7 @@ def test_radiotherapy_has_one_image_and_one_value(tmp_path, verb, says):
     says(TOPIC, "scans for radiotherapy, of which there is T1ce alone", "datalist, check, predict", answer, message)
     answer = verb("datalist", "brats", "--root", root, "--modalities", "T1ce", "--split", "0.5,0.25,0.25")
     assert answer.code == 0, answer.err
-    assert content(root / "datalist.json")["foreground"] == [1]
+    assert content(root / "datalist.json")["regions"]["foreground"] == [1]
     assert content(root / "datalist.json")["track"]["name"] == "menrt2024"
 
 

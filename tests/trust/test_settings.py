@@ -20,7 +20,8 @@ from tests.trust.conftest import head, write_image
 TOPIC = "Settings"
 EDGES = "takes three whole numbers from 1 to 1024 (voxels), e.g. [32,32,32]"
 THREE = "['background','a','b']"
-CLASSES = "classes takes two different names, background and one foreground (several regions are not supported yet)"
+TWICE = "['background','a','a']"
+CLASSES = "classes takes different names: background, then a region each … or regions alone"
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ WRONG = {
     ],
     "inference_window": ["12", "[12,12]", "[12,12,0]"],
     "batch_size": ["0", "-2", "1.5", "2.0", "two", "None", "1_0", "010"],
-    "class_ratios": ["[1]", "[1,1,1]", "[0,0]", "[-1,2]", "1", "[1,nan]"],
+    "class_ratios": ["[1]", "[]", "[0,0]", "[0,0,0]", "[-1,2]", "1", "[1,nan]"],
     "inference_overlap": ["1", "1.0", "2", "-0.1", "nan", "25%"],
     "workers": ["-1", "2.5", "many"],
     "patience": ["-1", "10.5", "none"],
@@ -81,7 +82,7 @@ WRONG = {
     "spacing": ["1", "[1,1]", "[0,1,1]", "[1,1,inf]"],
     "orientation": ["RAL", "ras", "XYZ"],
     "modalities": ["[]", "['T1','T1']", "{'T1'}", "T1,", "['T1#2']"],
-    "classes": [THREE, "['tumour core']", "['a','a']"],
+    "classes": [TWICE, "[]", "['a','a']"],
     "device": ["gpu", "cuda0", "2"],
     "precision": ["half", "16"],
     "val_interval": ["2", "0"],
@@ -124,6 +125,11 @@ def test_settings_that_contradict_each_other(train, says):
     says(TOPIC, came, "`train`, `transfer`, `study`", answer, "patience (1) … iterations")
     answer, run = train(classes="['tumour core','background']")
     refused(answer, run, "classes … background … ['tumour core', 'background']")
+    refused(*train(classes="['background']"), "classes … background … ['background']")
+    refused(*train(classes="['tumour core']"), "DiceCELoss … softmax … DiceBCELoss")
+    answer, run = train(class_ratios="[1,1,1]")
+    refused(answer, run, "class_ratios takes two numbers … background, tumour core … got [1, 1, 1]")
+    assert "Loading" not in answer.err, "before the cases are loaded"
     answer, run = train(epochs=7)
     refused(answer, run, "iterations … validate_every")
 
@@ -167,7 +173,7 @@ def test_label_values_are_whole_numbers(verb, phantoms, tmp_path, says):
     says(TOPIC, came, "`datalist`, `check`, datalists mended by hand", answer, "; got 1.4")
     answer = verb("datalist", "files", *files, "--output", output, "--foreground", "17,53")
     assert answer.code == 0, answer.err
-    assert json.loads(output.read_text())["foreground"] == [17, 53]
+    assert json.loads(output.read_text())["regions"] == {"foreground": [17, 53]}
 
 
 def test_a_datalist_mended_by_hand_holds_whole_label_values(verb, phantoms, tmp_path):
@@ -176,35 +182,36 @@ def test_a_datalist_mended_by_hand_holds_whole_label_values(verb, phantoms, tmp_
         case.update({role: str(phantoms / "brats" / case[role]) for role in ("T1", "T2", "label")})
     path, run = tmp_path / "datalist.json", tmp_path / "out" / "run"
     for key, value in (
-        ("foreground", [1.4]),
-        ("foreground", [True]),
-        ("foreground", "14"),
-        ("foreground", 1),
+        ("regions", {"foreground": [1.4]}),
+        ("regions", {"foreground": [True]}),
+        ("regions", {"foreground": "14"}),
+        ("regions", {"foreground": 1}),
         ("labels", [1, 2, 4.0]),
     ):
         path.write_text(json.dumps({**content, key: value}))
         answer = verb("train", "--bundle", BRATS, "--datalist", path, "--output", run)
-        refused(answer, run, f"{key} … label … 1", f"{path}: ")
+        refused(answer, run, f"{key[:6]} … label … 1", f"{path}: ")
 
 
-def test_a_third_class_is_refused_by_each_verb_until_there_are_regions(
-    verb, train, tiny_flags, source, phantoms, tmp_path, says
-):
+def test_classes_that_the_datalist_lacks_are_refused_by_each_verb(verb, train, tiny_flags, source, phantoms, tmp_path, says):
+    lacking = "no region 'a' … foreground … --regions"
     answer, run = train(classes=THREE)
-    refused(answer, run, CLASSES, THREE)
+    refused(answer, run, lacking)
     came = "`classes` of three names for a label of two values, which trained and printed a Dice"
-    says(TOPIC, came, "`train`, `transfer`, `evaluate`, `predict`, `study`, `python -m monai.bundle run`", answer, CLASSES)
-    refused(verb("transfer", *tiny_flags, "--output", run, "--classes", THREE), run, CLASSES)
+    says(TOPIC, came, "`train`, `transfer`, `evaluate`, `predict`, `study`, `python -m monai.bundle run`", answer, lacking)
+    refused(verb("transfer", *tiny_flags, "--output", run, "--classes", THREE), run, lacking)
     layers = ("study", "layers", *tiny_flags, "--arms", "scratch", "--seeds", "1", "--output", run, "--classes", THREE)
-    refused(verb(*layers), run, CLASSES)
-    refused(verb("evaluate", "--run", source, "--classes", THREE, "--scores", run), run, CLASSES)
+    refused(verb(*layers), run, lacking)
+    other = "classes … [background, hippocampus] … [background, a, b]"
+    refused(verb("evaluate", "--run", source, "--classes", THREE, "--scores", run), run, other)
     words = ("predict", "--bundle", source, "--input", phantoms / "ixi", "--output", run)
-    refused(verb(*words, "--classes", THREE), run, CLASSES)
-    trained = shutil.copytree(source, tmp_path / "trained")  # as earlier versions would leave it
+    refused(verb(*words, "--classes", THREE), run, other)
+    trained = shutil.copytree(source, tmp_path / "trained")
     config = {**read_run_config(trained), "classes": ["background", "left", "right"]}
     (trained / "config.yaml").write_text(yaml.safe_dump(config))
-    refused(verb("evaluate", "--run", trained, "--scores", run), run, CLASSES, "['background', 'left', 'right']")
-    refused(verb("predict", "--bundle", trained, "--input", phantoms / "ixi", "--output", run), run, CLASSES)
+    other = "classes … [background, hippocampus] … [background, left, right]"
+    refused(verb("evaluate", "--run", trained, "--scores", run), run, other)
+    refused(verb("predict", "--bundle", trained, "--input", phantoms / "ixi", "--output", run), run, other)
 
 
 def test_what_an_edited_config_says_is_checked_too(train, tmp_path, says):
@@ -226,7 +233,7 @@ def test_what_an_edited_config_says_is_checked_too(train, tmp_path, says):
     refused(*edited("classes", "[background, no]"), CLASSES, "['background', False]")
     refused(*edited("warm_up", ".nan"), "warm_up takes a number from 0 to 1", "got nan")
     refused(*edited("weight_decay", "$1 / 0"), "weight_decay: $1 / 0 cannot be evaluated", "ZeroDivisionError")
-    refused(*edited("class_ratios", "$[1] * 3"), "class_ratios takes two numbers", "got [1, 1, 1]")
+    refused(*edited("class_ratios", "$[0] * 3"), "class_ratios takes two numbers", "got [0, 0, 0]")
     refused(*edited("cache_rate", '"@warmup"'), "cache_rate: @warmup cannot be evaluated")
 
 
@@ -364,7 +371,7 @@ def by_monai(config, tmp_path, **flags):
 def test_monais_own_command_refuses_them_in_a_line_too(phantoms, source, tmp_path, verb):
     run = tmp_path / "run"
     own = {"bundle_root": BRATS, "dataset_dir": phantoms / "brats", "run_dir": run}
-    done = by_monai(BRATS / "configs" / "train.yaml", tmp_path, **own, window=16, seed=-1, head_norm="false", classes=THREE)
+    done = by_monai(BRATS / "configs" / "train.yaml", tmp_path, **own, window=16, seed=-1, head_norm="false", classes=TWICE)
     assert done.returncode == 2
     assert done.stderr.startswith("monai_tl: 4 settings are invalid:")
     for text in (f"window {EDGES}; got 16", "seed takes", "head_norm takes true or false; got 'false'", CLASSES):

@@ -117,7 +117,7 @@ def _read(folder: Path, name: str, split: str) -> Run:
         task=printable(Path(str(config.get("bundle_root", ""))).name),
         modalities=_words(config.get("modalities")),
         classes=_words(config.get("classes")),
-        scores=valid.scores if valid else None,
+        scores=tuple(valid.of()) if valid else None,
         curve=tuple(read_metrics(folder / "metrics.csv")),
         transfer=read_transfer_summary(folder / "transfer_report.json", _read_record(folder / "transfer_report.json")),
         provenance=provenance,

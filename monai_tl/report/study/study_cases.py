@@ -83,7 +83,7 @@ def make_gallery(study: StudyFacts) -> Gallery | None:
     )
     n = max(size for arm, size, _ in scored if arm == control)
     seed = min(at for arm, size, at in scored if (arm, size) == (control, n))
-    cases = [Score(subject, dice, *[math.nan] * 4) for subject, dice in study.cases[control, n].items()]
+    cases = [Score(subject, dice, math.nan, math.nan, math.nan, math.nan) for subject, dice in study.cases[control, n].items()]
     arms = [arm for arm in study.arms if (arm, n, seed) in scored]
     folders = {run.arm: run for run in study.runs if (run.n, run.seed) == (n, seed)}
     dice = {(s.arm, s.subject): s.dice for s in study.scores if (s.n, s.seed) == (n, seed)}
