@@ -120,7 +120,7 @@ def test_published_figures_are_shown_only_for_the_same_arm_and_size(once):
     assert text.count("another setting") >= 2
 
 
-def test_no_published_figures_are_shown_where_the_target_has_none(make_study, report, tmp_path):
+def test_a_target_without_reference_values_shows_none(make_study, report, tmp_path):
     text, page = report(make_study(**SMALL, plan={"target": str(tmp_path / "own")}))
     assert len(named(page, "arms")) == 6
     assert "ublished" not in text
