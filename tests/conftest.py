@@ -200,6 +200,24 @@ def verb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.fixture
+def kill_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Let trainings end, as by Ctrl-C, before they record their validation at an iteration, until ``monkeypatch.undo()``."""
+    from monai_tl.training.recorder import Record
+
+    validated = Record.validated
+
+    def at(iteration: int) -> None:
+        def killed(self: Record, trainer: Any) -> None:
+            if trainer.state.iteration == iteration:
+                raise KeyboardInterrupt
+            validated(self, trainer)
+
+        monkeypatch.setattr(Record, "validated", killed)
+
+    return at
+
+
+@pytest.fixture
 def tiny_flags(phantoms: Path, source: Path) -> list[str]:
     """Flags that make a transfer to the phantoms take seconds."""
     flags = {"source": source, "target": BRATS, "dataset_dir": phantoms / "brats", **TINY}

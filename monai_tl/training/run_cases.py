@@ -12,6 +12,7 @@ import yaml
 
 from monai_tl.datasets.datalist import Datalist
 from monai_tl.datasets.label_volumes import foreground_volumes
+from monai_tl.datasets.regions import Regions, foreground_of
 from monai_tl.errors import DataError, list_problems
 from monai_tl.identity.fingerprints import Fingerprints, Prints, fingerprint_cases
 from monai_tl.identity.identical import refuse_identical
@@ -83,7 +84,13 @@ def check_run_cases(
 
 
 def record_run_cases(
-    folder: Path, home: Path, *, data: Datalist, transfer_report: Mapping[str, Any] | None, anonymous: bool
+    folder: Path,
+    home: Path,
+    *,
+    data: Datalist,
+    transfer_report: Mapping[str, Any] | None,
+    anonymous: bool,
+    regions: Regions | None = None,
 ) -> dict[str, Any] | None:
     """Write the cases of a run and of all earlier runs of its lineage to ``data.json``.
 
@@ -93,6 +100,7 @@ def record_run_cases(
         data: cases and splits.
         transfer_report: names the source.
         anonymous: whether to write pseudonyms instead of ids.
+        regions: those that the network learns, whose volumes are recorded; ``None``: all of the datalist.
 
     Returns:
         As `check_run_cases`, without ids if ``anonymous``.
@@ -100,7 +108,7 @@ def record_run_cases(
     named = not anonymous
     prints = take_prints(data)
     trained = data.split("train") if "train" in data.splits else []  # the baseline without training has no train split
-    volumes = list(foreground_volumes(trained, data.foreground).values())
+    volumes = list(foreground_volumes(trained, foreground_of(data.regions if regions is None else regions)).values())
     earlier = earlier_runs((transfer_report or {}).get("source"))
     content = RunData(RunCases("", prints), earlier, range_of(volumes))
     write_run_data(folder, home, content, anonymous=not named)

@@ -120,7 +120,9 @@ def open_run(
         "provenance.json": provenance_of(data, seed, device),
     }
     with write_run_folder(folder, config, records) as staging:
-        overlap = record_run_cases(staging, folder, data=data, transfer_report=transfer_report, anonymous=anonymous)
+        overlap = record_run_cases(
+            staging, folder, data=data, transfer_report=transfer_report, anonymous=anonymous, regions=regions
+        )
         if transfer_report is not None:
             write_json(staging / "transfer_report.json", {"format": RUN_FORMAT, **transfer_report, "overlap": overlap})
 

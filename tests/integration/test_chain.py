@@ -66,19 +66,10 @@ def test_monai_alone_gives_the_same_weights_from_another_directory(fine_tuned, s
     assert same(weights(tmp_path / "by_monai"), weights(fine_tuned))
 
 
-def test_killed_after_a_validation_it_goes_on_to_the_same_end(tiny_flags, tmp_path, verb, monkeypatch, fine_tuned):
-    from monai_tl.training.recorder import Record
-
+def test_killed_after_a_validation_it_goes_on_to_the_same_end(tiny_flags, tmp_path, verb, kill_at, monkeypatch, fine_tuned):
     run = tmp_path / "run"
     flags = [*tiny_flags, "--freeze", "2", "--output", run]
-    validated = Record.validated
-
-    def killed(self, trainer):
-        if trainer.state.iteration == 4:
-            raise KeyboardInterrupt
-        validated(self, trainer)
-
-    monkeypatch.setattr(Record, "validated", killed)
+    kill_at(4)
     answer = verb("transfer", *flags)
     assert (answer.code, answer.err.splitlines()[-1]) == (130, "monai_tl: interrupted; finished work is kept")
     monkeypatch.undo()

@@ -99,20 +99,11 @@ def test_a_transfer_holds_its_frozen_stages_and_states_its_cost(fine_tuned, sour
     assert all(0 < cost.step_seconds < 60 and 1 < cost.memory_mib < 4096 for cost in read_costs(fine_tuned))
 
 
-def test_an_interrupted_run_goes_on_where_it_was(fine_tuned, source, phantoms, tmp_path, verb, monkeypatch):
-    from monai_tl.training.recorder import Record
-
+def test_an_interrupted_run_goes_on_where_it_was(fine_tuned, source, phantoms, tmp_path, verb, kill_at, monkeypatch):
     flags = {"source": source, "target": BRATS, "freeze": 2, "output": tmp_path / "run", "dataset_dir": phantoms / "brats"}
     flags |= {**TINY, "device": "cuda"}
     words = [text for name, value in flags.items() for text in (f"--{name}", str(value).replace(" ", ""))]
-    validated = Record.validated
-
-    def killed(self, trainer):
-        if trainer.state.iteration == 4:
-            raise KeyboardInterrupt
-        validated(self, trainer)
-
-    monkeypatch.setattr(Record, "validated", killed)
+    kill_at(4)
     assert verb("transfer", *words).code == 130
     monkeypatch.undo()
     assert verb("transfer", *words, "--resume", "true").code == 0

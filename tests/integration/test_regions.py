@@ -169,24 +169,23 @@ def test_weights_of_one_region_start_those_of_several(source, brats, verb, tmp_p
     assert (len(ours["conv_2.conv.weight"]), len(theirs["conv_2.conv.weight"])) == (3, 2)
 
 
-def test_killed_after_a_validation_a_run_continues_its_table_of_regions(run, brats, verb, tmp_path, monkeypatch):
-    from monai_tl.training.recorder import Record
-
+def test_killed_after_a_validation_a_run_continues_its_table_of_regions(run, brats, verb, tmp_path, kill_at, monkeypatch):
     folder = tmp_path / "run"
     words = ["--scratch", *flags(target=BRATS, overlay="regions", datalist=brats, output=folder, **TINY)]
-    validated = Record.validated
-
-    def killed(self, trainer):
-        if trainer.state.iteration == 4:
-            raise KeyboardInterrupt
-        validated(self, trainer)
-
-    monkeypatch.setattr(Record, "validated", killed)
+    kill_at(4)
     assert verb("transfer", *words).code == 130
     monkeypatch.undo()
     assert [row.iteration for row in read_region_dice(folder)] == [2] * 3
     assert verb("transfer", *words, "--resume", "true").code == 0
     assert read_region_dice(folder) == read_region_dice(run)
+
+
+def test_volumes_to_compare_predictions_with_are_of_the_region_that_is_learned(run, brats, verb, tmp_path):
+    """A network of the core alone, on a datalist of three regions: a core as large as a whole tumour must be remarked on."""
+    words = flags(target=BRATS, datalist=brats, output=tmp_path / "core", **TINY)
+    assert verb("transfer", "--scratch", *words).code == 0
+    core, whole = (json.loads((folder / "data.json").read_text())["training_ml"] for folder in (tmp_path / "core", run))
+    assert all(0 < core[name] < whole[name] for name in ("min", "median", "max"))
 
 
 def test_sides_that_exclude_each_other_have_a_softmax(phantoms, verb, tmp_path):
