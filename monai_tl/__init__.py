@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from monai_tl.evaluation.compare import Comparison as Comparison
     from monai_tl.evaluation.compare import compare_runs as compare_runs
     from monai_tl.evaluation.compare import compare_tables as compare_tables
-    from monai_tl.evaluation.metrics import Score as Score
-    from monai_tl.evaluation.metrics import score_case as score_case
-    from monai_tl.evaluation.metrics import summarise as summarise
     from monai_tl.evaluation.score_table import read_scores as read_scores
     from monai_tl.evaluation.score_table import write_scores as write_scores
+    from monai_tl.evaluation.scores import Score as Score
+    from monai_tl.evaluation.scores import score_case as score_case
+    from monai_tl.evaluation.scores import summarise as summarise
     from monai_tl.inference.model import Model as Model
     from monai_tl.inference.model import find_model as find_model
     from monai_tl.inference.predict import predict_cases as predict_cases
@@ -52,7 +52,7 @@ _MODULES = {  # the same names as above, which only type checkers read; a test c
     "datasets.patterns": ("find_cases",),
     "errors": ("ConfigError", "DataError", "TransferError"),
     "evaluation.compare": ("Comparison", "compare_runs", "compare_tables"),
-    "evaluation.metrics": ("Score", "score_case", "summarise"),
+    "evaluation.scores": ("Score", "score_case", "summarise"),
     "evaluation.score_table": ("read_scores", "write_scores"),
     "inference.model": ("Model", "find_model"),
     "inference.predict": ("predict_cases",),

@@ -21,7 +21,7 @@ import numpy as np
 
 from monai_tl.datasets.datalist import read_datalist
 from monai_tl.errors import USER_ERRORS, ConfigError
-from monai_tl.evaluation.metrics import score_case
+from monai_tl.evaluation.scores import score_case
 
 
 def predict(run: str, datalist: str, folder: Path, setting: str, more: list[str]) -> float:
@@ -57,7 +57,7 @@ def compare_windows(
             predicted: Any = nib.load(folder / f"{case['subject']}_seg.nii.gz")
             truth = np.isin(np.asanyarray(label.dataobj), data.foreground)
             sizes = nib.affines.voxel_sizes(label.affine)
-            dice = score_case(case["subject"], np.asanyarray(predicted.dataobj), truth, sizes, 0).dice
+            dice = score_case(case["subject"], np.asanyarray(predicted.dataobj), truth, sizes, 0).values["dice"]
             first.setdefault(case["subject"], dice)
             cells.append(f"{dice:.4f} ({dice - first[case['subject']]:+.4f}) {seconds[case['subject']]:.1f} s")
         print(

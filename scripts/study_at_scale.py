@@ -18,9 +18,9 @@ import numpy as np
 
 from monai_tl.datasets.datalist import make_datalist, write_datalist
 from monai_tl.datasets.splits import Splits
-from monai_tl.evaluation.metrics import Score
 from monai_tl.evaluation.score_record import ScoreRecord
 from monai_tl.evaluation.score_table import write_scores
+from monai_tl.evaluation.scores import Score
 from monai_tl.report.study.study_page import write_study_report
 from monai_tl.storage.files import write_json
 from monai_tl.study.design import design, write_training_sets
@@ -63,7 +63,8 @@ def finish_all(folder: Path, study: Study, test: list[str]) -> None:
         write_metrics(place / "metrics.csv", rows)
         write_costs(place / "cost.csv", [Cost(n, 0.25, 900.0) for n in at])
         write_json(place / "metadata.json", {"validation_dice": max(row["val_dice"] for row in rows)})
-        scores = [Score(name, *rng.random(5).tolist()) for name in test]
+        drawn = rng.random((len(test), 5)).tolist()
+        scores = [Score(name, {"dice": dice, "hd95": mm}, *other) for name, (dice, mm, *other) in zip(test, drawn, strict=True)]
         write_scores(
             place / "scores_test.csv", scores, ScoreRecord("test", "", "", True, {}, "", "", [32, 32, 32], 0.25, "float32", {})
         )

@@ -18,9 +18,9 @@ from filelock import FileLock
 
 from monai_tl import __main__
 from monai_tl.cli.data_verbs import datalist_brats, datalist_ixi
-from monai_tl.evaluation.metrics import Score
 from monai_tl.evaluation.score_record import ScoreRecord
 from monai_tl.evaluation.score_table import write_scores
+from monai_tl.evaluation.scores import Score
 from monai_tl.phantoms.phantom_files import write_phantoms
 from monai_tl.storage.files import sha256_of
 from monai_tl.training.run_files import trained_on
@@ -224,6 +224,13 @@ def tiny_flags(phantoms: Path, source: Path) -> list[str]:
     return [text for name, value in flags.items() for text in (f"--{name}", str(value).replace(" ", ""))]
 
 
+def score_of(
+    subject: str, dice: float, hd95: float, reference_ml: float, prediction_ml: float, seconds: float, region: str = ""
+) -> Score:
+    """Return scores by the two metrics that evaluation has by default."""
+    return Score(subject, {"dice": dice, "hd95": hd95}, reference_ml, prediction_ml, seconds, region)
+
+
 def leave_scores(folder: Path, scores: Sequence[Score], split: str = "test", **parts: Any) -> Path:
     """Leave a run's scores as an evaluation does, of the datalist and the weights that the folder holds; gives the table."""
     weights, table = folder / "model.pt", folder / f"scores_{split}.csv"
@@ -239,6 +246,8 @@ def leave_scores(folder: Path, scores: Sequence[Score], split: str = "test", **p
         "overlap": 0.25,
         "precision": "float32",
         "settings": {},
+        "metrics": list(scores[0].values),
+        "tolerance_mm": {score.region: 1.0 for score in scores},
     }
     write_scores(table, scores, ScoreRecord(**{**defaults, **parts}))
     return table

@@ -20,8 +20,7 @@ import pytest
 import torch
 
 import monai_tl
-from monai_tl.evaluation.metrics import Score
-from tests.conftest import leave_scores
+from tests.conftest import leave_scores, score_of
 
 ROOT = Path(__file__).parents[1]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -36,7 +35,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, phantoms: Path, source: P
     shutil.copytree(source, folder / "runs" / "hippocampus")
     for run, values in DICE.items():
         (folder / "runs" / run).mkdir()
-        scores = [Score(subject, dice, 1.0, 2.0, 2.0, 1.0) for subject, dice in zip("abcdef", values, strict=True)]
+        scores = [score_of(subject, dice, 1.0, 2.0, 2.0, 1.0) for subject, dice in zip("abcdef", values, strict=True)]
         (folder / "runs" / run / "model.pt").write_bytes(b"weights")
         leave_scores(folder / "runs" / run, scores)
     return folder

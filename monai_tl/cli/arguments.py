@@ -9,12 +9,13 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from monai_tl.errors import ConfigError, did_you_mean
 from monai_tl.settings.refusals import raise_refusals, read_value, refusal
-from monai_tl.settings.table import COUNT, EXPRESSION, LABELS, POLICY, SEED, SETTINGS
-from monai_tl.settings.values import Kind, Listed, Number, Text, Whole, YesNo
+from monai_tl.settings.table import COUNT, EXPRESSION, LABELS, METRIC_NAMES, POLICY, SEED, SETTINGS
+from monai_tl.settings.values import Kind, Listed, Number, Text, Whole, Words, YesNo
 
 Count = Annotated[int, COUNT]
 Seed = Annotated[int, SEED]
 Split = Annotated[str, SETTINGS["split"]]
+MetricName = Annotated[str, Words(METRIC_NAMES)]
 Policy = Annotated[str, POLICY]
 
 Verb = Callable[..., None]

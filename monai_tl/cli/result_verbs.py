@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from monai_tl.cli.arguments import Seed, Split
+from monai_tl.cli.arguments import MetricName, Seed, Split
 from monai_tl.errors import ConfigError
 from monai_tl.text import plural
 
 
-def compare(*runs: str, split: Split = "test", region: str = "", seed: Seed = 0) -> None:
-    """Compare scored runs with the first one, on the same cases: RUN RUN … [--split test] [--region NAME]."""
+def compare(*runs: str, split: Split = "test", metric: MetricName = "dice", region: str = "", seed: Seed = 0) -> None:
+    """Compare scored runs with the first one, on the same cases: RUN RUN … [--split test] [--metric hd95] [--region NAME].
+
+    The metric must have been scored (`monai_tl evaluate --metrics dice,hd95,nsd`). Without --region, runs are compared by the
+    mean over all regions.
+    """
     from monai_tl.evaluation.score_files import refuse_unscored
 
     refuse_unscored(runs, split)
     from monai_tl.evaluation.compare import compare_runs as compare_runs
-    from monai_tl.evaluation.compare import format_comparison
+    from monai_tl.evaluation.comparison_text import format_comparison
 
-    print(format_comparison(compare_runs([Path(run) for run in runs], split=split, seed=seed, region=region)))
+    found = compare_runs([Path(run) for run in runs], split, seed=seed, metric=metric, region=region)
+    print(format_comparison(found))
 
 
 def report(*study: str, runs: str | None = None, split: Split | None = None, output: str | None = None) -> None:

@@ -10,18 +10,19 @@ from pathlib import Path
 import numpy as np
 
 from monai_tl.errors import DataError
-from monai_tl.evaluation.metrics import Score, VolumeBias, summarise
+from monai_tl.evaluation.metrics import METRICS, Metric
 from monai_tl.evaluation.run_scores import RunScores, read_run_scores
 from monai_tl.evaluation.score_files import refuse_unscored
 from monai_tl.evaluation.score_record import ScoreRecord, other_images, other_references, seen_in_short, windows_of
+from monai_tl.evaluation.scores import Score, VolumeBias, refuse_unscored_metric, summarise
 from monai_tl.statistics.crossed_bootstrap import FEWEST_CASES, CrossedBootstrap, take_apart
-from monai_tl.text import signed
 from monai_tl.training.metrics_table import TRAIN_LONGER, best_is_last, read_metrics
 from monai_tl.transfer.tensors import name_first
 from monai_tl.transfer.weight_files import holds_weights
 
 ScoresBySubject = Mapping[str, Score]  # subject -> its score
 FEW = 10  # with fewer cases, a single unusual case can decide the result
+DICE = METRICS["dice"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class RunResult:
-    """Dice of one run: mean, median and interval are over its ``n - undefined`` defined cases, the volume bias over all."""
+    """A metric of one run: mean, median and interval are over its ``n - undefined`` defined cases, the volume bias over all."""
 
     name: str
     n: int
@@ -51,8 +52,8 @@ class RunResult:
 
 
 @dataclass(frozen=True)
-class DiceDifference:
-    """Dice of the run ``name`` minus that of ``first`` on the same ``n`` cases.
+class RunDifference:
+    """A metric of the run ``name`` minus that of ``first`` on the same ``n`` cases.
 
     ``left_out`` counts the cases that are undefined in either run.
     """
@@ -87,29 +88,38 @@ class Comparison:
 
     split: str
     runs: tuple[RunResult, ...]
-    differences: tuple[DiceDifference, ...]
+    differences: tuple[RunDifference, ...]
     notes: tuple[str, ...] = ()
     data: str = ""
     region: str = ""  # empty: means over all regions
-    by_region: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # region -> run -> mean Dice
+    by_region: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # region -> run -> mean
+    metric: Metric = DICE
 
 
 def compare_runs(
-    runs: Sequence[Path | str], split: str = "test", seed: int = 0, resamples: int = 9999, region: str = ""
+    runs: Sequence[Path | str],
+    split: str = "test",
+    *,
+    seed: int = 0,
+    resamples: int = 9999,
+    metric: str = "dice",
+    region: str = "",
 ) -> Comparison:
-    """Compare runs by their score files: each run's Dice, and each later run's paired difference to the first.
+    """Compare runs by their score files: each run's mean, and each later run's paired difference to the first.
 
     Args:
         runs: run folders with ``scores_<split>.csv``. Runs are named by folder, or by path if folder names coincide.
         split: the split that was scored.
         seed: seed of the bootstrap; each interval starts from it, so that it does not depend on the other runs.
         resamples: bootstrap samples per interval.
+        metric: what to compare by, see `monai_tl.evaluation.metrics.METRICS`.
         region: the region to compare by; empty: the mean over all regions of a case.
 
     Raises:
-        ConfigError: if no run is given, a run is given twice, it has no scores for this split, or they do not belong to its
-            current weights.
-        DataError: if the runs were not scored on the same subjects and regions, or not against the same references.
+        ConfigError: if no run is given, a run is given twice, it has no scores for this split or of this metric, or they do
+            not belong to its current weights.
+        DataError: if the runs were not scored on the same subjects and regions, not against the same references, or not with
+            the same tolerance.
 
     Example:
         >>> from monai_tl import compare_runs
@@ -119,9 +129,11 @@ def compare_runs(
     """
     scored = _read(runs, split)
     _refuse_other_regions({name: run.regions for name, run in scored.items()})
+    for run, scores in zip(runs, scored.values(), strict=True):
+        refuse_unscored_metric(metric, scores.scores, f"monai_tl evaluate --run {run} --split {split}")
     tables = {name: {score.subject: score for score in run.of(region)} for name, run in scored.items()}
     records = {name: run.record for name, run in scored.items()}
-    comparison = compare_tables(tables, split, seed, resamples)
+    comparison = compare_tables(tables, split, metric=metric, seed=seed, resamples=resamples)
     (first, reference), *others = records.items()
     for name, record in others:
         other = other_references(reference.references, record.references)
@@ -130,12 +142,15 @@ def compare_runs(
                 f"{first} and {name} were scored against different references: equal volumes, but other voxels, in "
                 f"{', '.join(other)}"
             )
+        if metric == "nsd" and record.tolerance_mm != reference.tolerance_mm:
+            both = f"{dict(reference.tolerance_mm)}, {dict(record.tolerance_mm)}"
+            raise DataError(f"{first} and {name} were scored with different tolerances in mm: {both}; evaluate one again")
     return replace(
         comparison,
         notes=(*ways_apart(records), *_notes(records, dict(zip(scored, map(Path, runs), strict=True)))),
         data=_data(reference, len(next(iter(tables.values())))),
         region=region,
-        by_region=_by_region(scored),
+        by_region=_by_region(scored, metric),
     )
 
 
@@ -148,12 +163,12 @@ def _refuse_other_regions(regions: Mapping[str, Sequence[str]]) -> None:
             raise DataError(f"{first} and {name} were scored on different regions: {both}; compare runs of one task")
 
 
-def _by_region(scored: Mapping[str, RunScores]) -> dict[str, dict[str, float]]:
-    """Return the mean Dice of each region and run; empty for a single region."""
+def _by_region(scored: Mapping[str, RunScores], metric: str) -> dict[str, dict[str, float]]:
+    """Return the mean of each region and run; empty for a single region."""
     regions = next(iter(scored.values())).regions
     if len(regions) < 2:
         return {}
-    return {region: {name: summarise(run.of(region)).mean for name, run in scored.items()} for region in regions}
+    return {region: {name: summarise(run.of(region), metric).mean for name, run in scored.items()} for region in regions}
 
 
 def _data(record: ScoreRecord, count: int) -> str:
@@ -175,13 +190,19 @@ def _notes(records: Mapping[str, ScoreRecord], folders: Mapping[str, Path]) -> l
 
 
 def compare_tables(
-    tables: Mapping[str, ScoresBySubject], split: str = "test", seed: int = 0, resamples: int = 9999
+    tables: Mapping[str, ScoresBySubject],
+    split: str = "test",
+    *,
+    metric: str = "dice",
+    seed: int = 0,
+    resamples: int = 9999,
 ) -> Comparison:
     """Compare each run with the first, by their scores, see `compare_runs`.
 
     Args:
         tables: run name -> subject -> score; at least one run.
         split: the split that was scored.
+        metric: what to compare by.
         seed: seed of the bootstrap.
         resamples: bootstrap samples per interval.
 
@@ -192,7 +213,7 @@ def compare_tables(
         >>> from monai_tl import Score, compare_tables
         >>> dice = {"scratch": (0.6, 0.5, 0.7, 0.4, 0.6), "transfer": (0.7, 0.7, 0.7, 0.5, 0.8)}
         >>> tables = {
-        ...     run: {subject: Score(subject, value, 1.0, 3.0, 3.0, 1.0) for subject, value in zip("abcde", values)}
+        ...     run: {subject: Score(subject, {"dice": value}, 3.0, 3.0, 1.0) for subject, value in zip("abcde", values)}
         ...     for run, values in dice.items()
         ... }
         >>> (difference,) = compare_tables(tables).differences
@@ -204,9 +225,17 @@ def compare_tables(
         problem = why_not_comparable(first, reference, name, table)
         if problem:
             raise DataError(problem)
-    results = tuple(_result(name, list(table.values()), seed, resamples) for name, table in tables.items())
-    differences = tuple(_difference(name, table, first, reference, seed, resamples) for name, table in later)
-    return Comparison(split, results, differences)
+    by = METRICS[metric]
+    results = tuple(_result(name, list(table.values()), by, seed, resamples) for name, table in tables.items())
+    values = {name: {subject: score.values[metric] for subject, score in table.items()} for name, table in tables.items()}
+    differences = []
+    for name, _ in later:
+        pairs = np.array([values[name][subject] - value for subject, value in values[first].items()])  # NaN stays NaN
+        defined = pairs[~np.isnan(pairs)]
+        mean = float(np.mean(defined)) if defined.size else math.nan
+        interval = mean_interval(defined, (-by.highest, by.highest), seed, resamples)
+        differences.append(RunDifference(name, first, len(defined), len(pairs) - len(defined), mean, interval))
+    return Comparison(split, results, tuple(differences), metric=by)
 
 
 def ways_apart(records: Mapping[str, ScoreRecord]) -> list[str]:
@@ -256,21 +285,11 @@ def why_not_comparable(first: str, reference: ScoresBySubject, name: str, table:
     return None
 
 
-def _result(name: str, scores: Sequence[Score], seed: int, resamples: int) -> RunResult:
-    total = summarise(scores)
-    dice = np.array([score.dice for score in scores])
-    interval = mean_interval(dice[~np.isnan(dice)], (0, 1), seed, resamples)
+def _result(name: str, scores: Sequence[Score], metric: Metric, seed: int, resamples: int) -> RunResult:
+    total = summarise(scores, metric.name)
+    values = np.array([score.values[metric.name] for score in scores])
+    interval = mean_interval(values[~np.isnan(values)], (0, metric.highest), seed, resamples)
     return RunResult(name, total.n, total.undefined, total.mean, total.median, interval, total.bias)
-
-
-def _difference(
-    name: str, table: ScoresBySubject, first: str, reference: ScoresBySubject, seed: int, resamples: int
-) -> DiceDifference:
-    pairs = np.array([table[subject].dice - score.dice for subject, score in reference.items()])  # NaN stays NaN
-    defined = pairs[~np.isnan(pairs)]
-    mean = float(np.mean(defined)) if defined.size else math.nan
-    left_out = len(pairs) - len(defined)
-    return DiceDifference(name, first, len(defined), left_out, mean, mean_interval(defined, (-1, 1), seed, resamples))
 
 
 def mean_interval(values: np.ndarray, bounds: tuple[float, float], seed: int = 0, resamples: int = 9999) -> Interval:
@@ -292,58 +311,3 @@ def mean_interval(values: np.ndarray, bounds: tuple[float, float], seed: int = 0
         return Interval(parts.mean, parts.mean)
     low, high = CrossedBootstrap(seed, resamples).interval(parts)
     return Interval(max(low, bounds[0]), min(high, bounds[1]))
-
-
-def format_comparison(comparison: Comparison) -> str:
-    """Return a comparison as text for the terminal: a table of the runs, then a sentence for each difference."""
-    rows = [("run", "cases", "undefined", "mean Dice", "95 % interval", "median", "volume bias")]
-    for run in comparison.runs:
-        dice = (f"{run.mean:.3f}", interval_text(run.interval), f"{run.median:.3f}")
-        rows.append((run.name, str(run.n), str(run.undefined), *dice, str(run.bias)))
-    what = f"Dice of {comparison.region}" if comparison.region else "mean Dice over regions" if comparison.by_region else "Dice"
-    lines = [f"{what} on the {comparison.split} split" + (f", {comparison.data}" if comparison.data else "")]
-    lines += _aligned(rows)
-    if comparison.by_region:
-        means = [(region, *(f"{of[run.name]:.3f}" for run in comparison.runs)) for region, of in comparison.by_region.items()]
-        lines += ["", *_aligned([("mean Dice of", *(run.name for run in comparison.runs)), *means])]
-    if comparison.differences:
-        lines += ["", *(_sentence(difference) for difference in comparison.differences)]
-    lines += ["", *comparison.notes] if comparison.notes else []
-    if min(run.n - run.undefined for run in comparison.runs) < FEW:
-        lines += ["", f"Fewer than {FEW} cases: a single unusual case may decide, so interpret the intervals with care."]
-    return "\n".join(lines)
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the rows of a table as lines: the first column to the left, the others to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join([name.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))])
-        for name, *cells in rows
-    ]
-
-
-def _sentence(difference: DiceDifference) -> str:
-    pair = f"{difference.name} − {difference.first}"
-    left_out = f" ({difference.left_out} omitted as undefined)" if difference.left_out else ""
-    if not difference.n:
-        return f"{pair}: no case is defined in both{left_out}"
-    cases = f"over {difference.n} case{'s' if difference.n > 1 else ''}{left_out}"
-    low, high = difference.interval.low, difference.interval.high
-    if difference.verdict == "too few cases":
-        return f"{pair}: {signed(difference.mean)} {cases}: too few for an interval"
-    if difference.verdict == "no clear difference":
-        verdict = "the interval contains 0, so these cases do not separate the two runs"
-    else:
-        verdict = f"the interval excludes 0: {difference.name} scores {difference.verdict} on these cases"
-    return f"{pair}: {signed(difference.mean)} [{signed(low)}, {signed(high)}] {cases}: {verdict}"
-
-
-def interval_text(ends: Interval) -> str:
-    """Return an interval as text, as `monai_tl compare` prints it."""
-    return "none" if not ends.known else f"[{ends.low:.3f}, {ends.high:.3f}]"
-
-
-def signed_interval_text(ends: Interval) -> str:
-    """Return the interval of a difference as text, as `monai_tl compare` prints it."""
-    return "none" if not ends.known else f"[{signed(ends.low)}, {signed(ends.high)}]"

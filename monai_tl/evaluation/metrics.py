@@ -1,237 +1,186 @@
-"""Score a prediction against its reference, and summarise the scores of several cases."""
+"""The metrics that a prediction is scored by: what each is called, its unit, its range, and when it is undefined."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
-from monai.metrics import compute_dice, compute_hausdorff_distance
-from monai.utils import convert_to_tensor
+from monai.metrics import (
+    compute_average_surface_distance,
+    compute_dice,
+    compute_hausdorff_distance,
+    compute_panoptic_quality,
+    compute_surface_dice,
+)
+from monai.transforms import generate_spatial_bounding_box
+from scipy import ndimage
 from torch import Tensor
 
-from monai_tl.errors import DataError, did_you_mean
+from monai_tl.errors import ConfigError, did_you_mean
+
+LESION_IOU = 0.1  # as in nnDetection (Baumgartner et al. 2021), for structures whose outlines are uncertain
+TOUCHING = np.ones((3, 3, 3))  # voxels that share a face, an edge or a corner are of one lesion
 
 
 @dataclass(frozen=True)
-class Score:
-    """Scores of one region of a case against its reference, on the case's own grid.
-
-    ``dice`` is NaN if reference and prediction are both empty; ``hd95_mm`` (mm) is NaN if either is empty. Volumes are in ml;
-    ``seconds`` is wall time. ``region`` is empty for the mean over all regions.
-
-    Example:
-        >>> from monai_tl import Score
-        >>> score = Score("IXI012", dice=0.85, hd95_mm=1.4, reference_ml=3.1, prediction_ml=2.9, seconds=0.6)
-        >>> round(score.prediction_ml - score.reference_ml, 2)
-        -0.2
-    """
-
-    subject: str
-    dice: float
-    hd95_mm: float
-    reference_ml: float
-    prediction_ml: float
-    seconds: float
-    region: str = ""
-
-
-@dataclass(frozen=True)
-class VolumeBias:
-    """Mean over cases of predicted minus reference volume: shows over- or under-segmentation, which Dice does not.
+class MaskPair:
+    """A prediction and its reference, boolean masks of shape (i, j, k) on one grid.
 
     Attributes:
-        ml: in millilitres; NaN without a case.
-        share: ``ml`` divided by the mean reference volume, e.g. 0.1 for 10 % too much; NaN if all references are empty.
+        prediction, reference: the masks.
+        spacing: voxel size in mm along i, j, k.
+        tolerance_mm: deviation of a surface that counts as none, for the normalised surface Dice.
     """
 
-    ml: float
-    share: float
+    prediction: Tensor
+    reference: Tensor
+    spacing: tuple[float, ...]
+    tolerance_mm: float = 1.0
 
-    def __str__(self) -> str:
-        """Return e.g. ``"+0.42 ml (+12 %)"``."""
-        if math.isnan(self.ml):
-            return "none"
-        share = "" if math.isnan(self.share) else f" ({self.share:+.0%})".replace("%", " %")
-        return f"{self.ml:+.2f} ml{share}".replace("-", "−")
+    @property
+    def batch(self) -> tuple[Tensor, Tensor]:
+        """Prediction and reference, each of shape (1, 1, i, j, k), as MONAI's metrics take them."""
+        return self.prediction[None, None], self.reference[None, None]
+
+    @property
+    def volumes_ml(self) -> tuple[float, float]:
+        """Volume of the prediction and of the reference, in ml."""
+        voxel = math.prod(self.spacing) / 1000
+        return int(self.prediction.sum()) * voxel, int(self.reference.sum()) * voxel
 
 
 @dataclass(frozen=True)
-class Summary:
-    """Dice over cases: ``mean`` and ``median`` are over the ``n - undefined`` defined cases; NaN if none is defined.
+class Metric:
+    """A metric. Its lowest value is 0.
 
-    ``misses`` counts the cases with Dice 0 although the reference is not empty. ``bias`` is over all cases.
+    Attributes:
+        name: in tables and on the command line.
+        label: in sentences and figures.
+        unit: empty for a ratio.
+        higher_is_better: direction.
+        highest: largest possible value.
+        needs: which masks must not be empty: ``one`` of them, ``both``, the ``reference``, the ``prediction`` or ``none``.
+        compute: the value of a pair that fulfils ``needs``.
+
+    Example:
+        >>> from monai_tl.evaluation.metrics import METRICS
+        >>> hd95 = METRICS["hd95"]
+        >>> hd95.label, hd95.unit, hd95.higher_is_better
+        ('95 % Hausdorff distance', 'mm', False)
     """
 
-    n: int
-    undefined: int
-    misses: int
-    mean: float
-    median: float
-    bias: VolumeBias
+    name: str
+    label: str
+    unit: str
+    higher_is_better: bool
+    highest: float
+    needs: str
+    compute: Callable[[MaskPair], float]
 
-    def __str__(self) -> str:
-        """Return the summary in one line."""
-        return (
-            f"Dice mean {self.mean:.3f}, median {self.median:.3f} over {self.n} cases; "
-            f"{self.undefined} undefined (reference and prediction empty), {self.misses} missed; volume bias {self.bias}"
-        )
+    def __call__(self, pair: MaskPair) -> float:
+        """Return the value of a pair of masks; NaN if it is undefined."""
+        return math.nan if self.why_undefined(*pair.volumes_ml) else self.compute(pair)
 
+    def why_undefined(self, prediction_ml: float, reference_ml: float) -> str:
+        """Return why the metric is undefined for masks of these volumes; empty if it is defined."""
+        empty = {"prediction": not prediction_ml, "reference": not reference_ml}
+        met = {"one": not all(empty.values()), "both": not any(empty.values()), "none": True}
+        if met.get(self.needs, not empty.get(self.needs, False)):
+            return ""
+        return f"{' and '.join(name for name, is_empty in empty.items() if is_empty)} empty"
 
-class ScoredVolumes(Protocol):
-    """The volumes of a scored case, of a run or of a study."""
-
-    @property
-    def reference_ml(self) -> float:
-        """Volume of the reference in ml."""
-
-    @property
-    def prediction_ml(self) -> float:
-        """Volume of the prediction in ml."""
+    def text(self, value: float) -> str:
+        """Return a value with its unit: ``"0.853"``, ``"1.41 mm"``."""
+        return f"{value:.3f}" if not self.unit else f"{value:.2f} {self.unit}"
 
 
-MaskArray = np.ndarray | Tensor
+def _dice(pair: MaskPair) -> float:
+    return float(compute_dice(*pair.batch, ignore_empty=False))  # True: NaN for a prediction against an empty reference
 
 
-def score_case(
-    subject: str,
-    prediction: MaskArray,
-    reference: MaskArray,
-    spacing: Sequence[float],
-    seconds: float = math.nan,
-    *,
-    distance: bool = True,
-    region: str = "",
-) -> Score:
-    """Score one region of a case with MONAI's metrics, as in validation, evaluation and studies.
+def _hd95(pair: MaskPair) -> float:
+    return float(compute_hausdorff_distance(*pair.batch, include_background=True, percentile=95, spacing=list(pair.spacing)))
 
-    The Hausdorff distance is measured between the centres of surface voxels. It is the larger of the two directed 95th
-    percentiles (prediction to reference, reference to prediction), not the percentile of both together.
 
-    Args:
-        subject: the case's id.
-        prediction: mask of false and true, or 0 and 1, shape (i, j, k).
-        reference: mask on the same grid.
-        spacing: voxel size in mm along i, j, k.
-        seconds: wall time of the prediction; NaN if not measured.
-        distance: False skips the Hausdorff distance (NaN), which takes longest.
-        region: its name.
+def _nsd(pair: MaskPair) -> float:
+    if not all(pair.volumes_ml):
+        return 0.0  # as MONAI returns, with a warning
+    spacing, tolerance = list(pair.spacing), [pair.tolerance_mm]
+    return float(compute_surface_dice(*pair.batch, tolerance, include_background=True, spacing=spacing, use_subvoxels=True))
 
-    Returns:
-        The scores. Dice is NaN if both masks are empty, and 0 if only one is; the distance is NaN if one or both are empty.
+
+def _asd(pair: MaskPair) -> float:
+    spacing = list(pair.spacing)
+    return float(compute_average_surface_distance(*pair.batch, include_background=True, symmetric=True, spacing=spacing))
+
+
+def _volume_error(pair: MaskPair) -> float:
+    prediction, reference = pair.volumes_ml
+    return abs(prediction - reference)
+
+
+def _relative_volume_error(pair: MaskPair) -> float:
+    return _volume_error(pair) / pair.volumes_ml[1]
+
+
+def _sensitivity(pair: MaskPair) -> float:
+    return int((pair.prediction & pair.reference).sum()) / int(pair.reference.sum())
+
+
+def _precision(pair: MaskPair) -> float:
+    return int((pair.prediction & pair.reference).sum()) / int(pair.prediction.sum())
+
+
+def _lesion_f1(pair: MaskPair) -> float:
+    start, end = generate_spatial_bounding_box((pair.prediction | pair.reference)[None])
+    box = tuple(slice(low, high) for low, high in zip(start, end, strict=True))
+    lesions = [torch.from_numpy(ndimage.label(mask[box], TOUCHING)[0]) for mask in (pair.prediction, pair.reference)]
+    predicted, true = lesions
+    counts = compute_panoptic_quality(predicted, true, match_iou_threshold=LESION_IOU, output_confusion_matrix=True)
+    found, false, missed, _ = counts.tolist()
+    return float(2 * found / (2 * found + false + missed))
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("dice", "Dice", "", True, 1, "one", _dice),
+        Metric("hd95", "95 % Hausdorff distance", "mm", False, math.inf, "both", _hd95),
+        Metric("nsd", "normalised surface Dice", "", True, 1, "one", _nsd),
+        Metric("asd", "average surface distance", "mm", False, math.inf, "both", _asd),
+        Metric("volume_error", "absolute volume error", "ml", False, math.inf, "none", _volume_error),
+        Metric("relative_volume_error", "relative volume error", "", False, math.inf, "reference", _relative_volume_error),
+        Metric("sensitivity", "sensitivity", "", True, 1, "reference", _sensitivity),
+        Metric("precision", "precision", "", True, 1, "prediction", _precision),
+        Metric("lesion_f1", "lesion-wise F1", "", True, 1, "one", _lesion_f1),
+    )
+}
+"""The metrics by name.
+
+- ``dice``: overlap of the voxels; 0 if only one mask is empty.
+- ``hd95``: distance between the centres of surface voxels, the larger of the two directed 95th percentiles (prediction to
+  reference, reference to prediction), not the percentile of both together.
+- ``nsd``: share of both surfaces, by area, that is within the tolerance of the other one (Nikolov et al. 2021); 0 if only one
+  mask is empty.
+- ``asd``: mean distance of the surface voxels of both masks to the other surface.
+- ``volume_error``: absolute difference of the volumes; ``relative_volume_error``: divided by the reference volume.
+- ``sensitivity``, ``precision``: share of the reference that is predicted, and of the prediction that is right.
+- ``lesion_f1``: lesions are connected components (26 neighbours); a predicted and a true one match, one to one, if their
+  intersection over union is above 0.1.
+"""
+DEFAULT_METRICS = ("dice", "hd95")
+
+
+def find_metrics(names: Sequence[str]) -> list[Metric]:
+    """Return metrics by name; Dice is always among them, and first.
 
     Raises:
-        DataError: if the shapes differ, or a volume is not three-dimensional or holds other values than 0 and 1.
-
-    Example:
-        >>> import torch
-        >>> from monai_tl import score_case
-        >>> reference, prediction = torch.zeros(2, 16, 16, 16)
-        >>> reference[4:8, 4:8, 4:8] = prediction[5:9, 4:8, 4:8] = 1
-        >>> score = score_case("IXI012", prediction, reference, spacing=(2.0, 1.0, 1.0))
-        >>> score.dice, score.hd95_mm, score.reference_ml
-        (0.75, 2.0, 0.128)
+        ConfigError: if there is no such metric; the nearest one is named.
     """
-    predicted, true = _mask(subject, prediction, "prediction"), _mask(subject, reference, "reference")
-    if predicted.shape != true.shape:
-        raise DataError(
-            f"{subject}: the prediction has shape {tuple(predicted.shape)}, the reference {tuple(true.shape)}; both must be "
-            "on the case's own grid"
-        )
-    sizes = [float(size) for size in spacing]
-    voxel_ml = math.prod(sizes) / 1000
-    predicted_voxels, true_voxels = int(predicted.sum()), int(true.sum())
-    y_pred, y = predicted[None, None], true[None, None]
-    dice = hd95 = math.nan
-    if predicted_voxels or true_voxels:
-        dice = float(
-            compute_dice(y_pred, y, ignore_empty=False)
-        )  # True would return NaN for a prediction against an empty reference
-    if predicted_voxels and true_voxels and distance:
-        hd95 = float(compute_hausdorff_distance(y_pred, y, include_background=True, percentile=95, spacing=sizes))
-    return Score(subject, dice, hd95, true_voxels * voxel_ml, predicted_voxels * voxel_ml, float(seconds), region)
-
-
-def over_regions(scores: Sequence[Score], region: str = "") -> list[Score]:
-    """Return one score per case: of a region, or over all of them.
-
-    Over all regions, Dice and distance are means over the regions in which they are defined, and volumes are sums.
-
-    Args:
-        scores: of one or more regions per case.
-        region: name of a region; empty for all.
-
-    Raises:
-        DataError: if there is no such region; the existing ones are listed.
-
-    Example:
-        >>> from monai_tl.evaluation.metrics import Score, over_regions
-        >>> nan = float("nan")
-        >>> scores = [Score("a", 0.8, 1.0, 3.0, 3.5, 1.0, "core"), Score("a", nan, nan, 0.0, 0.0, 1.0, "enhancing")]
-        >>> over_regions(scores)
-        [Score(subject='a', dice=0.8, hd95_mm=1.0, reference_ml=3.0, prediction_ml=3.5, seconds=1.0, region='')]
-    """
-    names = list(dict.fromkeys(score.region for score in scores))
-    if region and region not in names:
-        raise DataError(f"no region '{region}' in these scores: {did_you_mean(region, names)}")
-    if region or len(names) == 1:
-        return [score for score in scores if score.region == (region or names[0])]
-    cases: dict[str, list[Score]] = {}
-    for score in scores:
-        cases.setdefault(score.subject, []).append(score)
-    return [
-        Score(
-            subject,
-            _mean([score.dice for score in of]),
-            _mean([score.hd95_mm for score in of]),
-            math.fsum(score.reference_ml for score in of),
-            math.fsum(score.prediction_ml for score in of),
-            of[0].seconds,
-        )
-        for subject, of in cases.items()
-    ]
-
-
-def _mean(values: Sequence[float]) -> float:
-    """Return the mean of the values that are defined; NaN if none is."""
-    defined = [value for value in values if not math.isnan(value)]
-    return math.fsum(defined) / len(defined) if defined else math.nan
-
-
-def _mask(subject: str, volume: MaskArray, name: str) -> Tensor:
-    mask: Tensor = convert_to_tensor(volume, track_meta=False)
-    if mask.ndim != 3:
-        raise DataError(f"{subject}: the {name} has shape {tuple(mask.shape)}, needed is (i, j, k)")
-    if mask.dtype != torch.bool and not ((mask == 0) | (mask == 1)).all():
-        raise DataError(f"{subject}: the {name} holds other values than 0 and 1; threshold it first")
-    return mask.bool()
-
-
-def summarise(scores: Sequence[Score]) -> Summary:
-    """Return mean and median Dice of ``scores``; undefined cases are counted, not averaged.
-
-    Example:
-        >>> from monai_tl import Score, summarise
-        >>> nan = float("nan")
-        >>> scores = [Score("a", 0.8, 1.0, 3.0, 3.3, 1.0), Score("b", nan, nan, 0.0, 0.0, 1.0)]
-        >>> print(summarise(scores))
-        Dice mean 0.800, median 0.800 over 2 cases; 1 undefined (reference and prediction empty), 0 missed; volume bias
-        +0.15 ml (+10 %)
-    """
-    dice = np.array([score.dice for score in scores], dtype=float)
-    defined = dice[~np.isnan(dice)]
-    misses = sum(score.dice == 0 and score.reference_ml > 0 for score in scores)
-    mean, median = (float(np.mean(defined)), float(np.median(defined))) if defined.size else (math.nan, math.nan)
-    return Summary(len(dice), len(dice) - len(defined), misses, mean, median, volume_bias(scores))
-
-
-def volume_bias(scores: Sequence[ScoredVolumes]) -> VolumeBias:
-    """Return the mean of predicted minus reference volume over all cases, including those with undefined Dice."""
-    if not scores:
-        return VolumeBias(math.nan, math.nan)
-    reference = math.fsum(score.reference_ml for score in scores) / len(scores)
-    ml = math.fsum(score.prediction_ml - score.reference_ml for score in scores) / len(scores)
-    return VolumeBias(ml, ml / reference if reference else math.nan)
+    for name in names:
+        if name not in METRICS:
+            raise ConfigError(f"unknown metric '{name}': {did_you_mean(name, METRICS)}")
+    return [METRICS[name] for name in dict.fromkeys(("dice", *names))]

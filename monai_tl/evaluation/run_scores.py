@@ -7,10 +7,10 @@ from functools import cache
 from pathlib import Path
 
 from monai_tl.errors import ConfigError, DataError
-from monai_tl.evaluation.metrics import Score, over_regions
 from monai_tl.evaluation.score_files import scores_of
 from monai_tl.evaluation.score_record import ScoreRecord, read_record, record_path
 from monai_tl.evaluation.score_table import read_scores
+from monai_tl.evaluation.scores import Score, over_regions
 from monai_tl.storage.files import sha256_of
 from monai_tl.training.run_files import trained_on
 from monai_tl.transfer.source import find_weights

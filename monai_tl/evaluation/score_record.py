@@ -16,6 +16,7 @@ from torch import Tensor
 import monai_tl
 from monai_tl.datasets.datalist import Datalist, read_datalist
 from monai_tl.errors import ConfigError
+from monai_tl.evaluation.scores import Scoring
 from monai_tl.identity.fingerprints import fingerprint_cases
 from monai_tl.settings.table import SPLITS
 from monai_tl.storage.files import read_json, sha256_of, write_json
@@ -28,7 +29,7 @@ from monai_tl.workflow.overrides import ids_read
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 ROOTS = ("network_def", "validate::inferer", "validate::preprocessing", "validate::postprocessing")
 NO_SETTING = ("imports", "bundle_root", "dataset_dir", "datalist", "data", "device", "run_dir", "precision")
 
@@ -52,6 +53,9 @@ class ScoreRecord:
         monai_tl: version of this package.
         seen: accepted overlap with cases used before, see `monai_tl.training.run_cases.seen_before`; None without one.
         references: subject -> SHA-256 of its reference's voxels and grid.
+        metrics: names of the metrics.
+        tolerance_mm: region -> tolerance of the normalised surface Dice.
+        predictions: subject -> SHA-256 of its segmentation file, if these were scored instead of a network's output.
     """
 
     split: str
@@ -68,10 +72,18 @@ class ScoreRecord:
     monai_tl: str = monai_tl.__version__
     seen: dict[str, Any] | None = None
     references: dict[str, str] = field(default_factory=dict)
+    metrics: list[str] = field(default_factory=list)
+    tolerance_mm: dict[str, float] = field(default_factory=dict)
+    predictions: dict[str, str] = field(default_factory=dict)
 
 
 def record_of(
-    data: Datalist, split: str, weights: str | Path, inferer: Any, seen: Mapping[str, Any] | None = None
+    data: Datalist,
+    split: str,
+    weights: str | Path,
+    inferer: Any,
+    scoring: Scoring,
+    seen: Mapping[str, Any] | None = None,
 ) -> ScoreRecord:
     """Return the record of the scores that the running config will write; called in ``evaluate.yaml``.
 
@@ -79,6 +91,7 @@ def record_of(
         data: datalist.
         split: scored split.
         weights: weights file of the network.
+        scoring: how the cases are scored.
         inferer: the inferer; its ``precision`` is the one used if the setting is ``auto``.
         seen: see `ScoreRecord`.
     """
@@ -101,6 +114,8 @@ def record_of(
         precision=getattr(inferer, "precision", "float32"),
         settings=json.loads(json.dumps(settings)),
         seen=None if seen is None else dict(seen),
+        metrics=list(scoring.metrics),
+        tolerance_mm=scoring.tolerance_mm,
     )
 
 
@@ -213,6 +228,12 @@ def check_scores(scores: str, overlays: str, record: ScoreRecord, run_dir: str) 
         )
     before = known[0]
     changes = record_differences(before, record)
+    lost = [name for name in before.metrics if name not in record.metrics]
+    if lost:
+        raise ConfigError(
+            f"'{path}' also holds {', '.join(lost)}, which would be lost: add them (--metrics "
+            f"{','.join(dict.fromkeys([*before.metrics, *record.metrics]))}), or name another file with --scores FILE"
+        )
     if changes:
         raise ConfigError(f"'{path}' holds other scores ({'; '.join(changes[:3])}): name another file with --scores FILE")
     if before.weights_sha256 != record.weights_sha256:
@@ -239,6 +260,8 @@ def record_differences(before: ScoreRecord, record: ScoreRecord) -> list[str]:
         changes.append(f"precision was {before.precision}, is {record.precision}")
     if (before.window, before.overlap) != (record.window, record.overlap):
         changes.append(f"windows were {windows_of(before)}, are {windows_of(record)}")
+    if before.tolerance_mm != record.tolerance_mm and {"nsd"} & {*before.metrics} & {*record.metrics}:
+        changes.append(f"tolerance was {_listed_mm(before)}, is {_listed_mm(record)}")
     keys = [key for key in {**before.settings, **record.settings} if before.settings.get(key) != record.settings.get(key)]
     known = ("window", "inference_window", "inference_overlap")
     return changes + [f"{key} was {_brief(before, key)}, is {_brief(record, key)}" for key in keys if key not in known]
@@ -247,6 +270,10 @@ def record_differences(before: ScoreRecord, record: ScoreRecord) -> list[str]:
 def windows_of(record: ScoreRecord) -> str:
     """Return the sliding windows of a prediction: ``"16×16×16 voxels, overlap 0.25"``."""
     return f"{'×'.join(map(str, record.window))} voxels, overlap {record.overlap:g}"
+
+
+def _listed_mm(record: ScoreRecord) -> str:
+    return ", ".join(f"{mm:g} mm" for mm in dict.fromkeys(record.tolerance_mm.values()))
 
 
 def _brief(record: ScoreRecord, key: str) -> str:

@@ -1,13 +1,12 @@
-"""The score table of a run, one row per case, and the MONAI handlers that fill it."""
+"""The score table of a run, one row per case, region and metric, and the MONAI handlers that fill it."""
 
 from __future__ import annotations
 
 import logging
 import math
 import time
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,10 @@ from monai.engines import IterationEvents
 from torch import Tensor
 
 from monai_tl.errors import ConfigError, DataError
-from monai_tl.evaluation.metrics import Score, over_regions, score_case, summarise
+from monai_tl.evaluation.metrics import METRICS
 from monai_tl.evaluation.score_files import how_to_score, refuse_no_scores
 from monai_tl.evaluation.score_record import ScoreRecord, mask_sha256, seen_in_short, write_record
+from monai_tl.evaluation.scores import DEFAULT_SCORING, Score, Scoring, over_regions, summarise
 from monai_tl.imaging.label_encoding import IGNORED
 from monai_tl.storage.files import write_text
 from monai_tl.storage.tables import read_table, table_text
@@ -29,8 +29,23 @@ from monai_tl.storage.tables import read_table, table_text
 logger = logging.getLogger(__name__)
 
 
+MEASURED = {"reference_ml": "ml", "prediction_ml": "ml", "seconds": "s"}  # rows that are no metrics, with their units
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """A row of a score table: one value of one region of a case; ``reason`` says why a value is ``nan``."""
+
+    subject: str
+    region: str
+    metric: str
+    value: float
+    unit: str
+    reason: str = ""
+
+
 def write_scores(path: Path | str, scores: Sequence[Score], record: ScoreRecord | None = None) -> None:
-    """Write a score table with one row per case, atomically; numbers at full precision, undefined ones as ``nan``.
+    """Write a score table, atomically: a row per case, region and metric; numbers at full precision, undefined ones as ``nan``.
 
     Args:
         path: the CSV file.
@@ -39,11 +54,11 @@ def write_scores(path: Path | str, scores: Sequence[Score], record: ScoreRecord 
 
     Example:
         >>> from monai_tl import Score, read_scores, write_scores
-        >>> write_scores("scores_test.csv", [Score("a", 0.8, 1.0, 3.0, 3.3, float("nan"))])
+        >>> write_scores("scores_test.csv", [Score("a", {"dice": 0.8}, 3.0, 3.3, float("nan"))])
         >>> read_scores("scores_test.csv")
-        [Score(subject='a', dice=0.8, hd95_mm=1.0, reference_ml=3.0, prediction_ml=3.3, seconds=nan, region='')]
+        [Score(subject='a', values={'dice': 0.8}, reference_ml=3.0, prediction_ml=3.3, seconds=nan, region='')]
     """
-    text = table_text(Score, scores)
+    text = table_text(ScoreRow, [row for score in scores for row in _rows(score)])
     if record is not None:  # first: a record that does not match its table is detected, a table without one is not
         write_record(path, record, text)
     write_text(path, text)
@@ -54,7 +69,7 @@ def read_scores(path: Path | str) -> list[Score]:
 
     Raises:
         ConfigError: if there is no such file.
-        DataError: if a column is missing, a value is not a number, a region of a subject occurs twice, or there is no case.
+        DataError: if a column or a row is missing, a value is not a number, a row occurs twice, or there is no case.
 
     Example:
         >>> from monai_tl import read_scores
@@ -64,19 +79,42 @@ def read_scores(path: Path | str) -> list[Score]:
     path = Path(path)
     refuse_no_scores(path)
     remedy = f"{how_to_score(path)} again"
-    scores = read_table(path, Score, remedy=remedy)
-    if not scores:
+    cases: dict[tuple[str, str], dict[str, float]] = {}
+    for row in read_table(path, ScoreRow, remedy=remedy):
+        values = cases.setdefault((row.subject, row.region), {})
+        if row.metric in values:
+            raise DataError(f"{path} holds {row.metric} of {_named(row.subject, row.region)} more than once: {remedy}")
+        values[row.metric] = row.value
+    if not cases:
         raise DataError(f"{path} holds no cases: {remedy}")
-    counts = Counter((score.subject, score.region) for score in scores)
-    twice = sorted(f"{subject} {region}".strip() for (subject, region), count in counts.items() if count > 1)
-    if twice:
-        raise DataError(f"{path} holds {', '.join(twice)} more than once: {remedy}")
-    return scores
+    needed = {*next(iter(cases.values())), "dice", *MEASURED}
+    for case, values in cases.items():
+        if missing := sorted(needed ^ values.keys()):
+            raise DataError(f"{path} holds {missing[0]} of some cases only ({_named(*case)} differs): {remedy}")
+    return [_score(subject, region, values) for (subject, region), values in cases.items()]
 
 
-def score_batch(
-    batch: Sequence[Any], output: Any, seconds: float, regions: Sequence[str] = ("",), *, distance: bool = True
-) -> list[Score]:
+def _rows(score: Score) -> list[ScoreRow]:
+    """Return the rows of one region of a case."""
+    case = score.subject, score.region
+    metrics = [(METRICS[name], value) for name, value in score.values.items()]
+    rows = [
+        ScoreRow(*case, metric.name, value, metric.unit, metric.why_undefined(score.prediction_ml, score.reference_ml))
+        for metric, value in metrics
+    ]
+    return [*rows, *(ScoreRow(*case, name, getattr(score, name), unit) for name, unit in MEASURED.items())]
+
+
+def _score(subject: str, region: str, values: dict[str, float]) -> Score:
+    reference_ml, prediction_ml, seconds = (values.pop(name) for name in MEASURED)
+    return Score(subject, values, reference_ml, prediction_ml, seconds, region)
+
+
+def _named(subject: str, region: str) -> str:
+    return f"{subject} {region}".strip()
+
+
+def score_batch(batch: Sequence[Any], output: Any, seconds: float, scoring: Scoring = DEFAULT_SCORING) -> list[Score]:
     """Score the cases of one iteration of a MONAI ``SupervisedEvaluator``, each with one score per region.
 
     Args:
@@ -84,8 +122,7 @@ def score_batch(
         output: decollated output after postprocessing: ``pred`` and ``label``, each (region, i, j, k) with the values 0 and 1
             on the case's own grid; -1 in the label: the voxel counts nowhere. The spacing is read from the label's affine.
         seconds: wall time per prediction.
-        regions: names, in the order of the channels.
-        distance: see `score_case`.
+        scoring: regions in the order of the channels, and metrics.
 
     Raises:
         ConfigError: if the output was not decollated.
@@ -98,10 +135,9 @@ def score_batch(
         subject, label = str(inputs["subject"]), outputs["label"]
         if not isinstance(label, MetaTensor):
             raise DataError(f"{subject}: the label has no affine, so its voxel spacing is unknown; load it with LoadScand")
-        masks, references = (_by_region(subject, volume.cpu(), regions) for volume in (outputs["pred"], label))
-        for region, mask, reference in zip(regions, masks, references, strict=True):
-            counted, true = _without_ignored(mask, reference)
-            scores.append(score_case(subject, counted, true, label.pixdim.tolist(), seconds, distance=distance, region=region))
+        masks, references = (_by_region(subject, volume.cpu(), scoring.regions) for volume in (outputs["pred"], label))
+        for region, mask, reference in zip(scoring.regions, masks, references, strict=True):
+            scores.append(scoring.score(subject, *_without_ignored(mask, reference), label.pixdim.tolist(), seconds, region))
     return scores
 
 
@@ -114,7 +150,7 @@ class MeanCaseDice(Metric):
 
     def __init__(self, regions: Sequence[str] = ("",)) -> None:
         """Start with no cases."""
-        self.regions = list(regions)
+        self.scoring = Scoring(regions, ("dice",))
         super().__init__()
 
     def reset(self) -> None:
@@ -128,7 +164,7 @@ class MeanCaseDice(Metric):
 
     def update(self, output: tuple[Any, Any]) -> None:
         """Score cases from the batch and the output."""
-        self.scores += score_batch(*output, math.nan, self.regions, distance=False)
+        self.scores += score_batch(*output, math.nan, self.scoring)
 
     def compute(self) -> float:
         """Return the mean Dice of the defined cases."""
@@ -142,7 +178,11 @@ class MeanCaseDice(Metric):
 
     def by_region(self) -> dict[str, float]:
         """Return region -> mean Dice of its defined cases."""
-        return {region: summarise(over_regions(self.scores, region)).mean for region in self.regions} if self.scores else {}
+        return (
+            {region: summarise(over_regions(self.scores, region)).mean for region in self.scoring.regions}
+            if self.scores
+            else {}
+        )
 
 
 class ScoreTable:
@@ -152,9 +192,9 @@ class ScoreTable:
     divided equally among the batch's cases; it excludes metrics and the time that loader workers spend ahead.
     """
 
-    def __init__(self, path: str, record: ScoreRecord | None = None, regions: Sequence[str] = ("",)) -> None:
-        """Set the CSV file to write, the record of its scores, and the regions; the file is unchanged if the run fails."""
-        self.path, self.record, self.regions = Path(path), record, list(regions)
+    def __init__(self, path: str, record: ScoreRecord | None = None, scoring: Scoring = DEFAULT_SCORING) -> None:
+        """Set the CSV file to write, the record of its scores, and how to score; the file is unchanged if the run fails."""
+        self.path, self.record, self.scoring = Path(path), record, scoring
         self.scores: list[Score] = []
         self.references: dict[str, str] = {}
         self._began = 0.0
@@ -180,8 +220,8 @@ class ScoreTable:
         for item in cases:
             item["pred"] = item["pred"].cpu()  # waits for the device, so that the clock is right
         seconds = (time.perf_counter() - self._began) / max(len(cases), 1)
-        scores = score_batch(batch, output, seconds, self.regions)
-        for subject, case in zip([score.subject for score in scores[:: len(self.regions)]], cases, strict=True):
+        scores = score_batch(batch, output, seconds, self.scoring)
+        for subject, case in zip([score.subject for score in scores[:: len(self.scoring.regions)]], cases, strict=True):
             if subject in self.references:
                 raise DataError(f"subject {subject} occurs twice in one evaluation; a split may hold each subject once")
             self.references[subject] = mask_sha256(case["label"].cpu(), case["label"].affine)
@@ -190,10 +230,17 @@ class ScoreTable:
     def _save(self) -> None:
         record = self.record and replace(self.record, references=self.references)
         write_scores(self.path, self.scores, record)
-        seen = seen_in_short(record)
-        logger.info("%s: %s%s", self.path, summarise(over_regions(self.scores)), f"; {seen}" if seen else "")
-        for region in self.regions if len(self.regions) > 1 else ():
-            logger.info("  %s: %s", region, summarise(over_regions(self.scores, region)))
+        log_scores(self.path, self.scores, self.record)
+
+
+def log_scores(path: Path, scores: Sequence[Score], record: ScoreRecord | None = None) -> None:
+    """Log the mean of each metric, and of each region if there are several."""
+    seen = seen_in_short(record)
+    for metric in scores[0].values:
+        logger.info("%s: %s%s", path, summarise(over_regions(scores), metric), f"; {seen}" if seen else "")
+        regions = dict.fromkeys(score.region for score in scores)
+        for region in regions if len(regions) > 1 else ():
+            logger.info("  %s: %s", region, summarise(over_regions(scores, region), metric))
 
 
 def _by_region(subject: str, volume: Tensor, regions: Sequence[str]) -> Tensor:

@@ -41,6 +41,10 @@ RATIOS = Listed(
     any_above=0,
 )
 ORIENTATION = Text("three axis codes, one each of R/L, A/P and I/S, e.g. RAS", r"(?=.*[RL])(?=.*[AP])(?=.*[IS])[RLAPIS]{3}")
+METRIC_NAMES = (
+    "dice", "hd95", "nsd", "asd", "volume_error", "relative_volume_error", "sensitivity", "precision", "lesion_f1"
+)  # fmt: skip
+LENGTH = Number(above=0, unit="mm")
 STAGES = "the number of frozen stages, a whole number from 0, or the name of the last frozen stage, e.g. 2 or res_1"
 STAGE = Text("a stage's name", r"[^\W\d]\w*")
 
@@ -96,6 +100,8 @@ SETTINGS: dict[str, Kind] = {
     "split": Words(SPLITS),
     "ckpt": PATH,
     "scores": PATH,
+    "metrics": Listed(Words(METRIC_NAMES), f"metrics separated by commas, of {', '.join(METRIC_NAMES)}", different=True),
+    "tolerance": Either((LENGTH, Listed(LENGTH, "")), "a length above 0 in mm, or one per region, e.g. 1 or [1,2]"),
     "overlays": PATH,
     "output_dir": PATH,
     "probabilities": YesNo(),
@@ -144,6 +150,8 @@ DESCRIPTIONS = {
     "split": "split to score or predict",
     "ckpt": "the weights file",
     "scores": "the table of scores",
+    "metrics": "what cases are scored by; Dice always is",
+    "tolerance": "deviation of a surface that counts as none, for nsd (normalised surface Dice)",
     "overlays": "folder for one picture per case",
     "output_dir": "folder of the predictions",
     "probabilities": "also write the foreground probability",

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_tl.evaluation.metrics import summarise
 from monai_tl.evaluation.run_scores import has_own_scores, read_run_scores
+from monai_tl.evaluation.scores import summarise
 from monai_tl.statistics.score_array import StudyScore
 from monai_tl.storage.tables import write_table
 from monai_tl.study.execute import state_of
@@ -130,4 +130,7 @@ def _training_dice(folder: Path, run: PlannedRun) -> float:
 
 def _scores(folder: Path, run: PlannedRun) -> list[StudyScore]:
     scores = read_run_scores(folder / run.folder, "test").of()
-    return [StudyScore(run.arm, run.n, run.seed, s.subject, s.dice, s.hd95_mm, s.reference_ml, s.prediction_ml) for s in scores]
+    return [
+        StudyScore(run.arm, run.n, run.seed, s.subject, s.values["dice"], s.values["hd95"], s.reference_ml, s.prediction_ml)
+        for s in scores
+    ]

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from monai_tl.errors import ConfigError, DataError
-from monai_tl.evaluation.compare import compare_runs, format_comparison, mean_interval
-from monai_tl.evaluation.metrics import Score
+from monai_tl.evaluation.compare import compare_runs, mean_interval
+from monai_tl.evaluation.comparison_text import format_comparison
 from monai_tl.statistics import compare_arms
 from monai_tl.statistics.score_array import StudyScore
 from monai_tl.training.metrics_table import write_metrics
-from tests.conftest import leave_scores, mentions
+from tests.conftest import leave_scores, mentions, score_of
 
 NAN = math.nan
 
@@ -19,7 +19,7 @@ def run(tmp_path):
     """Make a run folder with these Dice values, by subject."""
 
     def make(name, dice, reference_ml=2.0, split="test", **parts):
-        cases = [Score(subject, value, 1.0, reference_ml, 2.0, 1.0) for subject, value in dice.items()]
+        cases = [score_of(subject, value, 1.0, reference_ml, 2.0, 1.0) for subject, value in dice.items()]
         (tmp_path / name).mkdir(parents=True, exist_ok=True)
         (tmp_path / name / "model.pt").write_bytes(b"weights")
         leave_scores(tmp_path / name, cases, split, **parts)
@@ -193,7 +193,7 @@ def test_too_few_cases_for_any_interval_still_read_well(run):
 def test_scores_of_cases_that_were_trained_on_say_so(tmp_path):
     """Whoever accepted it: whoever reads the comparison has to know."""
     runs = [tmp_path / "scratch", tmp_path / "transfer"]
-    cases = [Score("a", 0.5, 1.0, 2.0, 2.0, 1.0), Score("b", 0.6, 1.0, 2.0, 2.0, 1.0)]
+    cases = [score_of("a", 0.5, 1.0, 2.0, 2.0, 1.0), score_of("b", 0.6, 1.0, 2.0, 2.0, 1.0)]
     for run, seen in zip(runs, (None, {"accepted": True, "shared": 2, "said": []}), strict=True):
         run.mkdir()
         leave_scores(run, cases, seen=seen)
@@ -232,7 +232,7 @@ def run_of_regions(tmp_path):
 
     def make(name, table, reference_ml=2.0):
         cases = [
-            Score(subject, dice, 1.0, reference_ml, 2.0, 1.0, region)
+            score_of(subject, dice, 1.0, reference_ml, 2.0, 1.0, region)
             for subject in SCRATCH
             for region, of in table.items()
             if (dice := of.get(subject)) is not None
@@ -274,13 +274,13 @@ def test_one_region_can_be_compared_by_itself(two_runs, region, by):
 
 def test_the_means_of_each_region_stand_in_a_table_of_their_own(two_runs):
     text = format_comparison(compare_runs(two_runs)).split("\n")
-    assert text[0].startswith("mean Dice over regions on the test split, 6 cases")
-    at = text.index("mean Dice of    one    two")
+    assert text[0].startswith("Dice, mean over regions on the test split, 6 cases")
+    at = text.index("mean Dice    one    two")
     assert text[at - 1 : at + 4] == [
         "",
-        "mean Dice of    one    two",
-        "core          0.650  0.750",
-        "whole         0.900  0.800",
+        "mean Dice    one    two",
+        "core       0.650  0.750",
+        "whole      0.900  0.800",
         "",
     ]
 

@@ -14,10 +14,10 @@ from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filte
 
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.evaluation import score_table as module
-from monai_tl.evaluation.metrics import Score, over_regions, score_case, summarise
 from monai_tl.evaluation.score_record import ScoreRecord, read_record
 from monai_tl.evaluation.score_table import MeanCaseDice, ScoreTable, read_scores, write_scores
-from tests.conftest import mentions
+from monai_tl.evaluation.scores import Scoring, over_regions, score_case, summarise
+from tests.conftest import mentions, score_of
 
 NAN = math.nan
 
@@ -39,15 +39,15 @@ def test_a_box_moved_by_three_voxels(axis, mm):
     start = [8, 8, 8]
     start[axis] += 3
     score = score_case("A", box(start), box((8, 8, 8)), spacing=(1.0, 0.5, 2.5), seconds=2)
-    assert score.dice == pytest.approx(7 / 10, abs=1e-7)
-    assert score.hd95_mm == mm
+    assert score.values["dice"] == pytest.approx(7 / 10, abs=1e-7)
+    assert score.values["hd95"] == mm
     assert score.reference_ml == score.prediction_ml == 1000 * 1.25 / 1000
     assert (score.subject, score.seconds) == ("A", 2.0)
 
 
 def test_boxes_of_different_sizes_distinguish_prediction_from_reference():
     score = score_case("A", box((5, 5, 5), size=4), box((5, 5, 5), size=6), (1, 1, 1), 0)
-    assert score.dice == pytest.approx(2 * 64 / (64 + 216), abs=1e-7)
+    assert score.values["dice"] == pytest.approx(2 * 64 / (64 + 216), abs=1e-7)
     assert score.prediction_ml == pytest.approx(0.064)
     assert score.reference_ml == pytest.approx(0.216)
 
@@ -58,7 +58,7 @@ def test_hausdorff_is_the_larger_of_the_two_directed_percentiles(swapped):
     one, two = np.zeros((2, 20, 4, 4), dtype=bool)
     one[2, 2, 2] = two[2, 2, 2] = two[7, 2, 2] = True
     pair = (two, one) if swapped else (one, two)
-    assert score_case("A", *pair, (2.0, 1.0, 1.0), 0).hd95_mm == 9.5
+    assert score_case("A", *pair, (2.0, 1.0, 1.0), 0).values["hd95"] == 9.5
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -71,8 +71,8 @@ def test_hausdorff_agrees_with_a_distance_transform(seed):
         np.percentile(distance_transform_edt(~there, sampling=spacing)[here], 95) for here, there in (surfaces, surfaces[::-1])
     ]
     score = score_case("A", prediction, reference, spacing, 0)
-    assert score.hd95_mm == pytest.approx(max(directed), rel=1e-6)
-    assert score.dice == pytest.approx(2 * (prediction & reference).sum() / (prediction.sum() + reference.sum()))
+    assert score.values["hd95"] == pytest.approx(max(directed), rel=1e-6)
+    assert score.values["dice"] == pytest.approx(2 * (prediction & reference).sum() / (prediction.sum() + reference.sum()))
 
 
 EMPTY = np.zeros((30, 30, 30), dtype=bool)
@@ -83,7 +83,7 @@ EMPTY = np.zeros((30, 30, 30), dtype=bool)
     [(EMPTY, EMPTY, NAN), (EMPTY, box((1, 1, 1)), 0.0), (box((1, 1, 1)), EMPTY, 0.0)],
 )
 def test_what_is_undefined_stays_undefined(prediction, reference, dice):
-    expected = Score("A", dice, NAN, float(reference.sum()) / 1000, float(prediction.sum()) / 1000, 0.0)
+    expected = score_of("A", dice, NAN, float(reference.sum()) / 1000, float(prediction.sum()) / 1000, 0.0)
     assert same(score_case("A", prediction, reference, (1, 1, 1), 0), expected)
 
 
@@ -113,10 +113,10 @@ def test_volumes_that_cannot_be_scored(prediction, message):
 
 
 CASES = [
-    Score("IXI012", 0.1 + 0.2, 1 / 3, 1e-17, 12345.678901234567, 5e-324),
-    Score('odd, "id"', NAN, NAN, 0.0, 0.0, 1.0),
-    Score("missed", 0.0, NAN, 2.5, 0.0, 1.0),
-    Score("false alarm", 0.0, NAN, 0.0, 2.5, 1.0),
+    score_of("IXI012", 0.1 + 0.2, 1 / 3, 1e-17, 12345.678901234567, 5e-324),
+    score_of('odd, "id"', NAN, NAN, 0.0, 0.0, 1.0),
+    score_of("missed", 0.0, NAN, 2.5, 0.0, 1.0),
+    score_of("false alarm", 0.0, NAN, 0.0, 2.5, 1.0),
 ]
 
 
@@ -125,27 +125,42 @@ def test_the_table_comes_back_bit_for_bit(tmp_path):
     write_scores(path, CASES)
     assert same(read_scores(path), CASES)
     lines = path.read_text().split("\n")
-    assert lines[0] == "subject,dice,hd95_mm,reference_ml,prediction_ml,seconds,region"
-    assert lines[3] == "missed,0.0,nan,2.5,0.0,1.0,"
+    assert lines[0] == "subject,region,metric,value,unit,reason"
+    assert lines[11:16] == [
+        "missed,,dice,0.0,,",
+        "missed,,hd95,nan,mm,prediction empty",
+        "missed,,reference_ml,2.5,ml,",
+        "missed,,prediction_ml,0.0,ml,",
+        "missed,,seconds,1.0,s,",
+    ]
 
 
 def test_numpy_numbers_are_written_as_plain_ones(tmp_path):
-    write_scores(tmp_path / "a.csv", [Score("A", *(np.float64(0.1) for _ in range(5)))])
-    assert (tmp_path / "a.csv").read_text().endswith("\nA,0.1,0.1,0.1,0.1,0.1,\n")
+    write_scores(tmp_path / "a.csv", [score_of("A", *(np.float64(0.1) for _ in range(5)))])
+    assert (
+        (tmp_path / "a.csv")
+        .read_text()
+        .endswith("\nA,,dice,0.1,,\nA,,hd95,0.1,mm,\nA,,reference_ml,0.1,ml,\nA,,prediction_ml,0.1,ml,\nA,,seconds,0.1,s,\n")
+    )
 
 
-HEADER = "subject,dice,hd95_mm,reference_ml,prediction_ml,seconds\n"
+HEADER = "subject,region,metric,value,unit\n"
+MEASURED = "{0},,reference_ml,1,ml\n{0},,prediction_ml,1,ml\n{0},,seconds,1,s\n"
+A, B = (f"{name},,dice,1,\n{MEASURED.format(name)}" for name in "AB")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("subject,dice,reference_ml,prediction_ml\nA,1,1,1\n", r"line 1 lacks the column hd95_mm, seconds .*: run"),
-        ("", "lacks the column subject, dice"),
+        ("subject,dice,hd95_mm,seconds\nA,1,1,1\n", r"line 1 lacks the column region, metric, value, unit .*: run"),
+        ("", "lacks the column subject, region"),
         (HEADER, "holds no cases: run"),
-        (HEADER + "A,1,0,1,1,1\nB,1,0,1,1,1\nA,1,0,1,1,1\n", "holds A more than once: run"),
-        (HEADER + "A,1,0,1,1,1\nB,1,0,1\n", r"scores_validation\.csv, line 3 has 4 cells.* 6 .*: run"),
-        (HEADER + "A,high,0,1,1,1\n", "line 2 has dice 'high'.* a number: run"),
+        (HEADER + A + B + A, "holds dice of A more than once: run"),
+        (HEADER + A + "B,,hd95,1,mm\n" + B, "holds hd95 of some cases only .B differs.: run"),
+        (HEADER + A + MEASURED.format("B"), "holds dice of some cases only .B differs.: run"),
+        (HEADER + A + "B,,dice,1,\n", "holds prediction_ml of some cases only .B differs.: run"),
+        (HEADER + A + "B,1,0,1\n", r"scores_validation\.csv, line 6 has 4 cells.* 5 .*: run"),
+        (HEADER + "A,,dice,high,\n", "line 2 has value 'high'.* a number: run"),
     ],
 )
 def test_a_table_that_cannot_be_read_says_what_to_run(tmp_path, text, message):
@@ -164,7 +179,7 @@ def test_missing_scores_say_what_to_run(tmp_path):
 def test_the_summary_counts_what_it_does_not_average():
     dice = [0.9, 0.6, 0.0, 0.0, NAN, 0.9]
     reference = [1, 1, 1, 0, 0, 1]
-    cases = [Score(str(n), d, NAN, r, 0, 0) for n, (d, r) in enumerate(zip(dice, reference, strict=True))]
+    cases = [score_of(str(n), d, NAN, r, 0, 0) for n, (d, r) in enumerate(zip(dice, reference, strict=True))]
     total = summarise(cases)
     assert (total.n, total.undefined, total.misses) == (6, 1, 1), "a false alarm is no miss"
     assert total.mean == pytest.approx(2.4 / 5)
@@ -173,7 +188,7 @@ def test_the_summary_counts_what_it_does_not_average():
 
 def test_the_volume_bias_is_over_all_cases_and_signed():
     """Two ml too much, one too little, a false alarm of three: (2 - 1 + 3) / 3 ml, of a mean reference of 8/3 ml."""
-    cases = [Score("A", 0.8, NAN, 4, 6, 0), Score("B", 0.8, NAN, 4, 3, 0), Score("C", 0.0, NAN, 0, 3, 0)]
+    cases = [score_of("A", 0.8, NAN, 4, 6, 0), score_of("B", 0.8, NAN, 4, 3, 0), score_of("C", 0.0, NAN, 0, 3, 0)]
     bias = summarise(cases).bias
     assert (bias.ml, bias.share) == (pytest.approx(4 / 3), pytest.approx(0.5))
     assert str(bias) == "+1.33 ml (+50 %)"
@@ -182,7 +197,7 @@ def test_the_volume_bias_is_over_all_cases_and_signed():
     assert str(summarise([]).bias) == "none"
 
 
-@pytest.mark.parametrize("cases", [[], [Score("A", NAN, NAN, 0, 0, 0)]])
+@pytest.mark.parametrize("cases", [[], [score_of("A", NAN, NAN, 0, 0, 0)]])
 def test_a_summary_of_nothing_defined_is_nan(cases):
     total = summarise(cases)
     assert (total.n, total.undefined, total.misses) == (len(cases), len(cases), 0)
@@ -211,7 +226,7 @@ def evaluator(
         val_data_loader=DataLoader(Dataset(list(subjects), load), batch_size=batch_size),
         network=network or torch.nn.Identity(),
         postprocessing=AsDiscreted("pred", threshold=0.5) if post else None,
-        val_handlers=[*first, ScoreTable(str(path), record, regions)],
+        val_handlers=[*first, ScoreTable(str(path), record, Scoring(regions))],
         **settings,
     )
 
@@ -224,10 +239,10 @@ def test_the_evaluator_scores_every_case_on_its_grid(tmp_path, caplog, batch_siz
         evaluator(path, batch_size=batch_size).run()
     rows = read_scores(path)
     assert [row.subject for row in rows] == ["A", "B", "C"]
-    assert [row.dice for row in rows[:2]] == pytest.approx([0.7, 0.9])
-    assert [row.hd95_mm for row in rows[:2]] == [7.5, 2.0]
+    assert [row.values["dice"] for row in rows[:2]] == pytest.approx([0.7, 0.9])
+    assert [row.values["hd95"] for row in rows[:2]] == [7.5, 2.0]
     assert [row.reference_ml for row in rows] == [5.0, 5.0, 0.0]
-    assert math.isnan(rows[2].dice)
+    assert math.isnan(rows[2].values["dice"])
     assert all(row.seconds > 0 for row in rows)
     mentions(caplog.text, "Dice … 0.800 … 0.800 … 3 cases; 1")
 
@@ -240,7 +255,7 @@ def test_the_metric_of_validation_is_the_mean_of_the_table(tmp_path):
     alarm = evaluator(tmp_path / "b.csv", load=lambda name: {**case(name), "image": case("A")["image"]})
     MeanCaseDice().attach(alarm, "val_dice")
     alarm.run()
-    assert read_scores(tmp_path / "b.csv")[2].dice == 0
+    assert read_scores(tmp_path / "b.csv")[2].values["dice"] == 0
     assert alarm.state.metrics["val_dice"] == pytest.approx((0.7 + 0.7 + 0) / 3)
     alarm.run()
     assert alarm.state.metrics["val_dice"] == pytest.approx((0.7 + 0.7 + 0) / 3), "each validation starts from zero"
@@ -286,8 +301,8 @@ def test_each_region_of_a_case_has_its_row(tmp_path, caplog, batch_size):
         engine.run()
     rows = read_scores(tmp_path / "a.csv")
     assert [(row.subject, row.region) for row in rows] == [(subject, region) for subject in "ABC" for region in BOTH]
-    assert [row.dice for row in rows[:5]] == pytest.approx([0.7, 1.0, 0.9, 1.0, NAN], nan_ok=True)
-    assert [row.hd95_mm for row in rows[:4]] == [7.5, 0.0, 2.0, 0.0]
+    assert [row.values["dice"] for row in rows[:5]] == pytest.approx([0.7, 1.0, 0.9, 1.0, NAN], nan_ok=True)
+    assert [row.values["hd95"] for row in rows[:4]] == [7.5, 0.0, 2.0, 0.0]
     assert {row.reference_ml for row in rows[:4]} == {5.0}
     mean = ((0.7 + 1) / 2 + (0.9 + 1) / 2 + 1) / 3
     assert engine.state.metrics["val_dice"] == pytest.approx(mean)
@@ -335,8 +350,8 @@ def test_ignored_voxels_count_nowhere(tmp_path):
     engine = evaluator(tmp_path / "a.csv", "A", load, key_val_metric={"val_dice": MeanCaseDice()})
     engine.run()
     (row,) = read_scores(tmp_path / "a.csv")
-    assert row.dice == pytest.approx(2 * 6 / (6 + 7))
-    assert engine.state.metrics["val_dice"] == row.dice
+    assert row.values["dice"] == pytest.approx(2 * 6 / (6 + 7))
+    assert engine.state.metrics["val_dice"] == row.values["dice"]
     assert (row.reference_ml, row.prediction_ml) == (pytest.approx(700 * 5 / 1000), pytest.approx(600 * 5 / 1000))
 
 
@@ -350,23 +365,23 @@ def test_a_voxel_ignored_in_one_region_counts_in_the_other(tmp_path):
 
     evaluator(tmp_path / "a.csv", "A", load, regions=BOTH).run()
     core, whole = read_scores(tmp_path / "a.csv")
-    assert whole.dice == 1
+    assert whole.values["dice"] == 1
     assert whole.reference_ml == 5.0
     assert core.reference_ml == pytest.approx(4.5)
 
 
 TWO = [
-    Score("A", 0.1 + 0.2, 1 / 3, 2.0, 3.0, 1.0, "tumour core"),
-    Score("A", NAN, NAN, 0.0, 0.0, 1.0, 'a "name", odd'),
-    Score("B", 0.5, 1.0, 2.0, 3.0, 1.0, "tumour core"),
-    Score("B", 0.25, 1.0, 2.0, 3.0, 1.0, 'a "name", odd'),
+    score_of("A", 0.1 + 0.2, 1 / 3, 2.0, 3.0, 1.0, "tumour core"),
+    score_of("A", NAN, NAN, 0.0, 0.0, 1.0, 'a "name", odd'),
+    score_of("B", 0.5, 1.0, 2.0, 3.0, 1.0, "tumour core"),
+    score_of("B", 0.25, 1.0, 2.0, 3.0, 1.0, 'a "name", odd'),
 ]
 
 
 def test_a_table_of_two_regions_comes_back_bit_for_bit(tmp_path):
     write_scores(tmp_path / "scores_test.csv", TWO)
     assert same(read_scores(tmp_path / "scores_test.csv"), TWO)
-    assert (tmp_path / "scores_test.csv").read_text().split("\n")[3] == "B,0.5,1.0,2.0,3.0,1.0,tumour core"
+    assert (tmp_path / "scores_test.csv").read_text().split("\n")[11] == "B,tumour core,dice,0.5,,"
 
 
 def test_a_region_that_stands_twice_is_refused(tmp_path):
@@ -374,11 +389,6 @@ def test_a_region_that_stands_twice_is_refused(tmp_path):
     with pytest.raises(DataError) as refusal:
         read_scores(tmp_path / "scores_test.csv")
     mentions(str(refusal.value), "B tumour core … once … monai_tl evaluate")
-
-
-def test_a_table_of_an_earlier_version_has_one_region_without_a_name(tmp_path):
-    (tmp_path / "scores_test.csv").write_text(HEADER + "A,0.5,1,2,3,4\n")
-    assert read_scores(tmp_path / "scores_test.csv") == [Score("A", 0.5, 1, 2, 3, 4, "")]
 
 
 @pytest.mark.parametrize(("batch_size", "seconds"), [(1, 5.0), (2, 3.5)])

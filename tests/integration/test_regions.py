@@ -139,7 +139,7 @@ def test_two_runs_are_compared_over_all_regions_and_by_one(run, other_run, verb)
     one = verb("compare", run, other_run, "--region", CORE)
     assert one.code == 0, one.err
     rows = [read_scores(folder / "scores_test.csv") for folder in (run, other_run)]
-    means = [np.mean([row.dice for row in table if row.region == CORE]) for table in rows]
+    means = [np.mean([row.values["dice"] for row in table if row.region == CORE]) for table in rows]
     mentions(one.out, f"Dice of {CORE}", f"{means[0]:.3f}", f"{means[1]:.3f}")
     unknown = verb("compare", run, other_run, "--region", "core")
     assert unknown.code == 2
@@ -234,4 +234,4 @@ def test_voxels_to_be_ignored_count_in_no_score(phantoms, verb, tmp_path):
         assert row.prediction_ml == pytest.approx((guess & counted).sum() / 1000)
         assert row.reference_ml == pytest.approx(core.sum() / 1000)
         both = 2 * (guess & core).sum() / ((guess & counted).sum() + core.sum())
-        assert row.dice == pytest.approx(both, abs=1e-6)
+        assert row.values["dice"] == pytest.approx(both, abs=1e-6)

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from monai_tl import __version__
-from monai_tl.evaluation.metrics import Score
-from tests.conftest import leave_scores
+from tests.conftest import leave_scores, score_of
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE")
@@ -83,7 +82,7 @@ def test_the_installed_package_gives_its_names_and_its_verbs(installed):
 def test_the_installed_package_writes_a_report(installed, source, tmp_path):
     """A page needs the templates, which are no Python."""
     shutil.copytree(source, tmp_path / "runs" / "one")
-    leave_scores(tmp_path / "runs" / "one", [Score("a", 0.5, 1.0, 2.0, 2.0, 1.0), Score("b", 0.7, 1.0, 2.0, 2.0, 1.0)])
+    leave_scores(tmp_path / "runs" / "one", [score_of("a", 0.5, 1.0, 2.0, 2.0, 1.0), score_of("b", 0.7, 1.0, 2.0, 2.0, 1.0)])
     done = installed("-m", "monai_tl", "report", "--runs", tmp_path / "runs")
     assert done.returncode == 0, done.stderr[-2000:]
     page = (tmp_path / "runs" / "report.html").read_text(encoding="utf-8")

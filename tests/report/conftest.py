@@ -10,10 +10,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from monai_tl.evaluation.metrics import Score
 from monai_tl.storage.files import write_json
 from monai_tl.training.metrics_table import write_metrics
-from tests.conftest import leave_scores
+from tests.conftest import leave_scores, score_of
 
 STAGES = ("conv_0", "res_1", "conv_2")
 VERSIONS = {"monai_tl": "0.1.0", "monai": "1.6.1", "torch": "2.13.0", "numpy": "2.4.6", "python": "3.11.7"}
@@ -62,7 +61,7 @@ def make_run(tmp_path):
             rows = [dict(zip(keys, (*row, 1e-3, 1.5 * row[0]), strict=True)) for row in curve]
             write_metrics(folder / "metrics.csv", rows)
         if dice is not None:
-            scores = [Score(subject, value, 3.0, reference_ml, 2.5, 1.0) for subject, value in dice.items()]
+            scores = [score_of(subject, value, 3.0, reference_ml, 2.5, 1.0) for subject, value in dice.items()]
             leave_scores(folder, scores, split, **(record or {}))
             for subject in dice if overlays else ():
                 draw_overlay(folder / f"overlays_{split}" / f"{subject}.png")

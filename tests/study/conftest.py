@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from monai_tl.evaluation.metrics import Score
 from monai_tl.storage.files import write_json
 from monai_tl.study.request import Request
 from monai_tl.study.study_plan import PlannedRun, Study, cross
@@ -17,7 +16,7 @@ from monai_tl.study.subsets import Size
 from monai_tl.training.cost import Cost, write_costs
 from monai_tl.training.metrics_table import write_metrics
 from monai_tl.transfer.arms import read_arms
-from tests.conftest import BRATS, TINY, leave_scores
+from tests.conftest import BRATS, TINY, leave_scores, score_of
 
 STAGES = ("conv_0", "res_1", "res_2", "res_3", "conv_1", "conv_2")
 
@@ -64,4 +63,4 @@ def finish(folder: Path, run: PlannedRun, dices: list[float], test: float = 0.5)
     write_metrics(place / "metrics.csv", rows)
     write_costs(place / "cost.csv", [Cost(n, 0.25, 100.0 + n) for n in at])
     write_json(place / "metadata.json", {"validation_dice": max(dices)})
-    leave_scores(place, [Score(name, test, 2.0, 10.0, 9.0, 0.1) for name in ("A", "B")])
+    leave_scores(place, [score_of(name, test, 2.0, 10.0, 9.0, 0.1) for name in ("A", "B")])

@@ -7,13 +7,12 @@ from dataclasses import replace
 import pytest
 
 from monai_tl.errors import PartlyDoneError
-from monai_tl.evaluation.metrics import Score
 from monai_tl.storage.processes import Outcome
 from monai_tl.study.execute import execute, fault_file, order_of, state_of
-from tests.conftest import leave_scores, mentions
+from tests.conftest import leave_scores, mentions, score_of
 from tests.study.conftest import a_study, finish
 
-CASE = [Score("C", 0.5, 2.0, 10.0, 9.0, 0.1)]
+CASE = [score_of("C", 0.5, 2.0, 10.0, 9.0, 0.1)]
 
 
 def engine_that(folder, study, *, fails=(), asked=None):

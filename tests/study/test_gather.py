@@ -6,13 +6,12 @@ import math
 
 import pytest
 
-from monai_tl.evaluation.metrics import Score
 from monai_tl.statistics.score_array import StudyScore
 from monai_tl.study.execute import fault_file
 from monai_tl.study.gather import area_under, gather
 from monai_tl.study.study_plan import write_study
 from monai_tl.study.study_tables import CurveRow, RunRow, read_study_table
-from tests.conftest import leave_scores
+from tests.conftest import leave_scores, score_of
 from tests.study.conftest import a_study, finish
 
 
@@ -71,7 +70,7 @@ def test_training_dice_is_the_mean_over_the_training_cases(tmp_path):
     write_study(tmp_path, study)
     for run in study.runs:
         finish(tmp_path, run, [0.5])
-    scores = [Score("C", 0.5, 2.0, 10.0, 9.0, 0.1), Score("D", 1.0, 2.0, 10.0, 9.0, 0.1)]
+    scores = [score_of("C", 0.5, 2.0, 10.0, 9.0, 0.1), score_of("D", 1.0, 2.0, 10.0, 9.0, 0.1)]
     leave_scores(tmp_path / study.runs[1].folder, scores, "train")
     gather(tmp_path)
     scratch, zero = read_study_table(tmp_path / "runs.csv", RunRow)

@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 
 from monai_tl.errors import ConfigError
-from monai_tl.evaluation.metrics import Score
 from monai_tl.study import ray_engine
 from monai_tl.study.run_state import is_finished
 from monai_tl.study.worker import Order
-from tests.conftest import leave_scores
+from tests.conftest import leave_scores, score_of
 
 ray = pytest.importorskip("ray")
 
@@ -52,7 +51,7 @@ def _slow(order: Order) -> None:
         time.sleep(0.25)
         at.write_text(str(step + 1))
     (folder / "metadata.json").write_text('{"validation_dice": 0.5}')
-    leave_scores(folder, [Score("A", 0.5, 2.0, 10.0, 9.0, 0.1)])
+    leave_scores(folder, [score_of("A", 0.5, 2.0, 10.0, 9.0, 0.1)])
 
 
 def _fails(order: Order) -> None:

@@ -9,14 +9,13 @@ from dataclasses import replace
 import pytest
 
 from monai_tl.errors import ConfigError, DataError
-from monai_tl.evaluation.metrics import Score
 from monai_tl.storage.files import sha256_of
 from monai_tl.study import worker
 from monai_tl.study.run_state import is_finished
 from monai_tl.study.worker import Order, perform
-from tests.conftest import leave_scores, mentions
+from tests.conftest import leave_scores, mentions, score_of
 
-CASE = [Score("A", 0.5, 2.0, 10.0, 9.0, 0.1)]
+CASE = [score_of("A", 0.5, 2.0, 10.0, 9.0, 0.1)]
 
 
 def order(folder, **settings):

@@ -32,8 +32,8 @@ def test_a_source_as_it_is_scores_what_the_source_scores(untrained, verb, source
     scored = shutil.copytree(source, tmp_path / "source")
     assert verb("evaluate", "--run", scored, "--split", "test").code == 0
     ours, theirs = (read_scores(folder / "scores_test.csv") for folder in (run, scored))
-    assert [(one.subject, one.dice, one.prediction_ml) for one in ours] == [
-        (one.subject, one.dice, one.prediction_ml) for one in theirs
+    assert [(one.subject, one.values["dice"], one.prediction_ml) for one in ours] == [
+        (one.subject, one.values["dice"], one.prediction_ml) for one in theirs
     ]
     kept, given = (torch.load(folder / "model.pt", weights_only=True) for folder in (run, source))
     assert kept.keys() == given.keys()

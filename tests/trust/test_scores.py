@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from monai_tl.cli.data_verbs import datalist_brats
-from monai_tl.evaluation.metrics import summarise
 from monai_tl.evaluation.score_table import read_scores
+from monai_tl.evaluation.scores import summarise
 from monai_tl.training.metrics_table import read_metrics
 from tests.conftest import BRATS, mentions
 from tests.trust.conftest import head, write_brats, write_image
@@ -97,8 +97,8 @@ def test_validation_is_evaluation(cohort, train, verb, says, kind):
         voxel = float(np.prod(nib.affines.voxel_sizes(label.affine))) / 1000
         assert score.reference_ml == pytest.approx(np.count_nonzero(np.asanyarray(label.dataobj)) * voxel, rel=1e-5)
     if kind == "an empty validation case":
-        assert [score.dice for score in scores][1] == 0, "a false alarm"
-        assert best["val_dice"] == scores[0].dice / 2
+        assert [score.values["dice"] for score in scores][1] == 0, "a false alarm"
+        assert best["val_dice"] == scores[0].values["dice"] / 2
         said = answer.out.strip().splitlines()[-1].split(": ")[1]
         says(TOPIC, "a validation case without foreground in which something is found", "train, evaluate, study",
              f"it counts as Dice 0 in {said}", "2 cases; 0 undefined")  # fmt: skip
@@ -364,4 +364,4 @@ def test_different_sliding_windows_are_reported(run, scored, verb, says):
 
 
 def test_a_dice_that_is_undefined_stays_out_of_the_tables_numbers(run):
-    assert not any(math.isnan(score.dice) for score in read_scores(run / "scores_test.csv"))
+    assert not any(math.isnan(score.values["dice"]) for score in read_scores(run / "scores_test.csv"))

@@ -12,9 +12,8 @@ import sys
 import pytest
 import yaml
 
-from monai_tl.evaluation.metrics import Score
 from monai_tl.workflow.merged_config import read_run_config
-from tests.conftest import BRATS, IXI, ROOT, TINY, Answer, leave_scores, mentions
+from tests.conftest import BRATS, IXI, ROOT, TINY, Answer, leave_scores, mentions, score_of
 from tests.trust.conftest import head, write_image
 
 TOPIC = "Settings"
@@ -399,7 +398,7 @@ def test_output_that_cannot_be_encoded_ends_no_verb(tmp_path, says):
     scores = {"α": 0.9, "β": 0.5}
     for name, dice in scores.items():
         (tmp_path / name).mkdir()
-        leave_scores(tmp_path / name, [Score(f"s{n}", dice - n / 100, 1.0, 2.0, 2.0, 1.0) for n in range(6)])
+        leave_scores(tmp_path / name, [score_of(f"s{n}", dice - n / 100, 1.0, 2.0, 2.0, 1.0) for n in range(6)])
     answer = in_a_shell(encoding, tmp_path, "-m", "monai_tl", "compare", "α", "β")
     assert answer.code == 0, answer.err
     assert "\\u03b2 - \\u03b1" in answer.out

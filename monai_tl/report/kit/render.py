@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import monai_tl
-from monai_tl.evaluation.compare import interval_text, signed_interval_text
+from monai_tl.evaluation.comparison_text import interval_text, signed_interval_text
 from monai_tl.text import difference, duration, number, printable, tight
 
 TEMPLATE = Path(__file__).parent / "template"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from monai_tl.evaluation.metrics import Score
+from monai_tl.evaluation.scores import Score
 from monai_tl.report.kit.figures import FEW_RUNS, mark
 from monai_tl.report.runs.groups import Group
 from monai_tl.report.runs.read_runs import Run
@@ -20,7 +20,10 @@ RUNS_SHOWN = 16  # runs with pictures in the whole page
 
 def choose_cases(scores: Sequence[Score]) -> list[tuple[str, Score]]:
     """Return the best, the median (the lower of two) and the worst case with a defined Dice; fewer if fewer than 3 exist."""
-    ranked = sorted((score for score in scores if not math.isnan(score.dice)), key=lambda score: (-score.dice, score.subject))
+    ranked = sorted(
+        (score for score in scores if not math.isnan(score.values["dice"])),
+        key=lambda score: (-score.values["dice"], score.subject),
+    )
     if len(ranked) < 3:
         return list(zip(("best", "worst") if len(ranked) == 2 else ("only",), ranked, strict=False))
     return [("best", ranked[0]), ("median", ranked[len(ranked) // 2]), ("worst", ranked[-1])]

@@ -10,11 +10,11 @@ from typing import Any
 import yaml
 
 from monai_tl.errors import ConfigError, DataError
-from monai_tl.evaluation.metrics import Score
 from monai_tl.evaluation.run_scores import read_run_scores, why_not_its_own
 from monai_tl.evaluation.score_files import scores_of
 from monai_tl.evaluation.score_record import ScoreRecord, seen_in_short
 from monai_tl.evaluation.score_table import read_scores
+from monai_tl.evaluation.scores import Score
 from monai_tl.report.runs.find_runs import find_runs
 from monai_tl.report.runs.transfer_summary import RUN_REMEDY, TransferSummary, read_transfer_summary
 from monai_tl.storage.files import read_json

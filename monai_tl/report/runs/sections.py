@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from monai_tl.evaluation.compare import DiceDifference, RunResult
-from monai_tl.evaluation.metrics import Score, summarise
+from monai_tl.evaluation.compare import RunDifference, RunResult
+from monai_tl.evaluation.scores import Score, summarise
 from monai_tl.report.kit.figures import FEW_RUNS, Curve, Look, draw_curves, draw_dice, look
 from monai_tl.report.kit.picture import Picture
 from monai_tl.report.runs import words
@@ -71,7 +71,7 @@ class Section:
     caveats: list[str]
     few: bool
     rows: list[RunLine]
-    differences: tuple[DiceDifference, ...]
+    differences: tuple[RunDifference, ...]
     dice: Picture | None
     undefined: int
     curves: list[Picture]
@@ -125,7 +125,7 @@ def _title(group: Group, split: str) -> str:
 
 def _row(run: Run, own: Look | None, result: RunResult | None, split: str) -> RunLine:
     best = run.best
-    distances = np.array([score.hd95_mm for score in run.scores or ()])
+    distances = np.array([score.values["hd95"] for score in run.scores or ()])
     defined = distances[~np.isnan(distances)]
     return RunLine(
         run=run,
@@ -149,7 +149,7 @@ def _dice(group: Group, stem: str) -> Picture | None:
     runs = group.scored
     medians = [f"{result.name} {number(result.median)}" for result in group.comparison.runs[:FEW_RUNS]]
     alt = f"Box plot of Dice, one row for each of {plural(len(runs), 'run')}. Medians: {', '.join(medians)}"
-    png = draw_dice([run.name for run in runs], [[score.dice for score in run.scores or ()] for run in runs])
+    png = draw_dice([run.name for run in runs], [[score.values["dice"] for score in run.scores or ()] for run in runs])
     return Picture(f"{stem}_dice.png", png, f"{alt}{' and more' if len(runs) > FEW_RUNS else ''}.")
 
 
@@ -187,7 +187,7 @@ def _example(run: Run, own: Look | None, stem: str, split: str) -> Example:
         path = run.overlays.get(score.subject)
         png = read_overlay(path) if path else None
         planes = "three planes with the outlines of reference and prediction"
-        alt = f"{run.name}, case {score.subject}: {planes}, Dice {score.dice:.3f}"
+        alt = f"{run.name}, case {score.subject}: {planes}, Dice {score.values['dice']:.3f}"
         cases.append(CaseBlock(rank, score, Picture(f"{stem}_{rank}.png", png, printable(alt)) if png else None))
     return Example(run, own, words.evaluate_command(run, split), tuple(cases))
 

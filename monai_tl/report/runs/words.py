@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_tl.evaluation.compare import FEW, DiceDifference, ways_apart
+from monai_tl.evaluation.compare import FEW, RunDifference, ways_apart
 from monai_tl.report.runs.groups import Group
 from monai_tl.report.runs.read_runs import Run
 from monai_tl.text import listed, number, plural, printable, signed
@@ -139,7 +139,7 @@ def setting(run: Run) -> str:
     return printable(", ".join(parts))
 
 
-def _single_difference(difference: DiceDifference, group: Group) -> str:
+def _single_difference(difference: RunDifference, group: Group) -> str:
     assert group.comparison
     first, second = group.comparison.runs
     means = f"{second.name} reaches a mean Dice of {number(second.mean)}, {first.name} {number(first.mean)}"

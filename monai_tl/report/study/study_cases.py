@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from monai_tl.evaluation.metrics import Score
+from monai_tl.evaluation.scores import Score
 from monai_tl.report.kit.figures import Look
 from monai_tl.report.kit.picture import Picture
 from monai_tl.report.runs.examples import choose_cases, read_overlay
@@ -83,12 +83,12 @@ def make_gallery(study: StudyFacts) -> Gallery | None:
     )
     n = max(size for arm, size, _ in scored if arm == control)
     seed = min(at for arm, size, at in scored if (arm, size) == (control, n))
-    cases = [Score(subject, dice, math.nan, math.nan, math.nan, math.nan) for subject, dice in study.cases[control, n].items()]
+    cases = [Score(subject, {"dice": dice}, math.nan, math.nan, math.nan) for subject, dice in study.cases[control, n].items()]
     arms = [arm for arm in study.arms if (arm, n, seed) in scored]
     folders = {run.arm: run for run in study.runs if (run.n, run.seed) == (n, seed)}
     dice = {(s.arm, s.subject): s.dice for s in study.scores if (s.n, s.seed) == (n, seed)}
     subjects = tuple(
-        Subject(rank, case.subject, case.dice, tuple(
+        Subject(rank, case.subject, case.values["dice"], tuple(
             _shown(study.folder, folders.get(arm), arm, rank, case.subject, dice.get((arm, case.subject), math.nan))
             for arm in arms[:ARMS_PICTURED]
         ))

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_tl.evaluation.metrics import VolumeBias, volume_bias
 from monai_tl.evaluation.run_scores import has_own_scores
 from monai_tl.evaluation.score_files import scores_of
+from monai_tl.evaluation.scores import VolumeBias, volume_bias
 from monai_tl.report.study.study_place import refuse_no_study
 from monai_tl.statistics.score_array import StudyScore
 from monai_tl.study.run_state import is_finished

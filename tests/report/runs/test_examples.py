@@ -8,15 +8,15 @@ import math
 import pytest
 from PIL import Image
 
-from monai_tl.evaluation.metrics import Score
 from monai_tl.report.runs.examples import RUNS_SHOWN, choose_cases, choose_runs, read_overlay
 from monai_tl.report.runs.groups import group_runs
 from monai_tl.report.runs.read_runs import read_runs
+from tests.conftest import score_of
 from tests.report.conftest import draw_overlay
 
 
 def scores(**dice):
-    return [Score(subject, value, 1.0, 2.0, 2.0, 1.0) for subject, value in dice.items()]
+    return [score_of(subject, value, 1.0, 2.0, 2.0, 1.0) for subject, value in dice.items()]
 
 
 @pytest.mark.parametrize(

@@ -98,11 +98,11 @@ def test_without_any_scores_any_split_shows_the_curves(make_run):
     [
         (
             "scores_test.csv",
-            "subject,dice,hd95_mm,reference_ml,prediction_ml,seconds\na,0.5,1,2,2,1\nb,0.5\n",
+            "subject,region,metric,value,unit\na,,dice,1,\nb,0.5\n",
             "line 3 has 2 cells",
         ),
         ("scores_test.csv", "\ud800", "utf-8"),
-        ("scores_test.csv", "subject,dice\n", "lacks the column hd95_mm, reference_ml"),
+        ("scores_test.csv", "subject,dice\n", "lacks the column region, metric, value"),
         (
             "metrics.csv",
             "iteration,loss,val_dice,learning_rate,seconds\n1,1,1,1,1\n2,1,oo,1,1\n",

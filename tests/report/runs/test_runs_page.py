@@ -14,10 +14,11 @@ import pytest
 from PIL import Image
 
 from monai_tl.errors import ConfigError
-from monai_tl.evaluation.compare import compare_runs, format_comparison
-from monai_tl.evaluation.metrics import Score, summarise
+from monai_tl.evaluation.compare import compare_runs
+from monai_tl.evaluation.comparison_text import format_comparison
+from monai_tl.evaluation.scores import summarise
 from monai_tl.report.runs.runs_page import write_report
-from tests.conftest import leave_scores, mentions
+from tests.conftest import leave_scores, mentions, score_of
 from tests.report.conftest import CURVE, DICE, draw_overlay
 
 NAN = math.nan
@@ -66,13 +67,13 @@ def test_hand_worked_numbers(two_runs, report):
     assert scratch[1:5] == ["8", "1", "1", "0.557"]  # (0.5 + 0.6 + 0.7 + 0.8 + 0.4 + 0.9 + 0) / 7; g was missed
     assert scratch[6:] == ["0.600", "3.0", "+0.50 ml (+25 %)", "0.550", "100 of 200", "5 min 00 s"]
     assert transfer[1:5] == ["8", "0", "1", "0.550"]  # (3.9 + 6 × 0.05 + 0.2 + 0) / 8; h, a false alarm, was missed
-    assert transfer[3] == str(summarise([Score("h", 0.0, NAN, 2.0, 0.0, 1.0)]).misses)
+    assert transfer[3] == str(summarise([score_of("h", 0.0, NAN, 2.0, 0.0, 1.0)]).misses)
 
 
 def test_the_median_distance_is_over_those_that_are_defined(make_run, report):
     folder = make_run("one", None)
     cases = zip("abcd", (0.5, 0.6, 0.7, 0.0), (1.0, 9.0, 2.0, NAN), strict=True)
-    leave_scores(folder, [Score(s, dice, hd95, 2.0, 2.0, 1.0) for s, dice, hd95 in cases])
+    leave_scores(folder, [score_of(s, dice, hd95, 2.0, 2.0, 1.0) for s, dice, hd95 in cases])
     assert report()[1].tables[0][1][7] == "2.0"
 
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from monai_tl.evaluation.compare import Interval, interval_text, signed_interval_text
+from monai_tl.evaluation.compare import Interval
+from monai_tl.evaluation.comparison_text import interval_text, signed_interval_text
 from monai_tl.report.runs import words
 from monai_tl.report.runs.groups import group_runs
 from monai_tl.report.runs.read_runs import read_runs
@@ -70,7 +71,7 @@ def test_one_case_and_no_common_case_are_too_few(make_run, group):
     make_run("two", {"a": 0.6, "b": 0.5})
     mentions(words.finding(group()), "mean difference of +0.100 … 1 case, too few")
     run = group().scored[0]
-    leave_scores(run.folder, [replace(score, dice=NAN) for score in run.scores])
+    leave_scores(run.folder, [replace(score, values={"dice": NAN, "hd95": NAN}) for score in run.scores])
     mentions(words.finding(group()), "no case is defined in both")
 
 

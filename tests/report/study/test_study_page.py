@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from monai_tl.errors import ConfigError, DataError
-from monai_tl.evaluation.metrics import Score
 from monai_tl.report.kit.figures import as_png, as_svg
 from monai_tl.report.study import plots
 from monai_tl.report.study import study_page as page_module
@@ -33,7 +32,7 @@ from monai_tl.storage.tables import write_table
 from monai_tl.study.study_plan import read_seeds
 from monai_tl.study.study_tables import RunRow, read_study_table
 from monai_tl.transfer.arms import arm_words
-from tests.conftest import BRATS, leave_scores, mentions
+from tests.conftest import BRATS, leave_scores, mentions, score_of
 from tests.report.conftest import Page
 from tests.report.study.conftest import write_made_study
 
@@ -281,7 +280,7 @@ def test_tables_older_than_the_runs_are_said_to_be(make_study, report):
     folder = make_study(arms=("scratch", "1"), sizes=(26,), seeds=(0,), cases=5, left_out={("1", 26, 0): "waiting"})
     run = folder / "runs" / "1_n26_seed0"
     write_json(run / "metadata.json", {"validation_dice": 0.5})
-    leave_scores(run, [Score("A", 0.5, 2.0, 10.0, 9.0, 0.1)])
+    leave_scores(run, [score_of("A", 0.5, 2.0, 10.0, 9.0, 0.1)])
     _, page = report(folder)
     mentions(page.text, f"1 run finished … monai_tl study gather --output {folder}")
 
@@ -291,7 +290,7 @@ def test_scores_of_weights_that_a_run_holds_no_more_are_said_to_be(make_study, r
     run = folder / "runs" / "1_n26_seed0"
     write_json(run / "metadata.json", {"validation_dice": 0.5})
     (run / "model.pt").write_bytes(b"scored")
-    leave_scores(run, [Score("A", 0.5, 2.0, 10.0, 9.0, 0.1)])
+    leave_scores(run, [score_of("A", 0.5, 2.0, 10.0, 9.0, 0.1)])
     assert "have changed since scoring" not in report(folder)[1].text
     (run / "model.pt").write_bytes(b"trained on")
     mentions(report(folder)[1].text, "weights of 1 run … have changed since scoring (runs/1_n26_seed0) … repeat")
