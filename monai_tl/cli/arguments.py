@@ -126,3 +126,19 @@ def label_values(value: str, flag: str) -> list[int]:
         ConfigError: if a value is not a whole number from 1, or occurs twice.
     """
     return list(read_value(flag, LABELS, value)) if value else []
+
+
+def read_label_map(text: str) -> dict[int, int]:
+    """Return value there -> value here from the command line, e.g. ``3=4,1=17``; none for empty text.
+
+    Raises:
+        ConfigError: if it cannot be parsed, or a value is translated twice.
+    """
+    pairs = [pair.split("=") for pair in text.split(",")] if text else []
+    if not all(len(pair) == 2 and all(value.strip().isdecimal() for value in pair) for pair in pairs):
+        raise ConfigError(
+            f"label_map takes pairs of label values, THERE=HERE, separated by commas, e.g. 3=4,1=17; got '{text}'"
+        )
+    if len({int(there) for there, _ in pairs}) < len(pairs):
+        raise ConfigError(f"label_map translates a value twice: {text}")
+    return {int(there): int(here) for there, here in pairs}

@@ -33,7 +33,10 @@ EXAMPLES = {
         "--bundle bundles/ixi_hippocampus --dataset_dir data/ixi --output runs/ixi --iterations 4000 --window 96,96,96",
     ),
     "transfer": ("--freeze 2 --dataset_dir data/brats", "--scratch --dataset_dir data/brats --output runs/scratch --seed 1"),
-    "evaluate": ("--run runs/freeze_2 --split test", "--source runs/ixi --target bundles/brats_tumour_core"),
+    "evaluate": (
+        "--run runs/freeze_2 --split test --metrics dice,hd95,nsd",
+        "--predictions nnunet/test --datalist data/brats/datalist.json --output runs/nnunet",
+    ),
     "predict": (
         "--bundle runs/freeze_2 --input data/brats --output predictions",
         "--bundle runs/freeze_2 --input scans --T1 't1/{subject}.nii.gz' --T2 't2/{subject}.nii.gz' --output predictions",
@@ -87,6 +90,10 @@ FLAGS = {
     "probabilities": "also write the foreground probability",
     "processes": "number of cases processed at a time",
     "random_prefix": "control: freeze the first stages at random weights; nothing is transferred",
+    "label_map": "label values in the segmentations that differ from those in the labels, as THERE=HERE, e.g. 3=4,1=17",
+    "metric": "what runs are compared by",
+    "predictions": "segmentations made elsewhere: a folder with SUBJECT.nii.gz, or a path with {subject}",
+    "evaluate regions": "names of the regions to score; by default all of the datalist",
     "region": "the region whose scores are compared; by default the mean over all regions",
     "regions": "regions to segment, by label values or by name, e.g. 'tumour core=1,4; whole tumour=1,2,4'",
     "datalist brats regions": "brats (tumour core, whole tumour, enhancing tumour), or regions by label values",

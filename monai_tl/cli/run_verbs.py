@@ -6,7 +6,8 @@ import difflib
 from pathlib import Path
 from typing import Annotated, Any
 
-from monai_tl.cli.arguments import Count, Split, flags_of, names
+from monai_tl.cli.arguments import Count, Split, flags_of, names, read_label_map
+from monai_tl.datasets.datalist import read_datalist
 from monai_tl.errors import ConfigError
 from monai_tl.inference.model_files import READ_BY_PREDICTION, find_model_files
 from monai_tl.settings.table import PATH, SETTINGS
@@ -91,11 +92,14 @@ def evaluate(
     run: str | None = None,
     source: str | None = None,
     target: str = TARGET,
+    predictions: str | None = None,
+    regions: str = "",
+    label_map: str = "",
     split: Split = "test",
     output: str | None = None,
     **overrides: Any,
 ) -> None:
-    """Score a run's best weights on the cases of one split: --run RUN [--split test], or --source S --target BUNDLE.
+    """Score a run's best weights on the cases of one split: --run RUN [--split test] [--metrics dice,hd95,nsd].
 
     Each case is scored on its own grid. The scores are written to RUN/scores_SPLIT.csv. Scores of other data (--dataset_dir DIR
     or --datalist FILE), weights (--ckpt FILE) or settings need another file (--scores FILE); their pictures are written next to
@@ -103,13 +107,27 @@ def evaluate(
 
     With --source S --target BUNDLE, a source is scored on the target's cases without any training. This baseline, `untrained`,
     is stored as a run in --output (by default runs/BUNDLE_untrained).
+
+    With --predictions DIR --datalist FILE --output DIR, segmentations that any other tool made are scored, so that it can be
+    compared with runs: DIR/SUBJECT.nii.gz, or a pattern such as 'nnunet/{subject}_pred.nii.gz'. --label_map 3=4 translates
+    their values, and --regions selects regions of the datalist.
     """
+    if predictions is not None:
+        if run is not None or source is not None:
+            raise ConfigError("--predictions are scored by themselves: omit --run and --source")
+        _score_segmentations(predictions, regions, label_map, split, output, overrides)
+        return
+    if regions or label_map:
+        raise ConfigError("--regions and --label_map are for --predictions; a run is scored on the regions that it learned")
     if "run_dir" in overrides:
         raise ConfigError("the run folder is named by --run")
     if (run is None) == (source is None):
-        similar = [name for name in overrides if difflib.get_close_matches(name, ("run", "source"))]
+        similar = [name for name in overrides if difflib.get_close_matches(name, ("run", "source", "predictions"))]
         hint = f"; did '--{similar[0]}' mean one of these?" if similar else ""
-        raise ConfigError(f"evaluate takes a trained run (--run RUN) or an untrained source (--source S --target BUNDLE){hint}")
+        raise ConfigError(
+            "evaluate takes a trained run (--run RUN), an untrained source (--source S --target BUNDLE), or segmentations made "
+            f"elsewhere (--predictions DIR --datalist FILE --output DIR){hint}"
+        )
     if run is None:
         run = output or f"runs/{Path(target).resolve().name}_untrained"
         _keep_untrained(source or SOURCE, target, run, overrides)
@@ -134,6 +152,31 @@ def evaluate(
     weights_at(plain_text(config, "ckpt") or run)
     check_data(config, (split,))
     run_configs(configs, overrides, also=flags_of(evaluate))
+
+
+def _score_segmentations(
+    predictions: str, regions: str, label_map: str, split: str, output: str | None, overrides: dict[str, Any]
+) -> None:
+    """Score segmentations made elsewhere."""
+    taken = ("datalist", "dataset_dir", "metrics", "tolerance")
+    unknown = next((name for name in overrides if name not in taken), None)
+    if unknown:
+        raise ConfigError(f"--{unknown} has no effect on --predictions, which takes {', '.join(f'--{name}' for name in taken)}")
+    datalist = overrides.get("datalist") or (
+        f"{overrides['dataset_dir']}/datalist.json" if "dataset_dir" in overrides else None
+    )
+    if datalist is None or output is None:
+        raise ConfigError(
+            "--predictions needs the datalist with the labels, --datalist FILE, and a folder for the scores, --output DIR"
+        )
+    data, values = read_datalist(datalist), read_label_map(label_map)
+    if split not in data.splits:
+        raise ConfigError(f"--split {split}: {datalist} has no such split, only {', '.join(data.splits)}")
+    from monai_tl.evaluation.segmentations import score_segmentations
+
+    how = {name: overrides[name] for name in ("metrics", "tolerance") if name in overrides}
+    path = score_segmentations(predictions, data, Path(output), split=split, regions=names(regions), label_map=values, **how)
+    print(f"{path}; next: monai_tl compare RUN {output}")
 
 
 def _keep_untrained(source: str, target: str, output: str, overrides: dict[str, Any]) -> None:

@@ -129,16 +129,27 @@ def _suspects(path: Path) -> dict[str, str]:
 
 
 def _low_scores(path: Path, limit: float) -> dict[str, str]:
-    table = _read(path, ("subject", "dice"))
-    rows, scores = table.rows, {row["subject"]: _dice(path, table, row["dice"]) for row in table.rows}
+    scores = _mean_dice(path)
     low = {subject: dice for subject, dice in scores.items() if dice < limit}  # an undefined Dice (NaN) is not low
     print(
-        f"monai_tl: warning: --leave_out {path.name}:{limit:g} selects on the outcome: {len(low)} of {len(rows)} cases are "
+        f"monai_tl: warning: --leave_out {path.name}:{limit:g} selects on the outcome: {len(low)} of {len(scores)} cases are "
         "left out because of their low scores, so scores on the others are better than on new cases. A test split selected "
         "in this way is refused; the datalist records the omitted cases.",
         file=sys.stderr,
     )
     return {subject: f"Dice {dice:.3f} below {limit:g} in {path.name} ({OUTCOME})" for subject, dice in low.items()}
+
+
+def _mean_dice(path: Path) -> dict[str, float]:
+    """Return subject -> Dice, the mean over regions, from a table of `monai_tl evaluate` or one with a column ``dice``."""
+    long = any("metric" in row for row in _read(path, ("subject",)).rows)
+    table = _read(path, ("subject", "metric", "value") if long else ("subject", "dice"))
+    values: dict[str, list[float]] = {}
+    for row in table.rows:
+        if not long or row["metric"] == "dice":
+            values.setdefault(row["subject"], []).append(_dice(path, table, row["value" if long else "dice"]))
+    defined = {subject: [dice for dice in of if not math.isnan(dice)] for subject, of in values.items()}
+    return {subject: math.fsum(of) / len(of) if of else math.nan for subject, of in defined.items()}
 
 
 def _dice(path: Path, table: TextTable, cell: str) -> float:

@@ -183,7 +183,7 @@ def _notes(records: Mapping[str, ScoreRecord], folders: Mapping[str, Path]) -> l
     notes += [
         f"{name} no longer holds weights: whether its scores belong to its latest weights is unknown"
         for name, folder in folders.items()
-        if not holds_weights(folder)
+        if not holds_weights(folder) and not records[name].predictions
     ]
     rising = [name for name, folder in folders.items() if best_is_last(read_metrics(folder / "metrics.csv"))]
     return notes + ([f"{', '.join(rising)}: {TRAIN_LONGER}"] if rising else [])
@@ -240,7 +240,12 @@ def compare_tables(
 
 def ways_apart(records: Mapping[str, ScoreRecord]) -> list[str]:
     """Return where runs differ in sliding windows, number formats or images, which explains part of a difference."""
-    lines = []
+    lines = [
+        f"{name}: segmentations made elsewhere; how they were made, and on which cases, is not recorded"
+        for name, record in records.items()
+        if record.predictions
+    ]
+    records = {name: record for name, record in records.items() if not record.predictions}
     for what, way in (("sliding windows", windows_of), ("number formats", lambda record: record.precision)):
         ways = {name: way(record) for name, record in records.items()}
         if len(set(ways.values())) > 1:

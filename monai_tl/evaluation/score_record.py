@@ -100,13 +100,10 @@ def record_of(
     ids = [key for key in ids_read(parser.get(), ROOTS) if key.split("::")[0] not in NO_SETTING]
     settings = {key.replace("::", "#"): parser[key] for key in ids}
     modalities = parser.get_parsed_content("modalities")
-    cases = _hashed(data, split, modalities)
+    of = datalist_record(data, split, modalities)
     return ScoreRecord(
-        split=split,
-        datalist=str(Path(data.path or "").absolute()),
-        datalist_sha256=data.sha256(),
-        own_data=_is_own(Path(parser.get_parsed_content("run_dir")), data, cases, split, modalities),
-        cases=cases,
+        **of,
+        own_data=_is_own(Path(parser.get_parsed_content("run_dir")), data, of["cases"], split, modalities),
         weights=str(weights.absolute()),
         weights_sha256=sha256_of(weights),
         window=[int(edge) for edge in parser.get_parsed_content("inference_window")],
@@ -117,6 +114,16 @@ def record_of(
         metrics=list(scoring.metrics),
         tolerance_mm=scoring.tolerance_mm,
     )
+
+
+def datalist_record(data: Datalist, split: str, modalities: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of a record that say which cases were scored."""
+    return {
+        "split": split,
+        "datalist": str(Path(data.path or "").absolute()),
+        "datalist_sha256": data.sha256(),
+        "cases": _hashed(data, split, modalities),
+    }
 
 
 def _hashed(data: Datalist, split: str, modalities: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -228,14 +235,9 @@ def check_scores(scores: str, overlays: str, record: ScoreRecord, run_dir: str) 
         )
     before = known[0]
     changes = record_differences(before, record)
-    lost = [name for name in before.metrics if name not in record.metrics]
-    if lost:
-        raise ConfigError(
-            f"'{path}' also holds {', '.join(lost)}, which would be lost: add them (--metrics "
-            f"{','.join(dict.fromkeys([*before.metrics, *record.metrics]))}), or name another file with --scores FILE"
-        )
     if changes:
         raise ConfigError(f"'{path}' holds other scores ({'; '.join(changes[:3])}): name another file with --scores FILE")
+    refuse_lost_metrics(path, before, record, "another file with --scores FILE")
     if before.weights_sha256 != record.weights_sha256:
         if not in_run and before.weights != record.weights:
             raise ConfigError(
@@ -245,6 +247,20 @@ def check_scores(scores: str, overlays: str, record: ScoreRecord, run_dir: str) 
             "%s holds scores of earlier weights (sha256 %s…, now %s…), which are overwritten",
             path, before.weights_sha256[:12], record.weights_sha256[:12],
         )  # fmt: skip
+
+
+def refuse_lost_metrics(path: Path, before: ScoreRecord, record: ScoreRecord, other: str) -> None:
+    """Refuse to overwrite a table with one that lacks some of its metrics.
+
+    Raises:
+        ConfigError: with all metrics as a flag, and ``other``: what to name instead.
+    """
+    lost = [name for name in before.metrics if name not in record.metrics]
+    if lost:
+        every = ",".join(dict.fromkeys([*before.metrics, *record.metrics]))
+        raise ConfigError(
+            f"'{path}' also holds {', '.join(lost)}, which would be lost: add them (--metrics {every}), or name {other}"
+        )
 
 
 def record_differences(before: ScoreRecord, record: ScoreRecord) -> list[str]:
@@ -269,6 +285,8 @@ def record_differences(before: ScoreRecord, record: ScoreRecord) -> list[str]:
 
 def windows_of(record: ScoreRecord) -> str:
     """Return the sliding windows of a prediction: ``"16×16×16 voxels, overlap 0.25"``."""
+    if record.predictions:
+        return "unknown (segmentations made elsewhere)"
     return f"{'×'.join(map(str, record.window))} voxels, overlap {record.overlap:g}"
 
 

@@ -230,17 +230,20 @@ class ScoreTable:
     def _save(self) -> None:
         record = self.record and replace(self.record, references=self.references)
         write_scores(self.path, self.scores, record)
-        log_scores(self.path, self.scores, self.record)
+        for line in score_lines(self.path, self.scores, self.record):
+            logger.info(line)
 
 
-def log_scores(path: Path, scores: Sequence[Score], record: ScoreRecord | None = None) -> None:
-    """Log the mean of each metric, and of each region if there are several."""
+def score_lines(path: Path, scores: Sequence[Score], record: ScoreRecord | None = None) -> list[str]:
+    """Return the mean of each metric as text, and that of each region if there are several."""
     seen = seen_in_short(record)
+    regions = dict.fromkeys(score.region for score in scores)
+    lines = []
     for metric in scores[0].values:
-        logger.info("%s: %s%s", path, summarise(over_regions(scores), metric), f"; {seen}" if seen else "")
-        regions = dict.fromkeys(score.region for score in scores)
-        for region in regions if len(regions) > 1 else ():
-            logger.info("  %s: %s", region, summarise(over_regions(scores, region), metric))
+        lines.append(f"{path}: {summarise(over_regions(scores), metric)}{f'; {seen}' if seen else ''}")
+        each = regions if len(regions) > 1 else ()
+        lines += [f"  {region}: {summarise(over_regions(scores, region), metric)}" for region in each]
+    return lines
 
 
 def _by_region(subject: str, volume: Tensor, regions: Sequence[str]) -> Tensor:

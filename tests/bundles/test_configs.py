@@ -193,8 +193,8 @@ def test_training_validation_and_prediction_take_the_same_regions(bundle):
     assert (
         (encoded["regions"], encoded["ignore"]) == (validated["regions"], validated["ignore"]) == ("@regions", "$@data.ignore")
     )
-    scored = [*evaluate["evaluate"]["handlers"], train["validate"]["key_metric"]["val_dice"]]
-    assert [handler["regions"] for handler in scored] == ["$list(@regions)"] * 3
+    scored = [evaluate["scoring"], evaluate["evaluate"]["handlers"][1], train["validate"]["key_metric"]["val_dice"]]
+    assert [part["regions"] for part in scored] == ["$list(@regions)"] * 3
     save = inference["postprocessing"]["transforms"][-1]
     assert (save["regions"], save["softmax"]) == ("@regions", "@softmax")
     assert train["validate"]["postprocessing"]["transforms"][-1]["softmax"] == "@softmax"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 
 from monai_tl.datasets import ixi
-from tests.conftest import mentions
+from monai_tl.evaluation.score_table import write_scores
+from tests.conftest import mentions, score_of
 
 
 @pytest.fixture
@@ -69,6 +71,18 @@ def test_low_scores_with_a_warning(verb, root, subjects, tmp_path):
     assert content["left_out"] == {subjects[0]: "Dice 0.790 below 0.8 in scores_test.csv (selected on the outcome)"}
     mentions(answer.err, "1 of 3 cases")
     mentions(answer.err, "test split")
+
+
+def test_low_scores_of_an_evaluation_are_means_over_its_regions(verb, root, subjects, tmp_path):
+    scores = [score_of(subjects[0], dice, 1.0, 1.0, 1.0, 1.0, region) for region, dice in (("core", 0.9), ("whole", 0.5))]
+    scores += [
+        score_of(subjects[1], dice, 1.0, 1.0, 1.0, 1.0, region) for region, dice in (("core", math.nan), ("whole", 0.75))
+    ]
+    write_scores(tmp_path / "scores_test.csv", scores)
+    answer, content = make(verb, root, tmp_path, "--leave_out", f"{tmp_path / 'scores_test.csv'}:0.71")
+    assert answer.code == 0
+    assert content["left_out"] == {subjects[0]: "Dice 0.700 below 0.71 in scores_test.csv (selected on the outcome)"}
+    mentions(answer.err, "1 of 2 cases")
 
 
 def test_no_test_split_is_selected_on_the_outcome(verb, root, subjects, tmp_path):

@@ -135,7 +135,7 @@ def test_a_segmentation_paints_the_regions_inside_the_others(run, phantoms, verb
 def test_two_runs_are_compared_over_all_regions_and_by_one(run, other_run, verb):
     answer = verb("compare", run, other_run)
     assert answer.code == 0, answer.err
-    mentions(answer.out, "mean Dice over regions … 2 cases", "mean Dice of … scratch … other", CORE, WHOLE, ENHANCING)
+    mentions(answer.out, "Dice, mean over regions … 2 cases", "mean Dice … scratch … other", CORE, WHOLE, ENHANCING)
     one = verb("compare", run, other_run, "--region", CORE)
     assert one.code == 0, one.err
     rows = [read_scores(folder / "scores_test.csv") for folder in (run, other_run)]

@@ -99,7 +99,7 @@ def test_validation_is_evaluation(cohort, train, verb, says, kind):
     if kind == "an empty validation case":
         assert [score.values["dice"] for score in scores][1] == 0, "a false alarm"
         assert best["val_dice"] == scores[0].values["dice"] / 2
-        said = answer.out.strip().splitlines()[-1].split(": ")[1]
+        said = answer.out.strip().splitlines()[-2].split(": ")[1]
         says(TOPIC, "a validation case without foreground in which something is found", "train, evaluate, study",
              f"it counts as Dice 0 in {said}", "2 cases; 0 undefined")  # fmt: skip
 
@@ -304,7 +304,7 @@ def test_scores_older_than_the_weights(run, scored, verb, says, tmp_path):
 def test_scores_that_were_changed_or_say_nothing_are_not_compared(run, scored, verb, says):
     table = run / "scores_test.csv"
     rows = list(csv.reader(table.open()))
-    rows[1][1] = "0.99"
+    rows[1][3] = "0.99"
     table.write_text("\n".join(",".join(row) for row in rows) + "\n")
     answer = verb("compare", scored, run)
     assert answer.code == 2
