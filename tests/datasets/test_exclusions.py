@@ -134,7 +134,7 @@ def test_what_cannot_be_meant_is_refused(verb, root, subjects, qc, tmp_path):
         ("IXI999", "leave_out names 1 unknown subjects: IXI999; "),
         (tmp_path / "none.csv", "leave_out: there is no file"),
         (tmp_path / "odd.csv", "has no column case, state, reasons, only a, b"),
-        (f"{qc}:0.8", "has no column subject, dice"),
+        (f"{qc}:0.8", "has no column subject"),
         *((f"{qc}:{limit}", f"'{limit}' is not a Dice above 0 and up to 1") for limit in ("high", "nan", "80", "0", "inf")),
         (tmp_path / "anonymous.csv", "without --anonymous"),
         ("qc", "needs one qc.csv in"),
