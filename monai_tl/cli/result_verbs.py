@@ -6,7 +6,7 @@ from pathlib import Path
 
 from monai_tl.cli.arguments import MetricName, Seed, Split
 from monai_tl.errors import ConfigError
-from monai_tl.text import plural
+from monai_tl.text import name_some, plural
 
 
 def compare(*runs: str, split: Split = "test", metric: MetricName = "dice", region: str = "", seed: Seed = 0) -> None:
@@ -25,17 +25,27 @@ def compare(*runs: str, split: Split = "test", metric: MetricName = "dice", regi
     print(format_comparison(found))
 
 
-def report(*study: str, runs: str | None = None, split: Split | None = None, output: str | None = None) -> None:
+def report(
+    *study: str,
+    runs: str | None = None,
+    split: Split | None = None,
+    metric: MetricName | None = None,
+    region: str = "",
+    output: str | None = None,
+) -> None:
     """Write one HTML page about a study or about all runs in a folder: STUDY or --runs DIR [--split test] [--output FILE].
 
-    Figures and tables are written next to the page, in a folder of the same name that ends in _files.
+    Figures and tables are written next to the page, in a folder of the same name that ends in _files. Runs are compared by Dice
+    or --metric hd95, over all regions or in --region NAME.
     """
     if len(study) + (runs is not None) != 1:
         raise ConfigError("report takes one study folder (monai_tl report STUDY), or a folder of any runs (--runs DIR)")
     page = Path(output) if output else None
     if runs is not None:
-        _report_runs(Path(runs), split or "test", page)
+        _report_runs(Path(runs), split or "test", metric or "dice", region, page)
         return
+    if metric is not None or region:
+        raise ConfigError("--metric and --region are of a folder of runs (--runs DIR): omit them for a study")
     if split is not None:
         raise ConfigError("a study is scored on its test split: omit --split, or name a folder of runs by --runs DIR")
     from monai_tl.report.study.study_place import refuse_no_study
@@ -48,12 +58,14 @@ def report(*study: str, runs: str | None = None, split: Split | None = None, out
     print(f"{written.page}: {runs_shown}; figures and tables in {written.files}")
 
 
-def _report_runs(folder: Path, split: str, output: Path | None) -> None:
+def _report_runs(folder: Path, split: str, metric: str, region: str, output: Path | None) -> None:
     from monai_tl.report.runs.find_runs import find_runs
 
     find_runs(folder, split)
     from monai_tl.report.runs.runs_page import write_report
 
-    written = write_report(folder, split=split, output=output)
-    runs_shown = f"{plural(written.runs, 'run')}, {written.evaluated} of them evaluated on {split}"
-    print(f"{written.page}: {runs_shown}; figures in {written.figures}")
+    written = write_report(folder, split=split, metric=metric, region=region, output=output)
+    by = f" by {metric}{f' in {region}' if region else ''}" if metric != "dice" or region else ""
+    left = f"; not compared, as the page explains: {name_some(written.refused)}" if written.refused else ""
+    scored = f"{plural(written.runs, 'run')}, {written.scored} of them scored{by} on {split}"
+    print(f"{written.page}: {scored}{left}; figures in {written.figures}")

@@ -271,7 +271,7 @@ def _read(runs: Sequence[Path | str], split: str) -> dict[str, RunScores]:
 def why_not_comparable(first: str, reference: ScoresBySubject, name: str, table: ScoresBySubject) -> str | None:
     """Return in which cases or references two runs differ; None if they agree."""
     lacks = [
-        f"{run} lacks {', '.join(sorted(missing))}"
+        f"{run} lacks {name_first(sorted(missing), 5)}"
         for run, missing in ((name, reference.keys() - table.keys()), (first, table.keys() - reference.keys()))
         if missing
     ]
@@ -285,7 +285,7 @@ def why_not_comparable(first: str, reference: ScoresBySubject, name: str, table:
     if other:
         return (
             f"{first} and {name} were scored against different references: "
-            f"the reference volume differs in {', '.join(sorted(other))}"
+            f"the reference volume differs in {name_first(sorted(other), 5)}"
         )
     return None
 

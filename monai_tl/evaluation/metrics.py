@@ -92,6 +92,12 @@ class Metric:
             return ""
         return f"{' and '.join(name for name, is_empty in empty.items() if is_empty)} empty"
 
+    @property
+    def undefined_if(self) -> str:
+        """When a value is undefined: ``"reference and prediction empty"``, ``"never"``."""
+        which = {"one": "reference and prediction empty", "both": "reference or prediction empty", "none": "never"}
+        return which.get(self.needs, f"{self.needs} empty")
+
     def text(self, value: float) -> str:
         """Return a value with its unit: ``"0.853"``, ``"1.41 mm"``."""
         return f"{value:.3f}" if not self.unit else f"{value:.2f} {self.unit}"

@@ -81,11 +81,9 @@ class Summary:
     def __str__(self) -> str:
         """Return the summary in one line."""
         metric = METRICS[self.metric]
-        which = {"one": "reference and prediction empty", "both": "reference or prediction empty"}
-        why = which.get(metric.needs, f"{metric.needs} empty")
         return (
             f"{metric.label} mean {metric.text(self.mean)}, median {metric.text(self.median)} over {self.n} cases; "
-            f"{self.undefined} undefined ({why}), {self.misses} missed; volume bias {self.bias}"
+            f"{self.undefined} undefined ({metric.undefined_if}), {self.misses} missed; volume bias {self.bias}"
         )
 
 

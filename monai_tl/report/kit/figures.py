@@ -1,9 +1,10 @@
-"""Figures of Dice per case, loss and validation curves, as PNG; runs are distinguishable without colour."""
+"""Figures of scores per case, loss and validation curves, as PNG; runs are distinguishable without colour."""
 
 from __future__ import annotations
 
 import io
 import math
+import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ SOFTWARE = "monai_tl report"  # marks a PNG as part of a report, so that the nex
 WIDTH = 5.2  # inches; narrow, so that text is readable on a phone
 DPI = 200
 LABEL = 30  # characters of a run's name in a figure
+AXIS = 56  # characters in a line of an axis' label
 GREY = "#8a8a8a"
 OTHERS = "other runs"
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito, without yellow
@@ -73,18 +75,20 @@ def shorten(name: str, letters: int = LABEL) -> str:
     return f"{name[: letters - 1 - tail]}…{name[-tail:]}"
 
 
-def draw_dice(names: Sequence[str], dice: Sequence[Sequence[float]]) -> bytes:
+def draw_scores(names: Sequence[str], scores: Sequence[Sequence[float]], label: str = "Dice", highest: float = 1) -> bytes:
     """Draw a box for each run and a dot for each case; undefined values are omitted.
 
     Args:
         names: of the runs, from top to bottom.
-        dice: Dice of each run's cases, NaN if undefined.
+        scores: of each run's cases, NaN if undefined.
+        label: of the axis, of one line or more.
+        highest: largest possible value.
     """
     many = len(names) > FEW_RUNS
     with house_style():
         figure = Figure(figsize=(WIDTH, 0.9 + len(names) * (0.2 if many else 0.42)), layout="constrained")
         axes = figure.subplots()
-        defined = [np.array([value for value in values if not math.isnan(value)]) for values in dice]
+        defined = [np.array([value for value in values if not math.isnan(value)]) for values in scores]
         places = np.arange(len(names))
         lines = {"color": "#333333", "linewidth": 0.6 if many else 1.0}
         axes.boxplot(
@@ -97,8 +101,8 @@ def draw_dice(names: Sequence[str], dice: Sequence[Sequence[float]]) -> bytes:
             axes.plot(values, spread, marker, color=colour, markersize=2 if many else 4, alpha=0.6, markeredgewidth=0)
         axes.set_yticks(places, [shorten(name) for name in names], parse_math=False, fontsize=7 if many else 9)
         axes.set_ylim(len(names) - 0.4, -0.6)
-        axes.set_xlim(*_dice_limits([value for values in defined for value in values]))
-        axes.set_xlabel("Dice (one dot per case)")
+        axes.set_xlim(*_limits([value for values in defined for value in values], highest))
+        axes.set_xlabel("\n".join(textwrap.fill(line, AXIS) for line in label.splitlines()), parse_math=False)
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
         return as_png(figure)
@@ -161,8 +165,11 @@ def _legend(figure: Figure, shown: Sequence[tuple[str, Line2D]], columns: int) -
         text.set_text(name)
 
 
-def _dice_limits(values: Sequence[float]) -> tuple[float, float]:
-    """Return the limits of the Dice axis: the whole scale, unless all values are at least 0.5."""
+def _limits(values: Sequence[float], highest: float) -> tuple[float, float]:
+    """Return the limits of the axis: from 0 if there is no largest value; else the whole scale, unless all are at least 0.5."""
+    if math.isinf(highest):
+        largest = max(values, default=0.0) or 1.0
+        return -0.015 * largest, 1.05 * largest
     lowest = min(values, default=0.0)
     return (-0.015, 1.015) if lowest < 0.5 else (math.floor(lowest * 10 - 0.2) / 10, 1.01)
 

@@ -6,44 +6,60 @@ import datetime
 from dataclasses import dataclass
 from pathlib import Path
 
+from monai_tl.evaluation.metrics import METRICS, find_metrics
 from monai_tl.report.kit.figures import SOFTWARE
 from monai_tl.report.kit.output_guard import is_our_figure, refuse_place, unwritable
 from monai_tl.report.kit.render import render
 from monai_tl.report.runs import words
 from monai_tl.report.runs.groups import group_runs
 from monai_tl.report.runs.read_runs import read_runs
+from monai_tl.report.runs.scored_by import ScoredBy
 from monai_tl.report.runs.sections import Section, make_sections
 from monai_tl.storage.files import atomic_write, write_text
 
 
 @dataclass(frozen=True)
 class Written:
-    """Where a report was written, its number of runs, and how many of these are evaluated."""
+    """Where a report was written, its number of runs, how many of these are scored, and which scores are not shown."""
 
     page: Path
     figures: Path
     runs: int
-    evaluated: int
+    scored: int
+    refused: tuple[str, ...] = ()
 
 
-def write_report(top: Path, *, split: str = "test", output: Path | None = None, made: datetime.date | None = None) -> Written:
+def write_report(
+    top: Path,
+    *,
+    split: str = "test",
+    metric: str = "dice",
+    region: str = "",
+    output: Path | None = None,
+    made: datetime.date | None = None,
+) -> Written:
     """Write ``report.html`` and ``report_files/`` from the runs in and below a folder.
 
     Args:
         top: a folder of runs, or a run.
         split: the split whose scores are shown.
+        metric: what runs are compared by, see `monai_tl.evaluation.metrics.METRICS`.
+        region: the region that they are compared in; empty: the mean over all regions.
         output: path of the page; None: ``report.html`` in ``top``. The folder of figures is named after it.
         made: date in the page; None: today.
 
     Raises:
-        ConfigError: if there is no run, no score of this split, or the output cannot be written or is not part of a report.
+        ConfigError: if there is no run, no score of this split, metric or region, or the output cannot be written or is not
+            part of a report.
         DataError: if a file of a run is damaged.
     """
     page = output or top / "report.html"
     figures = page.with_name(f"{page.stem}_files")
-    runs = read_runs(top, split)
+    find_metrics([metric])
+    by = ScoredBy(METRICS[metric], region)
+    runs = read_runs(top, split, by)
     refuse_place(page, figures, is_our_figure)
-    groups = group_runs(runs, split)
+    groups = group_runs(runs, split, by)
     sections = make_sections(groups, split)
     html = render(
         "page.html",
@@ -59,7 +75,8 @@ def write_report(top: Path, *, split: str = "test", output: Path | None = None, 
         _write(page, figures, sections, html)
     except OSError as error:
         raise unwritable(page, error.strerror or str(error)) from None
-    return Written(page, figures, len(runs), sum(len(group.scored) for group in groups))
+    refused = tuple(run.name for run in runs if run.refused)
+    return Written(page, figures, len(runs), sum(len(group.scored) for group in groups), refused)
 
 
 def _write(page: Path, figures: Path, sections: list[Section], html: str) -> None:

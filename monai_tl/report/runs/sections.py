@@ -6,28 +6,40 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from monai_tl.evaluation.compare import RunDifference, RunResult
-from monai_tl.evaluation.scores import Score, summarise
-from monai_tl.report.kit.figures import FEW_RUNS, Curve, Look, draw_curves, draw_dice, look
+from monai_tl.evaluation.metrics import Metric
+from monai_tl.evaluation.scores import summarise
+from monai_tl.imaging.preview import region_colours
+from monai_tl.report.kit.figures import FEW_RUNS, LABEL, Curve, Look, draw_curves, draw_scores, look
 from monai_tl.report.kit.picture import Picture
 from monai_tl.report.runs import words
+from monai_tl.report.runs.all_means import AllMeans, all_means, undefined_reasons
 from monai_tl.report.runs.examples import choose_cases, choose_runs, read_overlay
 from monai_tl.report.runs.groups import Group
 from monai_tl.report.runs.read_runs import Run
+from monai_tl.report.runs.scored_by import (
+    ScoredBy,
+    capitalised,
+    interval_cell,
+    signed_cell,
+    signed_interval_cell,
+    value_cell,
+    value_text,
+    with_unit,
+)
 from monai_tl.text import NONE, listed, number, plural, printable
 
 
 @dataclass(frozen=True)
 class RunLine:
-    """A run's row in the table, and how it was trained; ``look`` is None if there are too many runs for one each."""
+    """A run's row in the table, and how it was made; ``look`` is None if there are too many runs for one each.
+
+    ``cells`` are those of the scores, empty if the run is not scored. ``evaluate`` scores it again; empty if that is no remedy.
+    """
 
     run: Run
     look: Look | None
-    result: RunResult | None
-    misses: int
-    hd95: float
+    cells: list[str]
     best_dice: float
     best_at: str
     seconds: float
@@ -39,21 +51,26 @@ class RunLine:
 
 @dataclass(frozen=True)
 class CaseBlock:
-    """A case that is shown; ``picture`` is None if evaluation has drawn none."""
+    """A case that is shown, with its scores by name; ``picture`` is None if evaluation has drawn none."""
 
     rank: str
-    score: Score
+    subject: str
+    scores: list[tuple[str, str]]
     picture: Picture | None
 
 
 @dataclass(frozen=True)
 class Example:
-    """The cases of one run that are shown, and the command that draws missing pictures."""
+    """The cases of one run that are shown, and the command that draws missing pictures.
+
+    ``colours`` are those of the regions in the pictures, if there are several.
+    """
 
     run: Run
     look: Look | None
     command: str
     cases: tuple[CaseBlock, ...]
+    colours: tuple[tuple[str, str], ...] = ()
 
     @property
     def missing(self) -> bool:
@@ -63,27 +80,59 @@ class Example:
 
 @dataclass(frozen=True)
 class Section:
-    """Everything that is shown of one task."""
+    """Everything that is shown of one task; texts of scores are by ``group.by`` and, next to it, by ``companion``."""
 
     title: str
     group: Group
     finding: str
     caveats: list[str]
     few: bool
+    companion: Metric | None
     rows: list[RunLine]
-    differences: tuple[RunDifference, ...]
-    dice: Picture | None
+    reasons: str
+    differences: list[list[str]]
+    every: AllMeans | None
+    plot: Picture | None
     undefined: int
     curves: list[Picture]
     unrecorded: list[str]
     examples: list[Example] = field(default_factory=list)
-    cases: list[tuple[str, list[Score]]] = field(default_factory=list)
+    cases: list[tuple[str, list[str]]] = field(default_factory=list)
+
+    @property
+    def by(self) -> ScoredBy:
+        """The score of this section."""
+        return self.group.by
+
+    @property
+    def shown(self) -> list[Metric]:
+        """The metrics of each case."""
+        return [self.by.metric, *([self.companion] if self.companion else [])]
+
+    @property
+    def columns(self) -> list[str]:
+        """The heads of the columns of a run's scores."""
+        column = self.by.column
+        median = [f"Median {with_unit(self.companion)}"] if self.companion else []
+        names = ["Cases", "Undefined", "Missed", f"Mean {column}", "95 % interval", f"Median {column}"]
+        return [*names, *median, "Volume bias"]
+
+    @property
+    def case_head(self) -> str:
+        """What each cell of a case holds."""
+        return " · ".join([*map(with_unit, self.shown), "volume, ml"]) if self.few else self.by.column
+
+    @property
+    def definitions(self) -> list[str]:
+        """When each metric that is shown is undefined."""
+        where = ", in every region" if self.by.several and not self.by.region else ""
+        return [f"Undefined {metric.label}: {metric.undefined_if}{where}." for metric in self.shown]
 
     @property
     def pictures(self) -> list[Picture]:
         """All pictures of the section, in order."""
         shown = [case.picture for example in self.examples for case in example.cases]
-        return [picture for picture in (self.dice, *self.curves, *shown) if picture]
+        return [picture for picture in (self.plot, *self.curves, *shown) if picture]
 
 
 def make_sections(groups: Sequence[Group], split: str) -> list[Section]:
@@ -99,65 +148,106 @@ def _section(group: Group, stem: str, shown: Sequence[Run], split: str) -> Secti
     few = len(group.runs) <= FEW_RUNS
     looks = {run.name: look(index) if few else None for index, run in enumerate(group.runs)}
     results = {result.name: result for result in group.comparison.runs} if group.comparison else {}
+    companion = group.by.companion if all(group.by.companion.name in run.metrics for run in group.scored) else None
+    metrics = [group.by.metric, *([companion] if companion else [])]
     return Section(
         title=_title(group, split),
         group=group,
         finding=words.finding(group),
         caveats=words.caveats(group),
         few=few,
-        rows=[_row(run, looks[run.name], results.get(run.name), split) for run in group.runs],
-        differences=group.comparison.differences if group.comparison else (),
-        dice=_dice(group, stem),
+        companion=companion,
+        rows=[_row(run, looks[run.name], _cells(run, results.get(run.name), metrics), group.by, split) for run in group.runs],
+        reasons=undefined_reasons(group),
+        differences=[_difference(found, group.by) for found in (group.comparison.differences if group.comparison else ())],
+        every=all_means(group),
+        plot=_plot(group, stem),
         undefined=sum(result.undefined for result in results.values()),
         curves=_curves(group, stem),
-        unrecorded=[run.name for run in group.runs if not run.curve],
-        examples=[_example(run, looks[run.name], f"{stem}_run_{at}", split) for at, run in enumerate(shown, 1)],
-        cases=[(subject, [run.table[subject] for run in group.scored]) for subject in group.subjects],
+        unrecorded=[run.name for run in group.runs if not run.curve and not run.elsewhere],
+        examples=[_example(run, looks[run.name], f"{stem}_run_{at}", metrics, split) for at, run in enumerate(shown, 1)],
+        cases=[(subject, _case_cells(subject, group, metrics if few else metrics[:1])) for subject in group.subjects],
     )
 
 
 def _title(group: Group, split: str) -> str:
-    modalities = {run.modalities for run in group.runs}
-    images = f" from {listed(group.runs[0].modalities)}" if len(modalities) == 1 and group.runs[0].modalities else ""
+    modalities = {run.modalities for run in group.runs if not run.elsewhere}
+    images = f" from {listed(next(iter(modalities)))}" if len(modalities) == 1 and any(modalities) else ""
     cases = plural(len(group.subjects), f"{split} case") if group.subjects else "not evaluated"
     return f"{group.title}{images}, {cases}"
 
 
-def _row(run: Run, own: Look | None, result: RunResult | None, split: str) -> RunLine:
+def _row(run: Run, own: Look | None, cells: list[str], by: ScoredBy, split: str) -> RunLine:
     best = run.best
-    distances = np.array([score.values["hd95"] for score in run.scores or ()])
-    defined = distances[~np.isnan(distances)]
     return RunLine(
         run=run,
         look=own,
-        result=result,
-        misses=summarise(run.scores).misses if run.scores else 0,
-        hd95=float(np.median(defined)) if defined.size else float("nan"),
+        cells=cells,
         best_dice=best["val_dice"] if best else float("nan"),
         best_at=f"{best['iteration']} of {run.curve[-1]['iteration']}" if best else NONE,
         seconds=run.curve[-1]["seconds"] if run.curve else float("nan"),
         origin=words.origin(run),
         command=words.command(run),
         setting=words.setting(run),
-        evaluate=words.evaluate_command(run, split),
+        evaluate=_remedy(run, by, split),
     )
 
 
-def _dice(group: Group, stem: str) -> Picture | None:
+def _cells(run: Run, result: RunResult | None, metrics: Sequence[Metric]) -> list[str]:
+    """Return the cells of `Section.columns`; none if the run is not scored."""
+    if result is None or run.scores is None:
+        return []
+    metric, *companion = metrics
+    counts = [str(result.n), str(result.undefined), str(summarise(run.scores).misses)]
+    values = [value_cell(metric, result.mean), interval_cell(metric, result.interval), value_cell(metric, result.median)]
+    values += [value_cell(other, summarise(run.scores, other.name).median) for other in companion]
+    return [*counts, *values, str(result.bias)]
+
+
+def _difference(found: RunDifference, by: ScoredBy) -> list[str]:
+    values = [signed_cell(by.metric, found.mean), signed_interval_cell(by.metric, found.interval)]
+    return [found.name, str(found.n), str(found.left_out), *values, by.verdict(found.verdict)]
+
+
+def _remedy(run: Run, by: ScoredBy, split: str) -> str:
+    """Return the command that scores a refused run; none if it lacks the region, which is of another task."""
+    if not run.refused or (run.every and by.region not in ("", *run.every.regions)):
+        return ""
+    added = f" --metrics {','.join([*run.metrics, by.metric.name])}" if run.every else ""
+    return f"{run.evaluate_command(split)}{added}"
+
+
+def _case_cells(subject: str, group: Group, metrics: Sequence[Metric]) -> list[str]:
+    """Return the cells of a case: reference volume, then each run's scores and, with few runs, its volume."""
+    scores = [run.table[subject] for run in group.scored]
+    volumes = len(group.runs) <= FEW_RUNS
+    values = [[value_cell(metric, score.values[metric.name]) for metric in metrics] for score in scores]
+    own = [
+        [*cells, *([number(score.prediction_ml, 2)] if volumes else [])] for cells, score in zip(values, scores, strict=True)
+    ]
+    return [number(scores[0].reference_ml, 2), *(" · ".join(cells) for cells in own)]
+
+
+def _plot(group: Group, stem: str) -> Picture | None:
     if group.comparison is None:
         return None
-    runs = group.scored
-    medians = [f"{result.name} {number(result.median)}" for result in group.comparison.runs[:FEW_RUNS]]
-    alt = f"Box plot of Dice, one row for each of {plural(len(runs), 'run')}. Medians: {', '.join(medians)}"
-    png = draw_dice([run.name for run in runs], [[score.values["dice"] for score in run.scores or ()] for run in runs])
-    return Picture(f"{stem}_dice.png", png, f"{alt}{' and more' if len(runs) > FEW_RUNS else ''}.")
+    by, runs = group.by, group.scored
+    medians = [f"{result.name} {by.text(result.median)}" for result in group.comparison.runs[:FEW_RUNS]]
+    label = f"{by.what_first}{f', {by.metric.unit}' if by.metric.unit else ''}"
+    alt = f"Box plot of {label}, one row for each of {plural(len(runs), 'run')}. Medians: {', '.join(medians)}"
+    direction = "" if by.metric.higher_is_better else "; lower is better"
+    values = [[score.values[by.metric.name] for score in run.scores or ()] for run in runs]
+    axis = f"{label}{' ' if len(label) < LABEL else chr(10)}(one dot per case{direction})"
+    png = draw_scores([run.name for run in runs], values, axis, by.metric.highest)
+    return Picture(f"{stem}_{by.metric.name}.png", png, printable(f"{alt}{' and more' if len(runs) > FEW_RUNS else ''}."))
 
 
 def _curves(group: Group, stem: str) -> list[Picture]:
     if not any(run.curve for run in group.runs):
         return []
     highlight = _highlight(group)
-    kinds = (("loss", "Training loss", "loss"), ("val_dice", "Validation Dice", "validation"))
+    dice = f"Validation Dice{' (mean over regions)' if group.by.several else ''}"
+    kinds = (("loss", "Training loss", "loss"), ("val_dice", dice, "validation"))
     pictures = []
     for column, label, file in kinds:
         curves = [
@@ -173,23 +263,26 @@ def _curves(group: Group, stem: str) -> list[Picture]:
 
 
 def _highlight(group: Group) -> list[str]:
-    """Return the runs that are highlighted among many: the reference and the one of highest mean Dice."""
-    if group.comparison is None:
-        return []
-    defined = [result for result in group.comparison.runs if result.mean == result.mean]
-    highest = max(defined, key=lambda result: result.mean, default=group.comparison.runs[0])
-    return list(dict.fromkeys((group.comparison.runs[0].name, highest.name)))
+    """Return the runs that are highlighted among many: the reference and the one with the best mean."""
+    return list(dict.fromkeys([run.name for run in group.scored[:1]] + [result.name for result in group.ranked[:1]]))
 
 
-def _example(run: Run, own: Look | None, stem: str, split: str) -> Example:
+def _example(run: Run, own: Look | None, stem: str, metrics: Sequence[Metric], split: str) -> Example:
     cases = []
-    for rank, score in choose_cases(run.scores or ()):
+    for rank, score in choose_cases(run.scores or (), metrics[0]):
         path = run.overlays.get(score.subject)
         png = read_overlay(path) if path else None
         planes = "three planes with the outlines of reference and prediction"
-        alt = f"{run.name}, case {score.subject}: {planes}, Dice {score.values['dice']:.3f}"
-        cases.append(CaseBlock(rank, score, Picture(f"{stem}_{rank}.png", png, printable(alt)) if png else None))
-    return Example(run, own, words.evaluate_command(run, split), tuple(cases))
+        values = [(capitalised(metric.label), value_text(metric, score.values[metric.name])) for metric in metrics]
+        alt = f"{run.name}, case {score.subject}: {planes}, {metrics[0].label} {values[0][1]}"
+        volumes = [("Reference", score.reference_ml), ("Prediction", score.prediction_ml)]
+        values += [(name, f"{number(ml, 2)} ml") for name, ml in volumes]
+        picture = Picture(f"{stem}_{rank}.png", png, printable(alt)) if png else None
+        cases.append(CaseBlock(rank, score.subject, values, picture))
+    regions = run.every.regions if run.every and len(run.every.regions) > 1 else ()
+    colours = [f"rgb{colour}" for colour in region_colours(len(regions))]
+    command = "" if run.elsewhere else run.evaluate_command(split)
+    return Example(run, own, command, tuple(cases), tuple(zip(map(printable, regions), colours, strict=True)))
 
 
 def _slug(text: str) -> str:

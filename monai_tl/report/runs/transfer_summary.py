@@ -10,6 +10,7 @@ from typing import Any
 from monai_tl.storage.files import naming_damage
 from monai_tl.transfer.plan import stage_of
 
+ELSEWHERE = "elsewhere"  # the kind of segmentations that were made elsewhere
 FATES = ("copied", "adapted", "fresh")
 
 
@@ -31,8 +32,8 @@ class TransferSummary:
     """Where a run's initial weights came from.
 
     ``kind`` is ``"scratch"`` (random weights, all stages trained), ``"none"`` (the same, but with `train.yaml` alone),
-    ``"random prefix"`` (random weights, the first stages frozen), ``"untrained"`` (the source without fine-tuning) or
-    ``"transfer"``; the last two have a source.
+    ``"random prefix"`` (random weights, the first stages frozen), ``"untrained"`` (the source without fine-tuning),
+    ``"transfer"``, or ``"elsewhere"`` (no training of ours); ``"untrained"`` and ``"transfer"`` have a source.
     """
 
     kind: str

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from monai_tl.report.kit.figures import DPI, FEW_RUNS, SOFTWARE, WIDTH, Curve, draw_curves, draw_dice, look, shorten
+from monai_tl.report.kit.figures import DPI, FEW_RUNS, SOFTWARE, WIDTH, Curve, draw_curves, draw_scores, look, shorten
 
 ODD = ["$x_1$", "_hidden", "<img src=x onerror=alert(1)>&\"'", r"$\frac{$", "大脑", "x" * 300, ""]
 
@@ -31,7 +31,7 @@ def ink(png):
 
 
 def test_a_figure_is_a_png_that_is_marked_as_ours_and_the_same_each_time():
-    draw = [draw_dice(["one", "two"], [[0.5, 0.6], [0.7]]) for _ in range(2)]
+    draw = [draw_scores(["one", "two"], [[0.5, 0.6], [0.7]]) for _ in range(2)]
     assert draw[0] == draw[1]
     assert opened(draw[0]).info["Software"] == SOFTWARE
     assert opened(draw[0]).width == WIDTH * DPI
@@ -41,7 +41,7 @@ def test_a_figure_is_a_png_that_is_marked_as_ours_and_the_same_each_time():
 def test_odd_names_are_drawn_as_they_stand():
     """Dollars included: as mathematics, one of these would be an error."""
     dice = [[0.5, 0.6]] * len(ODD)
-    assert ink(draw_dice(ODD, dice)) > 0.01
+    assert ink(draw_scores(ODD, dice)) > 0.01
     assert ink(draw_curves([Curve(name, [1, 2], [0.1, 0.2]) for name in ODD], "loss")) > 0.01
 
 
@@ -54,7 +54,7 @@ def test_a_name_that_begins_with_an_underscore_stands_in_the_legend():
 
 def test_undefined_values_and_no_values():
     nan = math.nan
-    assert ink(draw_dice(["some", "none"], [[0.5, nan], [nan, nan]])) > 0.005
+    assert ink(draw_scores(["some", "none"], [[0.5, nan], [nan, nan]])) > 0.005
     assert ink(draw_curves([Curve("some", [1, 2], [nan, 0.2]), Curve("none", [], [])], "validation Dice", dice=True)) > 0.005
     assert ink(draw_curves([Curve("all undefined", [1], [nan])], "validation Dice", dice=True)) > 0.005
     assert ink(draw_curves([Curve("one point", [1], [0.5])], "loss")) > 0.005
@@ -64,7 +64,7 @@ def test_many_runs_do_not_make_the_legend_grow():
     few, many, more = (opened(draw_curves(curves(n), "loss", ["run 0", "run 5"])) for n in (FEW_RUNS, FEW_RUNS + 1, 100))
     assert many.size == more.size
     assert many.height < few.height
-    grown = opened(draw_dice([f"run {n}" for n in range(100)], [[0.5, 0.6]] * 100))
+    grown = opened(draw_scores([f"run {n}" for n in range(100)], [[0.5, 0.6]] * 100))
     assert grown.height < 5000, "a thin row a run"
 
 
@@ -75,9 +75,9 @@ def test_looks_differ_without_colour():
 
 
 def test_global_settings_neither_matter_nor_change():
-    plain = draw_dice(["one"], [[0.5, 0.6]])
+    plain = draw_scores(["one"], [[0.5, 0.6]])
     with mpl.rc_context({"font.size": 30, "text.usetex": True, "axes.facecolor": "red"}):
-        assert draw_dice(["one"], [[0.5, 0.6]]) == plain
+        assert draw_scores(["one"], [[0.5, 0.6]]) == plain
         assert mpl.rcParams["font.size"] == 30
         assert mpl.rcParams["text.usetex"]
 

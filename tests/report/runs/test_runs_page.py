@@ -65,7 +65,7 @@ def test_hand_worked_numbers(two_runs, report):
     _, page = report()
     scratch, transfer = page.tables[0][1:]
     assert scratch[1:5] == ["8", "1", "1", "0.557"]  # (0.5 + 0.6 + 0.7 + 0.8 + 0.4 + 0.9 + 0) / 7; g was missed
-    assert scratch[6:] == ["0.600", "3.0", "+0.50 ml (+25 %)", "0.550", "100 of 200", "5 min 00 s"]
+    assert scratch[6:] == ["0.600", "3.00", "+0.50 ml (+25 %)", "0.550", "100 of 200", "5 min 00 s"]
     assert transfer[1:5] == ["8", "0", "1", "0.550"]  # (3.9 + 6 × 0.05 + 0.2 + 0) / 8; h, a false alarm, was missed
     assert transfer[3] == str(summarise([score_of("h", 0.0, NAN, 2.0, 0.0, 1.0)]).misses)
 
@@ -74,7 +74,7 @@ def test_the_median_distance_is_over_those_that_are_defined(make_run, report):
     folder = make_run("one", None)
     cases = zip("abcd", (0.5, 0.6, 0.7, 0.0), (1.0, 9.0, 2.0, NAN), strict=True)
     leave_scores(folder, [score_of(s, dice, hd95, 2.0, 2.0, 1.0) for s, dice, hd95 in cases])
-    assert report()[1].tables[0][1][7] == "2.0"
+    assert report()[1].tables[0][1][7] == "2.00"
 
 
 def test_every_case_stands_in_the_table(two_runs, report):
@@ -82,7 +82,7 @@ def test_every_case_stands_in_the_table(two_runs, report):
     cases = page.tables[-1]
     assert cases[0][:2] == ["Case", "Reference, ml"]
     assert [row[0] for row in cases[1:]] == list("abcdefgh")
-    assert cases[1][1:] == ["2.00", "0.500 · 3.0 · 2.50", "0.550 · 3.0 · 2.50"]
+    assert cases[1][1:] == ["2.00", "0.500 · 3.00 · 2.50", "0.550 · 3.00 · 2.50"]
     assert cases[8][2].startswith("– · ")
 
 
@@ -93,15 +93,15 @@ def test_the_order_of_the_page(two_runs, report):
         "3 February 2026",
         "2 training runs",
         "transfer reaches",
-        "Scores",
-        "Differences to scratch",
+        "Scores: Dice",
+        "Differences to scratch: Dice",
     ]
     parts += [
-        "Dice of every case",
+        "Dice, case by case",
         "Training",
-        "Best, median and worst case",
-        "How each run was trained",
-        "Every case",
+        "Best, median and worst case by Dice",
+        "How each run was made",
+        "Every case: Dice",
         "Made by",
     ]
     places = [page.text.index(part) for part in parts[:4]]
@@ -299,7 +299,7 @@ def test_the_verb_writes_next_to_the_runs_and_prints_where(make_run, verb, tmp_p
     answer = verb("report", "--runs", tmp_path / "runs")
     assert answer.code == 0, answer.err
     page = tmp_path / "runs" / "report.html"
-    assert answer.out == f"{page}: 1 run, 1 of them evaluated on test; figures in {page.with_name('report_files')}\n"
+    assert answer.out == f"{page}: 1 run, 1 of them scored on test; figures in {page.with_name('report_files')}\n"
     assert page.is_file()
 
 

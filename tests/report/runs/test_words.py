@@ -107,9 +107,12 @@ def test_the_title_and_the_sentence_below_it(make_run, tmp_path):
     check("tumour core: runs … test split", "1 training run; no run … evaluated on the test split")
     make_run("b")
     make_run("c")
-    check("tumour core: comparison … test split", "3 training runs, 2 of them evaluated … same 6 cases of the test split")
+    check("tumour core: comparison … test split", "3 training runs, 2 of them scored by Dice … same 6 cases of the test split")
     make_run("d", classes=("background", "hippocampus"))
-    check("tumour core and hippocampus: comparison", "4 training runs of 2 tasks … not compared … 3 of them evaluated")
+    check(
+        "tumour core and hippocampus: comparison",
+        "4 training runs in 2 groups … not compared … 3 of them scored by Dice (higher is better)",
+    )
 
 
 @pytest.mark.parametrize(
