@@ -214,6 +214,30 @@ def test_sides_that_exclude_each_other_have_a_softmax(phantoms, verb, tmp_path):
         assert np.array_equal(voxels(path), np.array([0, 17, 53])[chosen])
 
 
+def test_classes_and_a_loss_that_contradict_are_refused_before_a_scan_is_read(brats, verb, tmp_path):
+    """A scan is missing, which is not what is reported."""
+    content = json.loads(brats.read_text())
+    for case in content["cases"]:
+        case.update({role: str(brats.parent / case[role]) for role in ("T1", "T2", "label")})
+        case["T1"] += ".gone"
+    (tmp_path / "datalist.json").write_text(json.dumps(content))
+
+    def refusal(classes, *more):
+        words = flags(target=BRATS, datalist=tmp_path / "datalist.json", output=tmp_path / "run", **TINY)
+        answer = verb("transfer", "--scratch", *words, "--classes", classes, *more)
+        assert answer.code == 2
+        assert len([line for line in answer.err.splitlines() if line.startswith("monai_tl: ")]) == 1
+        assert not (tmp_path / "run").exists()
+        return answer.err
+
+    mentions(refusal("['tumour core','whole tumour']"), "(DiceCELoss) takes a softmax … monai_tl.training.losses.DiceBCELoss")
+    exclusive = "['background','tumour core']"
+    mentions(refusal(exclusive, "--overlay", "regions"), "(DiceBCELoss) takes masks … softmax … omit background")
+    shared = refusal("['background','tumour core','whole tumour']")
+    mentions(shared, f"'{CORE}' … '{WHOLE}' … (1, 4) … 'background' first … omit it … DiceBCELoss … sigmoid")
+    mentions(refusal("['tumour core','whole tumour']", "--overlay", "regions"), "T1 does not exist")  # what is right gets that far
+
+
 def test_voxels_to_be_ignored_count_in_no_score(phantoms, verb, tmp_path):
     """Oedema, 2, is ignored: a run trains, and what it finds there is neither right nor wrong."""
     datalist, folder = tmp_path / "datalist.json", tmp_path / "run"
