@@ -150,9 +150,7 @@ def run_settings(study: Study, run: PlannedRun, folder: Path) -> dict[str, Any]:
     return {"bundle_root": study.target, **study.settings, **run.settings, **own}
 
 
-def _volumes(
-    data: Datalist, foreground: tuple[int, ...], sizes: Sequence[Size], known: dict[str, float]
-) -> dict[str, float]:
+def _volumes(data: Datalist, foreground: tuple[int, ...], sizes: Sequence[Size], known: dict[str, float]) -> dict[str, float]:
     """Return the foreground of the training labels in ml; measured only if training sets are drawn and it is not yet known.
 
     Args:

@@ -48,8 +48,8 @@ def refuse_unfit_loss(loss: nn.Module, softmax: bool, regions: int = 1) -> None:
         regions: number of regions.
 
     Raises:
-        ConfigError: if the loss takes a softmax although each region has a sigmoid of its own, or masks although the label is an
-            index of classes.
+        ConfigError: if the loss takes a softmax although each region has a sigmoid of its own, or masks although the label is
+            an index of classes.
 
     Example:
         >>> from monai.losses import DiceLoss

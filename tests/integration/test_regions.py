@@ -215,7 +215,7 @@ def test_sides_that_exclude_each_other_have_a_softmax(phantoms, verb, tmp_path):
 
 
 def test_classes_and_a_loss_that_contradict_are_refused_before_a_scan_is_read(brats, verb, tmp_path):
-    """A scan is missing, which is not what is reported."""
+    """Scans are missing, which is reported only where classes and loss agree."""
     content = json.loads(brats.read_text())
     for case in content["cases"]:
         case.update({role: str(brats.parent / case[role]) for role in ("T1", "T2", "label")})
@@ -235,7 +235,7 @@ def test_classes_and_a_loss_that_contradict_are_refused_before_a_scan_is_read(br
     mentions(refusal(exclusive, "--overlay", "regions"), "(DiceBCELoss) takes masks … softmax … omit background")
     shared = refusal("['background','tumour core','whole tumour']")
     mentions(shared, f"'{CORE}' … '{WHOLE}' … (1, 4) … 'background' first … omit it … DiceBCELoss … sigmoid")
-    mentions(refusal("['tumour core','whole tumour']", "--overlay", "regions"), "T1 does not exist")  # what is right gets that far
+    mentions(refusal("['tumour core','whole tumour']", "--overlay", "regions"), "T1 does not exist")
 
 
 def test_voxels_to_be_ignored_count_in_no_score(phantoms, verb, tmp_path):
