@@ -1,4 +1,4 @@
-"""A bundle's ``task.yaml``: facts about its task that are not in its configs (DICOM codes, plausible volumes, published results)."""
+"""A bundle's ``task.yaml``: facts about its task outside its configs (DICOM codes, plausible volumes, published results)."""
 
 from __future__ import annotations
 
