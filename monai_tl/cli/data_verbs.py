@@ -16,7 +16,7 @@ from monai_tl.datasets.exclusions import leave_out as leave_subjects_out
 from monai_tl.datasets.exclusions import refuse_selected_test, without
 from monai_tl.datasets.label_names import read_label_names
 from monai_tl.datasets.patterns import Cases, find_cases
-from monai_tl.datasets.regions import FOREGROUND, REGIONS_EXAMPLE, foreground_of, read_regions
+from monai_tl.datasets.regions import FOREGROUND, REGIONS_EXAMPLE, check_regions, foreground_of, read_regions
 from monai_tl.datasets.splits import Splits, random_splits, splits_from_file
 from monai_tl.errors import ConfigError, DataError, PartlyDoneError, list_problems
 from monai_tl.identity.persons import persons_of, refuse_divided
@@ -292,6 +292,8 @@ def _values(
         raise ConfigError(
             f"name the regions, --regions {REGIONS_EXAMPLE}, or one region by its label values, --foreground 47,48"
         )
+    if found:
+        check_regions(found)
     return _LabelValues(found, label_values(labels, "labels"), label_values(ignore, "ignore"))
 
 
@@ -325,8 +327,11 @@ def _write(
         left_out=cases.left_out | splits.left_out,
         track={"name": track.name, "coding": track.coding} if track else None,
     )
+    from monai_tl.datasets.label_volumes import refuse_absent_regions
     from monai_tl.identity.datalist_doubts import doubts
 
+    train = "train" in datalist.splits
+    refuse_absent_regions(datalist.split("train") if train else datalist.cases, datalist.regions, "training " if train else "")
     for warning in doubts(datalist):
         print(f"monai_tl: warning: {warning}", file=sys.stderr)
     counts = ", ".join(f"{len(subjects)} {name}" for name, subjects in splits.items())

@@ -275,7 +275,7 @@ def _label(label: Image3D, boxes: Mapping[str, VoxelBox], regions: Regions, voxe
     measures: dict[str, Any] = {"foreground_ml": round(count * voxel_ml, 4), "on_border": int(border.sum()), "outside": {}}
     voxels = dict(zip(*np.unique(label[mask], return_counts=True), strict=True))
     measures["regions_ml"] = {
-        name: round(float(sum(voxels.get(value, 0) for value in values)) * voxel_ml, 4) for name, values in regions.items()
+        name: round(float(sum(voxels.get(value, 0) for value in values)) * voxel_ml, 6) for name, values in regions.items()
     }
     for name, box in boxes.items():
         measures["outside"][name] = round(1 - float(mask[box].sum()) / count, 4) if count else 0.0

@@ -268,12 +268,12 @@ def test_each_region_has_its_volume_in_table_page_and_picture(verb, sides, tmp_p
 
 
 def test_regions_can_be_asked_for_and_are_part_of_the_settings(verb, folder, tmp_path):
-    words = ("check", folder, "--output", tmp_path / "out", "--regions", "left=17; amygdala=18")
+    words = ("check", folder, "--output", tmp_path / "out", "--regions", "left=17; accumbens=26")
     answer = verb(*words)
     assert answer.code == 0, answer.err
-    mentions(answer.out, "amygdala … 18 … 0 of 6 … –", "Region in none of the 6 labels: amygdala (18)")
+    mentions(answer.out, "accumbens … 26 … 0 of 6 … –", "Region in none of the 6 labels: accumbens (26)")
     rows = rows_of(tmp_path / "out").values()
-    assert {row["ml of amygdala"] for row in rows} == {"0"}
+    assert {float(row["ml of accumbens"]) for row in rows} == {0}
     assert all(float(row["ml of left"]) > 0 for row in rows)
     answer = verb(*words[:-1], "left=17")
     assert answer.code == 2
