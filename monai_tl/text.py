@@ -39,6 +39,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return NONE if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
+def millilitres(ml: float) -> str:
+    """Return a volume in ml with three digits, ``"1.74"``, ``"25.5"``, ``"1314"``."""
+    return f"{ml:.{2 if ml < 10 else 1 if ml < 100 else 0}f}"
+
+
 def difference(value: float) -> str:
     """Return a difference with its sign, or a dash if it is undefined."""
     return NONE if math.isnan(value) else signed(value)

@@ -145,7 +145,7 @@ def measured(pair: Pair, found: NDArray[np.float64], name: str) -> Measures:
         case = {"subject": name, "T1": f"{folder}/T1.nii", "T2": f"{folder}/T2.nii"}
         nib.save(pair.t1, case["T1"])
         nib.save(nib.Nifti1Image(resample(pair.t2, pair.t1, transform)[0], pair.t1.affine), case["T2"])
-        return measure_case(case, ("T1", "T2"), ())
+        return measure_case(case, ("T1", "T2"), {})
 
 
 def misplaced(case: Judged) -> bool:

@@ -10,20 +10,19 @@ from typing import Annotated, Any
 
 from monai_tl.cli.arguments import Count, Policy, Seed, label_values, names, numbers
 from monai_tl.datasets import ixi
-from monai_tl.datasets.brats_tracks import Track
+from monai_tl.datasets.brats_tracks import BRATS_REGIONS, Track, regions_of_track
 from monai_tl.datasets.datalist import make_datalist, write_datalist
 from monai_tl.datasets.exclusions import leave_out as leave_subjects_out
 from monai_tl.datasets.exclusions import refuse_selected_test, without
 from monai_tl.datasets.label_names import read_label_names
 from monai_tl.datasets.patterns import Cases, find_cases
-from monai_tl.datasets.regions import FOREGROUND, REGIONS_EXAMPLE, foreground_of, read_regions
+from monai_tl.datasets.regions import FOREGROUND, REGIONS_EXAMPLE, check_regions, foreground_of, read_regions
 from monai_tl.datasets.splits import Splits, random_splits, splits_from_file
 from monai_tl.errors import ConfigError, DataError, PartlyDoneError, list_problems
 from monai_tl.identity.persons import persons_of, refuse_divided
 from monai_tl.settings.values import Whole
 
 RATIOS = "0.7,0.15,0.15"  # of train, validation, test
-BRATS_REGIONS = "brats"  # --regions: the three that BraTS is scored on
 Processes = Annotated[int, Whole(0, what="a whole number, 1 or more (0: one per core)")]
 
 
@@ -108,9 +107,7 @@ def datalist_brats(
     coding = brats.find_brats_coding(cases, foreground_of(asked.regions), asked.labels, track)
     values = replace(asked, regions=asked.regions or {FOREGROUND: coding.foreground}, labels=coding.labels)
     if regions == BRATS_REGIONS:
-        if coding.track is None:
-            raise ConfigError("--regions brats needs a BraTS track, which --foreground and --labels replace; omit these flags")
-        values = replace(values, regions=coding.track.regions)
+        values = replace(values, regions=regions_of_track(coding.track))
     _write(cases, modalities, values, splits, rule, Path(output or Path(root) / "datalist.json"), coding.track)
     if list(values.regions) == [FOREGROUND]:
         print(f"tumour core: label values {_join(coding.foreground)}, of {_join(coding.labels) or 'any'}")
@@ -200,32 +197,35 @@ def check(
     output: str,
     modalities: str = "",
     foreground: str = "",
+    regions: str = "",
     labels: str = "",
     track: str = "",
+    target: str = "",
     anonymous: bool = False,
     processes: Count = 1,
 ) -> None:
-    """Check scans before training: DATALIST_OR_FOLDER --output DIR [--processes 4] [--anonymous].
+    """Check scans before training: DATALIST_OR_FOLDER --output DIR [--processes 4] [--anonymous] [--target BUNDLE].
 
     Prints a table and writes DIR/qc.csv, DIR/check.html (worst cases first) and one picture per case. No case is omitted
-    automatically: to omit suspect cases, use `monai_tl datalist … --leave_out DIR/qc.csv`. --track, --foreground and --labels
-    are as in datalist brats.
+    automatically: to omit suspect cases, use `monai_tl datalist … --leave_out DIR/qc.csv`. --track, --regions, --foreground and
+    --labels are as in datalist brats. --target compares volumes with the plausible ones in the bundle's task.yaml.
     """
     from monai_tl.quality.candidates import find_candidates
+    from monai_tl.quality.region_volumes import plausible_volumes
 
     if len(scans) != 1:
         raise ConfigError(f"check takes one datalist or folder; got {len(scans)}")
     values = label_values(foreground, "foreground"), label_values(labels, "labels")
-    candidates = find_candidates(Path(scans[0]), names(modalities), *values, track)
+    candidates = find_candidates(Path(scans[0]), names(modalities), *values, track, regions)
+    plausible, lacking = plausible_volumes(Path(target), candidates.regions) if target else ({}, [])
     from monai_tl.quality.check import check_scans
-    from monai_tl.quality.qc_table import format_table, summary
+    from monai_tl.quality.qc_table import format_regions, format_table, summary
     from monai_tl.report.quality.wall import write_page
 
-    found = check_scans(candidates, Path(output), anonymous=anonymous, processes=processes)
+    found = check_scans(candidates, Path(output), plausible=plausible, anonymous=anonymous, processes=processes)
+    found = replace(found, notes=[*lacking, *found.notes])
     page = write_page(found, candidates)
-    print(format_table(found.judged, candidates.modalities))
-    for note in found.notes:
-        print(note)
+    print(format_table(found.judged, candidates.modalities), *format_regions(found.regions, plausible), *found.notes, sep="\n")
     print(f"{summary(found.judged)}; see {page}, numbers in {Path(output) / 'qc.csv'}")
     faulty = [case for case in found.judged if case.measures.problems]
     lines = [f"{case.measures.subject}: {problem}" for case in faulty for problem in case.measures.problems]
@@ -292,6 +292,8 @@ def _values(
         raise ConfigError(
             f"name the regions, --regions {REGIONS_EXAMPLE}, or one region by its label values, --foreground 47,48"
         )
+    if found:
+        check_regions(found)
     return _LabelValues(found, label_values(labels, "labels"), label_values(ignore, "ignore"))
 
 
@@ -325,8 +327,11 @@ def _write(
         left_out=cases.left_out | splits.left_out,
         track={"name": track.name, "coding": track.coding} if track else None,
     )
+    from monai_tl.datasets.label_volumes import refuse_absent_regions
     from monai_tl.identity.datalist_doubts import doubts
 
+    train = "train" in datalist.splits
+    refuse_absent_regions(datalist.split("train") if train else datalist.cases, datalist.regions, "training " if train else "")
     for warning in doubts(datalist):
         print(f"monai_tl: warning: {warning}", file=sys.stderr)
     counts = ", ".join(f"{len(subjects)} {name}" for name, subjects in splits.items())

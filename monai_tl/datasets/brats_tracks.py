@@ -15,6 +15,7 @@ from monai_tl.text import name_some
 
 # ids that name a person and a scan, such as BraTS-GLI-00005-101; ids of GoAT end in the person
 SCAN_OF_PERSON = r"(?P<person>BraTS[-_][A-Za-z]+([-_]RT)?[-_]\d{4,})[-_]\d{1,3}"
+BRATS_REGIONS = "brats"  # --regions: the three that BraTS is scored on
 Found = Mapping[tuple[float, ...], Sequence[str]]  # nonzero values of a label -> subjects
 
 
@@ -64,6 +65,17 @@ class Track:
         """
         no_cavity = self.cavity is not None and not any({3, self.cavity} <= set(values) for values in found)
         return [value for value in self.labels if not (no_cavity and value == self.cavity)]
+
+
+def regions_of_track(track: Track | None) -> dict[str, tuple[int, ...]]:
+    """Return the regions of a track, as ``--regions brats`` asks for.
+
+    Raises:
+        ConfigError: without a track.
+    """
+    if track is None:
+        raise ConfigError("--regions brats needs a BraTS track, which --foreground and --labels replace; omit these flags")
+    return track.regions
 
 
 FAMILIES = {  # prefixes of ids; BraTS-MEN-RT is matched before BraTS-MEN

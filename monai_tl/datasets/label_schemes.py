@@ -1,4 +1,4 @@
-"""Label values of the left and right hippocampus (FreeSurfer, DLMUSE), and plausible volumes of a side."""
+"""Label values of the left and right hippocampus (FreeSurfer, DLMUSE)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,6 @@ from monai_tl.text import name_some
 
 # left, right; SynthSeg and FastSurfer use FreeSurfer's values
 CODINGS = {"freesurfer": (17, 53), "dlmuse": (48, 47)}
-
-# Volume of an adult hippocampus in ml per side. Healthy adults have about 3 to 5 ml (Nobis et al. 2019, NeuroImage: Clinical
-# 23:101904, 19 793 people; manually 3.4 ± 0.3 ml in 43 people over 50, PMC3773349). Disease and other software result in lower
-# values, so the limits are wide (the largest of 26 healthy IXI subjects by DLMUSE at 2 mm has 5.03). Volumes outside them are
-# far more often errors of segmentation or voxel size than true.
-SIDE_ML = (1.5, 5.5)
 
 
 def sides_of(foreground: Sequence[int]) -> tuple[int, int] | None:

@@ -145,7 +145,8 @@ def regions_of(regions: Regions, classes: Sequence[str]) -> dict[str, tuple[int,
         one, other = shared[0]
         raise ConfigError(
             f"regions '{one}' and '{other}' share label values ({_join(set(chosen[one]) & set(chosen[other]))}), but with "
-            f"'{BACKGROUND}' first, classes exclude each other; leave it out of classes, and each region has its own sigmoid"
+            f"'{BACKGROUND}' first, classes exclude each other; choose regions that do not overlap, or omit it from classes "
+            "and set loss to monai_tl.training.losses.DiceBCELoss: each region then has its own sigmoid"
         )
     return chosen
 

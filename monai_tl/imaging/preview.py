@@ -8,24 +8,39 @@ from typing import NamedTuple
 import nibabel as nib
 import numpy as np
 from nibabel.spatialimages import SpatialImage
+from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 Colour = tuple[int, int, int]
+Caption = tuple[str, Colour]
+WHITE = (255, 255, 255)
 OKABE_ITO = (  # safe for the colour-blind
     (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167),
 )  # fmt: skip
 PREDICTION, TRUTH = OKABE_ITO[:2]
 GAP = 4  # pixels between planes
+WIDEST_PLANE = 1.6  # a plane's width as a multiple of its height; slabs are drawn smaller, with black above and below
+DARK = 85  # brightness of 255 below which a caption's text has a light ground
+CAPTION = 20  # pixels: height of a line of text
+LEFT, NARROWEST = 6.0, 560  # pixels: left margin, and the width that a caption may have below a narrower picture
 BLUR = 1.5  # pixels: scale at which an image's edges are detected
 STEEP = 85  # percentile of the gradient: only edges above it are drawn
 
 
 class Drawn(NamedTuple):
-    """An overlay of the image's shape: a mask, drawn as an outline, or another image, drawn as its edges."""
+    """An overlay of the image's shape.
+
+    Attributes:
+        volume: a mask, drawn as an outline, or with ``edges`` another image, or with ``values`` a label.
+        colour: of its lines.
+        edges: draw the edges of an image.
+        values: draw the outline of these values of a label; many regions then need no memory for masks.
+    """
 
     volume: np.ndarray
     colour: Colour
     edges: bool = False
+    values: tuple[int, ...] = ()
 
 
 def region_colours(count: int) -> list[Colour]:
@@ -116,7 +131,7 @@ def draw_planes(
         drawn: overlays, painted in this order; masks are boolean.
         spacing: voxel size in mm along i, j, k.
         height: of the picture in pixels.
-        through: masks that come before the overlays in choosing the planes, and are not drawn.
+        through: masks that come before the overlays in choosing the planes, and are not drawn; labels do not choose.
 
     Returns:
         The picture, as `three_planes` returns it.
@@ -127,13 +142,37 @@ def draw_planes(
         np.percentile(sample[sample > low], 99.5) if (sample > low).any() else low
     )  # percentile within the head, without the air around it
     grey = np.clip((image - low) / max(high - low, 1e-6), 0, 1)
-    masks = [*through, *(overlay.volume for overlay in drawn if not overlay.edges)]
+    masks = [*through, *(overlay.volume for overlay in drawn if not overlay.edges and not overlay.values)]
     box = _box(grey, *masks)
     grey, drawn = grey[box], [overlay._replace(volume=overlay.volume[box]) for overlay in drawn]
     centre = _centre(next((mask[box] for mask in masks if mask.any()), None), grey.shape)
     planes = [_plane(grey, drawn, axis, centre[axis], spacing, height) for axis in (2, 1, 0)]
     gap = np.zeros((height, GAP, 3), np.uint8)
     return np.concatenate([planes[0], gap, planes[1], gap, planes[2]], axis=1)
+
+
+def with_caption(picture: Image.Image, parts: Sequence[Caption]) -> Image.Image:
+    """Return a picture with lines of text below it: as many parts in each line as fit, and at least one."""
+    font = ImageFont.load_default(CAPTION - 8)
+    lines: list[list[tuple[float, Caption]]] = [[]]
+    at = LEFT
+    for part in parts:
+        if lines[-1] and at + font.getlength(part[0]) > max(picture.width, NARROWEST):
+            lines.append([])
+            at = LEFT
+        lines[-1].append((at, part))
+        at += font.getlength(part[0]) + CAPTION
+    width = max(picture.width, *(round(x + font.getlength(text) + LEFT) for line in lines for x, (text, _) in line))
+    whole = Image.new("RGB", (width, picture.height + CAPTION * len(lines)))
+    whole.paste(picture)
+    pen = ImageDraw.Draw(whole)
+    for row, line in enumerate(lines):
+        for x, (text, colour) in line:
+            if np.dot(colour, (0.299, 0.587, 0.114)) < DARK:
+                box = pen.textbbox((x, picture.height + 3 + CAPTION * row), text, font=font)
+                pen.rectangle((box[0] - 2, box[1] - 1, box[2] + 2, box[3] + 1), fill=WHITE)
+            pen.text((x, picture.height + 3 + CAPTION * row), text, fill=colour, font=font)
+    return whole
 
 
 def _box(grey: np.ndarray, *masks: np.ndarray) -> tuple[slice, ...]:
@@ -159,20 +198,24 @@ def _plane(
 ) -> np.ndarray:
     across, up = (spacing[other] for other in range(3) if other != axis)
 
-    def upright(volume: np.ndarray, order: int) -> np.ndarray:
+    def upright(volume: np.ndarray, order: int, values: tuple[int, ...] = ()) -> np.ndarray:
         plane = np.take(volume, index, axis=axis)
+        plane = np.isin(plane, values) if values else plane
         plane = plane[:, ::-1] if axis == 0 else plane[::-1, ::-1]
-        zoom = height / plane.shape[1]
-        width = max(round(plane.shape[0] * zoom * across / up), 1)
-        factors = (zoom, width / plane.shape[0])
-        return np.asarray(ndimage.zoom(plane.T.astype(np.float32), factors, order=order, grid_mode=True, mode="nearest"))
+        shape = plane.shape[0] * across, plane.shape[1] * up  # mm
+        tall = min(height, max(round(WIDEST_PLANE * height * shape[1] / shape[0]), 1))
+        width = max(round(tall * shape[0] / shape[1]), 1)
+        factors = (tall / plane.shape[1], width / plane.shape[0])
+        zoomed = ndimage.zoom(plane.T.astype(np.float32), factors, order=order, grid_mode=True, mode="nearest")
+        above = (height - tall) // 2
+        return np.pad(zoomed, ((above, height - tall - above), (0, 0)))
 
     picture = np.repeat((255 * np.clip(upright(grey, 1), 0, 1)).astype(np.uint8)[..., None], 3, axis=2)
-    for volume, colour, edges in drawn:
+    for volume, colour, edges, values in drawn:
         if edges:
             picture[_edges(upright(volume, 1))] = colour
         else:
-            region = upright(volume, 0) > 0.5
+            region = upright(volume, 0, values) > 0.5
             picture[region & ~ndimage.binary_erosion(region, iterations=2)] = colour
     return picture
 

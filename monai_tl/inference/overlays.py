@@ -10,16 +10,11 @@ import nibabel as nib
 import numpy as np
 from ignite.engine import Engine
 from monai.engines import IterationEvents
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
-from monai_tl.imaging.preview import PREDICTION, TRUTH, Colour, draw_case, region_colours
+from monai_tl.imaging.preview import PREDICTION, TRUTH, WHITE, Caption, draw_case, region_colours, with_caption
 from monai_tl.imaging.scan_files import open_scan
 from monai_tl.storage.files import atomic_write
-
-CAPTION = 20  # pixels
-WHITE = (255, 255, 255)
-LEFT, NARROWEST = 6.0, 560  # pixels: left margin, and the width that a caption may have below a narrower picture
-Caption = tuple[str, Colour]
 
 
 def write_overlay(path: Path | str, image: str, prediction: Any, truth: Any = None, regions: Sequence[str] = ("",)) -> None:
@@ -50,30 +45,9 @@ def write_overlay(path: Path | str, image: str, prediction: Any, truth: Any = No
             )
             for at, (name, colour) in enumerate(zip(regions, region_colours(len(regions)), strict=True))
         ]
-    picture = _captioned(Image.fromarray(draw_case(scan, predicted, true)), [*parts, ("left is the patient's right", WHITE)])
+    picture = with_caption(Image.fromarray(draw_case(scan, predicted, true)), [*parts, ("left is the patient's right", WHITE)])
     with atomic_write(path) as temporary:
         picture.save(temporary)
-
-
-def _captioned(picture: Image.Image, parts: Sequence[Caption]) -> Image.Image:
-    """Put lines of text below a picture: as many parts in each as fit, and at least one."""
-    font = ImageFont.load_default(CAPTION - 8)
-    lines: list[list[tuple[float, Caption]]] = [[]]
-    at = LEFT
-    for part in parts:
-        if lines[-1] and at + font.getlength(part[0]) > max(picture.width, NARROWEST):
-            lines.append([])
-            at = LEFT
-        lines[-1].append((at, part))
-        at += font.getlength(part[0]) + CAPTION
-    width = max(picture.width, *(round(x + font.getlength(text) + LEFT) for line in lines for x, (text, _) in line))
-    whole = Image.new("RGB", (width, picture.height + CAPTION * len(lines)))
-    whole.paste(picture)
-    pen = ImageDraw.Draw(whole)
-    for row, line in enumerate(lines):
-        for x, (text, colour) in line:
-            pen.text((x, picture.height + 3 + CAPTION * row), text, fill=colour, font=font)
-    return whole
 
 
 class Overlays:

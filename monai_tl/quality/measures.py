@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from monai_tl.datasets.case_checks import TOLERANCE, case_problems
 from monai_tl.datasets.label_schemes import sides_of
 from monai_tl.datasets.patterns import Case
+from monai_tl.datasets.regions import Regions, foreground_of
 from monai_tl.errors import in_words
 from monai_tl.imaging.scan_files import open_scan
 from monai_tl.preparation.register import better_place
@@ -54,7 +55,8 @@ class Measures:
         information: role -> mutual information with the first modality, in bits.
         off: role -> ``[mm, direction]``: mean displacement of the head's voxels to the best alignment, and the face that
             it is directed to, or ``"turned"``.
-        foreground_ml: volume of all foreground values.
+        foreground_ml: volume of all regions together.
+        regions_ml: region -> its volume, 0 if it is absent; empty without a label.
         left_ml: volume of the left hippocampus, if the foreground values have sides.
         right_ml: the same for the right one.
         swapped: whether the left one is to the right of the right one.
@@ -80,6 +82,7 @@ class Measures:
     information: dict[str, float] = field(default_factory=dict)
     off: dict[str, list[Any]] = field(default_factory=dict)
     foreground_ml: float | None = None
+    regions_ml: dict[str, float] = field(default_factory=dict)
     left_ml: float | None = None
     right_ml: float | None = None
     swapped: bool = False
@@ -88,17 +91,17 @@ class Measures:
 
 
 def measure_case(
-    case: Case, modalities: Sequence[str], foreground: Sequence[int], known_labels: Sequence[int] | None = None
+    case: Case, modalities: Sequence[str], regions: Regions, known_labels: Sequence[int] | None = None
 ) -> Measures:
     """Measure one case; files that cannot be used are reported among its problems and not measured.
 
     Args:
         case: with ``"subject"``, a path per modality and, if it has one, ``"label"``.
         modalities: to measure; the others are compared with the first.
-        foreground: label values of the foreground.
+        regions: name -> label values.
         known_labels: values that a label may contain in addition to 0; ``None`` allows any integer.
     """
-    problems, empty, notes = case_problems(case, modalities, foreground, known_labels=known_labels)
+    problems, empty, notes = case_problems(case, modalities, foreground_of(regions), known_labels=known_labels)
     volumes, first, failed = read_volumes(case, [*modalities, "label"])
     named = [role for role in failed if any(line.startswith(f"{role} ") for line in problems)]
     problems += [f"{role} could not be measured ({why}): {case[role]}" for role, why in failed.items() if role not in named]
@@ -121,7 +124,7 @@ def measure_case(
     spacing = nib.affines.voxel_sizes(nib.as_closest_canonical(first).affine)
     measures |= _heads(volumes, boxes, spacing, modalities[0])
     if label is not None:
-        measures |= _foreground(np.rint(label), boxes, foreground, float(spacing.prod()) / 1000)
+        measures |= _label(np.rint(label), boxes, regions, float(spacing.prod()) / 1000)
     return Measures(**measures)
 
 
@@ -262,13 +265,18 @@ def _cut(head: Mask, view: VoxelBox) -> tuple[dict[str, float], float]:
     return shares, round(4 / min(radii), 4)
 
 
-def _foreground(label: Image3D, boxes: Mapping[str, VoxelBox], foreground: Sequence[int], voxel_ml: float) -> dict[str, Any]:
-    """Measure the label: its volume, its sides if its values have them, and its position in the fields of view."""
+def _label(label: Image3D, boxes: Mapping[str, VoxelBox], regions: Regions, voxel_ml: float) -> dict[str, Any]:
+    """Measure the label: its volumes, its sides if its values have them, and its position in the fields of view."""
+    foreground = foreground_of(regions)
     mask = np.isin(label, foreground)
     count = int(mask.sum())
     border = mask.copy()
     border[1:-1, 1:-1, 1:-1] = False
     measures: dict[str, Any] = {"foreground_ml": round(count * voxel_ml, 4), "on_border": int(border.sum()), "outside": {}}
+    voxels = dict(zip(*np.unique(label[mask], return_counts=True), strict=True))
+    measures["regions_ml"] = {
+        name: round(float(sum(voxels.get(value, 0) for value in values)) * voxel_ml, 6) for name, values in regions.items()
+    }
     for name, box in boxes.items():
         measures["outside"][name] = round(1 - float(mask[box].sum()) / count, 4) if count else 0.0
     values = sides_of(foreground)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from monai_tl.datasets.label_schemes import SIDE_ML
+from monai_tl.quality.cohort import LEAST_COHORT, ROBUST_Z, Compared, Suspicion, against_cohort
 from monai_tl.quality.measures import BODY_AXES, FACES, Measures
+from monai_tl.quality.region_volumes import RATIO, Ranges, against_plausible, compared_volumes, lone_absences, shown_region
 
 LIFE_SIZE_ML = (800.0, 8000.0)  # from a small adult's skull-stripped brain to a large head with neck
-ROBUST_Z = 3.5  # by median and MAD: Iglewicz and Hoaglin 1993, How to Detect and Handle Outliers
-LEAST_COHORT = 8  # cases; the MAD of fewer is unreliable
 CUT = 0.10  # of the largest section: a head of 9 cm radius then lacks about 5 mm, the thickness of the scalp
 OVERLAP = 0.75  # Dice of two modalities' head masks; since their thresholds differ, 0.9 is good
 COVERED = 0.60  # of the first modality's head; a T2 without the neck covers more
@@ -24,14 +22,6 @@ OFF_VOXELS = 0.75  # the same for heads that are not life-size
 ASYMMETRY = 0.35  # difference of the sides relative to their mean; healthy sides differ by a few per cent
 EXTENT = 0.90  # of the cohort's median field of view along an axis
 SAME = 0.01  # relative difference in spacing due to rounding in headers
-
-
-class Suspicion(NamedTuple):
-    """Why a case is suspect: the kind, the reason with its number, and the ratio to the limit (1: at the limit)."""
-
-    kind: str
-    reason: str
-    weight: float
 
 
 @dataclass(frozen=True)
@@ -65,52 +55,47 @@ class Judged:
         return (-len(self.measures.problems), -len(self.suspicions), -weights, self.measures.subject)
 
 
-class Compared(NamedTuple):
-    """A measure that is compared within the cohort.
-
-    Attributes:
-        name: for messages.
-        unit: of its values.
-        of: returns its value for a case, or None.
-        low_only: whether only low values are suspect.
-        matters: returns the smallest relevant difference from a median, since in a uniform cohort any difference has a high z.
-    """
-
-    name: str
-    unit: str
-    of: Callable[[Measures], float | None]
-    low_only: bool
-    matters: Callable[[float], float]
-
-
-def judge(cases: Sequence[Measures], known: Mapping[str, Sequence[Suspicion]] | None = None) -> tuple[list[Judged], list[str]]:
+def judge(
+    cases: Sequence[Measures],
+    known: Mapping[str, Sequence[Suspicion]] | None = None,
+    plausible: Ranges | None = None,
+) -> tuple[list[Judged], list[str]]:
     """Judge all cases.
 
     Args:
         cases: their measures.
         known: subject -> suspicions that do not follow from its measures.
+        plausible: region -> lowest and highest plausible volume in ml.
 
     Returns:
         The cases, worst first, and notes about all of them, such as what could not be judged.
     """
-    crops = _are_crops([case for case in cases if case.shape])
+    usable = [case for case in cases if case.shape]
+    crops = _are_crops(usable)
+    usual = _usual_cuts(usable)
+    at_border = _most_of([bool(case.on_border) for case in usable if case.foreground_ml])
     suspicions: dict[str, list[Suspicion]] = {
-        case.subject: [*(known or {}).get(case.subject, ()), *([] if crops else _cuts(case)), *_alone(case)] for case in cases
+        case.subject: [
+            *(known or {}).get(case.subject, ()),
+            *([] if crops else _cuts(case, usual)),
+            *_alone(case, at_border),
+            *against_plausible(case, plausible or {}),
+        ]
+        for case in cases
     }
     z: dict[str, dict[str, float]] = {case.subject: {} for case in cases}
-    usable = [case for case in cases if case.shape]
-    for subject, suspicion in (*_unlike_most(usable), *([] if crops else _against_extent(usable))):
+    for subject, suspicion in (*_unlike_most(usable), *([] if crops else _against_extent(usable)), *lone_absences(usable)):
         suspicions[subject].append(suspicion)
-    for compared in _measures_of(usable):
-        for subject, score, outlier in _against_cohort(usable, compared):
+    for compared in (*_measures_of(usable), *compared_volumes(usable)):
+        for subject, score, outlier in against_cohort(usable, compared):
             z[subject][compared.name] = score
             suspicions[subject] += [outlier] if outlier else []
     judged = [
         Judged(case, tuple(sorted(suspicions[case.subject], key=lambda suspicion: -suspicion.weight)), z[case.subject])
         for case in cases
     ]
-    crop_note = f"Most of the {len(usable)} cases are cut at most faces: these are crops, so cuts and lengths are not judged."
-    return sorted(judged, key=lambda case: case.rank), [*([crop_note] if crops else []), *_notes(usable)]
+    notes = _cut_notes(usable, crops, usual, at_border)
+    return sorted(judged, key=lambda case: case.rank), [*notes, *_notes(usable)]
 
 
 def _are_crops(cases: Sequence[Measures]) -> bool:
@@ -119,19 +104,46 @@ def _are_crops(cases: Sequence[Measures]) -> bool:
         any(sum(share > max(CUT, case.round_cap[role]) for share in shares.values()) >= 4 for role, shares in case.cut.items())
         for case in cases
     ]
-    return len(cut) > 2 and sum(cut) > len(cut) / 2
+    return _most_of(cut)
 
 
-def robust_z(values: Sequence[float], least_spread: float = 0.0) -> list[float]:
-    """Return ``(value - median) / (1.4826 MAD)``; for a normal distribution, 1.4826 MAD is its standard deviation.
+def _most_of(flags: Sequence[bool]) -> bool:
+    """Return whether more than half of at least three are true: then it is how the cases were made."""
+    return len(flags) > 2 and sum(flags) > len(flags) / 2
 
-    Args:
-        values: of a cohort.
-        least_spread: lower limit of 1.4826 MAD; if both are 0, z is 0 at the median and infinite elsewhere.
-    """
-    distances = np.asarray(values, dtype=float) - np.median(values)
-    spread = max(1.4826 * float(np.median(np.abs(distances))), least_spread)
-    return [float(d / spread) if spread else math.copysign(math.inf, d) if d else 0.0 for d in distances]
+
+def _usual_cuts(cases: Sequence[Measures]) -> dict[tuple[str, str], int]:
+    """Return the faces, (role, face), at which most cases are cut, as scans of a part of the body are, and in how many."""
+    found = {}
+    for role in dict.fromkeys(role for case in cases for role in case.cut):
+        for face in FACES:
+            cut = [_is_cut(case, role, face) for case in cases if role in case.cut]
+            if face != "bottom" and _most_of(cut):  # every field of view cuts the neck
+                found[role, face] = sum(cut)
+    return found
+
+
+def _is_cut(case: Measures, role: str, face: str) -> bool:
+    return case.cut[role][face] > max(CUT, case.round_cap[role])
+
+
+def _cut_notes(cases: Sequence[Measures], crops: bool, usual: Mapping[tuple[str, str], int], at_border: bool) -> list[str]:
+    """Return notes on cuts that most cases have, which are not judged case by case."""
+    notes = []
+    if crops:
+        notes.append(
+            f"Most of the {len(cases)} cases are cut at most faces: these are crops, so cuts and lengths are not judged."
+        )
+    elif usual:
+        where = [f"the {face} of {role} in {count}" for (role, face), count in usual.items()]
+        notes.append(
+            f"Most of the {len(cases)} cases are cut at the same face ({', '.join(where)}): parts of the body, so this cut is "
+            "not judged. For whole heads it means that all fields of view are too small."
+        )
+    if at_border:
+        count = sum(bool(case.on_border) for case in cases)
+        notes.append(f"Foreground is on the volume's border in {count} of {len(cases)} cases, so this is not judged.")
+    return notes
 
 
 def life_size(case: Measures) -> bool:
@@ -146,13 +158,13 @@ def asymmetry(case: Measures) -> float | None:
     return 2 * (case.right_ml - case.left_ml) / (case.left_ml + case.right_ml)
 
 
-def _cuts(case: Measures) -> list[Suspicion]:
-    """Return suspicions about faces of the field of view that cut the head."""
+def _cuts(case: Measures, usual: Mapping[tuple[str, str], int]) -> list[Suspicion]:
+    """Return suspicions about faces of the field of view that cut the head, other than the usual ones."""
     found = []
     for role, shares in case.cut.items():
         limit = max(CUT, case.round_cap[role])
         for face in FACES:
-            if face != "bottom" and shares[face] > limit:  # every field of view cuts the neck
+            if face != "bottom" and shares[face] > limit and (role, face) not in usual:
                 cut = f"the head is cut at the {face} of {role}'s field of view: {shares[face]:.0%} of its largest section"
                 found.append(
                     Suspicion("field of view", f"{cut} is on this face, at most {limit:.0%} is usual", shares[face] / limit)
@@ -160,8 +172,8 @@ def _cuts(case: Measures) -> list[Suspicion]:
     return found
 
 
-def _alone(case: Measures) -> list[Suspicion]:
-    """Return the other suspicions that do not depend on the cohort."""
+def _alone(case: Measures, at_border: bool) -> list[Suspicion]:
+    """Return the other suspicions that do not depend on the cohort, except where most labels are at the border."""
     found = [Suspicion("label", line, 3) for line in case.empty]
     for role, (axis, count) in case.constant.items():
         reason = f"{count} slice{'s' * (count > 1)} missing in {role} from {BODY_AXES[axis]} (one value only)"
@@ -181,12 +193,12 @@ def _alone(case: Measures) -> list[Suspicion]:
             how = "turned" if direction == "turned" else f"further to the {direction}"
             reason = f"{role} would fit better {how}, by {mm:.1f} mm (mean over the head); at most {limit:g} is usual"
             found.append(Suspicion("registration", reason, mm / limit))
-    return found + _label(case)
+    return found + _label(case, at_border)
 
 
-def _label(case: Measures) -> list[Suspicion]:
+def _label(case: Measures, at_border: bool) -> list[Suspicion]:
     found = []
-    if case.on_border:
+    if case.on_border and not at_border:
         found.append(
             Suspicion("label", f"{case.on_border} foreground voxels are on the volume's border: the label may be cut off", 2)
         )
@@ -197,12 +209,6 @@ def _label(case: Measures) -> list[Suspicion]:
             )
     if case.swapped:
         found.append(Suspicion("sides", "the left hippocampus is to the right of the right one: the sides may be swapped", 5))
-    low, high = SIDE_ML
-    for side, volume in (("left", case.left_ml), ("right", case.right_ml)):
-        if volume is not None and life_size(case) and not low <= volume <= high:
-            ratio = low / max(volume, 0.1) if volume < low else volume / high
-            reason = f"{side} hippocampus of {volume:.2f} ml; adults have {low:g} to {high:g}"
-            found.append(Suspicion("volume", reason, ratio))
     difference = asymmetry(case)
     if difference is not None and abs(difference) > ASYMMETRY:
         reason = (
@@ -243,24 +249,6 @@ def _measures_of(cases: Sequence[Measures]) -> list[Compared]:
 
 def _value(measure: str, role: str) -> Callable[[Measures], float | None]:
     return lambda case: getattr(case, measure).get(role)
-
-
-def _against_cohort(cases: Sequence[Measures], compared: Compared) -> list[tuple[str, float, Suspicion | None]]:
-    """Return for each case its robust z, and a suspicion if z and the difference from the median are large."""
-    values = {case.subject: compared.of(case) for case in cases}
-    known = {subject: float(value) for subject, value in values.items() if value is not None and math.isfinite(value)}
-    if len(known) < LEAST_COHORT:
-        return []
-    median = float(np.median(list(known.values())))
-    matters = compared.matters(median)
-    scores = robust_z(list(known.values()), least_spread=matters / (2 * ROBUST_Z))
-    judged = []
-    for (subject, value), z in zip(known.items(), scores, strict=True):
-        far = abs(z) > ROBUST_Z and abs(value - median) > matters and (z < 0 or not compared.low_only)
-        unit = f" {compared.unit}" if compared.unit else ""
-        reason = f"{compared.name} is {value:.3g}{unit}, the cohort's median {median:.3g} (robust z {z:+.1f})"
-        judged.append((subject, round(z, 2), Suspicion("cohort", reason, abs(z) / ROBUST_Z) if far else None))
-    return judged
 
 
 def _unlike_most(cases: Sequence[Measures]) -> list[tuple[str, Suspicion]]:
@@ -313,15 +301,15 @@ def _notes(cases: Sequence[Measures]) -> list[str]:
     if small:
         median = float(np.median([case.head_ml for case in small if case.head_ml is not None]))
         notes.append(
-            f"{len(small)} of {len(cases)} heads are not life-size (median {median:.3g} ml, adults' {LIFE_SIZE_ML[0]:g} to "
-            f"{LIFE_SIZE_ML[1]:g}): their volumes are compared only within the cohort, not with the range of adults. "
-            "This is expected for phantoms and crops; for whole heads it means a wrong spacing."
+            f"{len(small)} of {len(cases)} heads are not life-size (median {median:.0f} ml, adults' {LIFE_SIZE_ML[0]:g} to "
+            f"{LIFE_SIZE_ML[1]:g}). This is expected for phantoms and crops; for whole heads it means a wrong spacing."
         )
     return notes
 
 
-def thresholds() -> Mapping[str, str]:
+def thresholds(plausible: Ranges | None = None) -> Mapping[str, str]:
     """Return the thresholds of suspicion by topic, as text with the current limits."""
+    ranges = [f"{shown_region(name)} outside {low:g} to {high:g} ml" for name, (low, high) in (plausible or {}).items()]
     return {
         "Field of view": f"head on more than {CUT:.0%} of a face (of its largest section), the bottom excepted; less than "
         f"{EXTENT:.0%} of the cohort's median length; a modality that covers less than {COVERED:.0%} of the head",
@@ -329,8 +317,9 @@ def thresholds() -> Mapping[str, str]:
         "Missing slices": "constant slices inside the field of view",
         "Registration": f"head masks overlap with a Dice below {OVERLAP}, or the best rigid alignment of a modality (by mutual "
         f"information) displaces the head by more than {OFF_MM:g} mm on average",
-        "Hippocampus": f"a side outside {SIDE_ML[0]:g} to {SIDE_ML[1]:g} ml (in life-size heads), sides that "
-        f"differ by more than {ASYMMETRY:.0%}, sides swapped",
+        "Label": "no foreground; foreground on the volume's border; a region absent that all other cases have",
+        **({"Volume": "; ".join(ranges)} if ranges else {}),
+        "Hippocampus": f"sides that differ by more than {ASYMMETRY:.0%}, sides swapped",
         "Cohort": f"robust z (median and MAD) beyond {ROBUST_Z:g}, from {LEAST_COHORT} cases on, if the difference is also "
-        "large enough to matter",
+        f"large enough to matter: of a region's volume, where it occurs, a factor of {RATIO:.2f}",
     }

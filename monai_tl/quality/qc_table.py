@@ -6,19 +6,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from monai_tl.datasets.regions import FOREGROUND
 from monai_tl.quality.measures import Measures
 from monai_tl.quality.outliers import Judged, asymmetry
+from monai_tl.quality.region_volumes import Ranges, RegionSummary
 from monai_tl.storage.files import write_text
 from monai_tl.storage.tables import csv_text
-from monai_tl.text import printable
+from monai_tl.text import NONE, millilitres, printable
 
 TABLE = "qc.csv"
 SHOWN = 20  # cases printed at most
 REASONS = 4  # printed per case at most
+COLUMNS = 4  # regions with a column each in the printed table; of more only the number is printed
 
 
 def write_qc_table(path: Path, judged: Sequence[Judged], modalities: Sequence[str]) -> None:
-    """Write one row per case, sorted by name; the first columns are ``case, state, reasons, notes``."""
+    """Write one row per case, sorted by name; the first columns are ``case, state, reasons, notes``.
+
+    Named regions have a column each, ``ml of NAME``, next to ``foreground_ml``, which is all of them together.
+    """
     rows = [_row(one, modalities) for one in sorted(judged, key=lambda one: one.measures.subject)]
     columns = list(dict.fromkeys(column for row in rows for column in row))
     write_text(path, csv_text(columns, ([row.get(column, "") for column in columns] for row in rows)))
@@ -26,12 +32,13 @@ def write_qc_table(path: Path, judged: Sequence[Judged], modalities: Sequence[st
 
 def format_table(judged: Sequence[Judged], modalities: Sequence[str]) -> str:
     """Return the worst cases as aligned columns, each followed by its reasons."""
-    heads = ["case", "", "shape", "mm", "axes", *(f"{name} from to" for name in modalities), "label ml"]
-    rows = [_short_row(one, modalities) for one in judged[:SHOWN]]
-    widths = [max(len(row[n]) for row in [heads, *rows]) for n in range(len(heads))]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(heads, widths, strict=True)).rstrip()]
-    for row, one in zip(rows, judged, strict=False):
-        lines.append("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    regions = next((list(one.measures.regions_ml) for one in judged if one.measures.regions_ml), [])
+    heads = ["case", "", "shape", "mm", "axes", *(f"{name} from to" for name in modalities), *_volume_heads(regions)]
+    rows = [_short_row(one, modalities, regions) for one in judged[:SHOWN]]
+    first, *others = _aligned([heads, *rows])
+    lines = [first]
+    for row, one in zip(others, judged, strict=False):
+        lines.append(row)
         lines += [f"    {printable(reason)}" for reason in one.reasons[:REASONS]]
         if len(one.reasons) > REASONS:
             lines.append(f"    and {len(one.reasons) - REASONS} more")
@@ -39,6 +46,51 @@ def format_table(judged: Sequence[Judged], modalities: Sequence[str]) -> str:
         rest = sum(one.state != "fine" for one in judged[SHOWN:])
         lines.append(f"and {len(judged) - SHOWN} more cases ({rest} of them not fine), all in {TABLE}")
     return "\n".join(lines)
+
+
+def format_regions(regions: Sequence[RegionSummary], plausible: Ranges) -> list[str]:
+    """Return the lines of a table of several regions: label values, cases that have it, volumes there in ml."""
+    if len(regions) < 2:
+        return []
+    rows = [["region", "label", "cases", "median ml", "from", "to", *(["plausible ml"] if plausible else [])]]
+    for one in regions:
+        volumes = [NONE] * 3 if one.range_ml is None else [millilitres(ml) for ml in (one.median_ml or 0, *one.range_ml)]
+        row = [one.name, ",".join(map(str, one.values)), f"{one.cases} of {one.labelled}", *volumes]
+        rows.append([*map(printable, row), *([plausible_text(one.name, plausible)] if plausible else [])])
+    return ["", *_aligned(rows), ""]
+
+
+def plausible_text(region: str, plausible: Ranges) -> str:
+    """Return a plausible range as text, ``"3 to 11"``, or a dash."""
+    return "{:g} to {:g}".format(*plausible[region]) if region in plausible else NONE
+
+
+def volume_texts(case: Measures) -> list[str]:
+    """Return the volume of each named region, ``"left 1.50 ml"``; absent ones are called so; none if there is one unnamed."""
+    if list(case.regions_ml) == [FOREGROUND]:
+        return []
+    return [f"{name} {millilitres(ml)} ml" if ml else f"{name} absent" for name, ml in case.regions_ml.items()]
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
+    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _volume_heads(regions: Sequence[str]) -> list[str]:
+    if len(regions) < 2:
+        return ["label ml"]
+    return [f"{printable(name)} ml" for name in regions] if len(regions) <= COLUMNS else ["label ml", "regions"]
+
+
+def _volumes(case: Measures, regions: Sequence[str]) -> list[str]:
+    """Return the cells below `_volume_heads`."""
+    whole = NONE if case.foreground_ml is None else f"{case.foreground_ml:.2f}"
+    if len(regions) < 2:
+        return [whole]
+    if len(regions) <= COLUMNS:
+        return [f"{case.regions_ml[name]:.2f}" if name in case.regions_ml else NONE for name in regions]
+    return [whole, f"{sum(ml > 0 for ml in case.regions_ml.values())} of {len(regions)}" if case.regions_ml else NONE]
 
 
 def note_lines(case: Measures) -> list[str]:
@@ -57,10 +109,9 @@ def summary(judged: Sequence[Judged]) -> str:
     return f"{cases}: {count['problem']} with problems, {count['suspect']} suspect, {count['fine']} fine"
 
 
-def _short_row(one: Judged, modalities: Sequence[str]) -> list[str]:
+def _short_row(one: Judged, modalities: Sequence[str], regions: Sequence[str]) -> list[str]:
     case = one.measures
     ranges = [" to ".join(f"{value:.5g}" for value in case.ranges.get(name, [])) or "–" for name in modalities]
-    label = "–" if case.foreground_ml is None else f"{case.foreground_ml:.2f}"
     return [
         printable(case.subject),
         one.state,
@@ -68,7 +119,7 @@ def _short_row(one: Judged, modalities: Sequence[str]) -> list[str]:
         _times(case.spacing),
         case.orientation or "–",
         *ranges,
-        label,
+        *_volumes(case, regions),
     ]
 
 
@@ -85,6 +136,7 @@ def _row(one: Judged, modalities: Sequence[str]) -> dict[str, Any]:
         row |= dict(zip((f"{name}_lowest", f"{name}_highest"), case.ranges.get(name, ["", ""]), strict=True))
     between = asymmetry(case)
     row |= {"foreground_ml": case.foreground_ml, "head_ml": case.head_ml, "left_ml": case.left_ml, "right_ml": case.right_ml}
+    row |= {f"ml of {name}": ml for name, ml in case.regions_ml.items() if name != FOREGROUND}
     row["asymmetry"] = None if between is None else round(between, 4)
     for name in modalities:
         row |= {f"{name}_cut_{face}": share for face, share in case.cut.get(name, {}).items()}

@@ -15,6 +15,7 @@ from monai.bundle import ConfigParser
 from monai_tl.datasets.case_checks import header_problems
 from monai_tl.datasets.datalist import Datalist, write_datalist
 from monai_tl.datasets.label_volumes import foreground_volumes
+from monai_tl.datasets.regions import foreground_of
 from monai_tl.device import choose_device
 from monai_tl.errors import ConfigError, DataError, in_words, list_problems, user_error
 from monai_tl.networks.stages import stages
@@ -27,7 +28,7 @@ from monai_tl.study.study_scans import refuse_changed_scans
 from monai_tl.study.subsets import STRATA, Size, drawing_order, read_sizes, training_set
 from monai_tl.text import name_some
 from monai_tl.training.run_cases import check_run_cases, take_prints
-from monai_tl.training.run_folder import PATHS, check_label_grid
+from monai_tl.training.run_folder import PATHS, check_label_grid, learned_regions
 from monai_tl.transfer.arms import UNTRAINED, Arm
 from monai_tl.transfer.contract import read_contract, refuse_other_classes
 from monai_tl.transfer.source import find_weights, read_source
@@ -66,8 +67,9 @@ def design(request: Request, before: Study | None = None) -> Design:
     parser = _parser(files, request)
     check_config(parser)
     data = study_datalist(Path(parser.get_parsed_content("datalist")))
-    _refuse_bad_cases(data, parser.get_parsed_content("modalities"))
     parser.get_parsed_content("imports")
+    foreground = foreground_of(learned_regions(data, parser.get_parsed_content("classes"), parser))
+    _refuse_bad_cases(data, parser.get_parsed_content("modalities"))
     check_label_grid(data, parser.get_parsed_content("contract"), parser)
     prints = take_prints(data, refuse_unreadable=True)
     if before is not None:
@@ -98,7 +100,7 @@ def design(request: Request, before: Study | None = None) -> Design:
         seeds=request.seeds,
         rule=request.rule,
         threads=before.threads if before else max(1, min(torch.get_num_threads(), cores_at_hand()) // request.parallel),
-        volumes_ml=_volumes(data, sizes, before.volumes_ml if before else {}),
+        volumes_ml=_volumes(data, foreground, sizes, before.volumes_ml if before else {}),
         runs=tuple(cross(arms, sizes, request.seeds, source, budgets)),
         decision=before.decision if before and before.seeds == request.seeds else {},
         training_dice=request.training_dice,
@@ -148,8 +150,14 @@ def run_settings(study: Study, run: PlannedRun, folder: Path) -> dict[str, Any]:
     return {"bundle_root": study.target, **study.settings, **run.settings, **own}
 
 
-def _volumes(data: Datalist, sizes: Sequence[Size], known: dict[str, float]) -> dict[str, float]:
+def _volumes(data: Datalist, foreground: tuple[int, ...], sizes: Sequence[Size], known: dict[str, float]) -> dict[str, float]:
     """Return the foreground of the training labels in ml; measured only if training sets are drawn and it is not yet known.
+
+    Args:
+        data: datalist with the training split.
+        foreground: label values of the regions that are learned.
+        sizes: of the training sets.
+        known: volumes of an earlier plan.
 
     Raises:
         DataError: for a label without foreground: the runs that draw it would fail, which would bias the remaining ones.
@@ -157,11 +165,11 @@ def _volumes(data: Datalist, sizes: Sequence[Size], known: dict[str, float]) -> 
     drawn = any(size.subjects is None for size in sizes)
     if not drawn or set(known) == set(data.splits["train"]):
         return known
-    volumes = foreground_volumes(data.split("train"), data.foreground)
+    volumes = foreground_volumes(data.split("train"), foreground)
     empty = [subject for subject, volume in volumes.items() if not volume]
     if empty:
         raise DataError(
-            f"training cases without foreground {data.foreground}: {name_some(empty)}; correct their labels, or "
+            f"training cases without foreground {foreground}: {name_some(empty)}; correct their labels, or "
             "remove them from the datalist's training split"
         )
     return volumes

@@ -16,6 +16,7 @@ from monai_tl.settings.table import SPLITS, problems
 from monai_tl.storage.files import read_json
 from monai_tl.study.study_plan import STUDY_FILE, Study, read_budget, read_study
 from monai_tl.study.subsets import read_sizes
+from monai_tl.training.run_inputs import check_classes
 from monai_tl.transfer.arms import Arm, read_arms
 from monai_tl.transfer.weight_files import weights_at
 from monai_tl.workflow.merged_config import bundle_config, is_expression, merge_configs, plain_text, value_at
@@ -85,6 +86,7 @@ def check_request(request: Request, folder: Path) -> None:
         data.split(split, modalities)  # type: ignore[union-attr]
     arms = asked_arms(request, stages) if stages else ()
     if data:
+        check_classes(config, data)
         read_sizes(request.sizes, data.splits["train"], named_lists(request))
     if arms and not is_expression(config["iterations"]) and not is_expression(config["validate_every"]):
         read_budgets(request, arms, config["iterations"], config["validate_every"])

@@ -39,6 +39,39 @@ class DiceBCELoss(nn.Module):
         return loss
 
 
+def refuse_unfit_loss(loss: nn.Module, softmax: bool, regions: int = 1) -> None:
+    """Refuse a loss that contradicts the classes, as far as its attributes show it.
+
+    Args:
+        loss: of logits (batch, class, i, j, k) and labels.
+        softmax: whether the classes exclude each other, the background being the first.
+        regions: number of regions.
+
+    Raises:
+        ConfigError: if the loss takes a softmax although each region has a sigmoid of its own, or masks although the label is
+            an index of classes.
+
+    Example:
+        >>> from monai.losses import DiceLoss
+        >>> from monai_tl.training.losses import DiceBCELoss, refuse_unfit_loss
+        >>> refuse_unfit_loss(DiceBCELoss(), softmax=False)
+        >>> refuse_unfit_loss(DiceLoss(softmax=True, to_onehot_y=True), softmax=True)
+    """
+    inner = getattr(loss, "dice", loss)
+    exclusive = getattr(inner, "softmax", False) or getattr(inner, "to_onehot_y", False)
+    crossed = isinstance(getattr(loss, "cross_entropy", loss), nn.CrossEntropyLoss) and regions > 1
+    if not softmax and (exclusive or crossed):
+        raise ConfigError(
+            f"classes without background have a sigmoid each, but loss ({type(loss).__name__}) takes a softmax; set loss "
+            "to monai_tl.training.losses.DiceBCELoss, or put background first in classes"
+        )
+    if softmax and not getattr(inner, "to_onehot_y", True):
+        raise ConfigError(
+            f"with background first, classes exclude each other, but loss ({type(loss).__name__}) takes masks; set it "
+            "to one with a softmax and to_onehot_y: true, or omit background from classes"
+        )
+
+
 class IgnoreVoxels(nn.Module):
     """Another loss, to which voxels labelled -1 add nothing and from which they get no gradient.
 
@@ -66,21 +99,10 @@ class IgnoreVoxels(nn.Module):
         """Keep the loss.
 
         Raises:
-            ConfigError: if it takes a softmax although each region has a sigmoid of its own, or masks although the label is an
-                index of classes.
+            ConfigError: as `refuse_unfit_loss` does.
         """
         super().__init__()
-        inner = getattr(loss, "dice", loss)
-        if not softmax and (getattr(inner, "softmax", False) or getattr(inner, "to_onehot_y", False)):
-            raise ConfigError(
-                f"classes without background have a sigmoid each, but loss ({type(loss).__name__}) takes a softmax; set loss "
-                "to monai_tl.training.losses.DiceBCELoss, or put background first in classes"
-            )
-        if softmax and not getattr(inner, "to_onehot_y", True):
-            raise ConfigError(
-                f"with background first, classes exclude each other, but loss ({type(loss).__name__}) takes masks; set it "
-                "to one with a softmax and to_onehot_y: true, or omit background from classes"
-            )
+        refuse_unfit_loss(loss, softmax)
         self.loss, self.softmax = loss, softmax
 
     def forward(self, logits: Tensor, label: Tensor) -> Tensor:

@@ -25,13 +25,14 @@ from torch import nn
 import monai_tl
 from monai_tl.datasets.case_checks import check_split
 from monai_tl.datasets.datalist import Datalist
-from monai_tl.datasets.regions import foreground_of, regions_of
+from monai_tl.datasets.regions import foreground_of, is_softmax, regions_of
 from monai_tl.errors import ConfigError, did_you_mean
 from monai_tl.identity.run_data import note_weights
 from monai_tl.settings.table import is_true
 from monai_tl.storage.files import read_json, write_json
 from monai_tl.storage.records import refuse_differences, setting_differences
 from monai_tl.training.label_grid import refuse_lost_labels, resample_labels
+from monai_tl.training.losses import refuse_unfit_loss
 from monai_tl.training.metrics_table import TRAIN_LONGER, best_is_last, read_metrics
 from monai_tl.training.run_cases import check_run_cases, record_run_cases
 from monai_tl.training.run_files import BEST, LAST, RUN_FORMAT, refuse_existing
@@ -65,7 +66,8 @@ def check_run(
         resume: continue the run in the folder, or start one if there is none.
 
     Raises:
-        ConfigError: for an id that nothing reads, or a folder that holds something else.
+        ConfigError: for an id that nothing reads, classes or a loss that do not fit the datalist's regions, or a folder that
+            holds something else.
         DataError: for cases that cannot be used, that have changed since the run began, or that are in two splits under two
             ids; and if the source was trained on test cases.
     """
@@ -73,15 +75,32 @@ def check_run(
     config = dict(parser.get())
     refuse_unknown_ids(config, bundle_config(parser.get_parsed_content("bundle_root"), "train"))
     resumed = Path(run_dir) if refuse_existing(Path(run_dir), resume=is_true(resume)) else None
+    regions = learned_regions(data, contract.classes, parser)
     if resumed:
         _refuse_other_run(resumed, _portable(parser), data, transfer_report)
-    regions = regions_of(data.regions, contract.classes)
     for split in ("train", "validation"):
         check_split(data, split, contract.modalities, need_foreground=split == "train", regions=regions)
     check_label_grid(data, contract, parser)
     overlap = check_run_cases(data, transfer_report, resumed)
     if transfer_report is not None:
         logger.info(transfer_summary({**transfer_report, "overlap": overlap}))
+
+
+def learned_regions(data: Datalist, classes: Sequence[str], parser: ConfigParser) -> dict[str, tuple[int, ...]]:
+    """Return the regions of a datalist that a network learns; no scan is read.
+
+    Args:
+        data: datalist.
+        classes: of the network.
+        parser: of the config, whose ``loss`` must fit the classes.
+
+    Raises:
+        ConfigError: for classes that `regions_of` refuses, or a loss that contradicts them.
+    """
+    regions = regions_of(data.regions, classes)
+    if "loss" in parser:
+        refuse_unfit_loss(parser.get_parsed_content("loss"), is_softmax(classes), len(regions))
+    return regions
 
 
 def open_run(

@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_tl.datasets.datalist import read_datalist
+from monai_tl.datasets.datalist import Datalist, read_datalist
+from monai_tl.datasets.regions import regions_of
 from monai_tl.networks.stage_names import known_stages, listed_stages, refuse_unknown_stages, resolve_freeze
 from monai_tl.transfer.weight_files import weights_at
 from monai_tl.workflow.merged_config import is_expression, plain_text
 
 
 def check_data(config: Mapping[str, Any], splits: Sequence[str]) -> None:
-    """Refuse a datalist that does not exist, or lacks a split or a modality; one given by an expression is not checked.
+    """Refuse a datalist that does not exist, or lacks a split, a modality or a class; an expression is not checked.
 
     Args:
         config: merged config, with all settings.
@@ -21,6 +22,7 @@ def check_data(config: Mapping[str, Any], splits: Sequence[str]) -> None:
 
     Raises:
         DataError: as `read_datalist` does.
+        ConfigError: as `regions_of` does.
     """
     path = plain_text(config, "datalist")
     if path is None:
@@ -28,6 +30,18 @@ def check_data(config: Mapping[str, Any], splits: Sequence[str]) -> None:
     data, modalities = read_datalist(Path(path)), config.get("modalities")
     for split in splits if isinstance(modalities, list) and not is_expression(modalities) else ():
         data.split(split, modalities)
+    check_classes(config, data)
+
+
+def check_classes(config: Mapping[str, Any], data: Datalist) -> None:
+    """Refuse classes that the datalist lacks, or that overlap although they exclude each other, unless they are an expression.
+
+    Raises:
+        ConfigError: as `regions_of` does.
+    """
+    classes = config.get("classes")
+    if isinstance(classes, list) and not is_expression(classes):
+        regions_of(data.regions, classes)
 
 
 def check_start(config: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A bundle's ``task.yaml``: facts about its task that are not in its configs (DICOM codes, published results)."""
+"""A bundle's ``task.yaml``: facts about its task outside its configs (DICOM codes, plausible volumes, published results)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from monai_tl.storage.text_tables import read_text
 TASK_FILE = "task.yaml"
 CODE = '[coding scheme, value, meaning] with at most 16, 16 and 64 characters, e.g. [SCT, "5366008", Hippocampus]'
 CODE_LENGTHS = (16, 16, 64)  # of DICOM's value representations SH and LO
-TEXT, COUNT, DICE = Text("a text in quotes"), Whole(1), Number(least=0, most=1)
+TEXT, COUNT, DICE, VOLUME = Text("a text in quotes"), Whole(1), Number(least=0, most=1), Number(least=0)
 
 
 class DicomCode(NamedTuple):
@@ -73,11 +73,13 @@ class TaskFile:
         path: path of the file.
         dicom_codes: class -> codes of its segment.
         published: results to compare with.
+        plausible_ml: region -> lowest and highest plausible volume in ml.
     """
 
     path: Path
     dicom_codes: Mapping[str, SegmentCodes] = field(default_factory=dict)
     published: Published | None = None
+    plausible_ml: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def read_task_file(bundle: Path) -> TaskFile:
@@ -93,13 +95,22 @@ def read_task_file(bundle: Path) -> TaskFile:
         content = yaml.safe_load(read_text(path)) or {}
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML ({' '.join(str(error).split())}): correct it") from None
-    _refuse_other_keys(content, ("dicom_codes", "published"), str(path))
+    _refuse_other_keys(content, ("dicom_codes", "published", "plausible_ml"), str(path))
     codes = _mapping(content.get("dicom_codes", {}), f"{path}: dicom_codes")
+    plausible = _mapping(content.get("plausible_ml", {}), f"{path}: plausible_ml")
     return TaskFile(
         path,
         {str(name): _segment_codes(of, f"{path}: dicom_codes of '{name}'") for name, of in codes.items()},
         _published(content["published"], f"{path}: published") if "published" in content else None,
+        {str(name): _range(of, f"{path}: plausible_ml of '{name}'") for name, of in plausible.items()},
     )
+
+
+def _range(content: Any, where: str) -> tuple[float, float]:
+    numbers = isinstance(content, list) and len(content) == 2 and all(VOLUME.allows(value) for value in content)
+    if not numbers or not content[0] < content[1]:
+        raise ConfigError(f"{where} takes the lowest and the highest volume in ml, e.g. [1.5, 5.5]; got {content}")
+    return float(content[0]), float(content[1])
 
 
 def _segment_codes(content: Any, where: str) -> SegmentCodes:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 
 from monai_tl.imaging.preview import (
+    CAPTION,
     GAP,
     OKABE_ITO,
     PREDICTION,
@@ -16,6 +18,7 @@ from monai_tl.imaging.preview import (
     draw_planes,
     region_colours,
     three_planes,
+    with_caption,
 )
 
 
@@ -150,3 +153,32 @@ def test_colours_are_those_of_okabe_and_ito_and_differ_for_21_regions():
     assert colours[14] == (115, 79, 0), "half way to black"
     assert len(set(colours[:21])) == 21
     assert colours[21:] == colours[:3]
+
+
+def test_values_of_a_label_are_outlined_as_their_mask_is():
+    image, masks = two_regions()
+    label = np.where(masks[0], 3, 0) + np.where(masks[1], 7, 0)
+    voxels, colour = image.get_fdata(), (1, 2, 3)
+    for values, mask in (((3,), masks[0]), ((3, 7), masks.any(axis=0))):
+        planes = {"spacing": (1, 1, 1), "height": 80, "through": [masks[1]]}
+        picture = draw_planes(voxels, [Drawn(label, colour, values=values)], **planes)
+        assert np.array_equal(picture, draw_planes(voxels, [Drawn(mask, colour)], **planes))
+        assert len(pixels_of(picture, colour)) > 50
+
+
+def test_a_slab_of_few_slices_is_drawn_smaller_and_not_wider():
+    """30 slices of 100 voxels: coronal and sagittal planes keep their proportions, with black above and below."""
+    image = np.random.default_rng(0).uniform(1, 2, (100, 100, 30))
+    picture = draw_planes(image, [], spacing=(1, 1, 1), height=100)
+    assert picture.shape == (100, 100 + 2 * 160 + 2 * GAP, 3)
+    for left in (100 + GAP, 260 + 2 * GAP):
+        rows = np.flatnonzero(picture[:, left : left + 160].max(axis=(1, 2)))
+        assert (rows[0], rows[-1] + 1) == (26, 74), "160 · 30 / 100 rows in the middle"
+
+
+def test_a_caption_in_a_dark_colour_can_be_read():
+    picture = Image.new("RGB", (600, 10))
+    for colour, ground in ((region_colours(15)[14], 255), (region_colours(1)[0], 0)):
+        text = np.asarray(with_caption(picture, [("aorta", colour)]))[10:]
+        assert (text == colour).all(axis=-1).any()
+        assert text[CAPTION // 2, 6 - 1].tolist() == [ground] * 3

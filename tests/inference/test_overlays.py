@@ -7,11 +7,10 @@ from itertools import pairwise
 import nibabel as nib
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
-from monai_tl.imaging.preview import GAP, PREDICTION, TRUTH, region_colours
-from monai_tl.inference import overlays
-from monai_tl.inference.overlays import CAPTION, NARROWEST, write_overlay
+from monai_tl.imaging.preview import CAPTION, GAP, NARROWEST, PREDICTION, TRUTH, region_colours
+from monai_tl.inference.overlays import write_overlay
 
 HEIGHT = 240
 
@@ -104,7 +103,7 @@ def test_a_caption_of_many_regions_has_as_many_lines_as_it_needs(tmp_path, scan,
     assert len(lines) > 3
     assert np.diff(lines).tolist() == [CAPTION] * (len(lines) - 1)
     assert picture.height == HEIGHT + CAPTION * len(lines)
-    font = overlays.ImageFont.load_default(CAPTION - 8)
+    font = ImageFont.load_default(CAPTION - 8)
     for line in lines:
         spans = sorted((x, x + font.getlength(text)) for text, (_, (x, y)) in captions.items() if y == line)
         assert spans[-1][1] <= picture.width

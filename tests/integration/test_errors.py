@@ -122,12 +122,19 @@ def test_settings_of_a_wrong_kind(refused, transfer, verb, phantoms, tmp_path):
     refused("yes and no", *transfer(accept_differences="no"), "accept_differences … 'no'")
     refused("patience as if it counted validations", *transfer(patience=1), "patience (1) … iterations")
     refused("a class that the datalist lacks", *transfer(classes="['background','a','b']"), "no region 'a' … foreground")
+    refused(
+        "classes without background for a loss with a softmax", *transfer(classes="['foreground']"), "DiceCELoss … DiceBCELoss"
+    )
     refused("one class twice", *transfer(classes="['background','a','a']"), "classes … different")
     refused("an expression that cannot be evaluated", *transfer(dataset_dir="$HOME/data"), "'HOME' … defined")
     refused("a word inside a config where a number stood", *transfer(**{"crop#margin": "wide"}), "crop#margin")
     words = ("datalist", "ixi", "--root", phantoms / "ixi", "--output", tmp_path / "run")
     answer = verb(*words, "--foreground", "1.4")
     refused("label values with a point", answer, tmp_path / "run", "foreground … label … 1", "1.4")
+    refused("a region without label values", verb(*words, "--regions", "left"), tmp_path / "run", "'left' … left=VALUE")
+    refused("a region twice", verb(*words, "--regions", "left=17,left=53"), tmp_path / "run", "'left' twice")
+    words = (*words[:-1], tmp_path / "run.json", "--regions", "left=17; cyst=77")
+    refused("a region that no training label has", verb(*words), tmp_path / "run.json", "4 training labels … 'cyst' (77) … 17")
     answer = verb("phantom", "--subjects", "0", "--output", tmp_path / "run")
     refused("no subjects", answer, tmp_path / "run", "subjects … 1 … 0")
 
@@ -266,6 +273,10 @@ def test_checks_and_choices_that_cannot_be_meant(refused, verb, phantoms, tmp_pa
     (tmp_path / "own" / "ann_flair.nii.gz").write_bytes(b"")
     words = ("check", tmp_path / "own", "--output", tmp_path / "run")
     refused("a check of scans in an unknown layout", verb(*words), tmp_path / "run", "no known layout")
+    answer = verb("check", phantoms / "ixi", "--output", tmp_path / "run", "--target", BRATS)
+    refused(
+        "a check with a bundle that has no plausible volume", answer, tmp_path / "run", "task.yaml … tumour core … --target"
+    )
     answer = verb("check", phantoms / "ixi", "--output", tmp_path / "own")
     refused("a check into a folder of something else", answer, tmp_path / "run", "something other than a check")
     words = ("datalist", "ixi", "--root", phantoms / "ixi", "--output", tmp_path / "run")

@@ -214,6 +214,96 @@ def test_sides_that_exclude_each_other_have_a_softmax(phantoms, verb, tmp_path):
         assert np.array_equal(voxels(path), np.array([0, 17, 53])[chosen])
 
 
+def test_classes_and_a_loss_that_contradict_are_refused_before_a_scan_is_read(brats, verb, tmp_path):
+    """Scans are missing, which is reported only where classes and loss agree."""
+    content = json.loads(brats.read_text())
+    for case in content["cases"]:
+        case.update({role: str(brats.parent / case[role]) for role in ("T1", "T2", "label")})
+        case["T1"] += ".gone"
+    (tmp_path / "datalist.json").write_text(json.dumps(content))
+
+    def refusal(classes, *more):
+        words = flags(target=BRATS, datalist=tmp_path / "datalist.json", output=tmp_path / "run", **TINY)
+        answer = verb("transfer", "--scratch", *words, "--classes", classes, *more)
+        assert answer.code == 2
+        assert len([line for line in answer.err.splitlines() if line.startswith("monai_tl: ")]) == 1
+        assert not (tmp_path / "run").exists()
+        return answer.err
+
+    mentions(refusal("['tumour core','whole tumour']"), "(DiceCELoss) takes a softmax … monai_tl.training.losses.DiceBCELoss")
+    exclusive = "['background','tumour core']"
+    mentions(refusal(exclusive, "--overlay", "regions"), "(DiceBCELoss) takes masks … softmax … omit background")
+    shared = refusal("['background','tumour core','whole tumour']")
+    mentions(shared, f"'{CORE}' … '{WHOLE}' … (1, 4) … 'background' first … omit it … DiceBCELoss … sigmoid")
+    mentions(refusal("['tumour core','whole tumour']", "--overlay", "regions"), "T1 does not exist")
+
+
+@pytest.fixture(scope="module")
+def layouts(phantoms, tmp_path_factory):
+    """What each verb of ``datalist`` needs beside regions, on the phantoms; the task of the Decathlon is their BraTS."""
+    root = tmp_path_factory.mktemp("layouts")
+    cases = [path.parent.name for path in sorted((phantoms / "brats").rglob("*_seg.nii.gz"))]
+    files = {"image": "t1", "label": "seg"}
+    for case in cases:
+        for role, ending in files.items():
+            (root / role).mkdir(exist_ok=True)
+            (root / role / f"{case}.nii.gz").symlink_to(next((phantoms / "brats").rglob(f"{case}_{ending}.nii.gz")))
+    pairs = [{role: f"./{role}/{case}.nii.gz" for role in files} for case in cases]
+    labels = {"0": "background", "1": "necrosis", "2": "oedema", "4": "enhancing", "7": "cyst"}
+    (root / "dataset.json").write_text(json.dumps({"modality": {"0": "T1"}, "labels": labels, "training": pairs}))
+    (root / "names.csv").write_text("1,necrosis\n2,oedema\n4,enhancing\n7,cyst\n")
+    patterns = {"T1": root / "image" / "{subject}.nii.gz", "label": root / "label" / "{subject}.nii.gz"}
+    names = ["--label_names", str(root / "names.csv")]
+    return {
+        "ixi": [*flags(root=phantoms / "ixi"), *names],
+        "brats": flags(root=phantoms / "brats"),
+        "decathlon": flags(root=root),
+        "files": [*flags(**patterns), *names],
+    }
+
+
+@pytest.mark.parametrize(
+    ("verbs", "regions", "facts"),
+    [
+        ("ixi files decathlon", "necrosis,necrosys", "'necrosys' … 'necrosis'?"),
+        ("brats", "necrosis", "'necrosis' … necrosis=VALUE"),
+        ("ixi brats decathlon files", "core=1;core=4", "'core' twice"),
+        ("ixi brats decathlon files", "core=", "core="),
+        ("ixi brats decathlon files", "core=1;also=1", "'core' … 'also' … same … 1"),
+        ("ixi brats decathlon files", "core=0", "'core' … from 1 … [0]"),
+        ("brats", "core=1;cyst=7", "'cyst' … 7 … 1, 2, 4"),
+        ("decathlon", "core=1;cyst=9", "'cyst' … 9 … 1, 2, 4, 7"),
+        ("decathlon", "necrosis,cyst", "none of the 3 training labels … 'cyst' (7) … 0, 1, 2, 4"),
+        ("files", "necrosis,cyst", "none of the 3 training labels … 'cyst' (7) … 0, 1, 2, 4"),
+        ("ixi", "left=17;cyst=77", "none of the 3 training labels … 'cyst' (77) … 17"),
+    ],
+)
+def test_regions_that_cannot_be_meant_are_refused_by_each_verb(layouts, verb, tmp_path, verbs, regions, facts):
+    for name in verbs.split():
+        words = ["--split", SPLIT, "--person", "none", "--regions", regions, "--output", tmp_path / "datalist.json"]
+        answer = verb("datalist", name, *layouts[name], *words)
+        assert answer.code == 2, (name, answer.out)
+        lines = [line for line in answer.err.splitlines() if line.startswith("monai_tl: ") and "warning" not in line]
+        assert len(lines) == 1, answer.err
+        mentions(lines[0], facts)
+        assert not (tmp_path / "datalist.json").exists()
+
+
+def test_each_verb_makes_a_datalist_of_the_same_kind_of_regions(layouts, verb, tmp_path):
+    for name, regions in {
+        "ixi": "left=17;both=17,53",
+        "brats": "core=1,4;rim=4",
+        "decathlon": "oedema",
+        "files": "oedema",
+    }.items():
+        path = tmp_path / f"{name}.json"
+        answer = verb(
+            "datalist", name, *layouts[name], "--split", SPLIT, "--person", "none", "--regions", regions, "--output", path
+        )
+        assert answer.code == 0, answer.err
+        assert list(read_datalist(path).regions) == [part.split("=")[0] for part in regions.split(";")]
+
+
 def test_voxels_to_be_ignored_count_in_no_score(phantoms, verb, tmp_path):
     """Oedema, 2, is ignored: a run trains, and what it finds there is neither right nor wrong."""
     datalist, folder = tmp_path / "datalist.json", tmp_path / "run"

@@ -12,16 +12,17 @@ import pytest
 from PIL import Image
 
 from monai_tl.errors import is_full_disk
-from monai_tl.imaging.preview import PREDICTION
+from monai_tl.imaging.preview import CAPTION, PREDICTION, region_colours
 from monai_tl.quality import check as check_module
 from monai_tl.quality.candidates import Candidates, find_candidates
 from monai_tl.quality.check import check_scans
 from monai_tl.quality.measures import Measures
 from monai_tl.quality.outliers import Judged
-from monai_tl.quality.qc_table import SHOWN, format_table
+from monai_tl.quality.qc_table import SHOWN, format_regions, format_table
+from monai_tl.quality.region_volumes import summarise_regions
 from monai_tl.report.quality.wall import write_page
 from monai_tl.storage.processes import Outcome
-from tests.conftest import mentions
+from tests.conftest import BRATS, IXI, mentions
 
 EVIL = "<img src=x onerror=alert(1)>&\"'"
 
@@ -166,7 +167,7 @@ def test_nothing_that_is_passed_on_identifies_a_person(verb, folder, tmp_path):
 
 def test_hostile_names_are_text_on_the_page(folder, tmp_path):
     case = {**find_candidates(folder).cases[0], "subject": EVIL.replace("/", "")}
-    candidates = Candidates((case,), ("T1", "T2"), (17, 53))
+    candidates = Candidates((case,), ("T1", "T2"), {"foreground": (17, 53)})
     write_page(check_scans(candidates, tmp_path / "out"), candidates)
     page = (tmp_path / "out" / "check.html").read_text()
     assert "<img src=x" not in page
@@ -174,7 +175,9 @@ def test_hostile_names_are_text_on_the_page(folder, tmp_path):
 
 
 def test_a_case_whose_process_dies_is_checked_once_more_alone(monkeypatch, tmp_path):
-    jobs = [check_module.CheckJob({"subject": name}, name, ("T1",), (1,), None, tmp_path, None) for name in "abcd"]
+    jobs = [
+        check_module.CheckJob({"subject": name}, name, ("T1",), {"foreground": (1,)}, None, tmp_path, None) for name in "abcd"
+    ]
     calls = []
 
     def run(task, items, processes, **_):
@@ -190,7 +193,7 @@ def test_a_case_whose_process_dies_is_checked_once_more_alone(monkeypatch, tmp_p
 
 
 def test_a_full_disk_ends_a_check_in_processes(monkeypatch, tmp_path):
-    jobs = [check_module.CheckJob({"subject": "a"}, "a", ("T1",), (1,), None, tmp_path, None)]
+    jobs = [check_module.CheckJob({"subject": "a"}, "a", ("T1",), {"foreground": (1,)}, None, tmp_path, None)]
     monkeypatch.setattr(check_module, "run_each", lambda *_, **__: (one for one in [("a", Outcome(full_disk=True))]))
     with pytest.raises(OSError, match="no space left") as caught:
         list(check_module._all(jobs, 2))
@@ -208,6 +211,10 @@ def test_what_is_refused_before_anything_is_read(verb, folder, tmp_path):
         ((tmp_path / "full", "--output", tmp_path / "o"), "letter.txt"),
         ((folder / "datalist.json", "--output", tmp_path / "o", "--modalities", "PD"), "no modality 'PD'"),
         ((folder, folder, "--output", tmp_path / "o"), "check takes one datalist or folder; got 2"),
+        ((folder, "--output", tmp_path / "o", "--regions", "left"), "'left' … left=VALUE"),
+        ((folder, "--output", tmp_path / "o", "--regions", "left=17,left=53"), "'left' twice"),
+        ((folder, "--output", tmp_path / "o", "--regions", "left=17;also=17"), "'left' … 'also' … same … 17"),
+        ((folder, "--output", tmp_path / "o", "--target", tmp_path / "nowhere"), "nowhere"),
     ]:
         answer = verb("check", *words)
         assert answer.code == 2
@@ -224,6 +231,83 @@ def test_the_printed_table_is_aligned_and_short():
     assert len(lines) == SHOWN + 2
     assert lines[-1] == "and 560 more cases (0 of them not fine), all in qc.csv"
     assert {line.index("9×10×11") for line in lines[1:-1]} == {lines[0].index("shape")}
+
+
+@pytest.fixture
+def sides(folder, verb):
+    """A datalist of the folder whose regions are both sides together and each of them."""
+    path = folder / "sides.json"
+    words = ("--root", folder, "--split", "0.5,0.17,0.33", "--output", path)
+    answer = verb("datalist", "ixi", *words, "--regions", "both=17,53; left=17; right=53")
+    assert answer.code == 0, answer.err
+    return path
+
+
+def test_each_region_has_its_volume_in_table_page_and_picture(verb, sides, tmp_path):
+    output = tmp_path / "out"
+    answer = verb("check", sides, "--output", output)
+    assert answer.code == 0, answer.err
+    mentions(
+        answer.out, "both ml … left ml … right ml", "region … label … cases", "left … 17 … 6 of 6", "both … 17,53 … 6 of 6"
+    )
+    page = (output / "check.html").read_text()
+    mentions(page, "3 regions", "in 6 of 6 · median", *(f"rgb{colour}" for colour in region_colours(3)))
+    for subject, row in rows_of(output).items():
+        ml = {name: float(row[f"ml of {name}"]) for name in ("both", "left", "right")}
+        assert (ml["left"], ml["right"]) == (float(row["left_ml"]), float(row["right_ml"]))
+        assert ml["both"] == pytest.approx(ml["left"] + ml["right"], abs=1e-3) == float(row["foreground_ml"])
+        mentions(page, f"both {ml['both']:.2f} ml · left {ml['left']:.2f} ml · right {ml['right']:.2f} ml")
+        picture = np.asarray(Image.open(output / "check_files" / f"{subject}.png"))
+        assert picture.shape[0] == 320 + CAPTION, "planes, and a line with the names"
+        drawn = [int((picture[:320] == colour).all(axis=-1).sum()) for colour in region_colours(3)]
+        assert max(drawn[1:]) > 20, "a side's outline is painted over that of both"
+        named = [bool((picture[320:] == colour).all(axis=-1).any()) for colour in region_colours(3)]
+        assert named == [True] * 3
+    again = verb("datalist", "ixi", "--root", sides.parent, "--leave_out", output / "qc.csv", "--output", tmp_path / "all.json")
+    assert again.code == 0, again.err
+
+
+def test_regions_can_be_asked_for_and_are_part_of_the_settings(verb, folder, tmp_path):
+    words = ("check", folder, "--output", tmp_path / "out", "--regions", "left=17; accumbens=26")
+    answer = verb(*words)
+    assert answer.code == 0, answer.err
+    mentions(answer.out, "accumbens … 26 … 0 of 6 … –", "Region in none of the 6 labels: accumbens (26)")
+    rows = rows_of(tmp_path / "out").values()
+    assert {float(row["ml of accumbens"]) for row in rows} == {0}
+    assert all(float(row["ml of left"]) > 0 for row in rows)
+    answer = verb(*words[:-1], "left=17")
+    assert answer.code == 2
+    mentions(answer.err, "a check with other settings")
+
+
+def test_volumes_are_compared_with_those_of_a_bundle(verb, sides, tmp_path):
+    """The small heads' hippocampi are not an adult's."""
+    answer = verb("check", sides, "--output", tmp_path / "out", "--regions", "hippocampus=17,53", "--target", IXI)
+    assert answer.code == 0, answer.err
+    rows = rows_of(tmp_path / "out")
+    for row in rows.values():
+        ml = float(row["ml of hippocampus"])
+        assert (row["state"], f"hippocampus of {ml:.3g} ml; plausible are 3 to 11 ml" in row["reasons"]) == ("suspect", True)
+    mentions((tmp_path / "out" / "check.html").read_text(), "hippocampus outside 3 to 11 ml")
+    answer = verb("check", sides, "--output", tmp_path / "all", "--target", BRATS)
+    assert answer.code == 2
+    mentions(answer.err, "brats_tumour_core … both, left, right")
+    assert not (tmp_path / "all").exists()
+
+
+def test_twenty_regions_are_counted_in_the_table_and_listed_below_it():
+    regions = {f"organ {n}": (n,) for n in range(1, 21)}
+    ml = {name: 0.0 if name == "organ 7" else 10.0 * n for n, name in enumerate(regions, 1)}
+    case = Measures("one", shape=[9, 9, 9], foreground_ml=2030.0, regions_ml=ml)
+    lines = format_table([Judged(case, (), {}), Judged(Measures("two", problems=["gone"]), (), {})], ("CT",)).splitlines()
+    assert lines[0].split()[-3:] == ["label", "ml", "regions"]
+    mentions(lines[1], "2030.00 … 19 of 20")
+    assert max(map(len, lines)) < 90
+    table = format_regions(summarise_regions([case], regions), {"organ 2": (1.0, 30.0)})
+    assert len(table) == 1 + 1 + 20 + 1
+    assert table[3].split() == ["organ", "2", "2", "1", "of", "1", "20.0", "20.0", "20.0", "1", "to", "30"]
+    assert table[8].split() == ["organ", "7", "7", "0", "of", "1", "–", "–", "–", "–"]
+    assert format_regions(summarise_regions([case], {"organ 1": (1,)}), {}) == [], "one region needs no table"
 
 
 def test_kept_measures_hold_no_hash_that_public_scans_could_be_found_by(folder, tmp_path):

@@ -56,7 +56,7 @@ def check_file(phantoms, tmp_path_factory):
     cases[0]["subject"], cases[1]["subject"] = EVIL.replace("/", ""), "long_" * 40
     cases[2]["T2"] = str(output / ("very_long_" * 20 + ".nii.gz"))
     cases[3]["T1"] = cases[3]["T2"] = cases[3]["label"] = str(output / "none.nii.gz")
-    candidates = Candidates(tuple(cases), ("T1", "T2"), (17, 53), incomplete={"IXI999": "lacks label"})
+    candidates = Candidates(tuple(cases), ("T1", "T2"), {"foreground": (17, 53)}, incomplete={"IXI999": "lacks label"})
     write_page(check_scans(candidates, output / "out"), candidates)
     return output / "out" / "check.html"
 

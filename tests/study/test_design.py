@@ -17,6 +17,7 @@ from monai_tl.imaging.scan_io import LoadScand
 from monai_tl.storage.cores import cores_at_hand
 from monai_tl.study.design import design, run_settings, write_training_sets
 from monai_tl.study.estimate import Estimate, estimate, format_plan, run_seconds
+from monai_tl.study.request import check_request
 from monai_tl.study.study_plan import refuse_changed
 from monai_tl.text import in_time
 from tests.conftest import BRATS, mentions
@@ -50,6 +51,32 @@ def test_volumes_are_measured_once(request_of, monkeypatch):
     monkeypatch.setattr("monai_tl.study.design.foreground_volumes", None)
     assert design(request_of(), made.study) == made
     assert design(request_of(sizes=("all",))).study.volumes_ml == {}, "nothing is drawn"
+
+
+def test_volumes_are_of_the_regions_that_are_learned(request_of, tmp_path, phantoms):
+    """A datalist of three regions, of which the bundle learns the core: its training sets are drawn as from the core alone."""
+    content = json.loads((phantoms / "brats" / "datalist.json").read_text())
+    content["regions"] = {"tumour core": [1, 4], "whole tumour": [1, 2, 4]}
+    for case in content["cases"]:
+        case.update({role: str(phantoms / "brats" / case[role]) for role in ("T1", "T2", "label")})
+    (tmp_path / "datalist.json").write_text(json.dumps(content))
+    alone = design(request_of()).study.volumes_ml
+
+    def volumes(**settings):
+        return design(request_of(settings={"datalist": str(tmp_path / "datalist.json"), **settings})).study.volumes_ml
+
+    assert volumes() == alone
+    whole = volumes(classes=["background", "whole tumour"])
+    assert all(whole[subject] > alone[subject] for subject in alone)
+
+
+def test_classes_and_a_loss_that_contradict_are_refused_before_scans_are_read(request_of, tmp_path, phantoms, monkeypatch):
+    monkeypatch.setattr("monai_tl.study.design._refuse_bad_cases", None)
+    with pytest.raises(ConfigError, match="DiceCELoss.*softmax"):
+        design(request_of(settings={"classes": ["tumour core"]}))
+    asked = request_of(settings={"classes": ["background", "core", "oedema"]})
+    with pytest.raises(ConfigError, match="no region 'core'"):
+        check_request(asked, tmp_path / "study")
 
 
 def test_a_run_has_every_setting(request_of, tmp_path, phantoms, source):

@@ -8,7 +8,7 @@ import torch
 from monai.losses import DiceCELoss, DiceLoss
 
 from monai_tl.errors import ConfigError
-from monai_tl.training.losses import DiceBCELoss, IgnoreVoxels
+from monai_tl.training.losses import DiceBCELoss, IgnoreVoxels, refuse_unfit_loss
 from tests.conftest import mentions
 
 
@@ -165,6 +165,17 @@ def test_a_loss_with_a_softmax_is_refused_for_regions_with_a_sigmoid_each(loss):
     mentions(str(refusal.value), f"{type(loss).__name__} … softmax … monai_tl.training.losses.DiceBCELoss … background")
     if getattr(loss, "dice", loss).to_onehot_y:
         IgnoreVoxels(loss, softmax=True)
+
+
+def test_the_cross_entropy_of_several_sigmoids_is_a_softmax_too():
+    """MONAI's DiceCELoss(sigmoid=True): see above; of a single region it is binary."""
+    for loss in (DiceCELoss(sigmoid=True), torch.nn.CrossEntropyLoss()):
+        with pytest.raises(ConfigError) as refusal:
+            refuse_unfit_loss(loss, softmax=False, regions=2)
+        mentions(str(refusal.value), f"{type(loss).__name__} … softmax … monai_tl.training.losses.DiceBCELoss")
+    refuse_unfit_loss(DiceCELoss(sigmoid=True), softmax=False, regions=1)
+    refuse_unfit_loss(DiceBCELoss(), softmax=False, regions=2)
+    refuse_unfit_loss(DiceLoss(sigmoid=True), softmax=False, regions=2)
 
 
 @pytest.mark.parametrize("loss", [DiceBCELoss(), DiceCELoss(softmax=True)], ids=lambda loss: type(loss).__name__)

@@ -35,7 +35,12 @@ def test_it_is_read_as_it_stands(tmp_path):
 @pytest.mark.parametrize("content", [None, "", "# nothing"])
 def test_a_bundle_may_have_none_or_an_empty_one(tmp_path, content):
     task = read_task_file(tmp_path if content is None else written(tmp_path, content))
-    assert (dict(task.dicom_codes), task.published) == ({}, None)
+    assert (dict(task.dicom_codes), task.published, dict(task.plausible_ml)) == ({}, None, {})
+
+
+def test_plausible_volumes_are_numbers_in_ml(tmp_path):
+    task = read_task_file(written(tmp_path, {"plausible_ml": {"hippocampus": [3, 11.5], "both": [0, 1]}}))
+    assert task.plausible_ml == {"hippocampus": (3.0, 11.5), "both": (0.0, 1.0)}
 
 
 def without(content, key):
@@ -66,6 +71,14 @@ def with_size(**changes):
         (with_size(test={"scratch": 53.3, 1: 0.5}), ["test of scratch", "0 to 1", "53.3"]),
         (with_size(iterations={"scratch": 500}), ["the same arms", "iterations has scratch"]),
         ({"published": {**PUBLISHED, "layers": {**LAYERS, "table": 6.2}}}, ["layers: table takes", "6.2"]),
+        ({"plausible_ml": [3, 11]}, ["plausible_ml takes values by name", "[3, 11]"]),
+        ({"plausible_ml": {"core": [11, 3]}}, ["plausible_ml of 'core'", "lowest", "ml", "[11, 3]"]),
+        ({"plausible_ml": {"core": [3, 3]}}, ["plausible_ml of 'core'", "[3, 3]"]),
+        ({"plausible_ml": {"core": [3]}}, ["plausible_ml of 'core'", "[3]"]),
+        ({"plausible_ml": {"core": [-1, 3]}}, ["plausible_ml of 'core'", "[-1, 3]"]),
+        ({"plausible_ml": {"core": ["3", 11]}}, ["plausible_ml of 'core'", "['3', 11]"]),
+        ({"plausible_ml": {"core": 3}}, ["plausible_ml of 'core'", "got 3"]),
+        ({"plausible_ml": {"core": [3, float("inf")]}}, ["plausible_ml of 'core'", "inf"]),
         ({"published": {**PUBLISHED, "layers": {**LAYERS, "training": 0.5}}}, ["layers: training takes values by name"]),
     ],
 )  # fmt: skip
