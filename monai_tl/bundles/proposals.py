@@ -18,7 +18,7 @@ from monai_tl.text import in_time, listed, plural
 from monai_tl.transfer.contract import Contract
 
 MASKED = 0.25  # share of exact zeros from which they may be a background that was set to 0
-SOLID = 0.9  # least share of these zeros with six zero neighbours: masked brains have 0.99, the air around whole heads 0.8
+SOLID = 0.97  # least share of their neighbours that are 0 as well: masked brains have 0.98 to 1, air around heads 0.88 to 0.95
 CT_AIR = -500.0  # Hounsfield units; no MRI has such values
 ISOTROPIC, ANISOTROPIC = 1.05, 3.0  # largest edge of a voxel divided by the smallest
 COARSER = 2.0  # volume of the source's voxels divided by the data's own, from which detail may be lost
@@ -174,11 +174,11 @@ def _normalisation(survey: Survey, source: Contract | None) -> Proposal:
     masked = {name: (survey.zeros[name] >= MASKED) & (survey.solid[name] >= SOLID) for name in survey.zeros}
     own = "zscore_nonzero" if all(float(np.mean(of)) > 0.5 for of in masked.values()) else "zscore_volume"
     shares = listed([f"{np.median(of):.0%} of {name}" for name, of in survey.zeros.items()])
-    solid = listed([f"{np.median(of):.0%}" for of in survey.solid.values()])
+    solid = listed([f"{np.median(of):.1%}" for of in survey.solid.values()])
     means = "no background that was set to 0 in all modalities, so that all voxels count"
     if own == "zscore_nonzero":
         means = "a background that was set to 0, which is left out"
-    why = f"{shares} is exactly 0, {solid} of that with zeros on all sides (needed: {MASKED:.0%}, {SOLID:.0%}): {means}"
+    why = f"{shares} is exactly 0, and {solid} of the neighbours of these zeros (needed: {MASKED:.0%}, {SOLID:.0%}): {means}"
     checks = _check_intensities(survey, masked, own)
     if source is None or source.normalisation == own:
         return Proposal("normalisation", own, why, " ".join(checks))
@@ -216,8 +216,10 @@ def _window(survey: Survey, spacing: Numbers, resources: Resources, fixed: bool)
         longest = context if max(context) >= MULTIPLE else window  # first less context, then nearer to a cube
         window[int(np.argmax(longest))] -= MULTIPLE
     reason = (
-        f"the regions extend over up to {_times(extent, 0)} mm (95th percentile), {_times(region, 0)} voxels, and {CONTEXT} more on "
-        f"each side are what the network sees up to res_2; the median scan without background has {_times(whole, 0)}"
+        f"the regions extend over up to {_times(extent, 0)} mm (95th percentile), {_times(region, 0)} voxels, and {CONTEXT} "
+    )
+    reason += (
+        f"more on each side are what the network sees up to res_2; the median scan without background has {_times(whole, 0)}"
     )
     if window != wanted:
         reason += f", and {_times(wanted)} was cut to {most:,} voxels, half a step on {resources.name}"

@@ -29,7 +29,6 @@ Numbers = NDArray[Any]
 
 SAMPLE = 20  # cases whose voxels are read
 GRID = 64  # voxels per side from which percentiles are computed
-THIN = 3  # every third plane is searched for zeros among zeros
 BACKGROUND_NOISE = 1e-3  # standard deviations, as inference.postprocess.not_background
 
 
@@ -58,7 +57,7 @@ class Survey:
         shapes: (case, 3) voxels, of all training cases.
         sampled: number of cases whose voxels were read; the following are of these.
         zeros: modality -> (case,) share of voxels that are exactly 0.
-        solid: modality -> (case,) share of these zeros whose six neighbours are 0 as well; 0 if there are no zeros.
+        solid: modality -> (case,) share of the voxels next to these zeros, along each axis, that are 0 too; 0 without zeros.
         ranges: modality -> (case, 3) lowest, 99.5th percentile, highest intensity.
         content: (case, 3) mm, edges of the box to which training crops: of what differs from the value of the corner voxel.
         regions: name -> sizes; without a row if no sampled case contains the region.
@@ -160,12 +159,13 @@ def _voxels(case: Case, role: str) -> Numbers:
 
 def _measure_image(voxels: Numbers) -> _Image:
     zero = voxels == 0
-    inside = [slice(1, -1, THIN), slice(1, -1), slice(1, -1)]
-    among = zero[tuple(inside)].copy()
-    for axis, side in enumerate(inside):
-        for neighbours in (slice(None, -2, side.step), slice(2, None, side.step)):
-            among &= zero[(*inside[:axis], neighbours, *inside[axis + 1 :])]
-    solid = among.sum() / max(1, int(zero[tuple(inside)].sum()))
+    neighbours, zeros = 0, 0
+    for axis in range(3):
+        before = zero[(slice(None),) * axis + (slice(None, -1),)]
+        after = zero[(slice(None),) * axis + (slice(1, None),)]
+        neighbours += int(np.count_nonzero(before))
+        zeros += int(np.count_nonzero(before & after))
+    solid = zeros / max(1, neighbours)
     sample = voxels[tuple(slice(None, None, max(1, length // GRID)) for length in voxels.shape)].astype(np.float64)
     corner, away = float(voxels[0, 0, 0]), BACKGROUND_NOISE * float(sample.std())
     differs = (voxels < corner - away) | (voxels > corner + away)
@@ -174,7 +174,7 @@ def _measure_image(voxels: Numbers) -> _Image:
         found = np.flatnonzero(differs.any(axis=others))
         box.append((int(found[0]), int(found[-1]) + 1))
     intensities = float(voxels.min()), float(np.percentile(sample, 99.5)), float(voxels.max())
-    return _Image(float(zero.mean()), float(solid), intensities, box)
+    return _Image(float(zero.mean()), solid, intensities, box)
 
 
 def _content(header: SpatialImage, images: Mapping[str, _Image]) -> Numbers:
@@ -226,7 +226,7 @@ def survey_lines(survey: Survey) -> list[str]:
     ]
     lines += [
         "",
-        "| modality | lowest | 99.5th percentile | highest | exactly 0 | of these, in one piece |",
+        "| modality | lowest | 99.5th percentile | highest | exactly 0 | neighbours of these |",
         "|---|---|---|---|---|---|",
     ]
     for name, ranges in survey.ranges.items():
