@@ -1,0 +1,1 @@
+"""Task bundles: the settings that suit their data."""
