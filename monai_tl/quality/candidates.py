@@ -145,7 +145,7 @@ def _of_brats(path: Path, names: tuple[str, ...], asked: _Asked) -> Candidates:
         return _found(cases, names, {}, (), [UNLABELLED])
     cases = brats.find_brats_cases(path, names, incomplete="leave_out")
     by_track = asked.text == brats_tracks.BRATS_REGIONS
-    regions = {} if by_track else asked.regions()
+    regions = _one(asked.foreground) if by_track else asked.regions()
     coding = brats.find_brats_coding(cases, foreground_of(regions), asked.labels, asked.track, most=True)
     if by_track:
         regions = brats_tracks.regions_of_track(coding.track)

@@ -17,7 +17,7 @@ from monai_tl.text import NONE, millilitres, printable
 TABLE = "qc.csv"
 SHOWN = 20  # cases printed at most
 REASONS = 4  # printed per case at most
-COLUMNS = 4  # regions with a column each in the printed table; of more only the number is printed
+REGION_COLUMNS = 4  # regions with a column each in the printed table; of more only the number is printed
 
 
 def write_qc_table(path: Path, judged: Sequence[Judged], modalities: Sequence[str]) -> None:
@@ -80,7 +80,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 def _volume_heads(regions: Sequence[str]) -> list[str]:
     if len(regions) < 2:
         return ["label ml"]
-    return [f"{printable(name)} ml" for name in regions] if len(regions) <= COLUMNS else ["label ml", "regions"]
+    return [f"{printable(name)} ml" for name in regions] if len(regions) <= REGION_COLUMNS else ["label ml", "regions"]
 
 
 def _volumes(case: Measures, regions: Sequence[str]) -> list[str]:
@@ -88,7 +88,7 @@ def _volumes(case: Measures, regions: Sequence[str]) -> list[str]:
     whole = NONE if case.foreground_ml is None else f"{case.foreground_ml:.2f}"
     if len(regions) < 2:
         return [whole]
-    if len(regions) <= COLUMNS:
+    if len(regions) <= REGION_COLUMNS:
         return [f"{case.regions_ml[name]:.2f}" if name in case.regions_ml else NONE for name in regions]
     return [whole, f"{sum(ml > 0 for ml in case.regions_ml.values())} of {len(regions)}" if case.regions_ml else NONE]
 

@@ -14,7 +14,7 @@ from monai_tl.workflow.merged_config import is_expression, plain_text
 
 
 def check_data(config: Mapping[str, Any], splits: Sequence[str]) -> None:
-    """Refuse a datalist that does not exist, or lacks a split, a modality or a class; an expression is not checked.
+    """Refuse a datalist that does not exist, or lacks a split, a modality or, to train, a class; expressions are not checked.
 
     Args:
         config: merged config, with all settings.
@@ -30,7 +30,8 @@ def check_data(config: Mapping[str, Any], splits: Sequence[str]) -> None:
     data, modalities = read_datalist(Path(path)), config.get("modalities")
     for split in splits if isinstance(modalities, list) and not is_expression(modalities) else ():
         data.split(split, modalities)
-    check_classes(config, data)
+    if "train" in splits:  # evaluation compares classes with those of the weights first
+        check_classes(config, data)
 
 
 def check_classes(config: Mapping[str, Any], data: Datalist) -> None:

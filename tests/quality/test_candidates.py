@@ -118,6 +118,25 @@ def test_a_decathlon_task(task):
         find_candidates(task, ["T1"])
 
 
+def test_regions_by_name_by_track_and_by_value(task, tmp_path):
+    assert find_candidates(task).regions == {"PZ": (1,), "TZ": (2,)}, "each label of a task"
+    assert find_candidates(task, regions="TZ; gland=1,2").regions == {"TZ": (2,), "gland": (1, 2)}
+    assert find_candidates(task, foreground=[2]).regions == {"foreground": (2,)}
+    with pytest.raises(ConfigError, match="'tumour'.*1, 2"):
+        find_candidates(task, regions="tumour=3")
+    with pytest.raises(ConfigError, match="'PX'.*'PZ'"):
+        find_candidates(task, regions="PX")
+    for name in ("BraTS-GLI-00000-000", "BraTS-GLI-00002-000"):
+        subject(tmp_path / "brats", name, NEW, 1, 2, 3)
+    assert find_candidates(tmp_path / "brats").regions == {"foreground": (1, 3)}
+    by_track = find_candidates(tmp_path / "brats", regions="brats")
+    assert by_track.regions == {"tumour core": (1, 3), "whole tumour": (1, 2, 3), "enhancing tumour": (3,)}
+    assert find_candidates(tmp_path / "brats", regions="rim=3").regions == {"rim": (3,)}
+    with pytest.raises(ConfigError, match="--regions brats needs a BraTS track"):
+        find_candidates(tmp_path / "brats", regions="brats", foreground=[1], labels=[1, 2, 3, 4, 5])
+    assert find_candidates(ixi(tmp_path / "ixi", None), regions="left=17").regions == {"left": (17,)}
+
+
 def test_only_the_volume_that_has_changed_is_measured_again(task, tmp_path, monkeypatch):
     from monai_tl.quality import check_case as module
 

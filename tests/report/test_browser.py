@@ -50,13 +50,14 @@ def page_file(make_run, tmp_path):
 
 @pytest.fixture(scope="module")
 def check_file(phantoms, tmp_path_factory):
-    """Six heads, one with a hostile id, one with a very long one, one without its T2, one that cannot be read."""
+    """Six heads, one with a hostile id, one with a very long one, one without its T2, one that cannot be read; 21 regions."""
     output = tmp_path_factory.mktemp("check")
     cases = ixi.find_ixi_cases(phantoms / "ixi")
     cases[0]["subject"], cases[1]["subject"] = EVIL.replace("/", ""), "long_" * 40
     cases[2]["T2"] = str(output / ("very_long_" * 20 + ".nii.gz"))
     cases[3]["T1"] = cases[3]["T2"] = cases[3]["label"] = str(output / "none.nii.gz")
-    candidates = Candidates(tuple(cases), ("T1", "T2"), {"foreground": (17, 53)}, incomplete={"IXI999": "lacks label"})
+    regions = {"left": (17,), EVIL: (53,), "long_" * 40: (26,), **{f"organ {n}": (n,) for n in range(60, 78)}}
+    candidates = Candidates(tuple(cases), ("T1", "T2"), regions, incomplete={"IXI999": "lacks label"})
     write_page(check_scans(candidates, output / "out"), candidates)
     return output / "out" / "check.html"
 

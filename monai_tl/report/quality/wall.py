@@ -17,7 +17,7 @@ from monai_tl.quality.candidates import Candidates
 from monai_tl.quality.check import FILES, Checked
 from monai_tl.quality.check_case import HEIGHT
 from monai_tl.quality.outliers import Judged, thresholds
-from monai_tl.quality.qc_table import COLUMNS, note_lines, plausible_text, summary, volume_texts
+from monai_tl.quality.qc_table import REGION_COLUMNS, note_lines, plausible_text, summary, volume_texts
 from monai_tl.report.kit.render import render
 from monai_tl.storage.files import write_text
 from monai_tl.text import millilitres
@@ -85,7 +85,7 @@ def _card(case: Judged, folder: Path, modalities: Sequence[str]) -> Card:
     name = case.measures.subject
     thumbnail, width, height = _thumbnail(folder / FILES / f"{name}.png") if case.measures.shape else ("", 0, 0)
     volumes = volume_texts(case.measures)
-    few = volumes if len(volumes) <= COLUMNS else []
+    few = volumes if len(volumes) <= REGION_COLUMNS else []
     return Card(
         name=name,
         reasons=case.reasons,
