@@ -14,9 +14,9 @@ def name_some(names: Sequence[str], shown: int = 5) -> str:
     return ", ".join(names[:shown]) + more
 
 
-def signed(value: float) -> str:
+def signed(value: float, digits: int = 3) -> str:
     """Return a difference with its sign, ``"−0.012"``."""
-    return f"{value:+.3f}".replace("-", "−")
+    return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def plural(count: int, noun: str) -> str:
@@ -39,9 +39,9 @@ def number(value: float | None, digits: int = 3) -> str:
     return NONE if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
-def difference(value: float) -> str:
+def difference(value: float, digits: int = 3) -> str:
     """Return a difference with its sign, or a dash if it is undefined."""
-    return NONE if math.isnan(value) else signed(value)
+    return NONE if math.isnan(value) else signed(value, digits)
 
 
 def duration(seconds: float) -> str:
