@@ -70,6 +70,8 @@ FLAGS = {
     "prepare labels": "folder or .tar of label images",
     "leave_out": "subjects to omit: qc, the path of a qc.csv, or ids separated by commas",
     "lists": "JSON file of named training sets",
+    "study metrics": "what all runs are scored by, Dice always; by default as in the target's evaluate.yaml",
+    "study tolerance": "of nsd: deviation of a surface that counts as none; by default as in the target's evaluate.yaml",
     "modalities": "names of the modalities, separated by commas",
     "out_channels": "number of classes, background included",
     "output": "folder to write",
