@@ -89,6 +89,8 @@ FLAGS = {
     "probabilities": "also write the foreground probability",
     "processes": "number of cases processed at a time",
     "random_prefix": "control: freeze the first stages at random weights; nothing is transferred",
+    "report metric": "of the primary analysis of a study",
+    "report region": "of the primary analysis of a study; by default the mean over all regions",
     "region": "the region whose scores are compared; by default the mean over all regions",
     "regions": "regions to segment, by label values or by name, e.g. 'tumour core=1,4; whole tumour=1,2,4'",
     "datalist brats regions": "brats (tumour core, whole tumour, enhancing tumour), or regions by label values",

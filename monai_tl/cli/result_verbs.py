@@ -25,15 +25,25 @@ def compare(*runs: str, split: Split = "test", metric: MetricName = "dice", regi
     print(format_comparison(found))
 
 
-def report(*study: str, runs: str | None = None, split: Split | None = None, output: str | None = None) -> None:
+def report(
+    *study: str,
+    runs: str | None = None,
+    split: Split | None = None,
+    output: str | None = None,
+    metric: MetricName = "dice",
+    region: str = "",
+) -> None:
     """Write one HTML page about a study or about all runs in a folder: STUDY or --runs DIR [--split test] [--output FILE].
 
-    Figures and tables are written next to the page, in a folder of the same name that ends in _files.
+    A study is evaluated by --metric and --region; by default by Dice, mean over all regions. Figures and tables are written
+    next to the page, in a folder of the same name that ends in _files.
     """
     if len(study) + (runs is not None) != 1:
         raise ConfigError("report takes one study folder (monai_tl report STUDY), or a folder of any runs (--runs DIR)")
     page = Path(output) if output else None
     if runs is not None:
+        if metric != "dice" or region:
+            raise ConfigError("--metric and --region are for the report of a study: omit them, or name a study's folder")
         _report_runs(Path(runs), split or "test", page)
         return
     if split is not None:
@@ -43,8 +53,8 @@ def report(*study: str, runs: str | None = None, split: Split | None = None, out
     refuse_no_study(Path(study[0]))
     from monai_tl.report.study.study_page import write_study_report
 
-    written = write_study_report(Path(study[0]), output=page)
-    runs_shown = f"{plural(written.runs, 'run')}, {written.finished} finished"
+    written = write_study_report(Path(study[0]), output=page, metric=metric, region=region)
+    runs_shown = f"{plural(written.runs, 'run')}, {written.finished} finished, by {written.label}"
     print(f"{written.page}: {runs_shown}; figures and tables in {written.files}")
 
 

@@ -145,7 +145,7 @@ def asked_scoring(request: Request) -> tuple[tuple[str, ...], float | list[float
     lacking = [name for name in asked if name not in own]
     if lacking:
         raise ConfigError(f"{file} has no id '{lacking[0]}', by which a study scores its runs; add it, as the usual bundles do")
-    scoring = {name: own[name] if value is None else value for name, value in asked.items()}
+    scoring: dict[str, Any] = {name: own[name] if value is None else value for name, value in asked.items()}
     unknown = [name for name, value in scoring.items() if is_expression(value)]
     if unknown:
         raise ConfigError(f"{unknown[0]} of the target's evaluate.yaml is an expression; a study needs --{unknown[0]}")
