@@ -40,8 +40,8 @@ class Measure:
 
     @property
     def heading(self) -> str:
-        """The label with its unit, for axes and headers: ``"95 % Hausdorff distance, mm"``."""
-        return f"{self.label}, {self.unit}" if self.unit else self.label
+        """The label with its unit, for axes and headers: ``"95 % Hausdorff distance in mm"``."""
+        return f"{self.label} in {self.unit}" if self.unit else self.label
 
     def text(self, value: float) -> str:
         """Return a value with its unit: ``"0.853"``, ``"1.41 mm"``."""

@@ -77,7 +77,7 @@ def make_content(study: StudyFacts) -> Content:
         DataError: if its runs were not scored on the same cases.
     """
     means, comparisons = _statistics(study)
-    outcomes = outcomes_table(study, comparisons)
+    outcomes = outcomes_table(study)
     beside = [table for table in (study_numbers.layers_table(study), study_numbers.sizes_table(study, means)) if table]
     return Content(
         title=study_words.study_title(study),

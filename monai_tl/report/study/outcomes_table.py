@@ -35,21 +35,15 @@ def outcomes_of(study: StudyFacts) -> list[Outcome]:
     return [Outcome(METRICS[name], region, len(regions) > 1) for name in study.metrics for region in regions]
 
 
-def outcomes_table(study: StudyFacts, primary: Sequence[ArmComparison]) -> StudyTable | None:
-    """Return means of all arms and differences to the reference, by each metric and region; p is corrected for all rows.
-
-    Args:
-        study: its facts.
-        primary: the comparisons of the primary analysis; those with the reference are done here for each metric and region.
-    """
+def outcomes_table(study: StudyFacts) -> StudyTable | None:
+    """Return means of all arms and differences to the reference, by each metric and region; p is corrected for all rows."""
     if not has_outcomes(study):
         return None
-    outcomes = outcomes_of(study)
-    against = study.reference or ""
-    pairs = list(dict.fromkeys((result.arm, result.against) for result in primary if result.against == against))
+    outcomes, reference = outcomes_of(study), arm_words(study.reference or "")
+    scored = {arm for arm, _ in study.cases}
+    pairs = [(arm, study.reference) for arm in study.arms if arm in scored and study.reference not in (None, arm)]
     found = _compared(study, outcomes, pairs)
     several = len(study.regions) > 1
-    reference = arm_words(against)
     columns = (
         Column("Arm", "arm", "arm"), METRIC, *([REGION] if several else []), Column("Training subjects", "n", "count"),
         Column("Mean", "mean", "number"), Column("95 % interval", "mean", "interval"),

@@ -22,7 +22,8 @@ PALE = 0.78  # share by which a box's colour is mixed with white
 BOXED = 5  # least number of cases for a box; quartiles of fewer would hardly differ from the cases
 LEAST = 0.03  # difference of a ratio that a forest plot always shows on both sides, so that small ones do not look large
 LEAST_WITH_UNIT = 0.1  # the same in mm or ml
-LETTERS = 48  # of an axis label in one line
+LETTERS = 48  # of a label below an axis in one line
+UPWARDS = 34  # of a label beside an axis
 NEVER = 1.17  # position of runs that never reached the target, in units of the longest run
 TICKS = 7  # largest number of labelled training sizes
 
@@ -97,7 +98,7 @@ def draw_cases(boxes: Sequence[ArmBox], xlabel: str, highest: float = 1.0) -> Dr
             )  # fmt: skip
         _names(axes, [box.name for box in boxes])
         axes.set_xlim(*_limits([float(value) for values in defined for value in values], highest))
-        axes.set_xlabel(_lines(xlabel))
+        axes.set_xlabel(textwrap.fill(xlabel, LETTERS))
         axes.grid(axis="x")
 
     return _drawn(0.9 + 0.44 * len(boxes), draw)
@@ -122,7 +123,7 @@ def draw_forest(spans: Sequence[Span], xlabel: str, least: float = LEAST) -> Dra
         ends = [end for span in spans for end in (span.value, span.low, span.high) if not math.isnan(end)]
         axes.set_xlim(min([-least, *(1.08 * end for end in ends)]), max([least, *(1.08 * end for end in ends)]))
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
-        axes.set_xlabel(_lines(xlabel))
+        axes.set_xlabel(textwrap.fill(xlabel, LETTERS))
         axes.grid(axis="x")
 
     return _drawn(_height([(span.group, span.name) for span in spans]), draw)
@@ -208,7 +209,7 @@ def draw_sizes(lines: Sequence[Line], ylabel: str) -> Drawing:
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
         axes.set_xlabel("training subjects (logarithmic)")
-        axes.set_ylabel(_lines(ylabel))
+        axes.set_ylabel(textwrap.fill(ylabel, UPWARDS))
         axes.grid(axis="y")
         handles, _ = axes.get_legend_handles_labels()
         figure = axes.figure
@@ -238,11 +239,6 @@ def _drawn(height: float, draw: Callable[[Axes], None]) -> Drawing:
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         draw(figure.subplots())
         return both(figure)
-
-
-def _lines(label: str) -> str:
-    """Return an axis label in lines that fit the figure."""
-    return textwrap.fill(label, LETTERS)
 
 
 def _limits(values: Sequence[float], highest: float) -> tuple[float, float]:

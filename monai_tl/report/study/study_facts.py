@@ -74,6 +74,13 @@ class StudyFacts:
         common = common_metrics(self.by_run)
         return tuple(name for name in METRICS if name in common)
 
+    @cached_property
+    def undefined(self) -> tuple[int, int]:
+        """How many values of the primary analysis, of each of its regions, are undefined, and of how many."""
+        name, region = self.outcome.metric.name, self.outcome.region
+        values = [s.values[name] for scores in self.by_run.values() for s in scores if region in ("", s.region)]
+        return sum(map(math.isnan, values)), len(values)
+
     @property
     def validation_dice(self) -> str:
         """What validation, which chose the weights, was scored by."""
@@ -129,9 +136,9 @@ class StudyFacts:
     def published(self) -> Published | None:
         """The published reference values of the target bundle; None if it has none, or they do not match the outcome.
 
-        They are Dice of everything that is segmented.
+        They are Dice of a single region.
         """
-        fits = self.outcome.metric.name == "dice" and (not self.outcome.region or not self.outcome.several)
+        fits = self.outcome.metric.name == "dice" and not self.outcome.several
         return read_task_file(Path(self.plan.target)).published if fits else None
 
     @cached_property

@@ -90,9 +90,9 @@ def draw_boxes(study: StudyFacts) -> list[Picture]:
         ]
         undefined = sum(math.isnan(value) for box in boxes for value in box.values)
         medians = ", ".join(f"{box.name} {_shown(_median(box.values), measure)}" for box in boxes)
-        caption = f"{subjects(n).capitalize()}: test {measure.heading}, of every case, mean over the seeds."
+        caption = f"{subjects(n).capitalize()}: test {measure.heading} of every case, mean over the seeds."
         caption += f" {plural(undefined, 'undefined value')} not drawn." if undefined else ""
-        drawing = draw_cases(boxes, f"test {measure.heading} (one mark per case)", measure.highest)
+        drawing = draw_cases(boxes, f"test {measure.heading}; one mark per case", measure.highest)
         alt = f"Test {measure.label} of every case with {subjects(n)}. Medians: {medians}."
         pictures.append(_picture(f"cases_{n}", drawing, alt, caption))
     return pictures
@@ -129,7 +129,7 @@ def draw_means(study: StudyFacts, means: Sequence[ArmMean]) -> Picture | None:
     ends = "; ".join(
         f"{line.name} from {_shown(line.values[0], measure)} to {_shown(line.values[-1], measure)}" for line in lines
     )
-    caption = f"Mean test {measure.heading}, with its 95 % interval. Arms are shifted slightly to avoid overlap."
+    caption = f"Mean test {measure.heading} with its 95 % interval. Arms are shifted slightly to avoid overlap."
     drawing = draw_sizes(lines, f"mean test {measure.heading}")
     return _picture("sizes", drawing, f"Mean test {measure.label} against training subjects: {ends}.", caption)
 

@@ -187,6 +187,12 @@ def not_supported(study: StudyFacts, comparisons: Sequence[ArmComparison], besid
         )
     if 0 < cases < FEW:
         sentences.append(f"Firm conclusions about other cases: there are only {cases}, fewer than {FEW}.")
+    undefined, values = study.undefined
+    if undefined:
+        sentences.append(
+            f"Any conclusion about undefined values: {undefined} of {plural(values, 'value')} of {study.outcome.measure.label} "
+            "are in no mean and no difference, so they count neither for nor against an arm."
+        )
     if study.scores:
         sentences.append("Any conclusion about other scanners, tasks, sources or budgets: all runs share one of each.")
     if len(comparisons) > 1:

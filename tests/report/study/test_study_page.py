@@ -182,7 +182,7 @@ def test_subjects_are_chosen_by_the_mean_of_scratch_at_the_largest_size(once):
 def test_all_that_repeats_it(once):
     folder, text, page = once
     command = f"monai_tl study size --source /w/source --target {BRATS} --datalist /data/datalist.json "
-    command += f"--arms scratch,1,random2 --sizes 26,52 --seeds 3 --metrics dice,hd95 "
+    command += "--arms scratch,1,random2 --sizes 26,52 --seeds 3 --metrics dice,hd95 "
     command += f"--iterations 500 --window '[48,48,48]' --output {folder}"
     assert command in page.texts
     assert f"monai_tl report {folder}" in page.texts
