@@ -89,6 +89,7 @@ FLAGS = {
     "probabilities": "also write the foreground probability",
     "processes": "number of cases processed at a time",
     "random_prefix": "control: freeze the first stages at random weights; nothing is transferred",
+    "metric": "what runs are compared by",
     "report metric": "of the primary analysis of a study",
     "report region": "of the primary analysis of a study; by default the mean over all regions",
     "region": "the region whose scores are compared; by default the mean over all regions",

@@ -18,7 +18,7 @@ MEAN = "mean over regions"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StudyOutcome:
     """A metric of a region.
 
     Attributes:
@@ -61,7 +61,7 @@ class Outcome:
         return {name: value for name, value in chosen.items() if value}
 
 
-def choose_outcome(scores: Mapping[RunKey, Sequence[Score]], metric: str, region: str, folder: str) -> Outcome:
+def choose_outcome(scores: Mapping[RunKey, Sequence[Score]], metric: str, region: str, folder: str) -> StudyOutcome:
     """Return the outcome by which a study is to be evaluated.
 
     Args:
@@ -75,16 +75,16 @@ def choose_outcome(scores: Mapping[RunKey, Sequence[Score]], metric: str, region
         DataError: if there is no such region, or the runs were scored on different regions.
     """
     chosen = find_metrics([metric])[-1]  # after Dice
-    regions = regions_of(scores)
+    regions = scored_regions(scores)
     if region and region not in regions:
         none = "no run has been scored yet: omit --region"
         raise DataError(f"no region '{region}' in this study: {did_you_mean(region, regions) if scores else none}")
     if scores:
         _refuse_unscored(scores, metric, folder)
-    return Outcome(chosen, region, len(regions) > 1)
+    return StudyOutcome(chosen, region, len(regions) > 1)
 
 
-def regions_of(scores: Mapping[RunKey, Sequence[Score]]) -> tuple[str, ...]:
+def scored_regions(scores: Mapping[RunKey, Sequence[Score]]) -> tuple[str, ...]:
     """Return the names of the regions; none without a score.
 
     Raises:

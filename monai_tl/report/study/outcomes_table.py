@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from monai_tl.evaluation.metrics import DEFAULT_METRICS, METRICS
 from monai_tl.report.study.arm_display import look_of
 from monai_tl.report.study.html_tables import Column, StudyTable
-from monai_tl.report.study.outcome import Outcome
+from monai_tl.report.study.outcome import StudyOutcome
 from monai_tl.report.study.study_facts import StudyFacts
 from monai_tl.statistics import ArmComparison, ArmMean, arm_means
 from monai_tl.statistics.crossed_bootstrap import CrossedBootstrap
@@ -29,10 +29,10 @@ def has_outcomes(study: StudyFacts) -> bool:
     return bool(study.scores) and (len(study.regions) > 1 or set(study.metrics) != set(DEFAULT_METRICS))
 
 
-def outcomes_of(study: StudyFacts) -> list[Outcome]:
+def outcomes_of(study: StudyFacts) -> list[StudyOutcome]:
     """Return each metric of each region."""
     regions = study.regions if len(study.regions) > 1 else ("",)
-    return [Outcome(METRICS[name], region, len(regions) > 1) for name in study.metrics for region in regions]
+    return [StudyOutcome(METRICS[name], region, len(regions) > 1) for name in study.metrics for region in regions]
 
 
 def outcomes_table(study: StudyFacts) -> StudyTable | None:
@@ -67,8 +67,8 @@ def outcomes_table(study: StudyFacts) -> StudyTable | None:
 
 
 def _compared(
-    study: StudyFacts, outcomes: Sequence[Outcome], pairs: Sequence[Pair]
-) -> dict[tuple[Outcome, str, int], ArmComparison]:
+    study: StudyFacts, outcomes: Sequence[StudyOutcome], pairs: Sequence[Pair]
+) -> dict[tuple[StudyOutcome, str, int], ArmComparison]:
     """Return the comparisons by outcome, arm and size; all are one family."""
     if not pairs:
         return {}
@@ -78,7 +78,7 @@ def _compared(
     return {(by_measure[result.metric], result.arm, result.n): result for result in results}
 
 
-def _means(study: StudyFacts, outcome: Outcome) -> list[ArmMean]:
+def _means(study: StudyFacts, outcome: StudyOutcome) -> list[ArmMean]:
     return sorted(arm_means(study.of(outcome), metric=outcome.measure), key=lambda mean: mean.n)
 
 

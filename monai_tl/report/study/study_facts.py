@@ -15,7 +15,7 @@ from monai_tl.evaluation.metrics import METRICS
 from monai_tl.evaluation.run_scores import has_own_scores
 from monai_tl.evaluation.score_files import scores_of
 from monai_tl.evaluation.scores import Score, Scoring, VolumeBias, over_regions, volume_bias
-from monai_tl.report.study.outcome import MEAN, Outcome, choose_outcome, regions_of
+from monai_tl.report.study.outcome import MEAN, StudyOutcome, choose_outcome, scored_regions
 from monai_tl.report.study.study_place import refuse_no_study
 from monai_tl.statistics.score_array import RunKey, StudyScore
 from monai_tl.study.gather import common_metrics
@@ -48,14 +48,14 @@ class StudyFacts:
     by_run: Mapping[RunKey, tuple[Score, ...]]
     runs: tuple[RunRow, ...]
     curves: tuple[CurveRow, ...]
-    outcome: Outcome
+    outcome: StudyOutcome
 
     @cached_property
     def scores(self) -> tuple[StudyScore, ...]:
         """The scores of the primary analysis."""
         return self.of(self.outcome)
 
-    def of(self, outcome: Outcome) -> tuple[StudyScore, ...]:
+    def of(self, outcome: StudyOutcome) -> tuple[StudyScore, ...]:
         """Return the scores of an outcome, one per run and case."""
         return tuple(
             StudyScore(*run, score.subject, score.values[outcome.metric.name], score.reference_ml, score.prediction_ml)
@@ -66,7 +66,7 @@ class StudyFacts:
     @cached_property
     def regions(self) -> tuple[str, ...]:
         """Names of the regions; none without a score."""
-        return regions_of(self.by_run)
+        return scored_regions(self.by_run)
 
     @cached_property
     def metrics(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from monai_tl.evaluation.metrics import METRICS
 from monai_tl.report.kit.figures import as_png, as_svg
 from monai_tl.report.study import plots
-from monai_tl.report.study.outcome import Outcome
+from monai_tl.report.study.outcome import StudyOutcome
 from monai_tl.report.study.outcomes_table import outcomes_table, undefined_table
 from monai_tl.report.study.plots import Drawing
 from monai_tl.report.study.study_cases import choose_ranked
@@ -210,7 +210,7 @@ def test_a_case_with_a_region_that_was_missed_is_infinitely_far(folder):
 
 def test_the_best_case_of_a_distance_is_the_nearest():
     cases = {"a": 3.0, "b": 1.0, "c": math.nan, "d": 2.0, "e": 9.0}
-    near, high = Outcome(METRICS["hd95"]).measure, Outcome(METRICS["dice"]).measure
+    near, high = StudyOutcome(METRICS["hd95"]).measure, StudyOutcome(METRICS["dice"]).measure
     assert choose_ranked(cases, near) == [("best", "b", 1.0), ("median", "a", 3.0), ("worst", "e", 9.0)]
     assert choose_ranked(cases, high) == [("best", "e", 9.0), ("median", "d", 2.0), ("worst", "b", 1.0)]
     assert choose_ranked({"x": 0.5, "w": 0.5}, near) == [("best", "w", 0.5), ("worst", "x", 0.5)]
