@@ -14,9 +14,9 @@ def name_some(names: Sequence[str], shown: int = 5) -> str:
     return ", ".join(names[:shown]) + more
 
 
-def signed(value: float) -> str:
+def signed(value: float, digits: int = 3) -> str:
     """Return a difference with its sign, ``"−0.012"``."""
-    return f"{value:+.3f}".replace("-", "−")
+    return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def plural(count: int, noun: str) -> str:
@@ -44,9 +44,9 @@ def millilitres(ml: float) -> str:
     return f"{ml:.{2 if ml < 10 else 1 if ml < 100 else 0}f}"
 
 
-def difference(value: float) -> str:
+def difference(value: float, digits: int = 3) -> str:
     """Return a difference with its sign, or a dash if it is undefined."""
-    return NONE if math.isnan(value) else signed(value)
+    return NONE if math.isnan(value) else signed(value, digits)
 
 
 def duration(seconds: float) -> str:

@@ -38,7 +38,7 @@ from monai_tl.errors import USER_ERRORS, ConfigError
 from monai_tl.evaluation.compare import mean_interval
 from monai_tl.statistics.crossed_bootstrap import CrossedBootstrap
 from monai_tl.statistics.mixed_model import fit_curves
-from monai_tl.statistics.pairwise import compare_cube
+from monai_tl.statistics.pairwise import compare_cubes
 from monai_tl.statistics.score_array import ScoreCube, StudyScore
 from monai_tl.statistics.verdicts import ALPHA, shows_difference
 from monai_tl.storage.files import atomic_write
@@ -86,14 +86,14 @@ def check(setting: Setting, studies: int, resamples: int, seed: int) -> dict[str
         if study % BLOCK == 0:
             draws = CrossedBootstrap(int(rng.integers(2**31)), resamples)
         cube = simulate(setting, rng)
-        compared = compare_cube(cube, pairs, draws)
+        compared = compare_cubes([cube], pairs, draws)
         counts["interval"].append(float(np.mean([each.low <= 0 <= each.high for each in compared])))
         counts["naive"].append(_naive_holds(cube.of("0", 26) - cube.of("scratch", 26), resamples, rng))
         counts["wilcoxon"].append(min(each.p_holm for each in compared) <= ALPHA)
         counts["verdict"].append(any(shows_difference(each) for each in compared))
         if study % FOUND == 0:
-            cube.dice[1:] += EFFECT
-            counts["found"].append(float(np.mean([shows_difference(each) for each in compare_cube(cube, pairs, draws)])))
+            cube.values[1:] += EFFECT
+            counts["found"].append(float(np.mean([shows_difference(each) for each in compare_cubes([cube], pairs, draws)])))
     return {**vars(setting), **_shares(counts)}
 
 
@@ -136,7 +136,7 @@ def check_models(studies: int, seed: int) -> dict[str, str | float]:
         hard, gain = rng.normal(0.5, 0.15, cases), rng.normal(0, CASE, (len(arms), cases))
         gain[0] = 0
         rows = [
-            StudyScore(arm, n, s, f"case{case}", 0.25 + float(value) / 2, 1.0, 1.0, 1.0)  # halved, to be between 0 and 1
+            StudyScore(arm, n, s, f"case{case}", 0.25 + float(value) / 2, 1.0, 1.0)  # halved, to be between 0 and 1
             for (a, arm), n, s in itertools.product(enumerate(arms), sizes, range(seeds))
             for case, value in enumerate(
                 hard + gain[a] + 0.05 * np.log2(n / 52) + rng.normal(0, 0.02) + rng.normal(0, 0.04, cases)

@@ -29,23 +29,21 @@ def report(
     *study: str,
     runs: str | None = None,
     split: Split | None = None,
-    metric: MetricName | None = None,
+    metric: MetricName = "dice",
     region: str = "",
     output: str | None = None,
 ) -> None:
     """Write one HTML page about a study or about all runs in a folder: STUDY or --runs DIR [--split test] [--output FILE].
 
-    Figures and tables are written next to the page, in a folder of the same name that ends in _files. Runs are compared by Dice
-    or --metric hd95, over all regions or in --region NAME.
+    Runs are compared, and a study is evaluated, by --metric and --region; by default by Dice, mean over all regions. Figures
+    and tables are written next to the page, in a folder of the same name that ends in _files.
     """
     if len(study) + (runs is not None) != 1:
         raise ConfigError("report takes one study folder (monai_tl report STUDY), or a folder of any runs (--runs DIR)")
     page = Path(output) if output else None
     if runs is not None:
-        _report_runs(Path(runs), split or "test", metric or "dice", region, page)
+        _report_runs(Path(runs), split or "test", metric, region, page)
         return
-    if metric is not None or region:
-        raise ConfigError("--metric and --region are of a folder of runs (--runs DIR): omit them for a study")
     if split is not None:
         raise ConfigError("a study is scored on its test split: omit --split, or name a folder of runs by --runs DIR")
     from monai_tl.report.study.study_place import refuse_no_study
@@ -53,8 +51,8 @@ def report(
     refuse_no_study(Path(study[0]))
     from monai_tl.report.study.study_page import write_study_report
 
-    written = write_study_report(Path(study[0]), output=page)
-    runs_shown = f"{plural(written.runs, 'run')}, {written.finished} finished"
+    written = write_study_report(Path(study[0]), output=page, metric=metric, region=region)
+    runs_shown = f"{plural(written.runs, 'run')}, {written.finished} finished, by {written.label}"
     print(f"{written.page}: {runs_shown}; figures and tables in {written.files}")
 
 

@@ -11,6 +11,7 @@ from monai_tl.datasets.datalist import read_datalist
 from monai_tl.errors import ConfigError
 from monai_tl.inference.model_files import READ_BY_PREDICTION, find_model_files
 from monai_tl.settings.table import PATH, SETTINGS
+from monai_tl.study.study_plan import STUDY_FILE, read_study
 from monai_tl.training.run_files import refuse_changed_datalist, refuse_existing
 from monai_tl.training.run_inputs import check_data, check_start
 from monai_tl.transfer.arms import UNTRAINED, Arm
@@ -135,13 +136,7 @@ def evaluate(
     elif output is not None:
         raise ConfigError("--output names the run of an untrained source (--source S); scores are named by --scores FILE")
     config = read_run_config(run)
-    study = Path(run).absolute().parent.parent
-    changed = ", ".join(f"--{name}" for name in overrides if name not in ("device", "bundle_root"))
-    if changed and "scores" not in overrides and (study / "study.json").is_file():
-        raise ConfigError(
-            f"{changed}: '{run}' belongs to the study in '{study}', whose runs are all scored in the same way; name another "
-            "file by --scores FILE"
-        )
+    overrides = _as_in_its_study(run, overrides)
     if "dataset_dir" in overrides:
         overrides.setdefault("datalist", str(Path(str(overrides["dataset_dir"])) / "datalist.json"))
     if "datalist" not in overrides:
@@ -177,6 +172,23 @@ def _score_segmentations(
     how = {name: overrides[name] for name in ("metrics", "tolerance") if name in overrides}
     path = score_segmentations(predictions, data, Path(output), split=split, regions=names(regions), label_map=values, **how)
     print(f"{path}; next: monai_tl compare RUN {output}")
+
+
+def _as_in_its_study(run: str, overrides: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that score a run of a study like its others; further metrics may be added."""
+    study = Path(run).absolute().parent.parent
+    if "scores" in overrides or not (study / STUDY_FILE).is_file():
+        return overrides
+    belongs = f"'{run}' belongs to the study in '{study}', whose runs are all scored"
+    changed = ", ".join(f"--{name}" for name in overrides if name not in ("device", "bundle_root", "metrics"))
+    if changed:
+        raise ConfigError(f"{changed}: {belongs} in the same way; name another file by --scores FILE")
+    planned = read_study(study)
+    metrics = overrides.get("metrics", planned.metrics)
+    if set(planned.metrics) - {"dice", *metrics}:
+        both = ",".join(dict.fromkeys([*planned.metrics, *metrics]))
+        raise ConfigError(f"--metrics: {belongs} by {', '.join(planned.metrics)}; name these, too: --metrics {both}")
+    return {**overrides, "metrics": list(metrics), "tolerance": planned.tolerance}
 
 
 def _keep_untrained(source: str, target: str, output: str, overrides: dict[str, Any]) -> None:

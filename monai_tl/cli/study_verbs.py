@@ -8,13 +8,15 @@ from typing import Annotated, Any
 from monai_tl.cli.arguments import flags_of, names
 from monai_tl.cli.run_verbs import SOURCE, TARGET
 from monai_tl.errors import ConfigError
-from monai_tl.settings.table import ENGINE
+from monai_tl.settings.table import ENGINE, SETTINGS
 from monai_tl.settings.values import Number, Whole
 
 LAYERS = "scratch,0,1,2,3,4,5,random2"
 SIZES = "0.25,0.5,0.75,1.0"
 Parallel = Annotated[int, Whole(1, unit="runs at a time")]
 EngineName = Annotated[str, ENGINE]
+Metrics = Annotated[list[str], SETTINGS["metrics"]]
+Tolerance = Annotated[float | list[float], SETTINGS["tolerance"]]
 Gain = Annotated[float, Number(least=0, below=1, unit="a difference in Dice", example="0.01")]
 
 
@@ -30,6 +32,8 @@ def layers(
     budget: str = "",
     lists: str | None = None,
     training_dice: bool = False,
+    metrics: Metrics | None = None,
+    tolerance: Tolerance | None = None,
     parallel: Parallel = 1,
     engine: EngineName = "here",
     plan: bool = False,
@@ -44,6 +48,7 @@ def layers(
     """
     asked: dict[str, Any] = {"target": target, "source": source, "overlay": overlay, "training_dice": training_dice}
     asked |= {"arms": _arms(arms), "sizes": names(sizes), "seeds": seeds, "budget": budget, "lists": lists}
+    asked |= {"metrics": metrics, "tolerance": tolerance}
     _do(layers, asked, output, (parallel, engine, plan), overrides)
 
 
@@ -59,6 +64,8 @@ def size(
     budget: str = "",
     lists: str | None = None,
     training_dice: bool = False,
+    metrics: Metrics | None = None,
+    tolerance: Tolerance | None = None,
     parallel: Parallel = 1,
     engine: EngineName = "here",
     plan: bool = False,
@@ -72,6 +79,7 @@ def size(
     """
     asked: dict[str, Any] = {"target": target, "source": source, "overlay": overlay, "training_dice": training_dice}
     asked |= {"arms": _arms(arms), "sizes": names(sizes), "seeds": seeds, "budget": budget, "lists": lists}
+    asked |= {"metrics": metrics, "tolerance": tolerance}
     _do(size, asked, output, (parallel, engine, plan), overrides)
 
 
@@ -84,6 +92,8 @@ def depth(
     seeds: str = "1",
     output: str = "studies/depth",
     overlay: str | None = None,
+    metrics: Metrics | None = None,
+    tolerance: Tolerance | None = None,
     parallel: Parallel = 1,
     engine: EngineName = "here",
     plan: bool = False,
@@ -99,6 +109,7 @@ def depth(
         raise ConfigError("--gain ends a search: add --search, or omit --gain to train all depths")
     rule = {"gain": float(0.01 if gain is None else gain)} if search else {}
     asked: dict[str, Any] = {"target": target, "source": source, "overlay": overlay, "rule": rule}
+    asked |= {"metrics": metrics, "tolerance": tolerance}
     _do(depth, asked | {"arms": (), "sizes": ("all",), "seeds": seeds}, output, (parallel, engine, plan), overrides)
 
 
@@ -107,11 +118,13 @@ def gather_tables(*, output: str) -> None:
     from monai_tl.study.study_plan import read_study
 
     read_study(Path(output))
-    from monai_tl.study.gather import gather
+    from monai_tl.study.gather import gather, refuse_unreadable_scores
 
+    refuse_unreadable_scores(Path(output))
     gathered = gather(Path(output))
     counts = f"{gathered.finished} of {gathered.runs} runs finished, {gathered.failed} failed"
-    print(f"{output}: {counts}; {gathered.scores} scores in scores.csv; see also runs.csv and curves.csv")
+    scored = f" ({gathered.scored})" if gathered.finished else ""
+    print(f"{output}: {counts}; {gathered.scores} scored cases in scores.csv{scored}; see also runs.csv and curves.csv")
 
 
 def _arms(text: str) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from monai_tl.errors import ConfigError, did_you_mean
+from monai_tl.statistics.measure import BY_DICE, Measure
 
 LESION_IOU = 0.1  # as in nnDetection (Baumgartner et al. 2021), for structures whose outlines are uncertain
 TOUCHING = np.ones((3, 3, 3))  # voxels that share a face, an edge or a corner are of one lesion
@@ -53,15 +54,10 @@ class MaskPair:
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A metric. Its lowest value is 0.
+class Metric(Measure):
+    """A metric: what it measures, and how it is computed.
 
     Attributes:
-        name: in tables and on the command line.
-        label: in sentences and figures.
-        unit: empty for a ratio.
-        higher_is_better: direction.
-        highest: largest possible value.
         needs: which masks must not be empty: ``one`` of them, ``both``, the ``reference``, the ``prediction`` or ``none``.
         compute: the value of a pair that fulfils ``needs``.
 
@@ -72,11 +68,6 @@ class Metric:
         ('95 % Hausdorff distance', 'mm', False)
     """
 
-    name: str
-    label: str
-    unit: str
-    higher_is_better: bool
-    highest: float
     needs: str
     compute: Callable[[MaskPair], float]
 
@@ -97,10 +88,6 @@ class Metric:
         """When a value is undefined: ``"reference and prediction empty"``, ``"never"``."""
         which = {"one": "reference and prediction empty", "both": "reference or prediction empty", "none": "never"}
         return which.get(self.needs, f"{self.needs} empty")
-
-    def text(self, value: float) -> str:
-        """Return a value with its unit: ``"0.853"``, ``"1.41 mm"``."""
-        return f"{value:.3f}" if not self.unit else f"{value:.2f} {self.unit}"
 
 
 def _dice(pair: MaskPair) -> float:
@@ -153,7 +140,7 @@ def _lesion_f1(pair: MaskPair) -> float:
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("dice", "Dice", "", True, 1, "one", _dice),
+        Metric(**vars(BY_DICE), needs="one", compute=_dice),
         Metric("hd95", "95 % Hausdorff distance", "mm", False, math.inf, "both", _hd95),
         Metric("nsd", "normalised surface Dice", "", True, 1, "one", _nsd),
         Metric("asd", "average surface distance", "mm", False, math.inf, "both", _asd),

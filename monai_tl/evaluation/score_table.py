@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from ignite.engine import Engine, Events
@@ -58,7 +59,7 @@ def write_scores(path: Path | str, scores: Sequence[Score], record: ScoreRecord 
         >>> read_scores("scores_test.csv")
         [Score(subject='a', values={'dice': 0.8}, reference_ml=3.0, prediction_ml=3.3, seconds=nan, region='')]
     """
-    text = table_text(ScoreRow, [row for score in scores for row in _rows(score)])
+    text = table_text(ScoreRow, [row for score in scores for row in score_rows(score)])
     if record is not None:  # first: a record that does not match its table is detected, a table without one is not
         write_record(path, record, text)
     write_text(path, text)
@@ -79,23 +80,75 @@ def read_scores(path: Path | str) -> list[Score]:
     path = Path(path)
     refuse_no_scores(path)
     remedy = f"{how_to_score(path)} again"
-    cases: dict[tuple[str, str], dict[str, float]] = {}
+    collected = CollectedScores(str(path), remedy)
     for row in read_table(path, ScoreRow, remedy=remedy):
-        values = cases.setdefault((row.subject, row.region), {})
+        collected.add(row)
+    return collected.scores()
+
+
+class CollectedRow(Protocol):
+    """The part of a row that `CollectedScores` reads."""
+
+    @property
+    def subject(self) -> str:
+        """Id of the case."""
+
+    @property
+    def region(self) -> str:
+        """Name of the region."""
+
+    @property
+    def metric(self) -> str:
+        """Name of the metric, or of what was measured beside."""
+
+    @property
+    def value(self) -> float:
+        """NaN if undefined."""
+
+
+class CollectedScores:
+    """Put the rows of a score table, in any order, together: one score per case and region, in the order of their first rows.
+
+    Args:
+        where: the table, for messages.
+        remedy: what to do if it is damaged.
+        measured: names of the rows that are no metrics; seconds are NaN if they are not among them.
+    """
+
+    def __init__(self, where: str, remedy: str, measured: Collection[str] = tuple(MEASURED)) -> None:
+        """Start with no row."""
+        self.where, self.remedy, self.measured = where, remedy, measured
+        self._cases: dict[tuple[str, str], dict[str, float]] = {}
+
+    def add(self, row: CollectedRow) -> None:
+        """Add a row.
+
+        Raises:
+            DataError: if it occurs twice.
+        """
+        values = self._cases.setdefault((sys.intern(row.subject), sys.intern(row.region)), {})  # they occur in many rows
         if row.metric in values:
-            raise DataError(f"{path} holds {row.metric} of {_named(row.subject, row.region)} more than once: {remedy}")
-        values[row.metric] = row.value
-    if not cases:
-        raise DataError(f"{path} holds no cases: {remedy}")
-    needed = {*next(iter(cases.values())), "dice", *MEASURED}
-    for case, values in cases.items():
-        if missing := sorted(needed ^ values.keys()):
-            raise DataError(f"{path} holds {missing[0]} of some cases only ({_named(*case)} differs): {remedy}")
-    return [_score(subject, region, values) for (subject, region), values in cases.items()]
+            named = _named(row.subject, row.region)
+            raise DataError(f"{self.where} holds {row.metric} of {named} more than once: {self.remedy}")
+        values[sys.intern(row.metric)] = row.value
+
+    def scores(self) -> list[Score]:
+        """Return the scores.
+
+        Raises:
+            DataError: if there is no case, or a row is missing.
+        """
+        if not self._cases:
+            raise DataError(f"{self.where} holds no cases: {self.remedy}")
+        needed = {*next(iter(self._cases.values())), "dice", *self.measured}
+        for case, values in self._cases.items():
+            if missing := sorted(needed ^ values.keys()):
+                raise DataError(f"{self.where} holds {missing[0]} of some cases only ({_named(*case)} differs): {self.remedy}")
+        return [_score(subject, region, values) for (subject, region), values in self._cases.items()]
 
 
-def _rows(score: Score) -> list[ScoreRow]:
-    """Return the rows of one region of a case."""
+def score_rows(score: Score) -> list[ScoreRow]:
+    """Return the rows of one region of a case, as a score table has them."""
     case = score.subject, score.region
     metrics = [(METRICS[name], value) for name, value in score.values.items()]
     rows = [
@@ -106,7 +159,7 @@ def _rows(score: Score) -> list[ScoreRow]:
 
 
 def _score(subject: str, region: str, values: dict[str, float]) -> Score:
-    reference_ml, prediction_ml, seconds = (values.pop(name) for name in MEASURED)
+    reference_ml, prediction_ml, seconds = (values.pop(name, math.nan) for name in MEASURED)
     return Score(subject, values, reference_ml, prediction_ml, seconds, region)
 
 

@@ -5,24 +5,26 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from monai_tl.statistics.measure import BY_DICE, Measure
+
 
 @dataclass(frozen=True)
 class ArmComparison:
-    """Dice of one arm minus Dice of another, with ``n`` training subjects, paired by case and seed.
+    """A measure of one arm minus that of another, with ``n`` training subjects, paired by case and seed.
 
     Attributes:
-        arm: the arm whose Dice is compared.
-        against: the arm whose Dice is subtracted.
+        arm: the arm that is compared.
+        against: the arm whose values are subtracted.
         n: number of training subjects.
-        cases: test cases with a defined Dice in both arms for every seed.
+        cases: test cases that are defined in both arms for every seed.
         seeds: seeds that were run with both arms.
-        left_out: cases with an undefined Dice in at least one run of either arm.
+        left_out: cases that are undefined in at least one run of either arm.
         mean: mean difference.
         low: lower end of the 95 % interval, which covers other cases *and* other seeds (with one seed: other cases only); not
             corrected for the number of comparisons; NaN with fewer than 5 cases.
         high: upper end, see ``low``.
         p: Wilcoxon's signed-rank test of the cases' differences, averaged over seeds; valid for these seeds only.
-        p_holm: ``p``, corrected for all comparisons returned together.
+        p_holm: ``p``, corrected for the family of comparisons that it belongs to.
         rank_biserial: matched-pairs correlation, (ranks for − ranks against) / all ranks, −1 … 1; 0 if all differences are 0,
             NaN with fewer than 5 cases.
         d_z: mean of the cases' differences divided by their standard deviation; 0 if all differences are 0, NaN if all are
@@ -31,6 +33,7 @@ class ArmComparison:
         verdict: the conclusion, one sentence.
         p_seeds: the p at which the interval would just reach 0 (`CrossedBootstrap.p`); covers other cases and seeds.
         p_seeds_holm: ``p_seeds``, corrected likewise.
+        metric: what is compared, with its direction.
     """
 
     arm: str
@@ -50,3 +53,4 @@ class ArmComparison:
     verdict: str
     p_seeds: float = math.nan
     p_seeds_holm: float = math.nan
+    metric: Measure = BY_DICE

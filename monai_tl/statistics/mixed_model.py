@@ -1,12 +1,14 @@
-"""How Dice grows with the number of training subjects: one mixed model of all arms and runs.
+"""How a score changes with the number of training subjects: one mixed model of all arms and runs.
 
-``dice ~ arm * log2(n) + (1 | case) + (1 | seed) + (1 | run)``, fitted by restricted maximum likelihood (statsmodels' MixedLM,
+``value ~ arm * log2(n) + (1 | case) + (1 | seed) + (1 | run)``, fitted by restricted maximum likelihood (statsmodels' MixedLM,
 all random effects crossed within one group). Sizes are centred at their geometric mean. The random effect of the run accounts
 for what all its cases have in common; without it, the scores of one network would count as independent.
 
-In this model, cases differ in difficulty but gain equally from an arm, so its intervals for differences between arms are too
-narrow. Each term therefore also gets a crossed interval: the same line is fitted to each seed and case alone, and its
-coefficients are resampled as in `crossed_bootstrap`. docs/statistics.md reports the coverage of both.
+The model assumes effects that add up, are normally distributed and vary equally everywhere: an approximation for scores near an
+end of their range, and for skewed ones such as distances. Its cases differ in difficulty but gain equally from an arm, so its
+intervals for differences between arms are too narrow. Each term therefore also gets a crossed interval, which assumes none of
+this: the same line is fitted to each seed and case alone, and its coefficients are resampled as in `crossed_bootstrap`.
+docs/statistics.md reports the coverage of both.
 """
 
 from __future__ import annotations
@@ -23,22 +25,25 @@ from statsmodels.regression.mixed_linear_model import MixedLM, VCSpec
 
 from monai_tl.errors import first_line
 from monai_tl.statistics.crossed_bootstrap import FEWEST_CASES, Array, CrossedBootstrap, take_apart
+from monai_tl.statistics.measure import BY_DICE, Measure
 from monai_tl.statistics.score_array import ScoreCube, StudyScore, arrange
 from monai_tl.transfer.arms import arm_words
 
 LARGEST = 2e8  # scores × (random effects)², to which the time is proportional: about 15 s
+SLOPE = ", slope"
 OPTIMISERS = ("powell", "nm")  # gradient-based ones report convergence far from the optimum if a variance is near 0
-FORMULA = "dice ~ arm * log2(n) + (1 | case) + (1 | seed) + (1 | run)"
+EFFECTS = "arm * log2(n) + (1 | case) + (1 | seed) + (1 | run)"
 
 
 @dataclass(frozen=True)
 class CurveTerm:
-    """One coefficient, in Dice; slopes are in Dice per doubling of the training subjects.
+    """One coefficient, in the metric's unit; slopes are per doubling of the training subjects.
 
     Attributes:
         term: e.g. ``"scratch"`` (the mean at the middle size), ``"scratch, slope"``, ``"freeze 1 − scratch"``.
         estimate: from the mixed model, or from the crossed analysis if the mixed model could not be fitted.
-        low: lower end of the crossed 95 % interval, which covers other cases and seeds; NaN with fewer than 5 complete cases.
+        low: lower end of the crossed 95 % interval, which covers other cases and seeds, and does not exceed the metric's range
+            (means and differences); NaN with fewer than 5 complete cases.
         high: upper end, see ``low``.
         p: from the crossed analysis, for the coefficient being 0; not corrected for the number of terms.
         model_low: lower end of the mixed model's own 95 % interval, which is too narrow if cases gain unequally.
@@ -64,7 +69,7 @@ class CurveModel:
         formula: of the mixed model.
         terms: its fixed effects; empty if there are too few scores.
         middle: geometric mean of the sizes, at which the arms' means and differences are evaluated.
-        deviations: standard deviations in Dice, of ``"case"``, ``"seed"``, ``"run"`` and ``"residual"``.
+        deviations: standard deviations of ``"case"``, ``"seed"``, ``"run"`` and ``"residual"``.
         converged: whether the fit of the mixed model converged.
         note: limitations and failures, one line; empty if there are none.
     """
@@ -97,18 +102,19 @@ class _Fit:
     notes: list[str]
 
 
-def fit_curves(scores: Sequence[StudyScore], *, seed: int = 0, resamples: int = 4999) -> CurveModel:
-    """Model the Dice of all runs by arm and number of training subjects.
+def fit_curves(scores: Sequence[StudyScore], *, metric: Measure = BY_DICE, seed: int = 0, resamples: int = 4999) -> CurveModel:
+    """Model the scores of all runs by arm and number of training subjects.
 
     Args:
-        scores: rows of a study, in any order; undefined Dice values are omitted.
+        scores: of a study, in any order; undefined ones are omitted.
+        metric: what they measure.
         seed: of the bootstrap for the crossed intervals.
         resamples: bootstrap samples per interval.
 
     Raises:
         DataError: if there is no score, a run scored a case twice, or runs were scored on different subjects.
     """
-    cube = arrange(scores)
+    cube = arrange(scores, metric)
     design = _design(cube)
     fit = _fit_mixed(cube, design)
     crossed, limits = _crossed(cube, design, CrossedBootstrap(seed, resamples))
@@ -119,7 +125,7 @@ def fit_curves(scores: Sequence[StudyScore], *, seed: int = 0, resamples: int = 
         ends = float(estimate - z * error), float(estimate + z * error)
         terms.append(CurveTerm(name, float(mean if math.isnan(estimate) else estimate), low, high, p, *ends, model_p))
     note = "; ".join([*design.notes, *fit.notes, *limits])
-    return CurveModel(FORMULA, tuple(terms), design.middle, fit.deviations, fit.converged, note)
+    return CurveModel(f"{metric.name} ~ {EFFECTS}", tuple(terms), design.middle, fit.deviations, fit.converged, note)
 
 
 def _design(cube: ScoreCube) -> _Design:
@@ -139,16 +145,16 @@ def _design(cube: ScoreCube) -> _Design:
     columns, names = [np.ones(len(cells)), *is_arm], [first, *(f"{arm} − {first}" for arm in later)]
     if sloped:
         columns += [doublings, *(column * doublings for column in is_arm)]
-        names += [f"{name}, slope" for name in names]
+        names += [f"{name}{SLOPE}" for name in names]
     return _Design(cells, np.column_stack(columns), names, middle, notes)
 
 
 def _fit_mixed(cube: ScoreCube, design: _Design) -> _Fit:
-    """Fit with statsmodels; Dice is divided by its standard deviation, since the optimisers need values near 1."""
+    """Fit with statsmodels; scores are divided by their standard deviation, since the optimisers need values near 1."""
     arms, sizes = (np.array(index) for index in zip(*design.cells, strict=True))
-    dice = cube.dice[arms, sizes]  # cells, seeds, subjects
-    cell, seed, case = np.nonzero(~np.isnan(dice))
-    values = dice[cell, seed, case]
+    scores = cube.values[arms, sizes]  # cells, seeds, subjects
+    cell, seed, case = np.nonzero(~np.isnan(scores))
+    values = scores[cell, seed, case]
     unit = float(values.std()) if len(values) else 0.0
     kinds = {"case": case, "seed": seed, "run": cell * len(cube.seeds) + seed}
     levels = {kind: number for kind, of in kinds.items() if (number := len(np.unique(of))) > 1}
@@ -190,22 +196,31 @@ def _indicators(levels: NDArray[np.int64]) -> Array:
     return np.asarray(np.eye(len(values))[place])
 
 
+def _bounds(term: str, mean: str, metric: Measure) -> tuple[float, float]:
+    """Return the smallest and the largest possible value of a term; a slope has none, since the line only approximates."""
+    if term.endswith(SLOPE):
+        return -math.inf, math.inf
+    return 0.0 if term == mean else -metric.highest, metric.highest
+
+
 def _crossed(
     cube: ScoreCube, design: _Design, bootstrap: CrossedBootstrap
 ) -> tuple[list[tuple[float, float, float, float]], list[str]]:
     """Fit the line to each complete seed and case alone; return mean, interval and p of each term, and limitations."""
     arms, sizes = (np.array(index) for index in zip(*design.cells, strict=True))
     seeds = cube.exists[arms, sizes].all(axis=0)
-    dice = cube.dice[arms, sizes][:, seeds]
-    cases = ~np.isnan(dice).any(axis=(0, 1))
+    scores = cube.values[arms, sizes][:, seeds]
+    cases = ~np.isnan(scores).any(axis=(0, 1))
     if not seeds.any() or cases.sum() < FEWEST_CASES:
         limit = f"{int(seeds.sum())} seeds with all runs, {int(cases.sum())} cases defined in all of them: no crossed intervals"
         return [(math.nan,) * 4] * len(design.names), [limit]
-    coefficients = np.einsum("tk,ksc->tsc", np.linalg.pinv(design.matrix), dice[:, :, cases])
+    coefficients = np.einsum("tk,ksc->tsc", np.linalg.pinv(design.matrix), scores[:, :, cases])
     rows = []
-    for coefficient in coefficients:
+    for name, coefficient in zip(design.names, coefficients, strict=True):
         parts = take_apart(coefficient)
-        rows.append((parts.mean, *bootstrap.interval(parts), bootstrap.p(parts)))
+        least, most = _bounds(name, design.names[0], cube.metric)
+        low, high = bootstrap.interval(parts)
+        rows.append((parts.mean, max(low, least), min(high, most), bootstrap.p(parts)))  # NaN stays NaN
     if seeds.all() and cases.all():
         return rows, []
     return rows, [f"crossed intervals over {cases.sum()} complete cases and {seeds.sum()} seeds"]

@@ -11,6 +11,7 @@ from scipy.stats import rankdata, wilcoxon
 
 from monai_tl.statistics.arm_comparison import ArmComparison
 from monai_tl.statistics.crossed_bootstrap import FEWEST_CASES, Array, CrossedBootstrap, take_apart
+from monai_tl.statistics.measure import BY_DICE, Measure
 from monai_tl.statistics.multiplicity import Pair, choose_pairs, holm
 from monai_tl.statistics.score_array import ScoreCube, StudyScore, arrange
 from monai_tl.statistics.verdicts import ALPHA, FEWEST_SEEDS, verdict_of
@@ -20,25 +21,32 @@ DECIMALS = 12  # differences are rounded to this, so that rounding errors of equ
 
 
 def compare_arms(
-    scores: Sequence[StudyScore], pairs: Sequence[Pair] | str | None = None, *, seed: int = 0, resamples: int = 4999
+    scores: Sequence[StudyScore],
+    pairs: Sequence[Pair] | str | None = None,
+    *,
+    metric: Measure = BY_DICE,
+    seed: int = 0,
+    resamples: int = 4999,
 ) -> list[ArmComparison]:
     """Compare a study's arms in pairs, for each size at which both were run; all comparisons are one family for Holm.
 
     Args:
-        scores: rows of a study, in any order.
+        scores: of a study, in any order.
         pairs: ``(arm, against)``; ``"all"``; None for each transfer arm against scratch and against each random control.
+        metric: what the scores measure, an entry of `monai_tl.evaluation.metrics.METRICS`; intervals do not exceed its range.
         seed: of the bootstrap; an interval depends only on its own scores and this seed.
         resamples: bootstrap samples per interval.
 
     Raises:
-        DataError: if there is no score, a run scored a case twice, or runs were scored on different subjects.
+        DataError: if there is no score, a run scored a case twice, runs were scored on different subjects, or a value is
+            outside the metric's range.
         ConfigError: if a pair names an arm that does not exist, or is given twice.
 
     Example:
         >>> from monai_tl import StudyScore, compare_arms
         >>> dice = {"scratch": (0.6, 0.5, 0.7, 0.4, 0.6), "2": (0.7, 0.7, 0.7, 0.5, 0.8)}
         >>> scores = [
-        ...     StudyScore(arm, 10, seed, subject, value + seed / 100, 1.0, 3.0, 3.0)
+        ...     StudyScore(arm, 10, seed, subject, value + seed / 100, 3.0, 3.0)
         ...     for arm, values in dice.items()
         ...     for seed in range(3)
         ...     for subject, value in zip("abcde", values)
@@ -47,25 +55,32 @@ def compare_arms(
         >>> result.arm, result.against, result.cases, result.seeds, round(result.mean, 2)
         ('2', 'scratch', 5, 3, 0.12)
     """
-    return compare_cube(arrange(scores), pairs, CrossedBootstrap(seed, resamples))
+    return compare_cubes([arrange(scores, metric)], pairs, CrossedBootstrap(seed, resamples))
 
 
-def compare_cube(cube: ScoreCube, pairs: Sequence[Pair] | str | None, bootstrap: CrossedBootstrap) -> list[ArmComparison]:
-    """Compare arms as `compare_arms` does, from scores that are already arranged."""
-    chosen = choose_pairs(cube.arms, pairs)
+def compare_cubes(
+    cubes: Sequence[ScoreCube], pairs: Sequence[Pair] | str | None, bootstrap: CrossedBootstrap
+) -> list[ArmComparison]:
+    """Compare arms by several metrics or regions: the comparisons of all arrays, in their order, are one family for Holm."""
     results = [
         _compare(cube, pair, n, bootstrap)
+        for cube in cubes
         for n in cube.sizes
-        for pair in chosen
+        for pair in choose_pairs(cube.arms, pairs)
         if all(cube.run_seeds(arm, n).any() for arm in pair)
     ]
     p_holm, p_seeds_holm = holm([each.p for each in results]), holm([each.p_seeds for each in results])
-    family = sum(not math.isnan(each.p) for each in results)
+    family = family_size(results)
     corrected = [
         replace(each, p_holm=p, p_seeds_holm=p_seeds, note=_note(each, family))
         for each, p, p_seeds in zip(results, p_holm, p_seeds_holm, strict=True)
     ]
     return [replace(each, verdict=verdict_of(each)) for each in corrected]
+
+
+def family_size(results: Sequence[ArmComparison]) -> int:
+    """Return the number of comparisons that Holm's correction counts: those with a p."""
+    return sum(not math.isnan(each.p) for each in results)
 
 
 def _compare(cube: ScoreCube, pair: Pair, n: int, bootstrap: CrossedBootstrap) -> ArmComparison:
@@ -79,7 +94,7 @@ def _compare(cube: ScoreCube, pair: Pair, n: int, bootstrap: CrossedBootstrap) -
     s, c = differences.shape
     unknown = dict.fromkeys(("mean", "low", "high", "p", "p_holm", "rank_biserial", "d_z"), math.nan)
     left_out = int((~defined).sum())
-    result = ArmComparison(arm, against, n, c, s, left_out, **unknown, note=_unpaired(alone), verdict="")
+    result = ArmComparison(arm, against, n, c, s, left_out, **unknown, note=_unpaired(alone), verdict="", metric=cube.metric)
     if not (s and c):
         return replace(result, cases=0)  # without a common seed, no case counts as undefined either
     means = np.round(differences.mean(axis=0), DECIMALS)
@@ -89,8 +104,8 @@ def _compare(cube: ScoreCube, pair: Pair, n: int, bootstrap: CrossedBootstrap) -
     return replace(
         result,
         mean=parts.mean,
-        low=max(low, -1.0),  # max and min keep NaN if it is their first argument
-        high=min(high, 1.0),
+        low=max(low, -cube.metric.highest),  # max and min keep NaN if it is their first argument
+        high=min(high, cube.metric.highest),
         p=signed_rank_p(means),
         rank_biserial=rank_biserial(means) if enough else math.nan,
         d_z=standardised(means) if enough else math.nan,

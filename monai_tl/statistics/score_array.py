@@ -1,4 +1,4 @@
-"""A study's Dice as one array: arms × sizes × seeds × test cases. Missing values are NaN; inconsistent rows are refused."""
+"""A study's scores as one array: arms × sizes × seeds × test cases. Missing values are NaN; inconsistent rows are refused."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_tl.errors import DataError
+from monai_tl.statistics.measure import BY_DICE, Measure
 from monai_tl.transfer.arms import arm_order, arm_words
 
 AGAIN = "`monai_tl study gather --output STUDY` writes it again"
@@ -19,21 +20,20 @@ RunKey = tuple[str, int, int]  # arm, n, seed
 
 @dataclass(frozen=True, slots=True)
 class StudyScore:
-    """A row of ``scores.csv``: the score of one test case with one run's weights of best validation.
+    """One value of one test case with one run's weights of best validation: of one metric, and of one region or over all.
 
     Attributes:
         arm: ``"scratch"``, the number of frozen stages (``"0"`` … ``"5"``), ``"random2"``, or ``"untrained"``.
         n: number of training subjects.
         seed: of initial weights, patches and the choice of training subjects.
         subject: id of the test case.
-        dice: NaN if reference and prediction are both empty.
-        hd95_mm: 95 % Hausdorff distance in mm; NaN if either is empty.
+        value: NaN if it is undefined.
         reference_ml: volume of the reference, in ml.
         prediction_ml: volume of the prediction, in ml.
 
     Example:
         >>> from monai_tl import StudyScore
-        >>> StudyScore("scratch", n=10, seed=0, subject="a", dice=0.6, hd95_mm=4.0, reference_ml=3.0, prediction_ml=2.0).arm
+        >>> StudyScore("scratch", n=10, seed=0, subject="a", value=0.6, reference_ml=3.0, prediction_ml=2.0).arm
         'scratch'
     """
 
@@ -41,47 +41,48 @@ class StudyScore:
     n: int
     seed: int
     subject: str
-    dice: float
-    hd95_mm: float
+    value: float
     reference_ml: float
     prediction_ml: float
 
 
 @dataclass(frozen=True)
 class ScoreCube:
-    """Dice of every run on every case, in an order that does not depend on the order of the rows.
+    """The scores of every run on every case, in an order that does not depend on the order of the rows.
 
     Attributes:
         arms: untrained, scratch, then numbers of frozen stages, then the rest by name.
         sizes: numbers of training subjects, ascending.
         seeds: ascending.
         subjects: test cases, by name.
-        dice: shape (arms, sizes, seeds, subjects); NaN if a Dice is undefined or the run does not exist.
+        values: shape (arms, sizes, seeds, subjects); NaN if a value is undefined or the run does not exist.
         exists: whether a run exists, shape (arms, sizes, seeds).
+        metric: what the values measure.
     """
 
     arms: tuple[str, ...]
     sizes: tuple[int, ...]
     seeds: tuple[int, ...]
     subjects: tuple[str, ...]
-    dice: NDArray[np.float64]
+    values: NDArray[np.float64]
     exists: NDArray[np.bool_]
+    metric: Measure = BY_DICE
 
     def run_seeds(self, arm: str, n: int) -> NDArray[np.bool_]:
         """Return which seeds were run with an arm at a size, shape (seeds,)."""
         return np.asarray(self.exists[self.arms.index(arm), self.sizes.index(n)])
 
     def of(self, arm: str, n: int) -> NDArray[np.float64]:
-        """Return the Dice of an arm at a size, shape (seeds, subjects)."""
-        return np.asarray(self.dice[self.arms.index(arm), self.sizes.index(n)])
+        """Return the values of an arm at a size, shape (seeds, subjects)."""
+        return np.asarray(self.values[self.arms.index(arm), self.sizes.index(n)])
 
 
-def arrange(scores: Sequence[StudyScore]) -> ScoreCube:
-    """Put a study's rows, in any order, into one array.
+def arrange(scores: Sequence[StudyScore], metric: Measure = BY_DICE) -> ScoreCube:
+    """Put a study's scores by one metric, in any order, into one array.
 
     Raises:
-        DataError: if there is no row, a case was scored twice in one run, the runs were not scored on the same cases, or a
-            Dice is outside 0 … 1.
+        DataError: if there is no score, a case was scored twice in one run, the runs were not scored on the same cases, or a
+            value is outside the metric's range.
     """
     if not scores:
         raise DataError("there is no score: at least one finished run is needed; `monai_tl study` does the runs")
@@ -94,13 +95,14 @@ def arrange(scores: Sequence[StudyScore]) -> ScoreCube:
     flat = np.ravel_multi_index(tuple(where.T), shape)
     count = np.bincount(flat, minlength=int(np.prod(shape))).reshape(shape)
     _refuse_misfits(count, (arms, sizes, seeds), subjects)
-    dice = np.full(shape, np.nan)
-    dice.flat[flat] = [score.dice for score in scores]
-    odd = next((score for score in scores if not (0 <= score.dice <= 1 or np.isnan(score.dice))), None)
+    values = np.full(shape, np.nan)
+    values.flat[flat] = [score.value for score in scores]
+    odd = next((score for score in scores if metric.refusal(score.value)), None)
     if odd:
         run = f"{arm_words(odd.arm)}, n {odd.n}, seed {odd.seed}"
-        raise DataError(f"{odd.subject} has Dice {odd.dice:g} in the run {run}, but Dice must be between 0 and 1; {AGAIN}")
-    return ScoreCube(arms, sizes, seeds, subjects, dice, np.asarray((count > 0).any(axis=3)))
+        why = f"{metric.label} {metric.refusal(odd.value)}"
+        raise DataError(f"{odd.subject} has {metric.label} {odd.value:g} in the run {run}, but {why}; {AGAIN}")
+    return ScoreCube(arms, sizes, seeds, subjects, values, np.asarray((count > 0).any(axis=3)), metric)
 
 
 def _refuse_misfits(

@@ -23,32 +23,45 @@ def shows_difference(result: ArmComparison) -> bool:
     return excluded and result.p_holm <= ALPHA and result.p_seeds_holm <= ALPHA
 
 
+def way(result: ArmComparison) -> str:
+    """Return the verdict in short, by the metric's direction: ``"better"``, ``"worse"`` or ``"no clear difference"``."""
+    if not shows_difference(result):
+        return "no clear difference"
+    return "better" if result.metric.is_better(result.mean) else "worse"
+
+
 def verdict_of(result: ArmComparison) -> str:
     """Return the verdict on a comparison whose other fields are set."""
     arm, against = arm_words(result.arm), arm_words(result.against)
     start = f"n = {result.n}: "
     if not result.cases:
         return f"{start}{arm} and {against} cannot be compared: {result.note}."
+    metric = result.metric
+    difference = f"{metric.difference_text(result.mean)} in {metric.label}"
     basis = f"over {plural(result.cases, 'case')} and {plural(result.seeds, 'seed')}"
     if math.isnan(result.low) and result.cases < FEWEST_CASES:
-        return f"{start}{arm} − {against} is {signed(result.mean)} {basis}: too few cases for any conclusion."
+        return f"{start}{arm} − {against} is {difference} {basis}: too few cases for any conclusion."
     if math.isnan(result.low):
         if result.mean == 0:
-            return f"{start}{arm} and {against} score the same {basis}."
+            return f"{start}{arm} and {against} score the same {metric.label} {basis}."
         each = basis.replace("over", "in each of")
-        return f"{start}{arm} − {against} is {signed(result.mean)} {each}."
-    interval = f"[{signed(result.low)}, {signed(result.high)}]"
+        return f"{start}{arm} − {against} is {difference} {each}."
     if not shows_difference(result):
-        far = max(abs(result.low), abs(result.high))
+        interval = f"[{signed(result.low, metric.digits)}, {signed(result.high, metric.digits)}]"
+        far = metric.text(max(abs(result.low), abs(result.high)))
         return (
-            f"{start}no clear difference between {arm} and {against} ({signed(result.mean)} {interval} {basis}; {_p(result)})"
-            f"{_why_not(result)}; these data are compatible with a difference of up to ±{far:.3f}."
+            f"{start}no clear difference in {metric.label} between {arm} and {against} "
+            f"({metric.difference_text(result.mean)} {interval} {basis}; {_p(result)})"
+            f"{_why_not(result)}; these data are compatible with a difference of up to ±{far}."
         )
-    way = "higher" if result.mean > 0 else "lower"
-    ends = sorted((abs(result.low), abs(result.high)))
+    low, high = sorted((abs(result.low), abs(result.high)))
     single = " With one seed, this applies to these trained networks only; results may reverse with other seeds."
-    by = f"{abs(result.mean):.3f} {way} than {against} [{ends[0]:.3f}, {ends[1]:.3f}]"
-    return f"{start}{arm} scores {by} {basis} ({_p(result)}).{single if result.seeds == 1 else ''}"
+    by = f"{metric.text(abs(result.mean))} {'higher' if result.mean > 0 else 'lower'}"
+    ends = f"[{low:.{metric.digits}f}, {high:.{metric.digits}f}]"
+    return (
+        f"{start}{arm} scores {way(result)} than {against}: {metric.label} {by} {ends} {basis} ({_p(result)})."
+        f"{single if result.seeds == 1 else ''}"
+    )
 
 
 def _why_not(result: ArmComparison) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -41,7 +41,12 @@ def write_table(path: Path | str, kind: type[Row], rows: Iterable[Row], *, line_
 
 
 def read_table(path: Path | str, kind: type[Row], *, remedy: str) -> list[Row]:
-    """Read a table that `write_table` wrote.
+    """Read a table that `write_table` wrote; see `iterate_table`."""
+    return list(iterate_table(path, kind, remedy=remedy))
+
+
+def iterate_table(path: Path | str, kind: type[Row], *, remedy: str) -> Iterator[Row]:
+    """Yield the rows of a table that `write_table` wrote.
 
     Columns are found by name; further columns are ignored. A column may be missing if its field has a default.
 
@@ -60,7 +65,9 @@ def read_table(path: Path | str, kind: type[Row], *, remedy: str) -> list[Row]:
         try:
             header = next(table, [])
             columns = _columns(kind, header)
-            return [kind(**_values(cells, header, columns)) for cells in table if cells]
+            for cells in table:
+                if cells:
+                    yield kind(**_values(cells, header, columns))
         except (UnicodeDecodeError, csv.Error) as error:
             raise DataError(f"{path} is not a CSV table ({error}): {remedy}") from None
         except ValueError as error:

@@ -18,11 +18,21 @@ from monai_tl.datasets.label_volumes import foreground_volumes
 from monai_tl.datasets.regions import foreground_of
 from monai_tl.device import choose_device
 from monai_tl.errors import ConfigError, DataError, in_words, list_problems, user_error
+from monai_tl.evaluation.scores import Scoring
 from monai_tl.networks.stages import stages
 from monai_tl.settings.table import SPLITS
 from monai_tl.storage.cores import cores_at_hand
 from monai_tl.storage.files import sha256_of
-from monai_tl.study.request import Request, asked_arms, named_lists, read_budgets, read_request, study_configs, study_datalist
+from monai_tl.study.request import (
+    Request,
+    asked_arms,
+    asked_scoring,
+    named_lists,
+    read_budgets,
+    read_request,
+    study_configs,
+    study_datalist,
+)
 from monai_tl.study.study_plan import PlannedRun, Study, cross
 from monai_tl.study.study_scans import refuse_changed_scans
 from monai_tl.study.subsets import STRATA, Size, drawing_order, read_sizes, training_set
@@ -74,6 +84,8 @@ def design(request: Request, before: Study | None = None) -> Design:
     prints = take_prints(data, refuse_unreadable=True)
     if before is not None:
         refuse_changed_scans(before.scans, prints, data)
+    metrics, tolerance = asked_scoring(request)
+    Scoring(list(parser.get_parsed_content("regions")), metrics, tolerance)  # a tolerance for each region
     names = list(stages(parser.get_parsed_content("network_def")))
     arms = asked_arms(request, names)
     sizes = read_sizes(request.sizes, data.splits["train"], named_lists(request))
@@ -112,6 +124,8 @@ def design(request: Request, before: Study | None = None) -> Design:
             for subject, roles in cases.items()
         },
         overlap=overlap or {},
+        metrics=metrics,
+        tolerance=tolerance,
     )
     return Design(study, data, sizes)
 

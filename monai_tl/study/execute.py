@@ -82,7 +82,8 @@ def order_of(folder: Path, study: Study, run: PlannedRun) -> Order:
     files = {**study.configs, **study.evaluation, **weights}
     configs = [*study.configs, *([str(Path(study.target) / "configs" / f"{UNTRAINED}.yaml")] if run.arm == UNTRAINED else [])]
     settings = run_settings(study, run, folder)
-    return Order(tuple(configs), settings, log, study.threads, files, study.splits, study.scans)
+    scoring = {"metrics": list(study.metrics), "tolerance": study.tolerance}
+    return Order(tuple(configs), settings, log, study.threads, files, study.splits, study.scans, scoring)
 
 
 def fault_file(folder: Path, run: PlannedRun) -> Path:

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from monai_tl.errors import DataError
 from monai_tl.evaluation.run_scores import has_own_scores, read_run_scores
-from monai_tl.evaluation.scores import summarise
-from monai_tl.statistics.score_array import StudyScore
+from monai_tl.evaluation.score_files import how_to_score, scores_of
+from monai_tl.evaluation.score_record import read_record
+from monai_tl.evaluation.scores import Score, Scoring, summarise
+from monai_tl.statistics.score_array import RunKey
 from monai_tl.storage.tables import write_table
 from monai_tl.study.execute import state_of
-from monai_tl.study.study_plan import PlannedRun, read_study
-from monai_tl.study.study_tables import CurveRow, RunRow
+from monai_tl.study.study_plan import PlannedRun, Study, read_study
+from monai_tl.study.study_tables import CurveRow, RunRow, write_study_scores
 from monai_tl.training.cost import read_costs
 from monai_tl.training.metrics_table import read_metrics
 from monai_tl.transfer.arms import SCRATCH
@@ -32,20 +35,30 @@ class Gathered:
         runs: planned runs.
         finished: finished runs.
         failed: failed runs.
-        scores: rows of ``scores.csv``.
+        scores: scored cases of all runs.
+        metrics: names of those that every finished run was scored by.
+        regions: names, empty without a score.
     """
 
     runs: int
     finished: int
     failed: int
     scores: int
+    metrics: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+
+    @property
+    def scored(self) -> str:
+        """The metrics and, if there are several, the regions, as text."""
+        of = f" of {', '.join(self.regions)}" if len(self.regions) > 1 else ""
+        return f"{', '.join(self.metrics)}{of}"
 
 
 def gather(folder: Path) -> Gathered:
     """Write ``scores.csv``, ``runs.csv`` and ``curves.csv`` of a study from the runs done so far.
 
     Raises:
-        DataError: if the folder holds no study, or a table of a run is damaged.
+        DataError: if the folder holds no study, a table of a run is damaged, or runs were scored in different ways.
     """
     study = read_study(folder)
     states = {run.name: state_of(folder, run) for run in study.runs}
@@ -55,7 +68,7 @@ def gather(folder: Path) -> Gathered:
     curves = {run.name: read_metrics(folder / run.folder / "metrics.csv") for run in planned}
     scratch = [run for run in planned if run.arm == SCRATCH and states[run.name][0] == "finished"]
     best = {(run.n, run.seed): best_of(curves[run.name]) for run in scratch}
-    scores, rows, points = list[StudyScore](), list[RunRow](), list[CurveRow]()
+    scores, rows, points = dict[RunKey, tuple[Score, ...]](), list[RunRow](), list[CurveRow]()
     for run in planned:
         state, fault = states[run.name]
         curve = curves[run.name]
@@ -63,16 +76,42 @@ def gather(folder: Path) -> Gathered:
         target = NEAR * scratch_dice or math.nan  # every run would reach a target of 0
         rows.append(_run_row(folder, run, (state, fault), curve, (target, run.settings.get("iterations", 0))))
         if state == "finished":
-            scores += _scores(folder, run)
+            scores[run.arm, run.n, run.seed] = _scores(folder, run, study)
             points += [
                 CurveRow(run.arm, run.n, run.seed, row["iteration"], row["seconds"], row["loss"], row["val_dice"])
                 for row in curve
             ]
-    write_table(folder / "scores.csv", StudyScore, scores)
+    write_study_scores(folder / "scores.csv", scores)
     write_table(folder / "curves.csv", CurveRow, points)
     write_table(folder / "runs.csv", RunRow, rows)
     count = [state for state, _ in states.values()]
-    return Gathered(len(planned), count.count("finished"), count.count("failed"), len(scores))
+    cases = sum(len({score.subject for score in of}) for of in scores.values())
+    first = next(iter(scores.values()), ())
+    regions = tuple(dict.fromkeys(score.region for score in first))
+    return Gathered(len(planned), count.count("finished"), count.count("failed"), cases, common_metrics(scores), regions)
+
+
+def refuse_unreadable_scores(folder: Path) -> None:
+    """Refuse to gather a study whose runs hold scores that this version cannot read, which would count as missing.
+
+    Raises:
+        DataError: with the number of these runs, and what to do.
+    """
+    faults = []
+    for run in read_study(folder).runs:
+        try:
+            read_record(scores_of(folder / run.folder, "test"))
+        except DataError as error:
+            faults.append(str(error))
+    if faults:
+        more = f" (and {len(faults) - 1} more runs likewise)" if len(faults) > 1 else ""
+        raise DataError(f"{faults[0]}{more}")
+
+
+def common_metrics(scores: Mapping[RunKey, Sequence[Score]]) -> tuple[str, ...]:
+    """Return the names of the metrics that all runs were scored by."""
+    first = next(iter(scores.values()), ())
+    return tuple(name for name in (first[0].values if first else ()) if all(name in of[0].values for of in scores.values()))
 
 
 def best_of(curve: MetricRows) -> Mapping[str, Any]:
@@ -128,9 +167,21 @@ def _training_dice(folder: Path, run: PlannedRun) -> float:
     return summarise(read_run_scores(place, "train").of()).mean if has_own_scores(place, "train") else math.nan
 
 
-def _scores(folder: Path, run: PlannedRun) -> list[StudyScore]:
-    scores = read_run_scores(folder / run.folder, "test").of()
-    return [
-        StudyScore(run.arm, run.n, run.seed, s.subject, s.values["dice"], s.values["hd95"], s.reference_ml, s.prediction_ml)
-        for s in scores
-    ]
+def _scores(folder: Path, run: PlannedRun, study: Study) -> tuple[Score, ...]:
+    """Return a run's scores.
+
+    Raises:
+        DataError: if its normalised surface Dice has another tolerance than the study.
+    """
+    found = read_run_scores(folder / run.folder, "test")
+    planned = Scoring(found.regions, tolerance=study.tolerance).tolerance_mm
+    if "nsd" in found.record.metrics and found.record.tolerance_mm != planned:
+        raise DataError(
+            f"{folder / run.folder}: nsd was scored with a tolerance of {_in_mm(found.record.tolerance_mm)}, but the study's "
+            f"is {_in_mm(planned)}: {how_to_score(scores_of(folder / run.folder, 'test'))} again"
+        )
+    return found.scores
+
+
+def _in_mm(tolerance: Mapping[str, float]) -> str:
+    return ", ".join(f"{mm:g} mm" for mm in dict.fromkeys(tolerance.values()))

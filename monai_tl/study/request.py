@@ -12,7 +12,7 @@ from monai_tl.datasets.datalist import Datalist, read_datalist
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.networks.stage_names import known_stages
 from monai_tl.settings.refusals import raise_refusals
-from monai_tl.settings.table import SPLITS, problems
+from monai_tl.settings.table import METRIC_NAMES, SPLITS, problems
 from monai_tl.storage.files import read_json
 from monai_tl.study.study_plan import STUDY_FILE, Study, read_budget, read_study
 from monai_tl.study.subsets import read_sizes
@@ -47,6 +47,7 @@ class Request:
         rule: of a study of kind ``depth``.
         parallel: number of runs at a time; they share the processor's cores.
         training_dice: whether each run's training cases are scored, too.
+        metrics, tolerance: settings of ``evaluate.yaml`` for the scores of all runs; None: the target's own.
         settings: config ids for all runs.
         also: flags of the verb, which are suggested for misspelt ones.
     """
@@ -63,6 +64,8 @@ class Request:
     rule: dict[str, float] = field(default_factory=dict)
     parallel: int = 1
     training_dice: bool = False
+    metrics: Sequence[str] | None = None
+    tolerance: float | Sequence[float] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     also: Sequence[str] = ()
 
@@ -78,6 +81,7 @@ def check_request(request: Request, folder: Path) -> None:
         ConfigError, DataError, TransferError: the same as `design` raises.
     """
     plan_in(folder)
+    asked_scoring(request)
     request, config = read_request(request)
     path, stages = plain_text(config, "datalist"), known_stages(config.get("network_def"))
     data = study_datalist(Path(path)) if path is not None else None
@@ -129,6 +133,28 @@ def read_request(request: Request) -> tuple[Request, dict[str, Any]]:
     config = {**merge_configs(files), "bundle_root": os.path.abspath(request.target)}
     config = check_overrides(config, request.settings, request.also, never=OF_A_RUN)
     return replace(request, settings={key: value_at(config, key) for key in request.settings}), config
+
+
+def asked_scoring(request: Request) -> tuple[tuple[str, ...], float | list[float]]:
+    """Return the metrics and the tolerance by which all runs are scored; Dice is always among the metrics, and first.
+
+    Raises:
+        ConfigError: for an unknown metric or an invalid tolerance.
+    """
+    file = bundle_config(request.target, "evaluate")
+    own = merge_configs([file])
+    asked = {"metrics": request.metrics, "tolerance": request.tolerance}
+    lacking = [name for name in asked if name not in own]
+    if lacking:
+        raise ConfigError(f"{file} has no id '{lacking[0]}', by which a study scores its runs; add it, as the usual bundles do")
+    scoring: dict[str, Any] = {name: own[name] if value is None else value for name, value in asked.items()}
+    unknown = [name for name, value in scoring.items() if is_expression(value)]
+    if unknown:
+        raise ConfigError(f"{unknown[0]} of the target's evaluate.yaml is an expression; a study needs --{unknown[0]}")
+    raise_refusals(problems(scoring))
+    metrics = tuple(name for name in METRIC_NAMES if name in {"dice", *scoring["metrics"]})
+    tolerance = scoring["tolerance"]
+    return metrics, list(tolerance) if isinstance(tolerance, list | tuple) else tolerance
 
 
 def study_datalist(path: Path) -> Datalist:

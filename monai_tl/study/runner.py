@@ -90,4 +90,6 @@ def _run(folder: Path, study: Study, parallel: int, engine: Engine) -> None:
 
 def _gather(folder: Path) -> None:
     tables = gather(folder)
-    print(f"{tables.finished} of {tables.runs} runs finished: {folder / 'scores.csv'}, runs.csv, curves.csv", flush=True)
+    scored = f", scored by {tables.scored}" if tables.finished else ""
+    tables_at = f"{folder / 'scores.csv'}, runs.csv, curves.csv"
+    print(f"{tables.finished} of {tables.runs} runs finished{scored}: {tables_at}", flush=True)

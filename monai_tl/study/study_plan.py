@@ -67,6 +67,8 @@ class Study:
         training_dice: whether each run scores its training cases, too.
         scans: subject -> role -> fingerprint of every case's scans; a run with other scans is refused.
         overlap: result of the comparison of test cases with the source's cases; empty without a source.
+        metrics: names of the metrics that each run is scored by.
+        tolerance: of the normalised surface Dice, in mm: one for all regions, or one per region.
         asked: flags as given last, whose results alone the plan would hold: ``sizes``, ``lists``, ``budget``.
     """
 
@@ -89,6 +91,8 @@ class Study:
     evaluation: dict[str, str] = field(default_factory=dict)
     scans: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict, repr=False)
     overlap: dict[str, Any] = field(default_factory=dict)
+    metrics: tuple[str, ...] = ("dice", "hd95")  # as in studies of earlier versions, whose plans hold none
+    tolerance: float | Sequence[float] = 1.0
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -172,7 +176,7 @@ def read_study(folder: Path) -> Study:
     content = read_json(path, required=("format",), remedy=remedy, of_format=FORMAT)
     with naming_damage(path, remedy):
         values = {item.name: content[item.name] for item in fields(Study) if item.name in content}
-        values |= {axis: tuple(content[axis]) for axis in AXES}
+        values |= {name: tuple(content[name]) for name in (*AXES, "metrics") if name in content}
         return Study(**{**values, "runs": tuple(PlannedRun(**run) for run in content["runs"])})
 
 

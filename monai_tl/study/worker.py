@@ -42,6 +42,7 @@ class Order:
         files: path -> sha256 of the files that the study was planned with: configs, and the source's weights if transferred.
         splits: scored at the end, with the weights of best validation.
         scans: subject -> role -> fingerprint of the scans that the study was planned with.
+        scoring: settings of ``evaluate.yaml`` for all splits.
     """
 
     configs: tuple[str, ...]
@@ -51,6 +52,7 @@ class Order:
     files: dict[str, str]
     splits: tuple[str, ...] = ("test",)
     scans: Planned = field(default_factory=dict)
+    scoring: dict[str, Any] = field(default_factory=dict)
 
 
 def perform(order: Order) -> None:
@@ -76,7 +78,7 @@ def perform(order: Order) -> None:
         evaluation = [folder / "config.yaml", bundle_config(order.settings["bundle_root"], "evaluate")]
         for split in order.splits:
             if not scores_of(folder, split).is_file():
-                run_configs(evaluation, {"run_dir": str(folder), "split": split})
+                run_configs(evaluation, {"run_dir": str(folder), "split": split, **order.scoring})
 
 
 def _refuse_other_files(files: dict[str, str]) -> None:

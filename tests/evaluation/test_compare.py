@@ -78,7 +78,7 @@ def test_it_is_the_interval_of_a_study_with_one_seed(run):
     other = shifted(np.linspace(-0.1, 0.05, 6))
     (difference,) = compare_runs([run("one", SCRATCH), run("two", other)], resamples=4999).differences
     rows = [
-        StudyScore(arm, 5, 0, subject, dice, 1.0, 1.0, 1.0)
+        StudyScore(arm, 5, 0, subject, dice, 1.0, 1.0)
         for arm, table in (("scratch", SCRATCH), ("2", other))
         for subject, dice in table.items()
     ]

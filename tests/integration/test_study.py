@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import os
 import signal
@@ -14,8 +15,7 @@ from pathlib import Path
 import pytest
 
 from monai_tl.datasets.datalist import read_datalist
-from monai_tl.statistics.score_array import StudyScore
-from monai_tl.study.study_tables import CurveRow, RunRow, read_study_table
+from monai_tl.study.study_tables import CurveRow, RunRow, read_study_scores, read_study_table
 from tests.conftest import BRATS, mentions
 
 
@@ -46,6 +46,11 @@ def _command(words):
     return [sys.executable, "-m", "monai_tl", *map(str, words)]
 
 
+def _values(run):
+    """The rows of a run's scores, without wall times."""
+    return [row for row in csv.reader((run / "scores_test.csv").open()) if row[2] != "seconds"]
+
+
 def _without_seconds(folder, kind, name):
     kept = [field for field in kind.__slots__ if "seconds" not in field and field != "memory_mib"]
     return [[repr(getattr(row, field)) for field in kept] for row in read_study_table(folder / name, kind)]
@@ -57,10 +62,11 @@ def test_a_study_leaves_its_tables(whole, phantoms):
     mentions(printed, "2 runs (2 arms × 1 sizes × 1 seeds) … study.json")
     assert "[2/2] 2_n3_seed0: validation Dice" in printed
     data = read_datalist(phantoms / "brats" / "datalist.json")
-    scores = read_study_table(folder / "scores.csv", StudyScore)
-    assert [(row.arm, row.subject) for row in scores] == [
-        (arm, name) for arm in ("scratch", "2") for name in data.splits["test"]
-    ]
+    scores = read_study_scores(folder / "scores.csv")
+    assert {run: [score.subject for score in of] for run, of in scores.items()} == {
+        (arm, 3, 0): list(data.splits["test"]) for arm in ("scratch", "2")
+    }
+    mentions(printed, "2 of 2 runs finished, scored by dice, hd95: … scores.csv")
     runs = read_study_table(folder / "runs.csv", RunRow)
     assert [(run.arm, run.n, run.state, run.iterations) for run in runs] == [
         ("scratch", 3, "finished", 4),
@@ -78,8 +84,7 @@ def test_a_run_of_a_study_is_that_of_the_verbs(whole, tmp_path, verb):
     flags = ["--freeze", "2", "--output", run, "--datalist", folder / "datalists" / "all_n3.json"]
     assert verb("transfer", *tiny, *flags).code == 0
     assert verb("evaluate", "--run", run).code == 0
-    tables = [list(csv.reader((one / "scores_test.csv").open())) for one in (run, folder / "runs" / "2_n3_seed0")]
-    assert [row[:5] for row in tables[0]] == [row[:5] for row in tables[1]]
+    assert _values(run) == _values(folder / "runs" / "2_n3_seed0")
 
 
 @pytest.mark.slow
@@ -97,8 +102,7 @@ def test_the_source_as_it_is_is_an_arm_like_the_others(tiny_flags, source, tmp_p
     words = [BRATS if text == folder else text for text in words]
     data = folder / "datalists" / "all_n3.json"
     assert verb("evaluate", *words, "--datalist", data, "--window", "[16,16,16]", "--device", "cpu").code == 0
-    tables = [list(csv.reader((one / "scores_test.csv").open())) for one in (tmp_path / "by_verb", folder / run.folder)]
-    assert [row[:5] for row in tables[0]] == [row[:5] for row in tables[1]]
+    assert _values(tmp_path / "by_verb") == _values(folder / run.folder)
     assert verb("report", folder).code == 0
     page = (folder / "report.html").read_text()
     mentions(page, "the source’s weights, not fine-tuned", "freeze 2")
@@ -163,11 +167,14 @@ def test_a_finished_study_is_not_done_again_and_another_plan_is_refused(whole, v
     answer = verb(*study_flags(tiny, folder, learning_rate="0.5"))
     assert answer.code == 2
     mentions(answer.err, "(learning_rate … 0.5)")
+    answer = verb(*study_flags(tiny, folder, metrics="dice,nsd,hd95"))
+    assert answer.code == 2
+    mentions(answer.err, "(metrics was dice,hd95, is dice,hd95,nsd)")
     answer = verb(*study_flags(tiny, folder, arms="2"))
     mentions(answer.err, "arms … scratch,2 … 2")
     assert before == (scores.stat().st_mtime_ns, (folder / "study.json").read_bytes())
     answer = verb("study", "gather", "--output", folder)
-    assert "2 of 2 runs finished, 0 failed; 4 scores" in answer.out
+    assert "2 of 2 runs finished, 0 failed; 4 scored cases in scores.csv (dice, hd95)" in answer.out
 
 
 @pytest.mark.slow
@@ -199,6 +206,8 @@ def test_a_plan_writes_nothing(tiny_flags, tmp_path, verb):
         ({"engine": "rey"}, "unknown … 'rey' … 'ray'?"),
         ({"parallel": "0"}, "parallel … 1 (runs … 0"),
         ({"arms": "sratch"}, "'sratch'"),
+        ({"metrics": "dice,nds"}, "metrics … nsd"),
+        ({"tolerance": "0"}, "tolerance … mm … 0"),
         ({"learning_rat": "1"}, "unknown … 'learning_rat' … 'learning_rate'?"),
     ],
 )
@@ -227,3 +236,32 @@ def test_a_search_wants_a_gain(tiny_flags, tmp_path, verb):
 def test_no_arms_are_not_all_depths(tiny_flags, tmp_path, verb):
     answer = verb(*study_flags(tiny_flags, tmp_path / "study", arms=""))
     assert (answer.code, "arms" in answer.err, (tmp_path / "study").exists()) == (2, True, False)
+
+
+@pytest.mark.slow
+def test_runs_are_scored_by_the_metrics_of_the_study_and_can_have_more(tiny_flags, tmp_path, verb):
+    """Test and training cases alike; a run that is scored again keeps the study's tolerance and metrics."""
+    folder = tmp_path / "study"
+    flags = {"arms": "scratch,untrained", "metrics": "nsd", "tolerance": "2", "training_dice": "true"}
+    answer = verb(*study_flags(tiny_flags, folder, **flags))
+    assert answer.code == 0, answer.err
+    mentions(answer.out, "scored by dice, nsd")
+    runs = [folder / "runs" / f"{arm}_n3_seed0" for arm in ("scratch", "untrained")]
+    for run in runs:
+        for split in ("test", "train"):
+            record = json.loads((run / f"scores_{split}.json").read_text())
+            assert (record["metrics"], set(record["tolerance_mm"].values())) == (["dice", "nsd"], {2.0})
+    assert verb("report", folder, "--metric", "nsd").code == 0
+    mentions((folder / "report.html").read_text(), "normalised surface Dice with a tolerance of 2 mm")
+    mentions(verb("report", folder, "--metric", "hd95").err, "hd95 was not scored in this study (there are dice, nsd)")
+    for words, text in ((("--tolerance", "1"), "--tolerance"), (("--metrics", "hd95"), "--metrics dice,nsd,hd95")):
+        answer = verb("evaluate", "--run", runs[0], *words)
+        assert answer.code == 2
+        mentions(answer.err, text)
+    for run in runs:
+        answer = verb("evaluate", "--run", run, "--metrics", "dice,nsd,hd95")
+        assert answer.code == 0, answer.err
+        assert set(json.loads((run / "scores_test.json").read_text())["tolerance_mm"].values()) == {2.0}
+    assert "(dice, nsd, hd95)" in verb("study", "gather", "--output", folder).out
+    assert verb("report", folder, "--metric", "hd95").code == 0
+    mentions(verb(*study_flags(tiny_flags, folder, **flags)).out, "2 of 2 runs … finished")

@@ -22,7 +22,7 @@ def study(arms=("scratch", "1"), sizes=(26, 52, 104), seeds=3, cases=8, noise=0.
     hard -= hard.mean()
     lines = {"scratch": (0.5, 0.05), "1": (0.53, 0.04), "random2": (0.4, 0.05)}
     return [
-        StudyScore(arm, n, seed, f"case{case}", middle + slope * math.log2(n / 52) + hard[case] + by, 1.0, 2.0, 2.0)
+        StudyScore(arm, n, seed, f"case{case}", middle + slope * math.log2(n / 52) + hard[case] + by, 2.0, 2.0)
         for arm, (middle, slope) in lines.items()
         if arm in arms
         for n in sizes
@@ -33,7 +33,7 @@ def study(arms=("scratch", "1"), sizes=(26, 52, 104), seeds=3, cases=8, noise=0.
 
 def test_means_of_arms_by_hand():
     dice = [[0.2, 0.4, 0.9, NAN], [0.4, 0.6, 0.8, 0.5]]
-    scores = [StudyScore("0", 26, seed, str(case), dice[seed][case], 1.0, 1.0, 1.0) for seed in range(2) for case in range(4)]
+    scores = [StudyScore("0", 26, seed, str(case), dice[seed][case], 1.0, 1.0) for seed in range(2) for case in range(4)]
     (found,) = arm_means(scores)
     assert (found.arm, found.n, found.seeds, found.cases) == ("0", 26, 2, 3)
     assert (found.mean, found.median) == pytest.approx((3.3 / 6, 0.5))
@@ -45,7 +45,7 @@ def test_means_come_by_arm_and_size_within_zero_and_one():
     assert [(each.arm, each.n) for each in found][:4] == [("scratch", 26), ("scratch", 52), ("scratch", 104), ("1", 26)]
     assert found[-1].arm == "random2"
     assert all(0 <= each.low < each.mean < each.high <= 1 for each in found)
-    low = [StudyScore("0", 26, seed, str(case), 0.9 * (case == 0), 1.0, 1.0, 1.0) for seed in range(3) for case in range(6)]
+    low = [StudyScore("0", 26, seed, str(case), 0.9 * (case == 0), 1.0, 1.0) for seed in range(3) for case in range(6)]
     assert arm_means(low)[0].low == 0
 
 
@@ -71,11 +71,11 @@ def test_the_lines_are_found():
 def test_the_model_is_that_of_a_formula(optimiser):
     """And its fit the best there is: with no variance between seeds, L-BFGS and BFGS end elsewhere and call it converged."""
     scores = study()
-    table = pd.DataFrame([(s.arm, math.log2(s.n / 52), s.seed, s.subject, s.dice) for s in scores])
+    table = pd.DataFrame([(s.arm, math.log2(s.n / 52), s.seed, s.subject, s.value) for s in scores])
     table.columns = ["arm", "doublings", "seed", "case", "dice"]
     table["run"] = table.arm + table.doublings.astype(str) + "/" + table.seed.astype(str)
     table["dice"] /= table.dice.std()
-    unit = np.std([s.dice for s in scores], ddof=1)
+    unit = np.std([s.value for s in scores], ddof=1)
     components = {kind: f"0 + C({kind})" for kind in ("case", "seed", "run")}
     formula = "dice ~ C(arm, Treatment('scratch')) * doublings"
     fit = smf.mixedlm(formula, table, groups=np.ones(len(table)), vc_formula=components).fit(method=optimiser)
@@ -109,7 +109,7 @@ def test_an_arm_with_one_size_is_omitted_and_named():
 
 def test_undefined_dice_and_missing_runs_shrink_the_crossed_part_and_are_counted():
     scores = [row for row in study() if not (row.arm == "1" and row.seed == 2 and row.n == 52)]
-    scores[3] = StudyScore("scratch", 26, 0, "case3", NAN, 1.0, 2.0, 2.0)
+    scores[3] = StudyScore("scratch", 26, 0, "case3", NAN, 2.0, 2.0)
     model = fit_curves(scores)
     assert model.converged
     assert "crossed intervals over 7 complete cases and 2 seeds" in model.note

@@ -22,7 +22,7 @@ NAN = math.nan
 def rows(dice, n=26):
     """Rows from the Dice of each arm, shape (seeds, cases)."""
     return [
-        StudyScore(arm, n, seed, f"case{case}", float(value), 1.0, 2.0, 2.0)
+        StudyScore(arm, n, seed, f"case{case}", float(value), 2.0, 2.0)
         for arm, values in dice.items()
         for seed, of_seed in enumerate(np.atleast_2d(values))
         for case, value in enumerate(of_seed)
@@ -169,10 +169,10 @@ def test_seeds_widen_the_interval_where_wilcoxon_is_blind_to_them():
 
 def test_the_verdict_names_what_it_rests_on():
     (found,) = compare_arms(rows(drawn(3, 42, 0.03)))
-    assert found.verdict.startswith("n = 26: freeze 1 scores 0.0")
-    assert f"higher than scratch [{found.low:.3f}, {found.high:.3f}] over 42 cases and 3 seeds (Holm p" in found.verdict
+    assert found.verdict.startswith("n = 26: freeze 1 scores better than scratch: Dice 0.0")
+    assert f"higher [{found.low:.3f}, {found.high:.3f}] over 42 cases and 3 seeds (Holm p" in found.verdict
     (turned,) = compare_arms(rows(drawn(3, 42, 0.03)), [("scratch", "1")])
-    assert f"lower than freeze 1 [{found.low:.3f}, {found.high:.3f}]" in turned.verdict
+    mentions(turned.verdict, f"scratch scores worse than freeze 1: Dice … lower [{found.low:.3f}, {found.high:.3f}]")
     (open_,) = compare_arms(rows(drawn(3, 6, 0.005)))
     far = max(abs(open_.low), abs(open_.high))
     mentions(open_.verdict, f"compatible … up to ±{far:.3f}")

@@ -144,6 +144,12 @@ def test_no_scan_is_read_but_the_labels_that_are_measured(request_of, monkeypatc
     assert design(request_of()).study.runs
 
 
+def test_metrics_are_those_of_the_target_or_as_asked(request_of):
+    assert (design(request_of()).study.metrics, design(request_of()).study.tolerance) == (("dice", "hd95"), 1.0)
+    asked = design(request_of(metrics=["nsd", "hd95"], tolerance=2)).study
+    assert (asked.metrics, asked.tolerance) == (("dice", "hd95", "nsd"), 2), "Dice always, and in one order"
+
+
 def test_what_runs_are_scored_by_is_part_of_the_plan(request_of):
     made = design(request_of())
     evaluate, untrained = made.study.evaluation
@@ -170,6 +176,9 @@ def test_what_runs_are_scored_by_is_part_of_the_plan(request_of):
         ({"arms": ("7",)}, ConfigError, "7 stages cannot be frozen"),
         ({"sizes": ("S1",)}, DataError, "26 subjects.*'S1'.*split"),
         ({"lists": "nowhere.json"}, DataError, "nowhere.json.*lists"),
+        ({"metrics": ["nds"]}, ConfigError, "metrics takes .*nsd.*'nds'"),
+        ({"tolerance": 0}, ConfigError, "tolerance takes .*mm.* 0"),
+        ({"tolerance": [1, 2], "metrics": ["nsd"]}, ConfigError, "tolerance has 2 values, but there are 1 regions"),
         ({"overlay": "thesiss"}, ConfigError, "'thesiss'"),
         ({"sizes": ("nan",)}, ConfigError, "size.*list's.*'nan'"),
         ({"settings": {"modalities": ["T1", "FLAIR"]}}, DataError, "'FLAIR'.*datalist.json"),

@@ -74,6 +74,7 @@ def test_a_process_receives_all_settings_of_its_run(tmp_path):
         **{"datalist": str(tmp_path / "datalists" / "seed0_n26.json"), "resume": True},
         "run_dir": str(tmp_path / "runs" / "2_n26_seed0"),
     }
+    assert order.scoring == {"metrics": ["dice", "hd95"], "tolerance": 1.0}
     assert (order.log, order.threads) == (str(tmp_path / "logs" / "2_n26_seed0.txt"), 3)
     assert order.files == {
         "/bundle/configs/train.yaml": "b" * 64,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -26,6 +27,19 @@ def test_a_plan_comes_back_as_it_was(tmp_path):
     study = a_study("scratch,2", (26, 52), (0, 1))
     write_study(tmp_path, study)
     assert read_study(tmp_path) == study
+
+
+def test_metrics_and_tolerance_are_part_of_the_plan(tmp_path):
+    study = a_study("scratch", metrics=("dice", "hd95", "nsd"), tolerance=[1, 2.5])
+    write_study(tmp_path, study)
+    assert read_study(tmp_path) == study
+    assert changes(read_study(tmp_path), study) == []
+    path = tmp_path / "study.json"
+    content = json.loads(path.read_text())
+    del content["metrics"], content["tolerance"]
+    path.write_text(json.dumps(content))
+    older = read_study(tmp_path)
+    assert (older.metrics, older.tolerance) == (("dice", "hd95"), 1.0), "as earlier versions scored"
 
 
 def test_a_missing_or_damaged_plan_is_reported(tmp_path):
@@ -62,6 +76,8 @@ def test_more_runs_may_be_asked_for():
         (a_study("scratch,2", source=None), "/source … not set"),
         (a_study("scratch,2", configs={"/bundle/configs/train.yaml": "e" * 64}), "was bbbbbbbbbbbb…, is eeeeeeeeeeee…"),
         (a_study("scratch,2", kind="layers"), "size … layers"),
+        (a_study("scratch,2", metrics=("dice", "hd95", "nsd")), "metrics … dice,hd95 … dice,hd95,nsd"),
+        (a_study("scratch,2", tolerance=2), "tolerance … 1.0 … 2"),
     ],
 )  # fmt: skip
 def test_whatever_else_changes_is_refused_with_the_difference(now, message, tmp_path):

@@ -127,6 +127,21 @@ def test_each_split_is_scored_once(tmp_path, monkeypatch):
     assert done == ["train"]
 
 
+def test_all_splits_are_scored_as_the_study_says(tmp_path, monkeypatch):
+    folder = tmp_path / "runs" / "one"
+    folder.mkdir(parents=True)
+    (folder / "metadata.json").write_text('{"validation_dice": 0.5}')
+    done = []
+    monkeypatch.setattr(worker, "run_configs", lambda configs, settings, **_: done.append(settings))
+    monkeypatch.setattr(worker, "refuse_changed_datalist", lambda *_: None)
+    monkeypatch.setattr(worker, "bundle_config", lambda bundle, name: f"{bundle}/{name}")
+    scoring = {"metrics": ["dice", "nsd"], "tolerance": 2}
+    perform(replace(order(tmp_path, datalist="d", bundle_root="b"), splits=("test", "train"), scoring=scoring))
+    assert [(of["split"], of["metrics"], of["tolerance"]) for of in done] == [
+        (s, ["dice", "nsd"], 2) for s in ("test", "train")
+    ]
+
+
 @pytest.mark.parametrize("change", ["weights", "table", "record"])
 def test_scores_of_other_weights_are_computed_again(tmp_path, monkeypatch, change):
     """As `monai_tl compare` refuses them: of other weights, changed by hand, or of what nothing says."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 
 from monai_tl.report.kit.figures import COLOURS, LINES, MARKERS, Look, look
-from monai_tl.statistics import ArmComparison
-from monai_tl.statistics.verdicts import shows_difference
 from monai_tl.transfer.arms import SCRATCH, UNTRAINED
 
 RANDOM = Look("#6e6e6e", "-.", "<", "◀")  # controls are grey
@@ -48,13 +46,6 @@ def hatch_of(arm: str) -> str:
     if own == BARE:
         return "**"
     return "\\\\\\\\" if own == RANDOM else HATCHES[MARKERS.index(own.marker) % len(HATCHES)] if own.line in LINES else ""
-
-
-def way(result: ArmComparison) -> str:
-    """Return the verdict in short: ``"higher"``, ``"lower"`` or ``"no clear difference"``."""
-    if not shows_difference(result):
-        return "no clear difference"
-    return "higher" if result.mean > 0 else "lower"
 
 
 def plain(name: str) -> str:

@@ -10,6 +10,7 @@ from monai_tl.report.kit.picture import Picture
 from monai_tl.report.study import study_figures, study_numbers, study_words
 from monai_tl.report.study.arm_display import explain_arm, look_of
 from monai_tl.report.study.html_tables import ROWS, StudyTable
+from monai_tl.report.study.outcomes_table import outcomes_table, undefined_table
 from monai_tl.report.study.repeat import Repeat, make_repeat
 from monai_tl.report.study.study_cases import Gallery, make_gallery
 from monai_tl.report.study.study_facts import StudyFacts
@@ -35,9 +36,13 @@ class Content:
     legend: list[tuple[Look, str, str]]
     sentences: list[str]
     notes: list[str]
+    heading: str
+    validation_dice: str
     arms: StudyTable | None
     differences: StudyTable | None
     growth: StudyTable | None
+    outcomes: StudyTable | None
+    undefined: StudyTable | None
     speed: StudyTable | None
     beside: list[StudyTable]
     published: Published | None
@@ -61,7 +66,8 @@ class Content:
     @property
     def tables(self) -> list[StudyTable]:
         """All tables, in order."""
-        return [table for table in (self.arms, self.differences, self.growth, self.speed, *self.beside, self.runs) if table]
+        first = (self.arms, self.differences, self.growth, self.outcomes, self.undefined, self.speed)
+        return [table for table in (*first, *self.beside, self.runs) if table]
 
 
 def make_content(study: StudyFacts) -> Content:
@@ -71,6 +77,7 @@ def make_content(study: StudyFacts) -> Content:
         DataError: if its runs were not scored on the same cases.
     """
     means, comparisons = _statistics(study)
+    outcomes = outcomes_table(study)
     beside = [table for table in (study_numbers.layers_table(study), study_numbers.sizes_table(study, means)) if table]
     return Content(
         title=study_words.study_title(study),
@@ -81,13 +88,17 @@ def make_content(study: StudyFacts) -> Content:
         search=study_words.search(study),
         headline=study_words.headline(study, means, comparisons),
         supported=study_words.supported(comparisons),
-        not_supported=study_words.not_supported(study, comparisons, bool(beside)),
+        not_supported=study_words.not_supported(study, comparisons, bool(beside), outcomes is not None),
         legend=[(look_of(arm), arm_words(arm), explain_arm(arm)) for arm in study.arms],
         sentences=[result.verdict for result in comparisons[:ROWS]],
         notes=list(dict.fromkeys(f"{result.note[0].upper()}{result.note[1:]}." for result in comparisons if result.note)),
+        heading=study.outcome.measure.heading,
+        validation_dice=study.validation_dice,
         arms=study_numbers.arms_table(study, means) if means else None,
-        differences=study_numbers.differences_table(comparisons),
+        differences=study_numbers.differences_table(study, comparisons),
         growth=study_numbers.growth_table(study),
+        outcomes=outcomes,
+        undefined=undefined_table(study),
         speed=study_numbers.speed_table(study),
         beside=beside,
         published=study.published,
@@ -111,7 +122,8 @@ def _statistics(study: StudyFacts) -> tuple[Sequence[ArmMean], Sequence[ArmCompa
     pairs = None
     if reference and not any(map(is_reference, scored)):  # as in a depth search
         pairs = [(arm, reference) for arm in study.arms if arm in scored and arm != reference]
-    return arm_means(study.scores), compare_arms(study.scores, pairs)
+    measure = study.outcome.measure
+    return arm_means(study.scores, metric=measure), compare_arms(study.scores, pairs, metric=measure)
 
 
 def _capped(study: StudyFacts) -> str:

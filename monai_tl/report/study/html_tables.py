@@ -13,6 +13,7 @@ from monai_tl.text import NONE, difference, duration, number, printable
 from monai_tl.transfer.arms import arm_words
 
 WORDS = ("arm", "text")  # left-aligned kinds
+DIGITS = 3
 ROWS = 200  # of a table in the page; its CSV holds all
 TEX_ROWS = 50  # of a table in LaTeX, which does not break tables across pages
 TEX = {
@@ -23,7 +24,7 @@ TEX = {
 
 
 class Column(NamedTuple):
-    """A column: its title, its name in the CSV, and the format of its values (a key of `FORMATS`)."""
+    """A column: its title, its name in the CSV, and the format of its values (a key of `FORMATS` or `ROUNDED`)."""
 
     title: str
     name: str
@@ -39,6 +40,8 @@ class Column(NamedTuple):
 class StudyTable:
     """Rows of plain values; the first column is the row's header, preceded by the symbol of its look, if given.
 
+    ``digits`` holds the decimals of each row's numbers, differences and intervals; 3 if it is empty.
+
     None and NaN are shown as a dash in the page and as an empty cell in the CSV; an interval is a pair.
     """
 
@@ -48,20 +51,23 @@ class StudyTable:
     rows: Sequence[Sequence[Any]]
     looks: Sequence[Look | None] = ()
     note: str = ""
+    digits: Sequence[int] = ()
 
     @property
     def shown(self) -> list[tuple[Look | None, list[str]]]:
         """The first `ROWS` rows as texts, each with its look."""
         looks = list(self.looks) or [None] * len(self.rows)
-        return [(own, self._texts(row)) for own, row in list(zip(looks, self.rows, strict=True))[:ROWS]]
+        digits = list(self.digits) or [DIGITS] * len(self.rows)
+        rows = list(zip(looks, self.rows, digits, strict=True))[:ROWS]
+        return [(own, self._texts(row, decimals)) for own, row, decimals in rows]
 
     @property
     def left_out(self) -> int:
         """The number of rows that are not shown."""
         return max(0, len(self.rows) - ROWS)
 
-    def _texts(self, row: Sequence[Any]) -> list[str]:
-        return [shown(value, column.kind) for value, column in zip(row, self.columns, strict=True)]
+    def _texts(self, row: Sequence[Any], digits: int) -> list[str]:
+        return [shown(value, column.kind, digits) for value, column in zip(row, self.columns, strict=True)]
 
     def csv(self) -> str:
         """Return all rows as CSV, numbers at full precision, an interval as two columns."""
@@ -83,11 +89,11 @@ class StudyTable:
         return "\n".join(lines) + "\n"
 
 
-def shown(value: Any, kind: str) -> str:
+def shown(value: Any, kind: str, digits: int = DIGITS) -> str:
     """Return a value as the page shows it; a dash for None and NaN."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return NONE
-    return FORMATS[kind](value)
+    return ROUNDED[kind](value, digits) if kind in ROUNDED else FORMATS[kind](value)
 
 
 def tex(text: str) -> str:
@@ -100,9 +106,9 @@ def chance(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _ends(write: Callable[[float], str]) -> Callable[[Sequence[float]], str]:
-    def between(ends: Sequence[float]) -> str:
-        return NONE if any(map(math.isnan, ends)) else f"[{write(ends[0])}, {write(ends[1])}]"
+def _ends(write: Callable[[float, int], str]) -> Callable[[Sequence[float], int], str]:
+    def between(ends: Sequence[float], digits: int) -> str:
+        return NONE if any(map(math.isnan, ends)) else f"[{write(ends[0], digits)}, {write(ends[1], digits)}]"
 
     return between
 
@@ -111,12 +117,14 @@ FORMATS: dict[str, Callable[[Any], str]] = {
     "arm": arm_words,
     "text": str,
     "count": lambda value: f"{value:.0f}",
-    "dice": number,
     "length": lambda value: f"{value:.1f}",
     "effect": lambda value: f"{value:+.2f}".replace("-", "−"),
-    "signed": difference,
     "chance": chance,
     "duration": duration,
+}
+ROUNDED: dict[str, Callable[[Any, int], str]] = {
+    "number": number,
+    "signed": difference,
     "interval": _ends(number),
     "signed interval": _ends(difference),
 }

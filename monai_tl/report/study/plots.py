@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -19,7 +20,10 @@ from monai_tl.transfer.arms import SCRATCH
 INK = "#333333"
 PALE = 0.78  # share by which a box's colour is mixed with white
 BOXED = 5  # least number of cases for a box; quartiles of fewer would hardly differ from the cases
-LEAST = 0.03  # Dice difference that a forest plot always shows on both sides, so that small ones do not look large
+LEAST = 0.03  # difference of a ratio that a forest plot always shows on both sides, so that small ones do not look large
+LEAST_WITH_UNIT = 0.1  # the same in mm or ml
+LETTERS = 48  # of a label below an axis in one line
+UPWARDS = 34  # of a label beside an axis
 NEVER = 1.17  # position of runs that never reached the target, in units of the longest run
 TICKS = 7  # largest number of labelled training sizes
 
@@ -32,7 +36,7 @@ class Drawing(NamedTuple):
 
 
 class ArmBox(NamedTuple):
-    """An arm and the Dice of its cases, NaN if undefined."""
+    """An arm and the values of its cases, NaN if undefined."""
 
     name: str
     look: Look
@@ -73,8 +77,8 @@ class Line(NamedTuple):
     high: Sequence[float]
 
 
-def draw_cases(boxes: Sequence[ArmBox], xlabel: str) -> Drawing:
-    """Draw a dot for each case, and a box for each arm that has `BOXED` of them."""
+def draw_cases(boxes: Sequence[ArmBox], xlabel: str, highest: float = 1.0) -> Drawing:
+    """Draw a dot for each case, and a box for each arm that has `BOXED` of them; ``highest`` is the largest possible value."""
 
     def draw(axes: Axes) -> None:
         defined = [np.array([value for value in box.values if not math.isnan(value)]) for box in boxes]
@@ -93,16 +97,18 @@ def draw_cases(boxes: Sequence[ArmBox], xlabel: str) -> Drawing:
                 markeredgecolor="white", markeredgewidth=0.4, linestyle="none", zorder=3,
             )  # fmt: skip
         _names(axes, [box.name for box in boxes])
-        lowest = min((float(values.min()) for values in defined if len(values)), default=0.0)
-        axes.set_xlim((-0.015, 1.015) if lowest < 0.5 else (math.floor(lowest * 10 - 0.2) / 10, 1.01))
-        axes.set_xlabel(xlabel)
+        axes.set_xlim(*_limits([float(value) for values in defined for value in values], highest))
+        axes.set_xlabel(textwrap.fill(xlabel, LETTERS))
         axes.grid(axis="x")
 
     return _drawn(0.9 + 0.44 * len(boxes), draw)
 
 
-def draw_forest(spans: Sequence[Span], xlabel: str) -> Drawing:
-    """Draw differences with their intervals, one per row, with a line at 0; the marker is filled if the arms differ."""
+def draw_forest(spans: Sequence[Span], xlabel: str, least: float = LEAST) -> Drawing:
+    """Draw differences with their intervals, one per row, with a line at 0; the marker is filled if the arms differ.
+
+    The axis shows at least ``least`` on both sides of 0.
+    """
 
     def draw(axes: Axes) -> None:
         places = _rows(axes, [(span.group, span.name) for span in spans])
@@ -115,9 +121,9 @@ def draw_forest(spans: Sequence[Span], xlabel: str) -> Drawing:
             face = own.colour if span.sure else "white"
             axes.plot(span.value, place, own.marker, color=own.colour, markerfacecolor=face, markersize=6.5, zorder=3)
         ends = [end for span in spans for end in (span.value, span.low, span.high) if not math.isnan(end)]
-        axes.set_xlim(min([-LEAST, *(1.08 * end for end in ends)]), max([LEAST, *(1.08 * end for end in ends)]))
+        axes.set_xlim(min([-least, *(1.08 * end for end in ends)]), max([least, *(1.08 * end for end in ends)]))
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
-        axes.set_xlabel(xlabel)
+        axes.set_xlabel(textwrap.fill(xlabel, LETTERS))
         axes.grid(axis="x")
 
     return _drawn(_height([(span.group, span.name) for span in spans]), draw)
@@ -179,12 +185,12 @@ def draw_bands(lines: Sequence[Line], ylabel: str, *, dice: bool = False) -> Dra
             axes.set_visible(False)
             panels[len(lines) - columns].tick_params(labelbottom=True)
         figure.supxlabel("iteration", fontsize=10)
-        figure.supylabel(ylabel, fontsize=10)
+        figure.supylabel(textwrap.fill(ylabel, 24), fontsize=10)  # a row of panels is low
         return both(figure)
 
 
-def draw_sizes(lines: Sequence[Line]) -> Drawing:
-    """Draw mean Dice with its interval against the number of training subjects, on a logarithmic axis."""
+def draw_sizes(lines: Sequence[Line], ylabel: str) -> Drawing:
+    """Draw means with their intervals against the number of training subjects, on a logarithmic axis."""
     legend = math.ceil(len(lines) / 2)
 
     def draw(axes: Axes) -> None:
@@ -203,7 +209,7 @@ def draw_sizes(lines: Sequence[Line]) -> Drawing:
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
         axes.set_xlabel("training subjects (logarithmic)")
-        axes.set_ylabel("mean test Dice")
+        axes.set_ylabel(textwrap.fill(ylabel, UPWARDS))
         axes.grid(axis="y")
         handles, _ = axes.get_legend_handles_labels()
         figure = axes.figure
@@ -233,6 +239,16 @@ def _drawn(height: float, draw: Callable[[Axes], None]) -> Drawing:
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         draw(figure.subplots())
         return both(figure)
+
+
+def _limits(values: Sequence[float], highest: float) -> tuple[float, float]:
+    """Return the limits of an axis of values from 0: of ratios the whole scale, unless all values are at least 0.5."""
+    if math.isinf(highest):
+        top = max(values, default=1.0) or 1.0
+        return -0.015 * top, 1.05 * top
+    lowest = min(values, default=0.0) / highest
+    low, high = (-0.015, 1.015) if lowest < 0.5 else (math.floor(lowest * 10 - 0.2) / 10, 1.01)
+    return low * highest, high * highest
 
 
 def _names(axes: Axes, names: Sequence[str]) -> None:

@@ -62,7 +62,9 @@ def _commands(study: StudyFacts) -> list[str]:
     folder = shlex.quote(printable(str(study.folder)))
     flags = " ".join(f"--{name} {shlex.quote(printable(value))}" for name, value in _flags(study.plan).items())
     search = " --search" if study.plan.rule else ""
-    return [f"monai_tl study {printable(study.plan.kind)}{search} {flags} --output {folder}", f"monai_tl report {folder}"]
+    chosen = "".join(f" --{name} {shlex.quote(printable(value))}" for name, value in study.outcome.flags.items())
+    study_command = f"monai_tl study {printable(study.plan.kind)}{search} {flags} --output {folder}"
+    return [study_command, f"monai_tl report {folder}{chosen}"]
 
 
 def _flags(plan: Plan) -> dict[str, str]:
@@ -79,6 +81,9 @@ def _flags(plan: Plan) -> dict[str, str]:
     flags |= {"overlay": overlays[0]} if overlays else {}
     if plan.training_dice:
         flags["training_dice"] = "true"
+    flags["metrics"] = ",".join(plan.metrics)
+    if "nsd" in plan.metrics:
+        flags["tolerance"] = _value(plan.tolerance)
     return {**flags, **{name: _value(value) for name, value in plan.settings.items()}}
 
 

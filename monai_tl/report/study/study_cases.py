@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from monai_tl.evaluation.scores import Score
 from monai_tl.report.kit.figures import Look
 from monai_tl.report.kit.picture import Picture
-from monai_tl.report.runs.examples import choose_cases, read_overlay
+from monai_tl.report.runs.examples import read_overlay
 from monai_tl.report.study.arm_display import look_of, plain
 from monai_tl.report.study.study_facts import StudyFacts
+from monai_tl.statistics.measure import Measure
 from monai_tl.study.study_tables import RunRow
-from monai_tl.text import number, printable
+from monai_tl.text import NONE, printable
 from monai_tl.transfer.arms import SCRATCH, arm_words
 
 ARMS_PICTURED = 8  # largest number of arms with pictures in the page
@@ -21,42 +22,43 @@ ARMS_PICTURED = 8  # largest number of arms with pictures in the page
 
 @dataclass(frozen=True)
 class Shown:
-    """One arm's picture of a subject, None if evaluation has drawn none, and the Dice of that run."""
+    """One arm's picture of a subject, None if evaluation has drawn none, and the value of that run, as text."""
 
     arm: str
     look: Look
-    dice: float
+    value: str
     folder: str
     picture: Picture | None
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A selected subject: its rank and mean Dice among the control's cases, and its pictures."""
+    """A selected subject: its rank and mean value, as text, among the control's cases, and its pictures."""
 
     rank: str
     subject: str
-    mean: float
+    mean: str
     shown: tuple[Shown, ...]
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """The selected subjects; the arm, size and seed of the selection; and the arms without pictures."""
+    """The selected subjects; the arm, size and seed of the selection, by which measure; and the arms without pictures."""
 
+    label: str
     arm: str
     n: int
     seed: int
     subjects: tuple[Subject, ...]
     left_out: tuple[str, ...]
+    equal: bool
 
     @property
     def rule(self) -> str:
         """The selection rule in words."""
         few = {1: "the only test case", 2: "the better and the worse of the two test cases"}
         rule = few.get(len(self.subjects), "the best, the median and the worst test case")
-        tie = len(self.subjects) > 1 and self.subjects[0].mean == self.subjects[-1].mean
-        return f"{rule} (of equal Dice, so sorted by name)" if tie else rule
+        return f"{rule} (of equal {self.label}, so sorted by name)" if self.equal else rule
 
     @property
     def pictures(self) -> list[Picture]:
@@ -70,10 +72,10 @@ class Gallery:
 
 
 def make_gallery(study: StudyFacts) -> Gallery | None:
-    """Select subjects by the control's Dice at the largest size, and collect their pictures from one run of each arm.
+    """Select subjects by the control's primary outcome at the largest size; collect their pictures from one run of each arm.
 
     The control is scratch, or the first arm if there is no scratch. The subjects are its best, median and worst case by mean
-    Dice over the seeds; the run of each arm is that of the control's lowest scored seed. None if nothing was scored.
+    value over the seeds; the run of each arm is that of the control's lowest scored seed. None if nothing was scored.
     """
     scored = {(score.arm, score.n, score.seed) for score in study.scores}
     if not scored:
@@ -83,23 +85,46 @@ def make_gallery(study: StudyFacts) -> Gallery | None:
     )
     n = max(size for arm, size, _ in scored if arm == control)
     seed = min(at for arm, size, at in scored if (arm, size) == (control, n))
-    cases = [Score(subject, {"dice": dice}, math.nan, math.nan, math.nan) for subject, dice in study.cases[control, n].items()]
+    measure = study.outcome.measure
+    chosen = choose_ranked(study.cases[control, n], measure)
     arms = [arm for arm in study.arms if (arm, n, seed) in scored]
     folders = {run.arm: run for run in study.runs if (run.n, run.seed) == (n, seed)}
-    dice = {(s.arm, s.subject): s.dice for s in study.scores if (s.n, s.seed) == (n, seed)}
+    values = {(s.arm, s.subject): s.value for s in study.scores if (s.n, s.seed) == (n, seed)}
     subjects = tuple(
-        Subject(rank, case.subject, case.values["dice"], tuple(
-            _shown(study.folder, folders.get(arm), arm, rank, case.subject, dice.get((arm, case.subject), math.nan))
+        Subject(rank, subject, measure.text(mean), tuple(
+            _shown(study.folder, folders.get(arm), arm, (rank, subject), _named(values.get((arm, subject), math.nan), measure))
             for arm in arms[:ARMS_PICTURED]
         ))
-        for rank, case in choose_cases(cases)
+        for rank, subject, mean in chosen
     )  # fmt: skip
-    return Gallery(control, n, seed, subjects, tuple(arm for arm in study.arms if arm not in arms[:ARMS_PICTURED]))
+    left_out = tuple(arm for arm in study.arms if arm not in arms[:ARMS_PICTURED])
+    equal = len(chosen) > 1 and chosen[0][2] == chosen[-1][2]
+    return Gallery(measure.label, control, n, seed, subjects, left_out, equal)
 
 
-def _shown(top: Path, run: RunRow | None, arm: str, rank: str, subject: str, dice: float) -> Shown:
-    folder = run.folder if run else arm
+def choose_ranked(cases: Mapping[str, float], measure: Measure) -> list[tuple[str, str, float]]:
+    """Return rank, subject and value of the best, the median (the worse of two) and the worst case; fewer if fewer are defined.
+
+    Args:
+        cases: subject -> value, NaN if undefined.
+        measure: what the values are.
+    """
+    sign = -1 if measure.higher_is_better else 1
+    ranked = sorted((sign * value, subject) for subject, value in cases.items() if not math.isnan(value))
+    if len(ranked) < 3:
+        places = dict(zip(("best", "worst") if len(ranked) == 2 else ("only",), range(len(ranked)), strict=False))
+    else:
+        places = {"best": 0, "median": len(ranked) // 2, "worst": len(ranked) - 1}
+    return [(rank, ranked[at][1], cases[ranked[at][1]]) for rank, at in places.items()]
+
+
+def _named(value: float, measure: Measure) -> str:
+    return f"{measure.label} {NONE if math.isnan(value) else measure.text(value)}"
+
+
+def _shown(top: Path, run: RunRow | None, arm: str, case: tuple[str, str], value: str) -> Shown:
+    folder, (rank, subject) = run.folder if run else arm, case
     png = read_overlay(top / folder / "overlays_test" / f"{subject}.png")
-    alt = f"{arm_words(arm)}, case {subject}: the outlines of reference and prediction, Dice {number(dice)}"
+    alt = f"{arm_words(arm)}, case {subject}: the outlines of reference and prediction, {value}"
     picture = Picture(f"subject_{rank}_{plain(arm)}.png", png, printable(alt)) if png else None
-    return Shown(arm_words(arm), look_of(arm), dice, printable(folder), picture)
+    return Shown(arm_words(arm), look_of(arm), value, printable(folder), picture)

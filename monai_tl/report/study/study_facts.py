@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from monai_tl.evaluation.metrics import METRICS
 from monai_tl.evaluation.run_scores import has_own_scores
 from monai_tl.evaluation.score_files import scores_of
-from monai_tl.evaluation.scores import VolumeBias, volume_bias
+from monai_tl.evaluation.scores import Score, Scoring, VolumeBias, over_regions, volume_bias
+from monai_tl.report.study.outcome import MEAN, StudyOutcome, choose_outcome, scored_regions
 from monai_tl.report.study.study_place import refuse_no_study
-from monai_tl.statistics.score_array import StudyScore
+from monai_tl.statistics.score_array import RunKey, StudyScore
+from monai_tl.study.gather import common_metrics
 from monai_tl.study.run_state import is_finished
 from monai_tl.study.study_plan import Study as Plan
 from monai_tl.study.study_plan import read_study as read_plan
-from monai_tl.study.study_tables import CurveRow, RunRow, read_study_table
+from monai_tl.study.study_tables import CurveRow, RunRow, read_study_scores, read_study_table
 from monai_tl.transfer.arms import SCRATCH, arm_order
 from monai_tl.workflow.task_file import Published, read_task_file
 
@@ -29,13 +32,67 @@ Cell = tuple[str, int]  # arm, training subjects
 
 @dataclass(frozen=True)
 class StudyFacts:
-    """A study's plan, and its tables as they were last gathered."""
+    """A study's plan, its tables as they were last gathered, and the outcome by which it is evaluated.
+
+    Attributes:
+        folder: of the study.
+        plan: its plan.
+        by_run: (arm, n, seed) -> all scores of this run.
+        runs: rows of ``runs.csv``.
+        curves: rows of ``curves.csv``.
+        outcome: metric and region of the primary analysis.
+    """
 
     folder: Path
     plan: Plan
-    scores: tuple[StudyScore, ...]
+    by_run: Mapping[RunKey, tuple[Score, ...]]
     runs: tuple[RunRow, ...]
     curves: tuple[CurveRow, ...]
+    outcome: StudyOutcome
+
+    @cached_property
+    def scores(self) -> tuple[StudyScore, ...]:
+        """The scores of the primary analysis."""
+        return self.of(self.outcome)
+
+    def of(self, outcome: StudyOutcome) -> tuple[StudyScore, ...]:
+        """Return the scores of an outcome, one per run and case."""
+        return tuple(
+            StudyScore(*run, score.subject, score.values[outcome.metric.name], score.reference_ml, score.prediction_ml)
+            for run, scores in self.by_run.items()
+            for score in over_regions(scores, outcome.region)
+        )
+
+    @cached_property
+    def regions(self) -> tuple[str, ...]:
+        """Names of the regions; none without a score."""
+        return scored_regions(self.by_run)
+
+    @cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics that all runs were scored by."""
+        common = common_metrics(self.by_run)
+        return tuple(name for name in METRICS if name in common)
+
+    @cached_property
+    def undefined(self) -> tuple[int, int]:
+        """How many values of the primary analysis, of each of its regions, are undefined, and of how many."""
+        name, region = self.outcome.metric.name, self.outcome.region
+        values = [s.values[name] for scores in self.by_run.values() for s in scores if region in ("", s.region)]
+        return sum(map(math.isnan, values)), len(values)
+
+    @property
+    def validation_dice(self) -> str:
+        """What validation, which chose the weights, was scored by."""
+        return f"validation Dice ({MEAN})" if len(self.regions) > 1 else "validation Dice"
+
+    def tolerance_of(self, regions: Sequence[str]) -> str:
+        """Return the tolerance of the normalised surface Dice of some regions: ``"1 mm"``, ``"1 mm (core), 2 mm (whole)"``."""
+        by_region = Scoring(self.regions, tolerance=self.plan.tolerance).tolerance_mm
+        chosen = {region: by_region[region] for region in regions}
+        if len(set(chosen.values())) == 1:
+            return f"{next(iter(chosen.values())):g} mm"
+        return ", ".join(f"{mm:g} mm ({region})" for region, mm in chosen.items())
 
     @cached_property
     def arms(self) -> tuple[str, ...]:
@@ -77,8 +134,12 @@ class StudyFacts:
 
     @cached_property
     def published(self) -> Published | None:
-        """The published reference values of the target bundle; None if it has none."""
-        return read_task_file(Path(self.plan.target)).published
+        """The published reference values of the target bundle; None if it has none, or they do not match the outcome.
+
+        They are Dice of a single region.
+        """
+        fits = self.outcome.metric.name == "dice" and not self.outcome.several
+        return read_task_file(Path(self.plan.target)).published if fits else None
 
     @cached_property
     def newer(self) -> int:
@@ -99,22 +160,28 @@ class StudyFacts:
 
     @cached_property
     def cases(self) -> dict[Cell, dict[str, float]]:
-        """For each arm and size the Dice of each case, mean over its seeds; NaN if it is undefined for any seed."""
-        dice: dict[Cell, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        """For each arm and size the value of each case, mean over its seeds; NaN if it is undefined for any seed."""
+        found: dict[Cell, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         for score in self.scores:
-            dice[score.arm, score.n][score.subject].append(score.dice)
+            found[score.arm, score.n][score.subject].append(score.value)
         return {
             cell: {subject: math.fsum(values) / len(values) for subject, values in table.items()}
-            for cell, table in dice.items()
+            for cell, table in found.items()
         }
 
     @cached_property
     def distances(self) -> dict[Cell, list[float]]:
-        """For each arm and size the HD95 of each case and seed, in mm; NaN if only one of the segmentations is empty."""
+        """For each arm and size the HD95 of each case and seed, in mm, of the outcome's region or the mean over all regions.
+
+        Regions that are empty in both segmentations are omitted. A case with a region that is empty in one of them is NaN.
+        """
         distances: dict[Cell, list[float]] = defaultdict(list)
-        for score in self.scores:
-            if not math.isnan(score.dice):
-                distances[score.arm, score.n].append(score.hd95_mm)
+        for (arm, n, _), scores in self.by_run.items():
+            found: dict[str, list[float]] = defaultdict(list)
+            for score in scores:
+                if self.outcome.region in ("", score.region) and not math.isnan(score.values["dice"]):
+                    found[score.subject].append(score.values["hd95"])
+            distances[arm, n] += [math.fsum(values) / len(values) for values in found.values()]
         return dict(distances)
 
     @cached_property
@@ -151,18 +218,25 @@ class Band:
     seeds: int
 
 
-def read_study_facts(folder: Path) -> StudyFacts:
+def read_study_facts(folder: Path, metric: str = "dice", region: str = "") -> StudyFacts:
     """Read a study's tables and plan; no image is opened.
 
+    Args:
+        folder: of the study.
+        metric: name of the metric by which it is evaluated.
+        region: name of the region; empty for all.
+
     Raises:
-        ConfigError: if the folder does not exist, or holds no study.
-        DataError: if a table is missing or damaged.
+        ConfigError: if the folder does not exist, or holds no study, or the metric does not exist or was not scored.
+        DataError: if a table is missing or damaged, or there is no such region.
     """
     refuse_no_study(folder)
+    plan, scores = read_plan(folder), read_study_scores(folder / SCORES)
     return StudyFacts(
         folder=folder,
-        plan=read_plan(folder),
-        scores=tuple(read_study_table(folder / SCORES, StudyScore)),
+        plan=plan,
+        by_run=scores,
+        outcome=choose_outcome(scores, metric, region, str(folder)),
         runs=tuple(read_study_table(folder / RUNS, RunRow)),
         curves=tuple(read_study_table(folder / CURVES, CurveRow)),
     )

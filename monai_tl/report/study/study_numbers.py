@@ -8,11 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from monai_tl.report.kit.figures import Look
-from monai_tl.report.study.arm_display import look_of, way
+from monai_tl.report.study.arm_display import look_of
 from monai_tl.report.study.html_tables import Column, StudyTable
 from monai_tl.report.study.study_facts import StudyFacts, late_median, mean
 from monai_tl.report.study.study_figures import targets
 from monai_tl.statistics import ArmComparison, ArmMean, fit_curves
+from monai_tl.statistics.measure import Measure
+from monai_tl.statistics.verdicts import way
 from monai_tl.study.study_tables import RunRow
 from monai_tl.text import printable
 from monai_tl.transfer.arms import UNTRAINED
@@ -24,39 +26,58 @@ STATES = ("failed", "waiting", "finished")  # order of the runs: those that need
 
 
 def arms_table(study: StudyFacts, means: Sequence[ArmMean]) -> StudyTable:
-    """Return Dice and HD95 of each arm at each size, with the published Dice if there is one."""
+    """Return the primary outcome of each arm at each size, beside Dice the HD95 and the published Dice, if there are any."""
     ranked = sorted(means, key=lambda mean: mean.n)  # stable: keeps the order of the arms
-    published = study.published
+    published, measure = study.published, study.outcome.measure
     reference = [published.test_dice(r.arm, r.n) if published else None for r in ranked]
-    any_reference = any(value is not None for value in reference)
-    title, name = (f"Published {published.year}, another setting", f"published_{published.year}") if published else ("", "")
+    any_reference = published is not None and any(value is not None for value in reference)
+    far = study.outcome.metric.name == "dice" and "hd95" in study.metrics
+    mean_name, year = f"mean_{study.outcome.column}", published.year if published else ""
     columns = (
-        ARM, SUBJECTS, Column("Mean Dice", "mean_dice", "dice"), Column("95 % interval", "mean_dice", "interval"),
-        Column("Median Dice", "median_dice", "dice"), Column("Median HD95, mm", "median_hd95_mm", "length"),
-        Column("Volume bias, ml", "volume_bias_ml", "effect"),
-        *([Column(title, name, "dice")] if any_reference else []), CASES, SEEDS,
+        ARM, SUBJECTS, Column(f"Mean {measure.heading}", mean_name, "number"), Column("95 % interval", mean_name, "interval"),
+        Column(f"Median {measure.heading}", f"median_{study.outcome.column}", "number"),
+        *([Column(f"Median HD95{study.outcome.suffix}, mm", "median_hd95_mm", "length")] if far else []),
+        Column(f"Volume bias{study.outcome.volume_suffix}, ml", "volume_bias_ml", "effect"),
+        *([Column(f"Published {year}, another setting", f"published_{year}", "number")] if any_reference else []), CASES, SEEDS,
     )  # fmt: skip
     rows = [
         [
-            r.arm, r.n, r.mean, (r.low, r.high), r.median, late_median(study.distances.get((r.arm, r.n), [])),
+            r.arm, r.n, r.mean, (r.low, r.high), r.median,
+            *([late_median(study.distances.get((r.arm, r.n), []))] if far else []),
             study.biases[r.arm, r.n].ml, *([value] if any_reference else []), r.cases, r.seeds,
         ]
         for r, value in zip(ranked, reference, strict=True)
     ]  # fmt: skip
-    single = any(mean.seeds == 1 for mean in ranked)
-    note = "Over the test cases whose Dice is defined for every seed; the interval covers other cases"
-    note += ", and other seeds if there is more than one." if single else " and other seeds."
-    note += " HD95 (95 % Hausdorff distance) is over cases and seeds; for an empty segmentation it counts as infinite. "
-    note += "Volume bias: mean of predicted minus reference volume, over all cases and seeds."
-    return StudyTable("arms", "Test Dice by arm and training subjects.", columns, rows, [look_of(r.arm) for r in ranked], note)
+    caption, note = f"Test {measure.heading} by arm and training subjects.", _about_means(ranked, measure, far)
+    return StudyTable("arms", caption, columns, rows, [look_of(r.arm) for r in ranked], note, [measure.digits] * len(rows))
 
 
-def differences_table(comparisons: Sequence[ArmComparison]) -> StudyTable | None:
-    """Return the paired differences, ordered by reference."""
+def _about_means(means: Sequence[ArmMean], measure: Measure, far: bool) -> str:
+    single = any(mean.seeds == 1 for mean in means)
+    seeds = ", and other seeds if there is more than one" if single else " and other seeds"
+    hd95 = "HD95 (95 % Hausdorff distance) is over cases and seeds; for an empty segmentation it counts as infinite."
+    sentences = [
+        f"Over the test cases whose {measure.label} is defined for every seed; the interval covers other cases{seeds}.",
+        better_if_lower(measure),
+        hd95 if far else "",
+        "Volume bias: mean of predicted minus reference volume, over all cases and seeds.",
+    ]
+    return " ".join(filter(None, sentences))
+
+
+def better_if_lower(measure: Measure) -> str:
+    """Return a sentence on the direction of a metric whose lower values are better; empty for others."""
+    return "" if measure.higher_is_better else f"A lower {measure.label} is better."
+
+
+def differences_table(study: StudyFacts, comparisons: Sequence[ArmComparison]) -> StudyTable | None:
+    """Return the paired differences of the primary outcome, ordered by reference."""
     if not comparisons:
         return None
+    measure = study.outcome.measure
     columns = (
-        ARM, Column("Minus", "against", "arm"), SUBJECTS, Column("Mean difference in Dice", "mean_difference", "signed"),
+        ARM, Column("Minus", "against", "arm"), SUBJECTS,
+        Column(f"Mean difference in {measure.heading}", "mean_difference", "signed"),
         Column("95 % interval", "difference", "signed interval"), Column("On these cases", "verdict", "text"),
         Column("p, cases", "p_holm", "chance"), Column("p, cases and seeds", "p_seeds_holm", "chance"),
         Column("Rank-biserial", "rank_biserial", "effect"), Column("d_z", "d_z", "effect"), CASES, SEEDS,
@@ -73,50 +94,58 @@ def differences_table(comparisons: Sequence[ArmComparison]) -> StudyTable | None
     ]  # fmt: skip
     note = (
         "Paired by case and seed. Omitted: cases undefined in either arm. Both p values are corrected for all rows (Holm): "
-        "the first (Wilcoxon) covers other cases with these seeds, the second other cases and seeds. Higher or lower: both p "
+        "the first (Wilcoxon) covers other cases with these seeds, the second other cases and seeds. Better or worse: both p "
         "are at most 0.05, and the interval excludes 0. Rank-biserial and d_z: effect sizes."
     )
-    return StudyTable("differences", "Paired differences in test Dice.", columns, rows, [look_of(r.arm) for r in ranked], note)
+    note = f"{note} {better_if_lower(measure)}".strip()
+    caption, looks = f"Paired differences in test {measure.heading}.", [look_of(r.arm) for r in ranked]
+    return StudyTable("differences", caption, columns, rows, looks, note, [measure.digits] * len(rows))
 
 
 def growth_table(study: StudyFacts) -> StudyTable | None:
-    """Return the model of Dice against training subjects; None for one size."""
+    """Return the model of the primary outcome against training subjects; None for one size."""
     # complete seeds only, so that estimate and interval match; the arm that is not fine-tuned does not depend on n
     scores = [score for score in study.scores if score.seed in study.whole_seeds and score.arm != UNTRAINED]
     if len({score.n for score in scores}) < 2:
         return None
-    model = fit_curves(scores)
+    measure = study.outcome.measure
+    model = fit_curves(scores, metric=measure)
     if not model.terms:
         return None
     columns = (
-        Column("Term", "term", "text"), Column("Estimate", "estimate", "signed"),
+        Column("Term", "term", "text"), Column(f"Estimate, {measure.heading}", "estimate", "signed"),
         Column("95 % interval", "estimate", "signed interval"),
         Column("p, not corrected", "p", "chance"), Column("Mixed model’s interval", "model", "signed interval"),
     )  # fmt: skip
     rows = [[r.term, r.estimate, (r.low, r.high), r.p, (r.model_low, r.model_high)] for r in model.terms]
-    parts = ", ".join(f"{name} {value:.3f}" for name, value in model.deviations.items())
+    parts = ", ".join(f"{name} {measure.text(value)}" for name, value in model.deviations.items())
     over = " and seeds" if len(study.whole_seeds) > 1 else ", not seeds"
     note = (
-        f"{model.formula}; means and differences at {model.middle:.3g} training subjects (geometric mean), slopes in Dice "
-        f"per doubling. The first interval covers other cases{over}; the mixed model’s is too narrow if cases gain unequally "
-        "from an arm."
+        f"{model.formula}; means and differences at {model.middle:.3g} training subjects (geometric mean), slopes "
+        f"{f'in {measure.unit} ' if measure.unit else ''}per doubling. The first interval covers other cases{over}; the mixed "
+        "model’s is too narrow if cases gain unequally from an arm. It also assumes effects that add up and are normally "
+        "distributed, which the first does not."
     )
+    if math.isinf(measure.highest):
+        note += f" {measure.label[:1].upper()}{measure.label[1:]} has no upper limit and is usually skewed: rely on the first."
     if study.whole_seeds != study.scored_seeds:
         names = ", ".join(map(str, study.whole_seeds))
         note += f" Only seed{'s' * (len(study.whole_seeds) > 1)} {names}, scored for all arms and sizes."
     note += f" Standard deviations: {parts}." if parts else ""
     note += f" {model.note[:1].upper()}{model.note[1:]}." if model.note else ""
-    return StudyTable("growth", "Dice against the number of training subjects.", columns, rows, (), note)
+    caption = f"{measure.heading[:1].upper()}{measure.heading[1:]} against the number of training subjects."
+    return StudyTable("growth", caption, columns, rows, (), note, [measure.digits] * len(rows))
 
 
 def speed_table(study: StudyFacts) -> StudyTable | None:
     """Return how fast each arm learned: iterations to the target, area under the validation curve, cost of a step."""
+    dice = study.validation_dice
     columns = (
         ARM, SUBJECTS, Column("Finished runs", "finished", "count"), Column("Reached the target", "reached", "text"),
         Column("Median iterations to it", "target_iterations", "count"),
         Column("Median time to it", "target_seconds", "duration"),
-        Column("Mean Dice under the curve", "area", "dice"), Column("Best validation Dice", "best_dice", "dice"),
-        Column("Median step, s", "step_seconds", "dice"), Column("Peak memory, MiB", "memory_mib", "count"),
+        Column(f"Mean {dice} over the iterations", "area", "number"), Column(f"Best {dice}", "best_dice", "number"),
+        Column("Median step, s", "step_seconds", "number"), Column("Peak memory, MiB", "memory_mib", "count"),
     )  # fmt: skip
     rows, looks = list[list[object]](), list[Look | None]()
     for n in study.sizes:
@@ -126,10 +155,10 @@ def speed_table(study: StudyFacts) -> StudyTable | None:
                 rows.append(_speed(study, arm, n, runs))
                 looks.append(look_of(arm))
     note = (
-        "Target: 90 % of the best validation Dice of scratch with the same subjects and seed. In medians, a run that never "
+        f"Target: 90 % of the best {dice} of scratch with the same subjects and seed. In medians, a run that never "
         "reached it counts as the latest, so there is no median if half of the runs never did. No target: scratch did not "
-        "finish, or its validation Dice is 0. Mean Dice under the curve: mean validation Dice over the planned iterations and "
-        "the seeds. Read from runs.csv."
+        "finish, or its validation Dice is 0. The mean over the planned iterations (area under the curve) is over the seeds, "
+        "too. Read from runs.csv."
     )
     return StudyTable("speed", "How fast each arm learned, and what it cost.", columns, rows, looks, note) if rows else None
 
@@ -157,10 +186,10 @@ def layers_table(study: StudyFacts) -> StudyTable | None:
     training, best = ({arm: _known(study, arm, n, column) for arm in arms} for column in ("training_dice", "best_dice"))
     measured = any(training.values())
     columns = (
-        ARM, Column("Training Dice, published", "training_published", "dice"),
-        *([Column(f"Training Dice here, {n} subjects", "training_here", "dice")] if measured else []),
-        Column("Validation Dice, published", "validation_published", "dice"),
-        Column(f"Best validation Dice here, {n} subjects", "validation_here", "dice"),
+        ARM, Column("Training Dice, published", "training_published", "number"),
+        *([Column(f"Training Dice here, {n} subjects", "training_here", "number")] if measured else []),
+        Column("Validation Dice, published", "validation_published", "number"),
+        Column(f"Best validation Dice here, {n} subjects", "validation_here", "number"),
         Column("lowest and highest seed", "validation_here", "interval"), SEEDS,
     )  # fmt: skip
     rows = [
@@ -191,8 +220,8 @@ def sizes_table(study: StudyFacts, means: Sequence[ArmMean]) -> StudyTable | Non
     here = {(mean.arm, mean.n): mean for mean in means}
     columns = (
         ARM, Column("Table", "table", "text"), Column("Training set", "set", "text"), SUBJECTS,
-        Column("Iterations, published", "iterations_published", "count"), Column("Test Dice, published", "published", "dice"),
-        Column("Mean test Dice here", "here", "dice"), Column("95 % interval", "here", "interval"),
+        Column("Iterations, published", "iterations_published", "count"), Column("Test Dice, published", "published", "number"),
+        Column("Mean test Dice here", "here", "number"), Column("95 % interval", "here", "interval"),
     )  # fmt: skip
     rows, looks = [], []
     for size in published.sizes:
@@ -211,7 +240,7 @@ def runs_table(study: StudyFacts) -> StudyTable:
     columns = (
         ARM, SUBJECTS, Column("Seed", "seed", "count"), Column("State", "state", "text"),
         Column("Iterations", "iterations", "count"),
-        Column("Best validation Dice", "best_dice", "dice"), Column("at iteration", "best_iteration", "count"),
+        Column(f"Best {study.validation_dice}", "best_dice", "number"), Column("at iteration", "best_iteration", "count"),
         Column("Wall time", "seconds", "duration"), Column("Folder", "folder", "text"), Column("Fault", "fault", "text"),
     )  # fmt: skip
     ranked = sorted(study.runs, key=lambda run: STATES.index(run.state) if run.state in STATES else 0)

@@ -21,29 +21,35 @@ TABLES, MADE = "tables", "made.json"  # below the page's folder of files
 
 @dataclass(frozen=True)
 class StudyWritten:
-    """Where a study's report was written, its number of runs, and how many of these are finished."""
+    """Where a study's report was written, its number of runs, how many of these are finished, and by what it is evaluated."""
 
     page: Path
     files: Path
     runs: int
     finished: int
+    label: str
 
 
-def write_study_report(top: Path, *, output: Path | None = None, made: datetime.date | None = None) -> StudyWritten:
+def write_study_report(
+    top: Path, *, output: Path | None = None, made: datetime.date | None = None, metric: str = "dice", region: str = ""
+) -> StudyWritten:
     """Write ``report.html`` and ``report_files/`` from a study's three tables, its plan and the pictures of its cases.
 
     Args:
         top: folder of the study.
         output: path of the page; None: ``report.html`` in ``top``. The folder of files is named after it.
         made: date in the page; None: today.
+        metric: name of the metric of the primary analysis.
+        region: name of its region; empty for the mean over all regions.
 
     Raises:
-        ConfigError: if the folder holds no study, or the output cannot be written or was not written by a report.
-        DataError: if a table is damaged.
+        ConfigError: if the folder holds no study, or the output cannot be written or was not written by a report, or the
+            metric does not exist or was not scored.
+        DataError: if a table is damaged, or there is no such region.
     """
     page = output or top / "report.html"
     files = page.with_name(f"{page.stem}_files")
-    study = read_study_facts(top)
+    study = read_study_facts(top, metric, region)
     ours = _ours(files)
     refuse_place(page, files, lambda path: _is_ours(path, files, ours))
     content = make_content(study)
@@ -52,7 +58,7 @@ def write_study_report(top: Path, *, output: Path | None = None, made: datetime.
         _write(page, files, _all_files(content), html, ours)
     except OSError as error:
         raise unwritable(page, error.strerror or str(error)) from None
-    return StudyWritten(page, files, len(study.runs), study.count("finished"))
+    return StudyWritten(page, files, len(study.runs), study.count("finished"), study.outcome.measure.label)
 
 
 def _all_files(content: Content) -> dict[str, bytes]:

@@ -7,11 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from monai_tl.evaluation.compare import FEW
-from monai_tl.report.study.arm_display import way
 from monai_tl.report.study.study_facts import StudyFacts
 from monai_tl.report.study.study_figures import subjects
 from monai_tl.statistics import ArmComparison, ArmMean
-from monai_tl.statistics.verdicts import shows_difference
+from monai_tl.statistics.verdicts import shows_difference, way
 from monai_tl.text import listed, number, plural, printable
 from monai_tl.transfer.arms import arm_words
 
@@ -38,7 +37,15 @@ def study_lead(study: StudyFacts) -> str:
     sizes = plural(len(study.sizes), "size") + counts
     seeds = plural(len(study.seeds), "seed")
     cases = plural(len(study.subjects), "test case")
-    return f"{arms} × {sizes} × {seeds}: {plural(len(study.runs), 'run')}, scored by Dice on {cases}."
+    return f"{arms} × {sizes} × {seeds}: {plural(len(study.runs), 'run')}, scored by {scored_by(study)} on {cases}."
+
+
+def scored_by(study: StudyFacts) -> str:
+    """Return the metric and the region of the primary analysis, with the tolerance if it has one."""
+    measure, region = study.outcome.measure, study.outcome.region
+    if measure.name != "nsd" or not study.regions:
+        return measure.label
+    return f"{measure.label} with a tolerance of {study.tolerance_of([region] if region else study.regions)}"
 
 
 def unfinished(study: StudyFacts) -> str | None:
@@ -79,7 +86,7 @@ def without_dice(study: StudyFacts) -> str | None:
     more = f" and {len(counts) - GAPS} more" if len(counts) > GAPS else ""
     finished = sum(run.state == "finished" and run.iterations > 0 for run in study.runs)
     return (
-        f"Of {plural(finished, 'finished run')}, {len(runs)} never reached a validation Dice above 0: "
+        f"Of {plural(finished, 'finished run')}, {len(runs)} never reached a {study.validation_dice} above 0: "
         f"{'; '.join(counts[:GAPS])}{more}. Their weights could not be chosen by validation, so their scores mean little. "
         "Train for more iterations, or use validation cases with more foreground."
     )
@@ -102,26 +109,29 @@ def search(study: StudyFacts) -> str | None:
     chosen = study.plan.decision.get("chosen")
     none = "no depth chosen, since no Dice is high enough" if "chosen" in study.plan.decision else "the search is not finished"
     end = f"chosen: {arm_words(str(chosen))}" if chosen is not None else none
-    return f"Depth search from the head inwards, by mean best validation Dice: {means}; {end}."
+    return f"Depth search from the head inwards, by mean best {study.validation_dice}: {means}; {end}."
 
 
 def headline(study: StudyFacts, means: Sequence[ArmMean], comparisons: Sequence[ArmComparison]) -> str:
     """Return a few sentences on what the scores of these cases and seeds show."""
     if not study.scores:
         return "No run has been scored yet."
-    against = to_reference(study, comparisons)
+    against, measure = to_reference(study, comparisons), study.outcome.measure
     if not against:
-        best = max(means, key=lambda mean: -1.0 if math.isnan(mean.mean) else mean.mean)
-        highest = f"{arm_words(best.arm)} with {subjects(best.n)} reaches the highest mean Dice, {number(best.mean)}"
-        return f"{highest}; there is no other arm with the same number of subjects to compare with."
+        defined = [mean for mean in means if not math.isnan(mean.mean)]
+        if not defined:
+            return f"No arm has a case whose {measure.label} is defined."
+        best = (max if measure.higher_is_better else min)(defined, key=lambda mean: mean.mean)
+        reached = f"{arm_words(best.arm)} with {subjects(best.n)} has the best mean {measure.label}, {measure.text(best.mean)}"
+        return f"{reached}; there is no other arm with the same number of subjects to compare with."
     if len(against) == 1:
         return against[0].verdict
     clear = list(filter(shows_difference, against))
-    higher = sum(result.mean > 0 for result in clear)
+    better = sum(way(result) == "better" for result in clear)
     counts = (
-        f"Of {len(against)} comparisons with {arm_words(against[0].against)} on the same test cases, {higher} "
-        f"{'is' if higher == 1 else 'are'} higher, {len(clear) - higher} lower, and {len(against) - len(clear)} without a "
-        "clear difference."
+        f"Of {len(against)} comparisons with {arm_words(against[0].against)} on the same test cases by {measure.label}, "
+        f"{better} {'is' if better == 1 else 'are'} better, {len(clear) - better} worse, and {len(against) - len(clear)} "
+        "without a clear difference."
     )
     if not clear:
         largest = max(against, key=lambda result: 0.0 if math.isnan(result.mean) else abs(result.mean))
@@ -134,24 +144,33 @@ def supported(comparisons: Sequence[ArmComparison]) -> list[str]:
     sentences = []
     for against in dict.fromkeys(result.against for result in comparisons):
         own = [result for result in comparisons if result.against == against]
-        ways = [f"{verdict}: {_places(own, verdict)}" for verdict in ("higher", "lower") if _places(own, verdict)]
-        name = arm_words(against)
+        ways = [f"{verdict}: {_places(own, verdict)}" for verdict in ("better", "worse") if _places(own, verdict)]
+        name, label = arm_words(against), own[0].metric.label
         if ways:
-            sentences.append(f"Compared with {name}, on average over these test cases, {'; '.join(ways)}.")
+            sentences.append(f"Compared with {name} by {label}, on average over these test cases, {'; '.join(ways)}.")
         else:
-            sentences.append(f"No arm differs clearly from {name}: this shows neither a difference nor equality.")
-    widths = [f"{(result.high - result.low) / 2:.3f}" for result in comparisons if not math.isnan(result.low)]
+            sentences.append(f"No arm differs clearly from {name} in {label}: this shows neither a difference nor equality.")
+    widths = sorted((result.high - result.low) / 2 for result in comparisons if not math.isnan(result.low))
     if widths:
-        reach = min(widths) if min(widths) == max(widths) else f"{min(widths)} to {max(widths)}"
+        measure = comparisons[0].metric
+        least, most = (measure.text(width) for width in (widths[0], widths[-1]))
+        reach = least if least == most else f"{least} to {most}"
         sentences.append(
-            f"The intervals extend about ±{reach} around the mean differences: true differences much smaller than that could "
-            "not have been detected."
+            f"The intervals extend about ±{reach} around the mean differences in {measure.label}: true differences much "
+            "smaller than that could not have been detected."
         )
     return sentences
 
 
-def not_supported(study: StudyFacts, comparisons: Sequence[ArmComparison], beside: bool) -> list[str]:
-    """Return the conclusions that the data do not support; ``beside``: published reference values are shown."""
+def not_supported(study: StudyFacts, comparisons: Sequence[ArmComparison], beside: bool, outcomes: bool = False) -> list[str]:
+    """Return the conclusions that the data do not support.
+
+    Args:
+        study: its facts.
+        comparisons: of the primary analysis.
+        beside: whether published reference values are shown.
+        outcomes: whether all metrics and regions are shown.
+    """
     sentences = []
     if not all(map(shows_difference, comparisons)):
         sentences.append("That arms without a clear difference are equal: no evidence of a difference is not evidence of none.")
@@ -168,6 +187,12 @@ def not_supported(study: StudyFacts, comparisons: Sequence[ArmComparison], besid
         )
     if 0 < cases < FEW:
         sentences.append(f"Firm conclusions about other cases: there are only {cases}, fewer than {FEW}.")
+    undefined, values = study.undefined
+    if undefined:
+        sentences.append(
+            f"Any conclusion about undefined values: {undefined} of {plural(values, 'value')} of {study.outcome.measure.label} "
+            "are in no mean and no difference, so they count neither for nor against an arm."
+        )
     if study.scores:
         sentences.append("Any conclusion about other scanners, tasks, sources or budgets: all runs share one of each.")
     if len(comparisons) > 1:
@@ -176,7 +201,13 @@ def not_supported(study: StudyFacts, comparisons: Sequence[ArmComparison], besid
             "comparisons, but the intervals are not corrected."
         )
         sentences.append(
-            "How well the arm that looks best performs on new cases: it was selected on these cases, so expect a lower Dice."
+            "How well the arm that looks best performs on new cases: it was selected on these cases, so expect a worse "
+            f"{study.outcome.measure.label}."
+        )
+    if outcomes:
+        sentences.append(
+            f"A conclusion from {study.outcome.measure.label}, if it was chosen after looking at the results: then only the "
+            "table of all metrics and regions counts, which is corrected for all of them."
         )
     rising = Counter(
         arm_words(run.arm) for run in study.runs if run.state == "finished" and run.best_iteration == run.iterations
@@ -185,7 +216,7 @@ def not_supported(study: StudyFacts, comparisons: Sequence[ArmComparison], besid
         places = "; ".join(f"{arm} {count}" for arm, count in rising.items())
         sentences.append(
             f"That these arms were trained to the end: in {rising.total()} of {study.count('finished')} finished runs the "
-            f"best validation is the last one ({places}), so Dice may still have been rising."
+            f"best {study.validation_dice} is the last one ({places}), so it may still have been rising."
         )
     if beside:
         sentences.append("Any conclusion from differences to the published values: they come from another setting.")
@@ -218,6 +249,6 @@ def _where(sizes: Sequence[int], compared: int) -> str:
 def _clearest(clear: Sequence[ArmComparison]) -> list[ArmComparison]:
     """Return the differences named in the headline: the largest in each direction, then the next largest."""
     ranked = sorted(clear, key=lambda result: -abs(result.mean))
-    first = [next((result for result in ranked if (result.mean > 0) == up), None) for up in (True, False)]
+    first = [next((result for result in ranked if way(result) == one), None) for one in ("better", "worse")]
     kept = [result for result in first if result is not None]
     return [*kept, *(result for result in ranked if result not in kept)][:NAMED]

@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from monai_tl.statistics.score_array import StudyScore
+from monai_tl.evaluation.scores import Score
 from monai_tl.storage.files import write_json
 from monai_tl.storage.tables import write_table
 from monai_tl.study.study_plan import PlannedRun, Study, write_study
-from monai_tl.study.study_tables import CurveRow, RunRow
+from monai_tl.study.study_tables import CurveRow, RunRow, read_study_scores, write_study_scores
 from tests.conftest import BRATS
 from tests.report.conftest import VERSIONS, draw_overlay
 
@@ -21,19 +21,35 @@ NAN = math.nan
 ITERATIONS = tuple(range(50, 501, 50))
 
 
-def score_rows(arms, sizes, seeds, subjects):
-    """Scores in which cases differ most, then arms, sizes and seeds."""
+def made_scores(arms, sizes, seeds, subjects, regions=("",), nsd=False):
+    """Scores of each run, in which cases differ most, then arms, sizes and seeds; each further region has a lower Dice.
+
+    With several regions, distances decrease with Dice, and a region that is not found has none.
+    """
     rng = np.random.default_rng(0)
     hard = {subject: rng.uniform(-0.25, 0.15) for subject in subjects}
-    rows = []
+    scores = {}
     for arm in arms:
         for n in sizes:
             for seed in seeds:
                 level = 0.55 + 0.06 * math.log2(n / sizes[0]) + GAIN.get(arm, -0.2) + rng.normal(0, 0.01)
-                for subject in subjects:
-                    dice = float(np.clip(level + hard[subject] + rng.normal(0, 0.03), 0, 1))
-                    rows.append(StudyScore(arm, n, seed, subject, dice, 5.0, 2.0, 2.0 * dice))
-    return rows
+                scores[arm, n, seed] = tuple(
+                    made_score(subject, region, float(np.clip(level - lower + hard[subject] + rng.normal(0, 0.03), 0, 1)), nsd)
+                    for subject in subjects
+                    for region, lower in zip(regions, (0.0, 0.3, 0.2), strict=False)
+                )
+    return scores
+
+
+def made_score(subject, region, dice, nsd):
+    hd95 = 5.0 if not region else 30 * (1 - dice) if dice else NAN
+    return Score(subject, {"dice": dice, "hd95": hd95, **({"nsd": dice**0.5} if nsd else {})}, 2.0, 2.0 * dice, NAN, region)
+
+
+def change_scores(folder, change):
+    """Replace each score of a study by what a function of run and score returns."""
+    scores = read_study_scores(folder / "scores.csv")
+    write_study_scores(folder / "scores.csv", {run: [change(run, score) for score in of] for run, of in scores.items()})
 
 
 def curve_rows(arms, sizes, seeds):
@@ -78,15 +94,15 @@ def run_rows(arms, sizes, seeds, curves, left_out=(), training_dice=NAN):
 
 def write_made_study(
     folder, *, arms=ARMS, sizes=(26, 52), seeds=(0, 1, 2), cases=12, subjects=None, left_out=(), overlays=False,
-    plan=None, training_dice=NAN,
+    plan=None, training_dice=NAN, regions=("",), nsd=False,
 ):  # fmt: skip
     """Write a study folder; runs in ``left_out`` (arm, n, seed -> state) have not finished."""
     subjects = subjects or [f"Brats18_{n:03}" for n in range(cases)]
     gone = dict(left_out)
-    scores = [row for row in score_rows(arms, sizes, seeds, subjects) if (row.arm, row.n, row.seed) not in gone]
+    scores = {run: of for run, of in made_scores(arms, sizes, seeds, subjects, regions, nsd).items() if run not in gone}
     curves = [row for row in curve_rows(arms, sizes, seeds) if (row.arm, row.n, row.seed) not in gone]
     runs = run_rows(arms, sizes, seeds, curves, left_out, training_dice)
-    write_table(folder / "scores.csv", StudyScore, scores)
+    write_study_scores(folder / "scores.csv", scores)
     write_table(folder / "curves.csv", CurveRow, curves)
     write_table(folder / "runs.csv", RunRow, runs)
     planned = [
@@ -97,6 +113,7 @@ def write_made_study(
     listed = {"path": "/data/datalist.json", "sha256": "cd" * 32}
     defaults = {"kind": "size", "target": str(BRATS), "source": source, "configs": {}, "datalist": listed}
     defaults |= {"settings": {"iterations": 500, "window": [48, 48, 48]}, "rule": {}, "threads": 1, "volumes_ml": {}}
+    defaults |= {"metrics": ("dice", "hd95", "nsd") if nsd else ("dice", "hd95")}
     axes = {"arms": tuple(arms), "sizes": tuple(sizes), "seeds": tuple(seeds), "runs": tuple(planned)}
     write_study(folder, Study(**{**defaults, **axes, **(plan or {})}))
     for run in runs if overlays else ():

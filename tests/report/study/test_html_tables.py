@@ -14,7 +14,7 @@ from tests.conftest import mentions
 
 NAN = math.nan
 COLUMNS = (
-    Column("Arm", "arm", "arm"), Column("Mean", "mean", "dice"), Column("95 % interval", "mean", "interval"),
+    Column("Arm", "arm", "arm"), Column("Mean", "mean", "number"), Column("95 % interval", "mean", "interval"),
     Column("Fault", "fault", "text"),
 )  # fmt: skip
 
@@ -42,7 +42,7 @@ def test_the_page_rounds_and_the_csv_does_not():
         (-1.237, "effect", "−1.24"),
         (250.0, "count", "250"),
         (3725.0, "duration", "1 h 02 min"),
-        (None, "dice", "–"),
+        (None, "number", "–"),
     ],
 )
 def test_values_in_words(value, kind, text):

@@ -82,7 +82,7 @@ def test_odd_names_and_values_are_drawn_as_they_stand():
     assert ink(draw_cases([ArmBox(name, look(0), "//", [0.2, NAN]) for name in ODD], "Dice")) > 0.01
     assert ink(draw_times([Times(name, name, look(0), [NAN, 50.0], NAN) for name in ODD], 100)) > 0.01
     assert ink(draw_bands([line(name) for name in ODD], "loss")) > 0.01
-    assert ink(draw_sizes([line(name) for name in ODD])) > 0.01
+    assert ink(draw_sizes([line(name) for name in ODD], "Dice")) > 0.01
 
 
 def test_a_median_that_nobody_reached_is_not_drawn():
@@ -92,6 +92,6 @@ def test_a_median_that_nobody_reached_is_not_drawn():
 
 def test_one_size_one_point_no_interval():
     single = Line("scratch", look(0), (26,), (0.5,), (NAN,), (NAN,))
-    assert ink(draw_sizes([single])) > 0.005
+    assert ink(draw_sizes([single], "Dice")) > 0.005
     assert ink(draw_bands([single], "Dice", dice=True)) > 0.005
     assert ink(draw_cases([ArmBox("none", look(0), "", [NAN])], "Dice")) > 0.005

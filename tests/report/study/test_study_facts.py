@@ -9,9 +9,8 @@ import pytest
 
 from monai_tl.report.study.study_facts import bands, late_median, read_study_facts
 from monai_tl.report.study.study_figures import pick_spread, targets
-from monai_tl.statistics.score_array import StudyScore
-from monai_tl.storage.tables import write_table
-from monai_tl.study.study_tables import CurveRow, read_study_table
+from monai_tl.study.study_tables import CurveRow
+from tests.report.study.conftest import change_scores
 
 NAN = math.nan
 
@@ -53,21 +52,26 @@ def test_what_a_study_is_made_of(make_study):
 
 
 def test_a_case_that_is_undefined_with_one_seed_is_undefined(make_study):
-    study = read_study_facts(make_study(arms=("scratch",), sizes=(26,), cases=5))
-    first = study.scores[0]
-    scores = (dataclasses.replace(first, dice=NAN), *study.scores[1:])
-    cases = dataclasses.replace(study, scores=scores).cases["scratch", 26]
-    assert math.isnan(cases[first.subject])
-    other = study.scores[1].subject
-    assert cases[other] == pytest.approx(sum(score.dice for score in study.scores if score.subject == other) / 3)
+    folder = make_study(arms=("scratch",), sizes=(26,), cases=5)
+    first, other = read_study_facts(folder).subjects[:2]
+
+    def undefined(run, score):
+        gone = (run[2], score.subject) == (0, first)
+        return dataclasses.replace(score, values={"dice": NAN, "hd95": NAN}) if gone else score
+
+    change_scores(folder, undefined)
+    study = read_study_facts(folder)
+    cases = study.cases["scratch", 26]
+    assert math.isnan(cases[first])
+    assert cases[other] == pytest.approx(sum(score.value for score in study.scores if score.subject == other) / 3)
 
 
 def test_an_empty_segmentation_is_farther_than_any_and_two_are_left_out(make_study):
     folder = make_study(arms=("scratch",), sizes=(26,), seeds=(0,), cases=5)
-    rows = read_study_table(folder / "scores.csv", StudyScore)
-    values = [(0.5, 3.0), (0.0, math.nan), (0.0, math.nan), (math.nan, math.nan), (0.9, 1.0)]
-    rows = [dataclasses.replace(row, dice=dice, hd95_mm=mm) for row, (dice, mm) in zip(rows, values, strict=True)]
-    write_table(folder / "scores.csv", StudyScore, rows)
+    values = iter([(0.5, 3.0), (0.0, NAN), (0.0, NAN), (NAN, NAN), (0.9, 1.0)])
+    change_scores(
+        folder, lambda _, score: dataclasses.replace(score, values=dict(zip(("dice", "hd95"), next(values), strict=True)))
+    )
     found = read_study_facts(folder).distances["scratch", 26]
     assert len(found) == 4
     assert math.isnan(late_median(found)), "half of the four are farther than any"

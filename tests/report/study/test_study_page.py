@@ -20,13 +20,12 @@ from monai_tl.errors import ConfigError, DataError
 from monai_tl.report.kit.figures import as_png, as_svg
 from monai_tl.report.study import plots
 from monai_tl.report.study import study_page as page_module
-from monai_tl.report.study.arm_display import way
 from monai_tl.report.study.plots import Drawing
 from monai_tl.report.study.repeat import make_repeat
 from monai_tl.report.study.study_facts import read_study_facts
 from monai_tl.report.study.study_page import write_study_report
 from monai_tl.statistics import arm_means, compare_arms
-from monai_tl.statistics.score_array import StudyScore
+from monai_tl.statistics.verdicts import way
 from monai_tl.storage.files import write_json
 from monai_tl.storage.tables import write_table
 from monai_tl.study.study_plan import read_seeds
@@ -34,7 +33,7 @@ from monai_tl.study.study_tables import RunRow, read_study_table
 from monai_tl.transfer.arms import arm_words
 from tests.conftest import BRATS, leave_scores, mentions, score_of
 from tests.report.conftest import Page
-from tests.report.study.conftest import write_made_study
+from tests.report.study.conftest import change_scores, write_made_study
 
 DAY = datetime.date(2026, 2, 3)
 EVIL = "<img src=x onerror=alert(1)>&\"'"
@@ -77,7 +76,7 @@ def once(tmp_path_factory):
 
 def test_means_and_differences_are_those_of_the_statistics(once):
     folder, _, page = once
-    scores = read_study_table(folder / "scores.csv", StudyScore)
+    scores = read_study_facts(folder).scores
     means = {(arm_words(one.arm), str(one.n)): one for one in arm_means(scores)}
     rows = named(page, "arms")
     assert len(rows) == len(means) == 6
@@ -139,7 +138,7 @@ def test_a_target_without_reference_values_shows_none(make_study, report, tmp_pa
 def test_tables_are_written_next_to_the_page_in_full_precision_and_as_latex(once):
     folder, _, _ = once
     tables = folder / "report_files" / "tables"
-    scores = read_study_table(folder / "scores.csv", StudyScore)
+    scores = read_study_facts(folder).scores
     with (tables / "differences.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     found = {(one.arm, one.against, str(one.n)): one for one in compare_arms(scores)}
@@ -172,9 +171,9 @@ def test_every_figure_is_there_as_png_and_svg_and_in_the_page(once):
 def test_subjects_are_chosen_by_the_mean_of_scratch_at_the_largest_size(once):
     folder, _, page = once
     own = {}
-    for score in read_study_table(folder / "scores.csv", StudyScore):
+    for score in read_study_facts(folder).scores:
         if (score.arm, score.n) == ("scratch", 52):
-            own.setdefault(score.subject, []).append(score.dice)
+            own.setdefault(score.subject, []).append(score.value)
     ranked = sorted(own, key=lambda subject: -sum(own[subject]))
     for rank, subject in (("Best", ranked[0]), ("Median", ranked[3]), ("Worst", ranked[-1])):
         mentions(re.sub(r"\s+", " ", page.text), f"{rank}: {subject} … Dice {sum(own[subject]) / 3:.3f}")
@@ -183,7 +182,8 @@ def test_subjects_are_chosen_by_the_mean_of_scratch_at_the_largest_size(once):
 def test_all_that_repeats_it(once):
     folder, text, page = once
     command = f"monai_tl study size --source /w/source --target {BRATS} --datalist /data/datalist.json "
-    command += f"--arms scratch,1,random2 --sizes 26,52 --seeds 3 --iterations 500 --window '[48,48,48]' --output {folder}"
+    command += "--arms scratch,1,random2 --sizes 26,52 --seeds 3 --metrics dice,hd95 "
+    command += f"--iterations 500 --window '[48,48,48]' --output {folder}"
     assert command in page.texts
     assert f"monai_tl report {folder}" in page.texts
     for name in ("study.json", "scores.csv", "runs.csv", "curves.csv"):
@@ -198,7 +198,10 @@ def test_what_a_plan_holds_only_the_outcome_of_is_asked_for_as_it_was_given(make
     asked = {"sizes": "S1,0.5", "lists": "/data/my lists.json", "budget": "default=1500"}
     _, page = report(make_study(plan={"asked": asked, "training_dice": True}))
     command = next(text for text in page.texts if text.startswith("monai_tl study size"))
-    assert "--sizes S1,0.5 --lists '/data/my lists.json' --budget default=1500 --seeds 3 --training_dice true" in command
+    assert (
+        "--sizes S1,0.5 --lists '/data/my lists.json' --budget default=1500 --seeds 3 --training_dice true --metrics dice,hd95"
+        in command
+    )
 
 
 @pytest.mark.parametrize(("seeds", "flag"), [((0,), "1"), ((0, 1), "2"), ((7,), "7,"), ((7, 9), "7,9")])
@@ -308,7 +311,7 @@ def test_one_seed_is_named_as_a_limitation(make_study, report):
     _, page = report(make_study(arms=("scratch", "1"), sizes=(26,), seeds=(0,)))
     mentions(page.text, "there is one seed (0) … results may reverse with other seeds")
     assert "1 seed: 2 runs" in page.text
-    assert "--seeds 1 --iterations" in page.text
+    assert "--seeds 1 --metrics" in page.text
 
 
 @pytest.mark.parametrize(
@@ -323,8 +326,7 @@ def test_the_page_says_which_cases_it_shows(make_study, report, cases, expected)
 
 def test_cases_that_are_all_alike_were_not_chosen_by_their_dice(make_study, report):
     folder = make_study(arms=("scratch",), sizes=(26,), seeds=(0,), cases=4)
-    rows = [replace(row, dice=0.0) for row in read_study_table(folder / "scores.csv", StudyScore)]
-    write_table(folder / "scores.csv", StudyScore, rows)
+    change_scores(folder, lambda _, score: replace(score, values={**score.values, "dice": 0.0}))
     _, page = report(folder)
     mentions(page.text, "the best, the median and the worst test case ( … sorted by name) of scratch")
 
@@ -340,16 +342,13 @@ def test_pictures_that_are_missing_are_said_to_be(make_study, report):
 
 def test_undefined_cases_are_left_out_and_counted(make_study, report):
     folder = make_study(arms=("scratch", "1"), sizes=(26,), seeds=(0, 1))
-    rows = read_study_table(folder / "scores.csv", StudyScore)
-    names = StudyScore.__slots__
-    gone = rows[0].subject
-    rows = [
-        StudyScore(
-            *[math.nan if name == "dice" and row.subject == gone and row.seed == 0 else getattr(row, name) for name in names]
-        )
-        for row in rows
-    ]
-    write_table(folder / "scores.csv", StudyScore, rows)
+    gone = read_study_facts(folder).subjects[0]
+
+    def undefined(run, score):
+        dice = math.nan if (score.subject, run[2]) == (gone, 0) else score.values["dice"]
+        return replace(score, values={**score.values, "dice": dice})
+
+    change_scores(folder, undefined)
     _, page = report(folder)
     assert [row[8] for row in named(page, "arms")] == ["11", "11"]
     assert named(page, "differences")[0][-1] == "1"
@@ -435,5 +434,5 @@ def test_the_verb_says_where_and_how_much(make_study, verb, tmp_path):
     answer = verb("report", folder, "--output", tmp_path / "page.html")
     assert answer.code == 0, answer.err
     files = tmp_path / "page_files"
-    assert answer.out == f"{tmp_path / 'page.html'}: 2 runs, 2 finished; figures and tables in {files}\n"
+    assert answer.out == f"{tmp_path / 'page.html'}: 2 runs, 2 finished, by Dice; figures and tables in {files}\n"
     assert (files / "tables" / "arms.tex").is_file()

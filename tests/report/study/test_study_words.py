@@ -26,15 +26,15 @@ def study(make_study):
 
 def test_the_headline_counts_and_names_the_largest_each_way(study):
     sentence = headline(study, [], [found("1", 26, 0.05, 0.01), found("1", 52, 0.08, 0.01), found("3", 26, -0.04, 0.01)])
-    mentions(sentence, "3 comparisons with scratch … 2 are higher, 1 lower, and 0 without a clear difference")
+    mentions(sentence, "3 comparisons with scratch … 2 are better, 1 worse, and 0 without a clear difference")
     first, second, third = (sentence.index(text) for text in ("0.080 higher", "0.040 lower", "0.050 higher"))
     assert first < second < third
 
 
 def test_no_verdict_no_finding(study):
     sentence = headline(study, [], [found("1", 26, 0.05, 0.2), found("2", 26, 0.01, 0.9)])
-    mentions(sentence, "0 are higher, 0 lower, and 2 without a clear difference … largest … not conclusive … n = 26")
-    mentions(sentence, "no clear difference between freeze 1 and scratch")
+    mentions(sentence, "0 are better, 0 worse, and 2 without a clear difference … largest … not conclusive … n = 26")
+    mentions(sentence, "no clear difference in Dice between freeze 1 and scratch")
     mentions(supported([found("1", 26, 0.05, 0.2)])[0], "No arm … scratch … neither a difference nor equality")
 
 
@@ -45,7 +45,7 @@ def test_a_single_comparison_speaks_for_itself(study):
 
 def test_every_size_of_a_verdict_is_named_or_counted():
     few = [found("1", n, 0.05, 0.01) for n in (26, 52)] + [found("2", 26, -0.05, 0.01), found("2", 52, 0.0, 0.9)]
-    mentions(supported(few)[0], "scratch … higher: freeze 1 (with all 2 sizes); lower: freeze 2 (with 26).")
+    mentions(supported(few)[0], "scratch … better: freeze 1 (with all 2 sizes); worse: freeze 2 (with 26).")
     many = [found("1", n, 0.05 if n < 8 else 0.0, 0.01 if n < 8 else 0.9) for n in range(1, 10)]
     assert "freeze 1 (with 7 of 9 sizes)" in supported(many)[0]
 
