@@ -14,7 +14,7 @@ from monai_tl.preparation.common_grid import VoxelGrid
 from monai_tl.text import plural
 
 CHANGED = 0.05  # of a volume: more than nearest neighbour causes on a grid that suits the label
-FROM = 200  # voxels; in smaller structures a few voxels exceed that share
+FROM = 200  # voxels before and after; of smaller structures a few voxels change more
 OFF_CENTRE = 0.4  # of the smallest edge of the grid's voxels
 
 
@@ -61,7 +61,8 @@ class LabelChange:
                 lines.append(f"label value {value} ({plural(count, 'voxel')}, {before:.3g} ml) is lost by {by}")
             elif min(count, before / self.voxel_ml[1]) >= FROM and abs(after / before - 1) > CHANGED:
                 lines.append(f"label value {value} has {before:.3f} ml as stored and {after:.3f} ml on the new grid")
-        if self.shift_mm > OFF_CENTRE * self.edge:
+        large = min(sum(self.before.values()), sum(self.ml(value)[0] for value in self.before) / self.voxel_ml[1]) >= FROM
+        if large and self.shift_mm > OFF_CENTRE * self.edge:
             lines.append(f"the label's centre moves by {self.shift_mm:.2f} mm, by resampling or since a part is off the grid")
         return lines
 

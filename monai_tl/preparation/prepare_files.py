@@ -15,14 +15,14 @@ from monai_tl.errors import ConfigError, DataError, list_problems
 from monai_tl.imaging.scan_files import open_scan
 from monai_tl.preparation.common_grid import LABEL, CommonGrid, VoxelGrid, lies_on
 from monai_tl.preparation.prepare_case import CaseFiles, CaseJob, ScanFile, case_outputs, prepare_case
-from monai_tl.preparation.prepared_folder import SHOWN, Prepared, refuse_processes, waiting_subjects
+from monai_tl.preparation.prepared_folder import FAILURES_SHOWN, Prepared, refuse_processes, waiting_subjects
 from monai_tl.preparation.register import registration_settings
 from monai_tl.storage.files import naming_damage
 from monai_tl.storage.progress import follow
 from monai_tl.storage.tables import write_table
 from monai_tl.text import listed, name_some, plural
 
-TABLE = "prepared.csv"
+PREPARED_TABLE = "prepared.csv"
 NAME = r"\w[\w.+-]*"  # of a modality, which becomes part of file names
 NAN = float("nan")
 
@@ -87,7 +87,7 @@ def prepare_files_folder(
     prepared.prepare_all(
         prepare_case, {case.subject: CaseJob(case, str(prepared.folder), wanted) for case in waiting}, processes
     )
-    write_table(prepared.folder / TABLE, PreparedRow, _rows(prepared, wanted))
+    write_table(prepared.folder / PREPARED_TABLE, PreparedRow, _rows(prepared, wanted))
     prepared.print_notes([case.subject for case in waiting])
     prepared.summarise(len(complete), len(waiting))
     _print_doubts(prepared, [case.subject for case in complete])
@@ -229,7 +229,11 @@ def _print_doubts(prepared: Prepared, subjects: Sequence[str]) -> None:
     lines = [f"{name}: {doubt}" for name, doubts in doubtful.items() for doubt in doubts]
     if lines:
         count = sum(bool(doubts) for doubts in doubtful.values())
-        print(list_problems(f"{count} of {len(doubtful)} cases are doubtful; look at them before you use them:", lines, SHOWN))
+        print(
+            list_problems(
+                f"{count} of {len(doubtful)} cases are doubtful; look at them before you use them:", lines, FAILURES_SHOWN
+            )
+        )
     others = sorted(set(prepared.subjects) - set(subjects))
     if others:
         print(f"prepared before and not among these files: {name_some(others)}; they stay in {prepared.folder}")

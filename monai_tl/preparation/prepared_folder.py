@@ -24,7 +24,7 @@ MADE_WITH, FORMAT = "prepared.json", 1
 REMEDY = "choose another output"
 UNFINISHED = ".unfinished-"
 LIBRARIES = ("itk", "nibabel", "numpy", "scipy")
-SHOWN = 20  # failures listed in the summary; prepared.json lists all
+FAILURES_SHOWN = 20  # failures listed in the summary; prepared.json lists all
 _LISTS = ("subjects", "left_out", "failed")
 
 
@@ -164,19 +164,21 @@ class Prepared:
         """
         skipped, done = complete - tried, tried - len(self.failed)
         if not done and not skipped:
-            raise DataError(list_problems(f"none of {tried} subjects could be prepared:", self._failures(), SHOWN))
+            raise DataError(list_problems(f"none of {tried} subjects could be prepared:", self._failures(), FAILURES_SHOWN))
         print(
             f"{done} prepared, {skipped} finished before, {len(self.failed)} failed, {len(self.left_out)} left out; "
             f"details in {self.record.path}"
         )
         if self.left_out:
-            print(list_problems("left out:", [f"{subject} {reason}" for subject, reason in self.left_out.items()], SHOWN))
+            print(
+                list_problems("left out:", [f"{subject} {reason}" for subject, reason in self.left_out.items()], FAILURES_SHOWN)
+            )
 
     def raise_failures(self, complete: int) -> None:
         """Raise a PartlyDoneError if any of the complete subjects failed."""
         if self.failed:
             headline = f"{len(self.failed)} of {complete} subjects failed:"
-            raise PartlyDoneError(list_problems(headline, self._failures(), SHOWN))
+            raise PartlyDoneError(list_problems(headline, self._failures(), FAILURES_SHOWN))
 
     def _failures(self) -> list[str]:
         return [f"{subject}: {reason}" for subject, reason in self.failed.items()]
