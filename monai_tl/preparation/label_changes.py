@@ -46,25 +46,34 @@ class LabelChange:
         lost = {str(value): count for value, count in self.before.items() if not self.after.get(value)}
         return {"ml_before_after": volumes, "lost_voxels": lost, "shift_mm": round(self.shift_mm, 3)}
 
-    def doubts(self, cropped: NDArray[np.int32]) -> list[str]:
-        """Return a line for each value that vanishes or changes much, and for a shift.
+    def doubts(self, cropped: NDArray[np.int32] | None) -> list[str]:
+        """Return lines on values that vanish, are cut off or change much, and on a shift.
 
         Args:
-            cropped: the label (i, j, k) as it is written.
+            cropped: the label (i, j, k) as it is written; None if parts of it are meant to be cut off.
         """
-        left = set(np.unique(cropped).tolist())
-        lines = []
-        for value, count in self.before.items():
+        lost = [value for value in self.before if not self.after.get(value)]
+        lines = [f"label values lost by resampling: {', '.join(map(self._size, lost))}"] if lost else []
+        left = self.after if cropped is None else count_values(cropped)
+        for value in self.after:
             before, after = self.ml(value)
-            if value not in left:
-                by = "resampling" if value not in self.after else "cropping"
-                lines.append(f"label value {value} ({plural(count, 'voxel')}, {before:.3g} ml) is lost by {by}")
-            elif min(count, before / self.voxel_ml[1]) >= FROM and abs(after / before - 1) > CHANGED:
+            if left.get(value, 0) < self.after[value]:
+                lines.append(f"the crop cuts off {self.after[value] - left.get(value, 0)} of {self._size(value)}")
+            if min(self.before[value], before / self.voxel_ml[1]) >= FROM and abs(after / before - 1) > CHANGED:
                 lines.append(f"label value {value} has {before:.3f} ml as stored and {after:.3f} ml on the new grid")
         large = min(sum(self.before.values()), sum(self.ml(value)[0] for value in self.before) / self.voxel_ml[1]) >= FROM
         if large and self.shift_mm > OFF_CENTRE * self.edge:
             lines.append(f"the label's centre moves by {self.shift_mm:.2f} mm, by resampling or since a part is off the grid")
         return lines
+
+    def _size(self, value: int) -> str:
+        return f"{value} ({plural(self.before[value], 'voxel')}, {self.ml(value)[0]:.3g} ml)"
+
+
+def count_values(labels: NDArray[Any]) -> dict[int, int]:
+    """Return label value -> number of voxels, without 0."""
+    values, counts = np.unique(labels, return_counts=True)
+    return {int(value): int(count) for value, count in zip(values, counts, strict=True) if value}
 
 
 def compare_labels(image: Any, labels: NDArray[np.int32], grid: VoxelGrid, motion: NDArray[np.float64]) -> LabelChange:
@@ -80,8 +89,7 @@ def compare_labels(image: Any, labels: NDArray[np.int32], grid: VoxelGrid, motio
         DataError: if nothing of the label is on the new grid.
     """
     stored = np.rint(np.asarray(image.dataobj)).astype(np.int64)
-    counts = [dict(zip(*map(np.ndarray.tolist, np.unique(one, return_counts=True)), strict=True)) for one in (stored, labels)]
-    before, after = ({int(value): int(n) for value, n in one.items() if value} for one in counts)
+    before, after = count_values(stored), count_values(labels)
     if before and not after:
         raise DataError(
             f"none of the {sum(before.values())} voxels of its label is on the grid: label and reference do not overlap; check "

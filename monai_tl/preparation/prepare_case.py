@@ -119,7 +119,7 @@ def prepare_case(job: CaseJob) -> dict[str, Any]:
         publish(made, outputs)
     doubts = [doubt for fit in fits.values() for doubt in fit.doubts]
     if change is not None and labels is not None:
-        doubts += change.doubts(labels[tuple(box)])
+        doubts += change.doubts(None if isinstance(wanted.crop, tuple) else labels[tuple(box)])
     return {
         "stem": job.case.stem,
         "inputs": {role: {"file": str(source), "sha256": source.sha256()} for role, source in job.case.sources.items()},

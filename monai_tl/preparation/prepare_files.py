@@ -92,7 +92,7 @@ def prepare_files_folder(
     prepared.summarise(len(complete), len(waiting))
     _print_doubts(prepared, [case.subject for case in complete])
     prepared.raise_failures(len(complete))
-    print(f"next: {_next_command(prepared, roles)}")
+    print(f"next: {_next_command(prepared, roles, wanted.crop)}")
 
 
 def _refuse_names(patterns: Mapping[str, str], output: str) -> None:
@@ -239,15 +239,16 @@ def _print_doubts(prepared: Prepared, subjects: Sequence[str]) -> None:
         print(f"prepared before and not among these files: {name_some(others)}; they stay in {prepared.folder}")
 
 
-def _next_command(prepared: Prepared, roles: Sequence[str]) -> str:
+def _next_command(prepared: Prepared, roles: Sequence[str], crop: Any) -> str:
     """Return the command for which the folder was prepared: a datalist, or, without labels, predictions."""
     patterns = [f"--{role} {shlex.quote(f'{prepared.folder}/{{subject}}/{{subject}}_{role}.nii.gz')}" for role in roles]
     if LABEL not in roles:
         return f"monai_tl predict --bundle RUN {' '.join(patterns)} --output predictions"
-    values = {int(value) for entry in prepared.subjects.values() for value in entry["label"]["ml_before_after"]}
-    foreground = ",".join(str(value) for value in sorted(values)) or "1"
+    found = {int(value) for entry in prepared.subjects.values() for value in entry["label"]["ml_before_after"]}
+    values = crop if isinstance(crop, tuple) else sorted(found)
+    foreground = ",".join(map(str, values)) or "1"
     output = shlex.quote(str(prepared.folder / "datalist.json"))
     return (
         f"monai_tl datalist files {' '.join(patterns)} --foreground {foreground} --output {output}\n"
-        "(--foreground names all label values that occur: choose those to segment, or regions of them by --regions)"
+        f"(label values that occur: {','.join(map(str, sorted(found))) or 'none'}; choose by --foreground or --regions)"
     )

@@ -269,16 +269,18 @@ def test_a_crop_keeps_positions_and_is_recorded(raw, tmp_path, here):
     assert np.allclose(entry["grid"]["affine"], affine, atol=1e-5)
 
 
-def test_a_crop_to_one_value_names_what_it_cuts_off_and_ends_at_the_grid(raw, tmp_path, here, capsys):
+def test_a_crop_to_one_value_ends_at_the_grid_and_names_a_value_that_is_not_there(raw, tmp_path, here, capsys):
     entry = run(raw, tmp_path / "out", reference="T1", crop=(2,), margin=0.0)["subjects"]["A"]
     values = np.asarray(case(tmp_path / "out")["label"].dataobj)
     for axis in range(3):
         faces = np.moveaxis(values == 2, axis, 0)
         assert faces[0].any()
         assert faces[-1].any()
+    assert entry["doubts"] == [], "the rest is meant to be cut off"
+    mentions(capsys.readouterr().out, "--foreground 2 ", "values that occur: 2,4")
     entry = run(raw, tmp_path / "far", reference="T1", crop=(2,), margin=900.0)["subjects"]["A"]
     assert entry["grid"]["shape"] == list(T1.shape)
-    with pytest.raises(DataError, match=r"none of 2 cases|none of 2 subjects.*\n.*no 7, 9 to crop to, only 0, 2, 4"):
+    with pytest.raises(DataError, match=r"none of 2 subjects.*\n.*no 7, 9 to crop to, only 0, 2, 4"):
         run(raw, tmp_path / "none", reference="T1", crop=(7, 9))
 
 
@@ -293,6 +295,13 @@ def test_a_crop_to_the_image(raw, tmp_path, here):
     assert entry["cropped_from"]["first_voxel"] == [10, 8, 5]
     assert entry["label"] is None
     assert (np.asarray(case(tmp_path / "out", "B")["T1"].dataobj) == brain[10:20, 8:30, 5:25]).all()
+    values = draw(structure, T1)
+    for subject in ("A", "B"):
+        save(raw / subject / "seg.nii.gz", values, T1, np.uint8)
+    entry = run(raw, tmp_path / "labelled", files=("T1", "label"), crop="image", margin=0.0)["subjects"]["A"]
+    off = (values == 4).sum() - (values[10:20, 8:30, 5:25] == 4).sum()
+    assert off > 0
+    mentions("\n".join(entry["doubts"]), f"cuts off {off} of 4 ({(values == 4).sum()} voxels, ")
 
 
 def test_what_lies_on_the_grid_already_is_kept_bit_for_bit_unless_it_has_to_move(raw, tmp_path, here):
@@ -338,7 +347,7 @@ def test_label_values_that_are_lost_are_named_with_their_number(raw, tmp_path, h
     save(raw / "A" / "seg.nii.gz", values, FLAIR, np.uint8)
     entry = run(raw, tmp_path / "out", reference="T1")["subjects"]["A"]
     assert entry["label"]["lost_voxels"] == {"9": 2}
-    mentions(capsys.readouterr().out, "1 of 2 cases … doubtful", "A: label value 9 (2 voxels, 0.0144 ml) is lost by resampling")
+    mentions(capsys.readouterr().out, "1 of 2 cases … doubtful", "A: label values lost by resampling: 9 (2 voxels, 0.0144 ml)")
     rows = list(csv.DictReader((tmp_path / "out" / "prepared.csv").open()))
     assert [(row["subject"], row["role"], row["position"]) for row in rows] == [
         (subject, *rest)
