@@ -14,15 +14,15 @@ from monai_tl.cli.data_verbs import (
     datalist_files,
     datalist_ixi,
     phantom,
-    prepare_ixi,
 )
+from monai_tl.cli.prepare_verbs import prepare_files, prepare_ixi
 from monai_tl.cli.result_verbs import compare, report
 from monai_tl.cli.run_verbs import evaluate, predict, stages, train, transfer
 from monai_tl.cli.study_verbs import depth, gather_tables, layers, size
 
 VERBS: dict[str, Any] = {
     "phantom": phantom,
-    "prepare": {"ixi": prepare_ixi},
+    "prepare": {"ixi": prepare_ixi, "files": prepare_files},
     "datalist": {"ixi": datalist_ixi, "brats": datalist_brats, "decathlon": datalist_decathlon, "files": datalist_files},
     "check": check,
     "stages": stages,

@@ -23,7 +23,6 @@ from monai_tl.identity.persons import persons_of, refuse_divided
 from monai_tl.settings.values import Whole
 
 RATIOS = "0.7,0.15,0.15"  # of train, validation, test
-Processes = Annotated[int, Whole(0, what="a whole number, 1 or more (0: one per core)")]
 
 
 def phantom(*, output: str, subjects: Count, size: Annotated[int, Whole(32, unit="voxels")] = 64, seed: Seed = 0) -> None:
@@ -235,18 +234,6 @@ def check(
         others = ", the others are checked; correct these files, or omit these cases by --leave_out:"
         remedy = others if len(faulty) < len(found.judged) else "; correct these files:"
         raise PartlyDoneError(list_problems(f"{len(faulty)} of {len(found.judged)} cases have problems{remedy}", lines))
-
-
-def prepare_ixi(
-    *, t1: str, t2: str, labels: str, output: str, coding: str = "", incomplete: Policy = "refuse", processes: Processes = 0
-) -> None:
-    """Register IXI's T2 to T1 and resample labels to T1's grid: --t1 IXI-T1.tar --t2 IXI-T2.tar --labels aseg.tar --output DIR.
-
-    Finished subjects are skipped, so that the same command resumes an interrupted one.
-    """
-    from monai_tl.preparation.prepare_ixi import prepare_ixi_folder as prepare_ixi_scans
-
-    prepare_ixi_scans(t1, t2, labels, output, coding=coding, incomplete=incomplete, processes=processes)
 
 
 def _splits(

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 TOLERANCE = 1e-3  # mm; headers store float32, and quaternions lose some more precision
 NEARLY = 1e-4  # distance to an integer: rounding errors, not interpolation
 FEW_VALIDATION_CASES = 3
+RESAMPLE = " (`monai_tl prepare files`)"
 
 
 class Findings(NamedTuple):
@@ -209,10 +210,12 @@ def _grid_fault(first: str, one: SpatialImage, name: str, other: SpatialImage) -
     ]
     grids = [i.affine @ nib.orientations.inv_ornt_aff(t, i.shape[:3]) for i, t in zip((one, other), orientations, strict=True)]
     if shapes[0] != shapes[1]:
-        return f"{name} has shape {_shape(other.shape[:3])}, {first} {_shape(one.shape[:3])}; resample one to the other"
+        return (
+            f"{name} has shape {_shape(other.shape[:3])}, {first} {_shape(one.shape[:3])}; resample one to the other{RESAMPLE}"
+        )
     distance = float(np.linalg.norm(corners(grids[0], shapes[0]) - corners(grids[1], shapes[0]), axis=1).max())
     if distance > TOLERANCE:
-        return f"{name} and {first} are up to {distance:.3g} mm apart; resample one to the other"
+        return f"{name} and {first} are up to {distance:.3g} mm apart; resample one to the other{RESAMPLE}"
     axes = ["".join(nib.aff2axcodes(image.affine)) for image in (other, one)]
     return (
         f"{name} has the same points as {first}, but its axes are {axes[0]}, not {axes[1]}; reorder them without resampling "

@@ -87,12 +87,12 @@ def on_grid_of(voxels: np.ndarray, like: Any) -> nib.Nifti1Image:
     return image
 
 
-def regrid_labels(labels: SpatialImage, like: SpatialImage) -> NDArray[np.int32]:
+def regrid_labels(labels: SpatialImage, like: Any) -> NDArray[np.int32]:
     """Resample labels to another image's grid by nearest neighbour in mm; voxels outside the labels' grid become 0.
 
     Args:
         labels: (i, j, k), integers, e.g. FreeSurfer's conformed 256³.
-        like: image with the target grid; the same subject in the same space (mm).
+        like: has the shape and the RAS affine of the target grid; the same subject in the same space (mm).
 
     Returns:
         Labels (i, j, k) on the grid of ``like``; unchanged if the grids are the same.

@@ -13,19 +13,18 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_tl.datasets.case_checks import case_problems
 from monai_tl.datasets.label_schemes import CODINGS
 from monai_tl.errors import DataError
 from monai_tl.imaging.grids import on_grid_of, regrid_labels
 from monai_tl.imaging.scan_files import open_scan
 from monai_tl.preparation.ixi_sources import Person
+from monai_tl.preparation.prepared_folder import UNFINISHED, publish
 from monai_tl.preparation.register import Registration, register, write_transform
-from monai_tl.storage.files import atomic_write
+from monai_tl.preparation.scan_storage import as_stored, compact_labels, refuse_damaged
 from monai_tl.text import name_some
 
 LOST = 0.05  # share of a hippocampus: a larger change than nearest neighbour can cause, so labels and T1 do not match
 SMALL = 200  # voxels; in smaller labels a few voxels exceed that share
-UNFINISHED = ".unfinished-"
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def prepare_subject(job: SubjectJob) -> dict[str, Any]:
         work = Path(scratch)
         paths = {role: _fetch(job, role, work) for role in job.person.sources}
         try:
-            notes = _refuse_damaged(job.person.subject, paths)
+            notes = refuse_damaged(job.person.subject, paths)
             t1, t2, label = (open_scan(paths[role]) for role in ("T1", "T2", "label"))
             registration = register(t1, t2)
             labels = regrid_labels(label, t1)
@@ -76,10 +75,8 @@ def prepare_subject(job: SubjectJob) -> dict[str, Any]:
         except DataError as error:
             raise DataError(_with_source_names(str(error), job, paths)) from error
         made = outputs(work, job.person.stem)
-        _write(made, paths["T1"], t1, registration, _as_stored(registration.voxels, t2), labels)
-        for role, target in outputs(folder, job.person.stem).items():
-            with atomic_write(target) as temporary:
-                made[role].rename(temporary)
+        _write(made, paths["T1"], t1, registration, as_stored(registration.voxels, t2), labels)
+        publish(made, outputs(folder, job.person.stem))
     inputs = {role: {"file": str(source), "sha256": source.sha256()} for role, source in job.person.sources.items()}
     alignment = {name: round(value, 5) for name, value in vars(registration.alignment).items()}
     seconds = round(time.perf_counter() - began, 1)
@@ -105,17 +102,6 @@ def _with_source_names(message: str, job: SubjectJob, paths: dict[str, Path]) ->
     return message
 
 
-def _refuse_damaged(subject: str, paths: dict[str, Path]) -> dict[str, list[list[str]]]:
-    """Check each file separately, since their grids differ; return the notes on their headers."""
-    notes: dict[str, list[list[str]]] = {}
-    for role, path in paths.items():
-        findings = case_problems({"subject": subject, role: str(path)}, () if role == "label" else (role,), ())
-        if findings.problems:
-            raise DataError("; ".join(findings.problems))
-        notes |= {name: [list(note) for note in of_role] for name, of_role in findings.notes.items()}
-    return notes
-
-
 def _write(
     made: dict[str, Path], source: Path, t1: Any, registration: Registration, t2: NDArray[Any], labels: NDArray[np.int32]
 ) -> None:
@@ -123,16 +109,8 @@ def _write(
         path.parent.mkdir()
     shutil.copyfile(source, made["T1"])  # unchanged
     nib.save(on_grid_of(t2, t1), made["T2"])
-    small = labels.min() >= -(2**15) and labels.max() < 2**15
-    nib.save(on_grid_of(labels.astype(np.int16 if small else np.int32), t1), made["label"])
+    nib.save(on_grid_of(compact_labels(labels), t1), made["label"])
     write_transform(made["transform"], registration.transform)
-
-
-def _as_stored(voxels: NDArray[np.float32], t2: Any) -> NDArray[Any]:
-    """Return integers if T2 was stored as integers; the resampled values were clipped to its range, so they fit."""
-    stored = t2.get_data_dtype()
-    whole = stored.kind in "iu" and stored.itemsize <= 2 and getattr(t2.dataobj, "slope", 1) == 1
-    return np.rint(voxels).astype(stored.newbyteorder("=")) if whole else voxels
 
 
 def _volumes(before: Any, after: NDArray[np.int32], t1: Any, coding: str) -> dict[str, dict[str, float]]:

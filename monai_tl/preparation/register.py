@@ -1,4 +1,4 @@
-"""Rigid registration of T2 to T1, two contrasts of one head, with ITK.
+"""Rigid registration of a scan to another one of the same head, e.g. of T2 to T1, with ITK.
 
 Mattes mutual information of the grey values inside T1's head is maximised over three angles and three translations, from
 coarse to fine. The starting position is searched, since headers may be wrong, and since centres of mass mislead if T2 covers
@@ -65,27 +65,54 @@ def register(t1: SpatialImage, t2: SpatialImage) -> Registration:
     Raises:
         DataError: if a scan is constant or has skewed axes, or the two heads do not overlap.
     """
-    still, moved = voxels_of(t1), voxels_of(t2)
-    for name, voxels in (("T1", still), ("T2", moved)):
+    transform = find_position(t1, t2)
+    resampled, seen = resample(t2, t1, transform)
+    voxel = np.linalg.norm(t1.affine[:3, :3], axis=0)
+    return Registration(resampled, transform, assess(voxels_of(t1), resampled, seen, voxel))
+
+
+def find_position(fixed_scan: SpatialImage, moving_scan: SpatialImage, names: tuple[str, str] = ("T1", "T2")) -> Any:
+    """Find the rigid transform from the points of a scan to those of another one of the same head.
+
+    Args:
+        fixed_scan: (i, j, k), any contrast.
+        moving_scan: on any grid; its header may be wrong, see `ANGLES` and `SHIFTS`.
+        names: of the two, for messages.
+
+    Returns:
+        ``itk.Euler3DTransform``, LPS, mm.
+
+    Raises:
+        DataError: if a scan is constant or has skewed axes, or the two heads do not overlap.
+    """
+    still, moved = voxels_of(fixed_scan), voxels_of(moving_scan)
+    for name, voxels in zip(names, (still, moved), strict=True):
         if voxels.min() == voxels.max():
             raise DataError(f"{name} has the same value in every voxel ({voxels.min():g}); it cannot be registered")
-    fixed, moving = to_itk(cut(still), t1.affine), to_itk(cut(moved), t2.affine)
-    voxel = np.linalg.norm(t1.affine[:3, :3], axis=0)
+    fixed, moving = to_itk(cut(still), fixed_scan.affine), to_itk(cut(moved), moving_scan.affine)
+    voxel = np.linalg.norm(fixed_scan.affine[:3, :3], axis=0)
     head = head_mask(still, voxel)
-    moving_head = head_mask(moved, np.linalg.norm(t2.affine[:3, :3], axis=0))
+    moving_head = head_mask(moved, np.linalg.norm(moving_scan.affine[:3, :3], axis=0))
     near = ndimage.distance_transform_edt(~head, sampling=voxel) <= MARGIN
-    mask = to_itk(near.astype(np.uint8), t1.affine)
-    centre = _centre(head, t1.affine)
+    mask = to_itk(near.astype(np.uint8), fixed_scan.affine)
+    centre = _centre(head, fixed_scan.affine)
     targets = (
         np.zeros(3),  # by the headers
-        _centre(moving_head, t2.affine) - centre,
-        _centre(np.ones_like(moving_head), t2.affine) - _centre(np.ones_like(head), t1.affine),
+        _centre(moving_head, moving_scan.affine) - centre,
+        _centre(np.ones_like(moving_head), moving_scan.affine) - _centre(np.ones_like(head), fixed_scan.affine),
     )
     transform = _best_start(fixed, moving, mask, centre, targets)
+    if transform is None:
+        one, other = names
+        raise DataError(f"{one} and {other} do not overlap at any starting position; check that they are scans of one person")
     for edge in LEVELS[1:]:
         transform, _ = _optimise(fixed, moving, mask, transform, edge)
-    resampled, seen = resample(t2, t1, transform)
-    return Registration(resampled, transform, assess(still, resampled, seen, voxel))
+    return transform
+
+
+def registration_settings() -> dict[str, Any]:
+    """Return what the result of a registration depends on besides the scans, for records."""
+    return {"bins": BINS, "levels_mm": list(LEVELS), "steps": STEPS, "points": POINTS, "seed": SAMPLING_SEED}
 
 
 def better_place(
@@ -118,27 +145,42 @@ def better_place(
     return (points - apply_affine(matrix_of(place), points)) * (-1, -1, 1)
 
 
-def resample(t2: SpatialImage, t1: SpatialImage, transform: Any) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Resample T2 to T1's grid with cubic B-splines, clipped to T2's range, since splines overshoot at edges.
+def resample(
+    moving_scan: SpatialImage, like: Any, transform: Any, *, linear: bool = False, fill: float = 0.0
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Resample a scan once, to another grid, with cubic B-splines or linearly.
+
+    Args:
+        moving_scan: the scan.
+        like: has the shape (i, j, k) and the RAS affine of the grid.
+        transform: from the grid's points to the scan's, LPS, mm.
+        linear: linearly; splines are clipped to the scan's range, since they overshoot at edges.
+        fill: value outside the scan's field of view.
 
     Returns:
-        T2 (i, j, k) on T1's grid, 0 outside its field of view; and the mask of its field of view.
+        The scan (i, j, k) on the grid, and the mask of its field of view.
     """
-    voxels = voxels_of(t2)
-    like = to_itk(np.zeros(t1.shape[:3], np.uint8), t1.affine)
-    picture = to_itk(voxels, t2.affine)
+    voxels = voxels_of(moving_scan)
+    target = to_itk(np.zeros(like.shape[:3], np.uint8), like.affine)
+    picture = to_itk(voxels, moving_scan.affine)
     spline = itk().BSplineInterpolateImageFunction[type(picture), itk().D, itk().F].New()
     spline.SetSplineOrder(3)
-    everywhere = to_itk(np.ones_like(voxels), t2.affine)
+    smooth = itk().LinearInterpolateImageFunction[type(picture), itk().D].New() if linear else spline
+    everywhere = to_itk(np.ones_like(voxels), moving_scan.affine)
     nearest = itk().NearestNeighborInterpolateImageFunction[type(picture), itk().D].New()
     moved, seen = (
         itk().resample_image_filter(
-            image, interpolator=how, transform=transform, reference_image=like, use_reference_image=True, default_pixel_value=0
+            image,
+            interpolator=how,
+            transform=transform,
+            reference_image=target,
+            use_reference_image=True,
+            default_pixel_value=0,
         )
-        for image, how in ((picture, spline), (everywhere, nearest))
+        for image, how in ((picture, smooth), (everywhere, nearest))
     )
     inside = from_itk(seen)[0] > 0.5
-    return np.where(inside, np.clip(from_itk(moved)[0], voxels.min(), voxels.max()), 0).astype(np.float32), inside
+    return np.where(inside, np.clip(from_itk(moved)[0], voxels.min(), voxels.max()), fill).astype(np.float32), inside
 
 
 def write_transform(path: Path | str, transform: Any) -> None:
@@ -160,6 +202,11 @@ def read_transform(path: Path | str) -> Any:
         return itk().transformread(str(path))[0]
     except (RuntimeError, IndexError) as error:
         raise DataError(f"{path} contains no transform that ITK can read ({str(error).splitlines()[-1:]})") from error
+
+
+def no_motion() -> Any:
+    """Return the rigid transform that moves nothing."""
+    return _rigid(np.zeros(3), (0, 0, 0), (0, 0, 0))
 
 
 def matrix_of(transform: Any) -> NDArray[np.float64]:
@@ -186,7 +233,7 @@ def _rigid(centre: NDArray[np.float64], angles: Any, shift: Any) -> Any:
 
 
 def _best_start(fixed: Any, moving: Any, mask: Any, centre: NDArray[np.float64], targets: Sequence[NDArray[np.float64]]) -> Any:
-    """Search the starting position: the head's centre moved to each target point, then rotated and shifted."""
+    """Search the starting position: the head's centre moved to each target point, then rotated, shifted; None if all miss."""
     metric = _metric(_coarser(fixed, SEARCH), _coarser(moving, SEARCH), mask)
     metric.SetNumberOfHistogramBins(BINS // 2)  # fewer, since there are fewer voxels
     starts: list[tuple[float, int, Any]] = []  # minus the mutual information, points that T2 covers, transform
@@ -195,7 +242,7 @@ def _best_start(fixed: Any, moving: Any, mask: Any, centre: NDArray[np.float64],
         starts.append((*_value(metric, transform), transform))
     most = max(seen for _, seen, _ in starts)
     if most == 0:
-        raise DataError("T1 and T2 do not overlap at any starting position; check that they are scans of one person")
+        return None
     best = sorted((start for start in starts if start[1] >= LEAST_SEEN * most), key=lambda start: start[0])[:STARTS]
     ends = [_optimise(fixed, moving, mask, start, LEVELS[0]) for *_, start in best]
     return min(ends, key=lambda end: end[1])[0]
@@ -257,7 +304,7 @@ def _optimise(fixed: Any, moving: Any, mask: Any, start: Any, edge: float, point
         method.SetMetricSamplingPercentage(share)
         method.MetricSamplingReinitializeSeed(SAMPLING_SEED)
     method.Update()
-    end = _rigid(np.zeros(3), (0, 0, 0), (0, 0, 0))
+    end = no_motion()
     result = method.GetTransform()
     end.SetFixedParameters(result.GetFixedParameters())
     end.SetParameters(result.GetParameters())

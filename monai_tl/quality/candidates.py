@@ -14,7 +14,7 @@ from monai_tl.datasets.patterns import Case, Cases, refuse_odd_names
 from monai_tl.datasets.regions import FOREGROUND, Regions, check_regions, foreground_of, read_regions
 from monai_tl.errors import ConfigError, DataError, did_you_mean
 from monai_tl.imaging.scan_files import open_scan
-from monai_tl.preparation.prepare_ixi import read_prepared
+from monai_tl.preparation.prepared_folder import read_prepared
 from monai_tl.text import name_some
 
 UNLABELLED = "There are no labels in this folder, so labels are not checked."

@@ -177,7 +177,9 @@ def test_a_header_whose_two_affines_disagree_is_refused(case):
 def test_a_label_half_a_voxel_off_is_refused(case):
     shifted = AFFINE @ nib.affines.from_matvec(np.eye(3), [0.5, 0, 0])
     save(case["label"], label_voxels(17), shifted)
-    assert faults_of(case) == ["IXI012: label and T1 are up to 1 mm apart; resample one to the other"]
+    assert faults_of(case) == [
+        "IXI012: label and T1 are up to 1 mm apart; resample one to the other (`monai_tl prepare files`)"
+    ]
 
 
 def test_a_label_whose_axes_run_another_way_needs_no_resampling(case):
@@ -215,11 +217,15 @@ def test_colour_and_an_affine_without_volume_are_refused(case):
 def test_another_grid_is_refused(case, role):
     voxels = label_voxels(17, 53)
     save(case[role], voxels[:, :, :7])
-    assert faults_of(case) == [f"IXI012: {role} has shape 8×8×7, T1 8×8×8; resample one to the other"]
+    assert faults_of(case) == [
+        f"IXI012: {role} has shape 8×8×7, T1 8×8×8; resample one to the other (`monai_tl prepare files`)"
+    ]
     shifted = AFFINE.copy()
     shifted[1, 3] += 0.01
     save(case[role], voxels, shifted)
-    assert faults_of(case) == [f"IXI012: {role} and T1 are up to 0.01 mm apart; resample one to the other"]
+    assert faults_of(case) == [
+        f"IXI012: {role} and T1 are up to 0.01 mm apart; resample one to the other (`monai_tl prepare files`)"
+    ]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

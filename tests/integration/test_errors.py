@@ -302,6 +302,23 @@ def test_scans_that_cannot_be_prepared(refused, verb, phantoms, tmp_path):
     refused("an unknown coding", answer, tmp_path / "run", "unknown coding 'muse' … 'dlmuse'?")
 
 
+def test_files_that_cannot_be_prepared(refused, verb, phantoms, tmp_path):
+    run = tmp_path / "run"
+    words = {"T1": phantoms / "ixi" / "IXI-T1" / "{subject}-T1.nii.gz", "output": run}
+
+    def prepare(**other):
+        return verb("prepare", "files", *(text for name, value in {**words, **other}.items() for text in (f"--{name}", value)))
+
+    answer = prepare(reference="T2")
+    refused("an unknown reference", answer, run, "--reference T2", "T1")
+    refused("a crop to a label without labels", prepare(crop="label"), run, "--crop needs labels", "--crop image")
+    refused("a crop to something else", prepare(crop="brain"), run, "crop takes label, image or label values")
+    refused("a margin without a crop", prepare(margin="5"), run, "--margin 5 needs --crop")
+    refused("no spacing of three lengths", prepare(spacing="1,1"), run, "spacing takes three lengths")
+    answer = verb("prepare", "files", "--label", words["T1"], "--output", run)
+    refused("no modality to prepare", answer, run, "one pattern per modality")
+
+
 def test_studies_that_cannot_be_meant(refused, verb, tiny_flags, tmp_path):
     run = tmp_path / "run"
 

@@ -21,7 +21,7 @@ from monai_tl.datasets import ixi
 from monai_tl.errors import ConfigError, DataError, PartlyDoneError, in_words, is_full_disk
 from monai_tl.imaging.grids import itk
 from monai_tl.phantoms.phantom_files import write_phantoms
-from monai_tl.preparation import ixi_sources, prepare_ixi, prepare_subject
+from monai_tl.preparation import ixi_sources, prepare_ixi, prepare_subject, prepared_folder
 from monai_tl.preparation.register import Registration
 from monai_tl.preparation.similarity import Alignment
 from monai_tl.storage.files import sha256_of
@@ -69,7 +69,7 @@ def here(monkeypatch):
         transform = itk().Euler3DTransform[itk().D].New()
         return Registration(np.asarray(t2.dataobj, np.float32), transform, Alignment(1.0, 1.0, 1.0))
 
-    monkeypatch.setattr(prepare_ixi, "run_each", in_turn)
+    monkeypatch.setattr(prepared_folder, "run_each", in_turn)
     monkeypatch.setattr(prepare_subject, "register", as_it_lies)
     return tried
 
@@ -328,6 +328,29 @@ def test_other_settings_are_never_mixed_into_one_folder(raw, tmp_path, here):
     (tmp_path / "out" / "prepared.json").write_text("{")
     with pytest.raises(DataError, match=r"prepared\.json.*damaged"):
         run(raw, tmp_path / "out")
+
+
+DAMAGE = {
+    "no object": lambda subjects, name: subjects.update({name: "done"}),
+    "no stem": lambda subjects, name: subjects[name].pop("stem"),
+    "no inputs": lambda subjects, name: subjects[name].pop("inputs"),
+    "no hash": lambda subjects, name: subjects[name]["inputs"]["T2"].pop("sha256"),
+    "inputs of another kind": lambda subjects, name: subjects[name].update(inputs=["T1", "T2"]),
+    "a number as stem": lambda subjects, name: subjects[name].update(stem=3),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_entry_of_a_subject_is_named(raw, tmp_path, here, damage):
+    subject = next(iter(run(raw, tmp_path / "out")["subjects"]))
+    path = tmp_path / "out" / "prepared.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    damage(record["subjects"], subject)
+    path.write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(DataError, match=rf"prepared\.json.*damaged.*{subject}.*another output"):
+        run(raw, tmp_path / "out")
+    with pytest.raises(DataError, match="damaged"):
+        prepared_folder.read_prepared(tmp_path / "out")
 
 
 def test_a_full_disk_stops_all_and_leaves_nothing_half_written(raw, tmp_path, here, monkeypatch):

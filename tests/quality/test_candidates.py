@@ -11,7 +11,7 @@ import pytest
 
 from monai_tl.datasets.case_checks import case_problems
 from monai_tl.errors import ConfigError, DataError
-from monai_tl.preparation.prepare_ixi import MADE_WITH
+from monai_tl.preparation.prepared_folder import MADE_WITH
 from monai_tl.quality.candidates import UNLABELLED, find_candidates
 from monai_tl.quality.check import check_scans
 from monai_tl.storage.files import write_json

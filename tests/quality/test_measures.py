@@ -210,7 +210,7 @@ def test_what_cannot_be_read_is_a_problem_of_that_case_and_the_rest_is_measured(
     assert own.left_ml > 0
     assert spoiled.judged(own).state == "problem"
     other = spoiled(lambda volume: volume[:-1], "T2").measures
-    assert "; resample one to the other" in other.problems[0]
+    assert "; resample one to the other (`monai_tl prepare files`)" in other.problems[0]
     assert other.information == {}
     constant = spoiled(lambda volume: volume * 0 + 7, "T1").measures
     assert [problem.split(":")[0] for problem in constant.problems] == ["T1 has the same value in every voxel (7)"]
