@@ -17,9 +17,9 @@ from monai_tl.storage.files import atomic_write, write_json
 from monai_tl.training.run_cases import check_run_cases, record_run_cases
 from monai_tl.training.run_files import BEST, RUN_FORMAT, refuse_existing
 from monai_tl.training.run_folder import config_of_run, provenance_of, write_run_folder
-from monai_tl.transfer.apply import transfer_summary
 from monai_tl.transfer.arms import UNTRAINED
 from monai_tl.transfer.contract import Contract, describe, lineage_of
+from monai_tl.transfer.transfer_report import transfer_summary
 
 logger = logging.getLogger(__name__)
 

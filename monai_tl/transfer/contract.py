@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -64,6 +65,12 @@ class Disagreement:
     def __str__(self) -> str:
         """Return the difference in one line."""
         return f"{self.field}: source {_shown(self.source)}, target {_shown(self.target)}"
+
+    @property
+    def flag(self) -> str:
+        """The flag that gives the target the source's value: ``--spacing 1.0,1.0,1.0``."""
+        value = ",".join(map(str, self.source)) if isinstance(self.source, tuple) else str(self.source)
+        return f"--{self.field} {shlex.quote(value)}"
 
 
 def describe(

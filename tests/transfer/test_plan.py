@@ -2,7 +2,8 @@ import pytest
 
 from monai_tl.errors import TransferError
 from monai_tl.networks.highres3dnet import HighRes3DNet
-from monai_tl.transfer.plan import input_weight, plan_transfer, stage_of
+from monai_tl.transfer.network_pair import input_weight, stage_of
+from monai_tl.transfer.plan import plan_transfer
 from tests.conftest import mentions
 
 SHAPES = {
@@ -90,14 +91,14 @@ def test_a_fresh_stage_may_be_missing_or_of_any_shape():
             shapes(body__conv__weight=None, head__bias=None),
             SHAPES,
             {},
-            "2 of 6 weights … no counterpart in the source: body.conv.weight, head.bias. … (--fresh body,head)",
+            "2 of 6 weights … no counterpart in the source: body.conv.weight, head.bias … (--fresh body,head)",
             id="missing",
         ),
         pytest.param(
             shapes(body__conv__weight=None),
             SHAPES,
             {"fresh": ["head"]},
-            "1 of 4 weights … no counterpart in the source: body.conv.weight. … (--fresh head,body) … another source",
+            "1 of 4 weights … no counterpart in the source: body.conv.weight … (--fresh head,body) … another source",
             id="missing, with a fresh head",
         ),
         pytest.param(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_tl.storage.files import naming_damage
-from monai_tl.transfer.plan import stage_of
+from monai_tl.transfer.network_pair import stage_of
 
 FATES = ("copied", "adapted", "fresh")
 
