@@ -13,6 +13,7 @@ from monai_tl.text import listed
 
 # the same contrasts by other names, in lower case and without "w" or "weighted" at the end
 SAME = {"t1n": "t1", "t1c": "t1ce", "t1gd": "t1ce", "t1post": "t1ce", "t2f": "flair", "t2flair": "flair"}
+SCANS_AND_NETWORK = ("the scans", "the network")  # whose modalities are renamed for a prediction
 
 
 def read_rename(rename: Mapping[str, str] | str | None) -> dict[str, str]:
@@ -116,6 +117,18 @@ def rename_hint(source: Sequence[str], target: Sequence[str], whose: tuple[str, 
     found = suggest_rename(source, target)
     pairs = [f"{whose[0]}{_genitive(whose[0])} {old} is {whose[1]}{_genitive(whose[1])} {new}" for old, new in found.items()]
     return f"if {listed(pairs)}: {rename_flag(found)}" if found else ""
+
+
+def scans_hint(found: Sequence[str], modalities: Mapping[str, str]) -> str:
+    """Return the advice of `rename_hint` for scans to predict, to be appended to a message; empty if there is none.
+
+    Args:
+        found: modalities of the scans.
+        modalities: modality of the network -> its name in the scans, as far as the user has said so.
+    """
+    asked = any(new != old for new, old in modalities.items())
+    hint = "" if asked else rename_hint(found, list(modalities), SCANS_AND_NETWORK)
+    return f"; {hint}" if hint else ""
 
 
 def _genitive(owner: str) -> str:
