@@ -13,6 +13,7 @@ from monai_tl.text import listed
 
 # the same contrasts by other names, in lower case and without "w" or "weighted" at the end
 SAME = {"t1n": "t1", "t1c": "t1ce", "t1gd": "t1ce", "t1post": "t1ce", "t2f": "flair", "t2flair": "flair"}
+ANY_RENAME = "--rename SOURCE=TARGET"  # in messages, where no rename suggests itself
 SCANS_AND_NETWORK = ("the scans", "the network")  # whose modalities are renamed for a prediction
 
 
@@ -58,7 +59,7 @@ def _pair_problems(
     old: str, new: str, source: Sequence[str] | None, target: Sequence[str], whose: tuple[str, str]
 ) -> list[str]:
     flag = f"--rename {old}={new}"
-    if old == new:
+    if old == new and new in target:
         return [f"{flag} changes nothing: omit it"]
     if old in target and new not in target and (source is None or (new in source and old not in source)):
         return [f"{flag} is the wrong way round: it takes SOURCE=TARGET, so write --rename {new}={old}"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from monai_tl.datasets.modality_names import near_names, read_rename, rename_flag, rename_problems, renamed
+from monai_tl.datasets.modality_names import ANY_RENAME, near_names, read_rename, rename_flag, rename_problems, renamed
 from monai_tl.errors import TransferError
 from monai_tl.networks.stage_names import listed_stages, refuse_unknown_stages, resolve_freeze
 from monai_tl.networks.stages import stages
@@ -121,7 +121,10 @@ def apply_transfer(
     why_fresh = sides.why_fresh() if fresh is None else ""
     asked = AskedStages(names, frozen, (sides.pair.head,) if why_fresh else tuple(fresh or ()))
     unlike = [] if accept_differences else sides.unlike()
-    refuse_obstacles([*unlike, *misnamed, *sides.of_stages(asked)], asked)
+    others = [
+        one for one in sides.of_stages(asked) if not (misnamed and one.flags.startswith("--rename"))
+    ]  # settled by misnamed
+    refuse_obstacles([*unlike, *misnamed, *others], asked)
     plan = sides.plan(asked.fresh)
     network.load_state_dict(_planned_weights(plan, loaded, network, sides, new_channels), strict=True)
     freeze_stages(network, frozen, norm=norm, trained_inputs=_trained_inputs(plan, frozen, sides, new_channels))
@@ -148,7 +151,7 @@ def _by_target_names(sides: Sides) -> tuple[Sides, list[Obstacle]]:
         return sides, [Obstacle(unknown, "omit it")] if called else []
     problems = rename_problems(called, own.modalities, sides.contract.modalities)
     if problems:
-        return sides, [Obstacle(problem) for problem in problems]
+        return sides, [Obstacle(problem, flags=ANY_RENAME) for problem in problems]
     return replace(sides, learned=replace(own, modalities=renamed(own.modalities, called))), []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from monai_tl.datasets.modality_names import rename_flag, rename_hint, suggest_rename
+from monai_tl.datasets.modality_names import ANY_RENAME, rename_flag, rename_hint, suggest_rename
 from monai_tl.errors import TransferError
 from monai_tl.text import listed
 from monai_tl.transfer.obstacles import Obstacle
@@ -169,13 +169,13 @@ def _no_channel(first: str, source: Sequence[str], target: Sequence[str]) -> Ite
     """Yield that no modality has a counterpart by name."""
     if set(source) & set(target):
         return
-    hint = rename_hint(source, target) or "give the same modality the same name (--rename SOURCE=TARGET)"
     found = suggest_rename(source, target)
+    flag = rename_flag(found) if found else ANY_RENAME
+    one = f" ({' or '.join(rename_flag({source[0]: name}) for name in target)})" if len(source) == 1 else f" ({ANY_RENAME})"
     yield Obstacle(
-        f"modalities: source and target share no image channel: the source has {', '.join(source)}, the target "
-        f"{', '.join(target)}",
-        f"{hint}; otherwise newly initialise the first stage ({{fresh}})",
-        flags=rename_flag(found) if found else "",
+        f"modalities: source [{', '.join(source)}], target [{', '.join(target)}], none in common",
+        f"{rename_hint(source, target) or 'say which are the same' + one}, or newly initialise the first stage ({{fresh}})",
+        flags=flag,
         fresh=(stage_of(first),),
     )
 

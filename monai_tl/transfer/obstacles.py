@@ -43,7 +43,7 @@ class AskedStages:
 
     def flags(self, more: Sequence[str]) -> str:
         """Return ``--fresh`` with more stages, and before it the ``--freeze`` that this needs: a frozen stage is not fresh."""
-        fresh = dict.fromkeys([*self.fresh, *more])
+        fresh = sorted(dict.fromkeys([*self.fresh, *more]), key=lambda name: (*self.names, name).index(name))
         return f"{self.thaw(more)} --fresh {','.join(fresh)}".strip()
 
     def thaw(self, more: Sequence[str] = ()) -> str:
@@ -64,8 +64,8 @@ def refuse_obstacles(obstacles: Iterable[Obstacle], asked: AskedStages) -> None:
         raise TransferError(lines[0])
     if lines:
         together = _together(found, asked)
-        ending = [f"all together: {together}"] if together else []
-        first = f"source and target differ in {len(lines)} ways that prevent this transfer:"
+        ending = [f"to settle all of these: {together}"] if together else []
+        first = f"{len(lines)} things prevent this transfer:"
         raise TransferError(list_problems(first, [*lines, *ending], shown=40))
 
 

@@ -64,7 +64,7 @@ class Sides:
             *found,
             Obstacle(
                 f"stages: {listed(both)} would be both fresh and frozen, and so stay random",
-                f"freeze fewer stages ({asked.thaw()}){omit} (the control with frozen random stages is --random_prefix)",
+                f"freeze fewer stages ({asked.thaw()}){omit}; the control with frozen random stages is --random_prefix",
                 flags=asked.thaw(),
                 fresh=tuple(both),
             ),
