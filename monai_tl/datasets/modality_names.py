@@ -14,6 +14,8 @@ from monai_tl.text import listed
 # the same contrasts by other names, in lower case and without "w" or "weighted" at the end
 SAME = {"t1n": "t1", "t1c": "t1ce", "t1gd": "t1ce", "t1post": "t1ce", "t2f": "flair", "t2flair": "flair"}
 ANY_RENAME = "--rename SOURCE=TARGET"  # in messages, where no rename suggests itself
+OTHERS = {"t1", "t1ce", "t2", "flair", "pd", "ct"}  # contrasts that differ, so that no rename of one to another suggests itself
+MOST = 4  # possible renames that a message lists
 SCANS_AND_NETWORK = ("the scans", "the network")  # whose modalities are renamed for a prediction
 
 
@@ -94,15 +96,18 @@ def suggest_rename(source: Sequence[str], target: Sequence[str]) -> dict[str, st
         {'T1w': 'T1', 'flair': 'FLAIR'}
         >>> suggest_rename(["MR"], ["T1"]), suggest_rename(["MR"], ["T1", "T2"])
         ({'MR': 'T1'}, {})
+        >>> suggest_rename(["T1"], ["FLAIR"])
+        {}
     """
-    ours, theirs = ([name for name in names if name not in others] for names, others in ((source, target), (target, source)))
+    ours, theirs = _unmatched(source, target)
     near = near_names(ours, theirs)
-    return near or ({ours[0]: theirs[0]} if len(ours) == len(theirs) == 1 else {})
+    single = len(ours) == len(theirs) == 1 and _may_be_same(ours[0], theirs[0])
+    return near or ({ours[0]: theirs[0]} if single else {})
 
 
 def near_names(source: Sequence[str], target: Sequence[str]) -> dict[str, str]:
     """Return modalities without counterpart whose names differ only in writing (``T1w``, ``t1``) -> the target's name."""
-    ours, theirs = ([name for name in names if name not in others] for names, others in ((source, target), (target, source)))
+    ours, theirs = _unmatched(source, target)
     pairs = [(old, new) for old in ours for new in theirs if _plain(old) == _plain(new)]
     once = [Counter(pair[side] for pair in pairs) for side in (0, 1)]
     return {old: new for old, new in pairs if once[0][old] == once[1][new] == 1}
@@ -114,10 +119,33 @@ def rename_flag(rename: Mapping[str, str]) -> str:
 
 
 def rename_hint(source: Sequence[str], target: Sequence[str], whose: tuple[str, str] = ("the source", "the target")) -> str:
-    """Return what `suggest_rename` finds as advice: ``if the source's MR is the target's T1: --rename MR=T1``; else empty."""
+    """Return how modalities can be matched: what `suggest_rename` finds, else the possible renames; empty if there is none.
+
+    Example:
+        >>> from monai_tl.datasets.modality_names import rename_hint
+        >>> rename_hint(["MR"], ["T1"])
+        "if the source's MR is the target's T1: --rename MR=T1"
+        >>> rename_hint(["MR"], ["T1", "T2"])
+        'say which are the same (--rename MR=T1 or --rename MR=T2)'
+    """
     found = suggest_rename(source, target)
-    pairs = [f"{whose[0]}{_genitive(whose[0])} {old} is {whose[1]}{_genitive(whose[1])} {new}" for old, new in found.items()]
-    return f"if {listed(pairs)}: {rename_flag(found)}" if found else ""
+    if found:
+        pairs = [
+            f"{whose[0]}{_genitive(whose[0])} {old} is {whose[1]}{_genitive(whose[1])} {new}" for old, new in found.items()
+        ]
+        return f"if {listed(pairs)}: {rename_flag(found)}"
+    ours, theirs = _unmatched(source, target)
+    flags = [rename_flag({old: new}) for old in ours for new in theirs if _may_be_same(old, new)]
+    if not flags:
+        return ""
+    return (
+        f"say which are the same ({' or '.join(flags) if len(flags) <= MOST and 1 in (len(ours), len(theirs)) else ANY_RENAME})"
+    )
+
+
+def _unmatched(source: Sequence[str], target: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the names without counterpart on each side."""
+    return [name for name in source if name not in target], [name for name in target if name not in source]
 
 
 def scans_hint(found: Sequence[str], modalities: Mapping[str, str]) -> str:
@@ -130,6 +158,10 @@ def scans_hint(found: Sequence[str], modalities: Mapping[str, str]) -> str:
     asked = any(new != old for new, old in modalities.items())
     hint = "" if asked else rename_hint(found, list(modalities), SCANS_AND_NETWORK)
     return f"; {hint}" if hint else ""
+
+
+def _may_be_same(old: str, new: str) -> bool:
+    return not {_plain(old), _plain(new)} <= OTHERS
 
 
 def _genitive(owner: str) -> str:

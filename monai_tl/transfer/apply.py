@@ -119,7 +119,7 @@ def apply_transfer(
     pair = NetworkPair({name: tuple(value.shape) for name, value in loaded.weights.items()}, shapes_of(network))
     sides, misnamed = _by_target_names(Sides(str(source), pair, own, own, contract, called))
     why_fresh = sides.why_fresh() if fresh is None else ""
-    asked = AskedStages(names, frozen, (sides.pair.head,) if why_fresh else tuple(fresh or ()))
+    asked = AskedStages(names, frozen, (sides.pair.head,) if why_fresh else tuple(fresh or ()), none_fresh=fresh == ())
     unlike = [] if accept_differences else sides.unlike()
     others = [
         one for one in sides.of_stages(asked) if not (misnamed and one.flags.startswith("--rename"))

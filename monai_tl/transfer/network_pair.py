@@ -135,8 +135,9 @@ def _unpaired(pair: NetworkPair, wanted: Sequence[str], fresh: Sequence[str]) ->
     if missing:
         yield Obstacle(
             f"{len(missing)} of {len(wanted)} weights have no counterpart in the source: {name_first(missing)}",
-            "newly initialise their stages ({fresh}) or use another source",
+            "use another source",
             fresh=tuple(dict.fromkeys(map(stage_of, missing))),
+            to_fresh="newly initialise their stages",
         )
     if surplus:
         stages = tuple(dict.fromkeys(map(stage_of, surplus)))
@@ -144,8 +145,9 @@ def _unpaired(pair: NetworkPair, wanted: Sequence[str], fresh: Sequence[str]) ->
         yield Obstacle(
             f"the source has {len(surplus)} weights that the target lacks: {name_first(surplus)}; it was trained with another "
             "network",
-            "use the source's network for the target" + (", or newly initialise their stages ({fresh})" if in_target else ""),
+            "use the source's network for the target",
             fresh=stages if in_target else (),
+            to_fresh="newly initialise their stages" if in_target else "",
         )
 
 
@@ -169,22 +171,21 @@ def _no_channel(first: str, source: Sequence[str], target: Sequence[str]) -> Ite
     """Yield that no modality has a counterpart by name."""
     if set(source) & set(target):
         return
-    found = suggest_rename(source, target)
-    flag = rename_flag(found) if found else ANY_RENAME
-    one = f" ({' or '.join(rename_flag({source[0]: name}) for name in target)})" if len(source) == 1 else f" ({ANY_RENAME})"
+    found, hint = suggest_rename(source, target), rename_hint(source, target)
     yield Obstacle(
         f"modalities: source [{', '.join(source)}], target [{', '.join(target)}], none in common",
-        f"{rename_hint(source, target) or 'say which are the same' + one}, or newly initialise the first stage ({{fresh}})",
-        flags=flag,
+        hint,
+        flags=rename_flag(found) if found else ANY_RENAME if hint else "",
         fresh=(stage_of(first),),
+        to_fresh="newly initialise the first stage",
     )
 
 
 def _no_output(pair: NetworkPair, reason: str, source: Sequence[str], target: Sequence[str]) -> Obstacle:
     return Obstacle(
         f"classes: source [{', '.join(source)}], target [{', '.join(target)}]: the head cannot be kept, as {reason}",
-        "newly initialise it ({fresh})",
         fresh=(pair.head,),
+        to_fresh="newly initialise it",
     )
 
 
@@ -203,15 +204,15 @@ def _other_shapes(pair: NetworkPair, common: Sequence[str], adapted: Sequence[st
         differ.remove(first)
         yield Obstacle(
             _shapes_text(pair, first),
-            "the names of its image channels are unknown: put the source's metadata.json next to it, or newly initialise its "
-            "stage with {fresh}",
+            "the names of its image channels are unknown: put the source's metadata.json next to it",
             fresh=(stage_of(first),),
+            to_fresh="newly initialise its stage",
         )
     if differ:
         stages = tuple(dict.fromkeys(map(stage_of, differ)))
         more = f" (so do {len(differ) - 1} more weights of {listed(stages)})" if len(differ) > 1 else ""
         whose = "their stages" if len(stages) > 1 else "its stage"
-        yield Obstacle(_shapes_text(pair, differ[0]) + more, f"newly initialise {whose} with {{fresh}}", fresh=stages)
+        yield Obstacle(_shapes_text(pair, differ[0]) + more, fresh=stages, to_fresh=f"newly initialise {whose}")
 
 
 def _shapes_text(pair: NetworkPair, name: str) -> str:

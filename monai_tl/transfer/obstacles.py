@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from monai_tl.errors import TransferError, list_problems
 
-FRESH = "{fresh}"  # stands in a remedy for the flags that newly initialise the obstacle's stages
-
 
 @dataclass(frozen=True)
 class Obstacle:
@@ -16,15 +14,25 @@ class Obstacle:
 
     Attributes:
         what: in words, with what the source has and what the target has.
-        remedy: in words; ``{fresh}`` stands for the flags that newly initialise ``fresh``.
+        remedy: in words; empty if only ``fresh`` settles it.
         flags: flags that settle it, e.g. ``--spacing 1.0,1.0,1.0``; empty if only ``fresh`` does, or nothing.
         fresh: stages that settle it if they are newly initialised.
+        to_fresh: that in words, e.g. ``"newly initialise its stage"``; empty if it is no remedy.
     """
 
     what: str
     remedy: str = ""
     flags: str = ""
     fresh: tuple[str, ...] = ()
+    to_fresh: str = ""
+
+    def line(self, asked: AskedStages) -> str:
+        """Return it in one line, with the remedies that do not contradict what was asked."""
+        alone = not self.remedy
+        instead = " instead of --fresh none" if asked.none_fresh else ""
+        to_fresh = f"{self.to_fresh} ({asked.flags(self.fresh)}{instead})" if self.to_fresh else ""
+        remedies = [self.remedy, to_fresh if alone or not asked.none_fresh else ""]
+        return "; ".join(filter(None, [self.what, ", or ".join(filter(None, remedies))]))
 
 
 @dataclass(frozen=True)
@@ -35,11 +43,13 @@ class AskedStages:
         names: of all stages, in order; empty if nothing can be frozen.
         frozen: the frozen ones.
         fresh: the ones to be newly initialised.
+        none_fresh: whether the user asked for none, as is also done to score a source untrained.
     """
 
     names: tuple[str, ...] = ()
     frozen: tuple[str, ...] = ()
     fresh: tuple[str, ...] = ()
+    none_fresh: bool = False
 
     def flags(self, more: Sequence[str]) -> str:
         """Return ``--fresh`` with more stages, and before it the ``--freeze`` that this needs: a frozen stage is not fresh."""
@@ -59,7 +69,7 @@ def refuse_obstacles(obstacles: Iterable[Obstacle], asked: AskedStages) -> None:
         TransferError: if there is any.
     """
     found = list(dict.fromkeys(obstacles))
-    lines = ["; ".join(filter(None, [one.what, one.remedy.replace(FRESH, asked.flags(one.fresh))])) for one in found]
+    lines = [one.line(asked) for one in found]
     if len(lines) == 1:
         raise TransferError(lines[0])
     if lines:

@@ -283,7 +283,7 @@ UNKNOWN_WORDS = [
 DOES_NOT_FIT = [
     ({"freeze": 2, "fresh": ["body"]}, "body … both fresh and frozen … --fresh … --random_prefix"),
     ({"fresh": "first,body,head"}, "nothing … every stage is fresh … --scratch"),
-    ({"modalities": ["FLAIR"]}, "no image channel … the source has T1, the target FLAIR … --fresh"),
+    ({"modalities": ["FLAIR"]}, "modalities: source [T1], target [FLAIR], none … --fresh first"),
     (
         {"modalities": ["T1", "T2"]},
         "'first.conv.weight' of the target network … (4, 1, 3, 3, 3) … 2 image channels … T1, T2",

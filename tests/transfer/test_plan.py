@@ -98,7 +98,7 @@ def test_a_fresh_stage_may_be_missing_or_of_any_shape():
             shapes(body__conv__weight=None),
             SHAPES,
             {"fresh": ["head"]},
-            "1 of 4 weights … no counterpart in the source: body.conv.weight … (--fresh head,body) … another source",
+            "1 of 4 weights … no counterpart in the source: body.conv.weight … another source … (--fresh head,body)",
             id="missing, with a fresh head",
         ),
         pytest.param(
