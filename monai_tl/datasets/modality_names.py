@@ -63,8 +63,12 @@ def _pair_problems(
     flag = f"--rename {old}={new}"
     if old == new and new in target:
         return [f"{flag} changes nothing: omit it"]
-    if old in target and new not in target and (source is None or (new in source and old not in source)):
+    swapped = old in target and new not in target
+    if swapped and source is not None and new in source and old not in source:
         return [f"{flag} is the wrong way round: it takes SOURCE=TARGET, so write --rename {new}={old}"]
+    if swapped and source is None:
+        known = did_you_mean(new, target)
+        return [f"{flag}: {whose[1]} has no modality '{new}': {known}; the order is SOURCE=TARGET (--rename {new}={old})"]
     sides = ((old, source, whose[0]), (new, target, whose[1]))
     return [
         f"{flag}: {owner} has no modality '{name}': {did_you_mean(name, names)}"

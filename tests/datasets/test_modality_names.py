@@ -30,7 +30,7 @@ def test_names_become_those_of_the_target_in_their_order():
         ({"MRR": "T1"}, ["MR"], ["T1"], "--rename MRR=T1 … the source has no modality 'MRR' … 'MR'"),
         ({"MR": "T3"}, ["MR"], ["T1", "T2"], "--rename MR=T3 … the target has no modality 'T3' … T1, T2"),
         ({"T1": "MR"}, ["MR"], ["T1", "T2"], "--rename T1=MR … wrong way round … --rename MR=T1"),
-        ({"T1": "MR"}, None, ["T1", "T2"], "wrong way round … --rename MR=T1"),
+        ({"T1": "MR"}, None, ["T1", "T2"], "the target has no modality 'MR' … T1, T2 … --rename MR=T1"),
         ({"T1": "T1"}, ["T1"], ["T1"], "--rename T1=T1 changes nothing"),
         ({"MR": "MR"}, ["MR"], ["T1"], "the target has no modality 'MR'"),
         ({"MR": "T1", "MRI": "T1"}, ["MR", "MRI"], ["T1"], "MR and MRI … T1"),
