@@ -65,8 +65,8 @@ def transfer(
     """Fine-tune a target from a source with frozen first stages: --freeze 2 [--source S] [--target BUNDLE] [--output RUN].
 
     The run follows the target's train.yaml and transfer.yaml, any id of which is a flag: --dataset_dir DIR --norm track
-    --fresh conv_2 --iterations 400 … --scratch trains the same network without a source; --random_prefix is the control whose
-    first stages are frozen at random weights.
+    --fresh conv_2 --iterations 400 … --rename MR=T1 says that the source's modality MR is the target's T1. --scratch trains the
+    same network without a source; --random_prefix is the control whose first stages are frozen at random weights.
     """
     if "run_dir" in overrides:
         raise ConfigError("the run folder is named by --output")
@@ -80,6 +80,8 @@ def transfer(
     name = "scratch" if scratch else f"{'random' if random_prefix else 'freeze'}_{frozen}"
     run_dir = output or f"runs/{Path(target).resolve().name}_{name}"
     settings = {**arm.settings(source or SOURCE), "bundle_root": target, **overrides, "run_dir": run_dir}
+    if overrides.get("rename") and (scratch or random_prefix):
+        raise ConfigError("--rename names the modalities of a source, and --scratch and --random_prefix take none: omit it")
     refuse_existing(Path(run_dir), resume=overrides.get("resume", False))
     config = checked_config(configs, settings, flags_of(transfer))
     check_data(config, ("train", "validation"))
@@ -193,6 +195,8 @@ def _as_in_its_study(run: str, overrides: dict[str, Any]) -> dict[str, Any]:
 
 def _keep_untrained(source: str, target: str, output: str, overrides: dict[str, Any]) -> None:
     """Store an untrained source as a run."""
+    if "fresh" in overrides:
+        raise ConfigError("an untrained source is scored as it is, so no stage can be fresh: omit --fresh")
     configs = [bundle_config(target, name) for name in ("train", "transfer", "untrained")]
     refuse_existing(Path(output), resume=False)
     settings = {"bundle_root": target, **Arm(UNTRAINED).settings(source), **overrides, "run_dir": output}
@@ -200,10 +204,11 @@ def _keep_untrained(source: str, target: str, output: str, overrides: dict[str, 
     config = checked_config(configs, settings, flags_of(evaluate), read=read)
     check_data(config, ("test",))
     check_start(config)
-    from monai_tl.transfer.contract import read_contract, refuse_other_classes
+    from monai_tl.transfer.contract import contract_of, read_contract, refuse_other_classes
     from monai_tl.transfer.source import read_source
 
-    refuse_other_classes(read_contract(read_source(source).metadata, source), config["classes"], source)
+    if contract := contract_of(config):
+        refuse_other_classes(read_contract(read_source(source).metadata, source), contract, source)
     run_configs(configs, settings, also=flags_of(evaluate), read=read)
 
 
@@ -216,15 +221,17 @@ def predict(
     dicom_seg: bool = False,
     split: Split | None = None,
     subjects: str = "",
+    rename: Annotated[dict[str, str] | None, SETTINGS["rename"]] = None,
     bundle_root: str | None = None,
     **overrides: Any,
 ) -> None:
     """Segment scans, each on its own grid: --bundle BUNDLE_OR_RUN --input DATALIST_FOLDER_OR_SCAN --output DIR.
 
     If the layout of the folder is not known, set one pattern per modality, relative to --input: --T1 't1/{subject}.nii.gz'
-    --T2 't2/{subject}.nii.gz'. Ids of inference.yaml are flags too: --inference_window "[96,96,96]" --inference_overlap 0.25.
+    --T2 't2/{subject}.nii.gz'. --rename MRI=T1 says that what a datalist or a layout calls MRI is the network's T1. Ids of
+    inference.yaml are flags too: --inference_window "[96,96,96]" --inference_overlap 0.25.
     """
-    from monai_tl.datasets.scans_to_predict import refuse_no_input
+    from monai_tl.datasets.scans_to_predict import refuse_no_input, refuse_rename
 
     if "output_dir" in overrides:
         raise ConfigError("the folder of the predictions is named by --output")
@@ -235,6 +242,7 @@ def predict(
 
         modalities = find_model(bundle, bundle_root).part("modalities")
     patterns = {name: str(overrides.pop(name)) for name in modalities if name in overrides}
+    refuse_rename(rename or {}, modalities, input, patterns)
     unused = [name for name, value in overrides.items() if "{subject}" in str(value)]
     if unused:
         raise ConfigError(f"--{unused[0]} is a pattern, but this network takes only {', '.join(modalities)}: omit it")
@@ -253,6 +261,7 @@ def predict(
         patterns=patterns,
         split=split,
         subjects=names(subjects),
+        rename=rename or {},
         probabilities=probabilities,
         dicom_seg=dicom_seg,
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 from monai_tl.datasets import patterns
 from monai_tl.datasets.ids import normal, on_disk
+from monai_tl.datasets.modality_names import scans_hint
 from monai_tl.datasets.patterns import Cases
 from monai_tl.errors import ConfigError, DataError, did_you_mean
 from monai_tl.imaging.scan_files import PART
@@ -101,8 +102,12 @@ def find_decathlon_cases(task: Task, modalities: Mapping[str, str], *, incomplet
     return patterns.pair_by_subject(found, incomplete)
 
 
-def find_tests(root: Path, modalities: Sequence[str]) -> Cases:
-    """Find the test cases, which have no labels; ``modalities`` are names in ``dataset.json``.
+def find_tests(root: Path, modalities: Mapping[str, str]) -> Cases:
+    """Find the test cases, which have no labels.
+
+    Args:
+        root: folder of the task.
+        modalities: name in the network -> name in ``dataset.json``.
 
     Raises:
         DataError: if there are no test cases, no such modality, or a file is missing.
@@ -110,13 +115,16 @@ def find_tests(root: Path, modalities: Sequence[str]) -> Cases:
     task = read_task(root)
     if not task.test:
         raise DataError(f"{task.root / DATASET} lists no test case; make a datalist with `monai_tl datalist decathlon`")
-    strange = [name for name in modalities if name not in task.modalities]
+    strange = [name for name in modalities.values() if name not in task.modalities]
     if strange:
         folder = Path(task.test[0]).parent.as_posix()
         asked = " ".join(f"--{name} '{folder}/{{subject}}.nii.gz{PART}NUMBER'" for name in modalities)
         volumes = ", ".join(f"{PART}{number} {name}" for number, name in enumerate(task.modalities))
-        raise DataError(f"no modality '{strange[0]}' in {task.root / DATASET} ({volumes}): assign the volumes by {asked}")
-    return patterns.pair_by_subject(_found(task, task.test, {name: name for name in modalities}), "refuse")
+        raise DataError(
+            f"no modality '{strange[0]}' in {task.root / DATASET} ({volumes}): assign the volumes by {asked}"
+            f"{scans_hint(task.modalities, modalities)}"
+        )
+    return patterns.pair_by_subject(_found(task, task.test, modalities), "refuse")
 
 
 def _found(task: Task, images: Sequence[str], modalities: Mapping[str, str]) -> dict[str, dict[str, list[str]]]:

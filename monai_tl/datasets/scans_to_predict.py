@@ -10,14 +10,17 @@ from pathlib import Path
 from monai_tl.datasets import brats, decathlon, ixi, patterns
 from monai_tl.datasets.datalist import read_datalist
 from monai_tl.datasets.ids import normal
+from monai_tl.datasets.modality_names import SCANS_AND_NETWORK, rename_problems, scans_hint
 from monai_tl.datasets.own_outputs import MADE_WITH, is_named_as_prediction, own_predictions, refuse_doubtful
 from monai_tl.datasets.patterns import Case, Cases, find_cases, refuse_odd_names
-from monai_tl.errors import DataError, did_you_mean
+from monai_tl.errors import ConfigError, DataError, did_you_mean
 from monai_tl.imaging.dicom import holds_series
 from monai_tl.imaging.scan_files import scan_exists, split_path
-from monai_tl.text import name_some
+from monai_tl.settings.refusals import raise_refusals
+from monai_tl.text import listed, name_some
 
 ENDINGS = (".nii.gz", ".nii")
+NAMELESS = "--rename has no effect, as '{}' holds images without names of modalities: omit it"
 
 
 def find_scans(
@@ -26,6 +29,7 @@ def find_scans(
     patterns: Mapping[str, str] | None = None,
     split: str | None = None,
     subjects: Sequence[str] = (),
+    rename: Mapping[str, str] | None = None,
 ) -> Cases:
     """Find the cases to predict.
 
@@ -37,6 +41,7 @@ def find_scans(
         patterns: modality -> path with ``{subject}``, for any other layout.
         split: of a datalist; ``None`` for all its cases.
         subjects: to predict; empty for all.
+        rename: modality of the scans -> its name in the network, where they differ, e.g. ``{"MRI": "T1"}``.
 
     Returns:
         Cases with ``"subject"`` and an absolute path per modality, in order of subject id; those that lack a modality are in
@@ -46,7 +51,8 @@ def find_scans(
         DataError: if there are no such cases, or every case lacks a modality (the existing files are listed); or if images
             are named as predictions are, and it is unclear whether they are scans.
     """
-    found = _find(location, modalities, patterns, split)
+    scans_names = {new: old for old, new in (rename or {}).items()}
+    found = _find(location, {name: scans_names.get(name, name) for name in modalities}, patterns, split)
     cases = found if _is_datalist(location) else _without_predictions(found, location, patterns or {})
     refuse_odd_names(cases)
     names = [case["subject"] for case in cases]
@@ -108,7 +114,25 @@ def refuse_no_input(location: str | None) -> None:
         raise DataError(f"input '{location}' does not exist; name a datalist, a folder of scans or a scan")
 
 
-def _find(location: str | None, modalities: Sequence[str], patterns: Mapping[str, str] | None, split: str | None) -> list[Case]:
+def refuse_rename(
+    rename: Mapping[str, str], modalities: Sequence[str], location: str | None, patterns: Mapping[str, str]
+) -> None:
+    """Refuse a rename of the scans' modalities that nothing can follow.
+
+    Raises:
+        ConfigError: for a name that the network does not have, a rename that changes nothing, or scans without names.
+    """
+    raise_refusals(rename_problems(rename, None, modalities, SCANS_AND_NETWORK), "renames")
+    if rename and patterns:
+        raise ConfigError("patterns assign each modality already (--T1 PATTERN is the network's T1): omit --rename")
+    if rename and location and not _is_datalist(location) and not Path(location).expanduser().is_dir():
+        raise ConfigError(NAMELESS.format(location))
+
+
+def _find(
+    location: str | None, modalities: Mapping[str, str], patterns: Mapping[str, str] | None, split: str | None
+) -> list[Case]:
+    """Find cases by their modalities in the network -> in the scans."""
     path = Path(location).expanduser().absolute() if location else None
     refuse_no_input(location)
     if path is not None and path.suffix == ".json":
@@ -116,19 +140,21 @@ def _find(location: str | None, modalities: Sequence[str], patterns: Mapping[str
     if split is not None:
         raise DataError(f"--split needs a datalist, and '{location}' is not one; omit --split or name the .json")
     if patterns:
-        return _of_patterns(path, modalities, patterns)
+        return _of_patterns(path, list(modalities), patterns)
     if path is None:
         raise DataError("no input: name a datalist, a folder of scans or a scan by --input, or a pattern for each modality")
-    return _of_folder(path, modalities) if path.is_dir() else _of_file(path, modalities)
+    return _of_folder(path, modalities) if path.is_dir() else _of_file(path, list(modalities))
 
 
-def _of_datalist(path: Path, modalities: Sequence[str], split: str | None) -> list[Case]:
-    data = read_datalist(path)
-    for name in modalities:
-        if name not in data.modalities:
-            raise DataError(f"no modality '{name}' in {path}: {did_you_mean(name, data.modalities)}")
-    cases = data.cases if split is None else data.split(split, modalities)
-    return [{key: case[key] for key in ("subject", *modalities)} for case in cases]
+def _of_datalist(path: Path, modalities: Mapping[str, str], split: str | None) -> list[Case]:
+    data, names = read_datalist(path), list(modalities.values())
+    missing = [name for name in names if name not in data.modalities]
+    if missing:
+        quoted = listed([f"'{name}'" for name in missing])
+        there = did_you_mean(missing[0], data.modalities)
+        raise DataError(f"no modality {quoted} in {path}: {there}{scans_hint(data.modalities, modalities)}")
+    cases = data.cases if split is None else data.split(split, names)
+    return [{"subject": case["subject"], **{new: case[old] for new, old in modalities.items()}} for case in cases]
 
 
 def _of_patterns(folder: Path | None, modalities: Sequence[str], patterns: Mapping[str, str]) -> list[Case]:
@@ -148,30 +174,48 @@ def _of_file(path: Path, modalities: Sequence[str]) -> list[Case]:
     return [{"subject": _stem(path), modalities[0]: str(path)}]
 
 
-def _of_folder(path: Path, modalities: Sequence[str]) -> list[Case]:
-    if ixi.is_ixi_layout(path, modalities):
-        return ixi.find_ixi_cases(path, modalities, labelled=False, incomplete="leave_out")
+def _of_folder(path: Path, modalities: Mapping[str, str]) -> list[Case]:
+    names = list(modalities.values())
+    if ixi.is_ixi_layout(path, names):
+        return _by_network(ixi.find_ixi_cases(path, names, labelled=False, incomplete="leave_out"), modalities)
     if decathlon.is_decathlon_layout(path):
         return decathlon.find_tests(path, modalities)
-    if set(modalities) <= set(brats.MODALITIES):
-        naming = brats.naming_of([path])
-        if naming and any(naming.files(path, name) for name in modalities):  # the name of its label may be that of a prediction
-            return patterns.pair_by_subject(
-                {name: {path.name: [str(file) for file in naming.files(path, name)]} for name in modalities}, "refuse"
-            )
-        if brats.is_brats_layout(path):
-            return brats.find_brats_cases(path, modalities, labelled=False, incomplete="leave_out")
-    if len(modalities) == 1 and not _other_images(path) and holds_series(path):
-        return [{"subject": normal(path.name), modalities[0]: str(path)}]
+    if set(names) <= set(brats.MODALITIES) and (found := _of_brats(path, names)) is not None:
+        return _by_network(found, modalities)
+    (first, scans_name), *others = modalities.items()
     images = sorted(child for child in path.iterdir() if child.name.endswith(ENDINGS) and not child.name.startswith("."))
-    if images and len(modalities) == 1:
-        return [{"subject": _stem(image), modalities[0]: str(image)} for image in images]
+    series = not others and not _other_images(path) and holds_series(path)
+    if (series or images) and not others and first != scans_name:
+        raise ConfigError(NAMELESS.format(path))
+    if series:
+        return [{"subject": normal(path.name), first: str(path)}]
+    if images and not others:
+        return [{"subject": _stem(image), first: str(image)} for image in images]
     content = name_some(sorted(child.name for child in path.iterdir() if not child.name.startswith("."))) or "nothing"
     asked = " ".join(f"--{name} '{{subject}}_{name}.nii.gz'" for name in modalities)
+    known = brats.MODALITIES if brats.is_brats_layout(path) else ()
     raise DataError(
         f"'{path}' has no known layout (it contains {content}): name a pattern for each modality, e.g. {asked}, "
-        f"or '{{subject}}/{modalities[0]}.nii.gz' if each subject has a folder"
+        f"or '{{subject}}/{first}.nii.gz' if each subject has a folder{scans_hint(known, modalities)}"
     )
+
+
+def _of_brats(path: Path, modalities: Sequence[str]) -> Cases | None:
+    """Find the cases of a folder in the layout of BraTS, or the case whose folder it is; None for any other folder."""
+    naming = brats.naming_of([path])
+    if naming and any(naming.files(path, name) for name in modalities):  # the name of its label may be that of a prediction
+        return patterns.pair_by_subject(
+            {name: {path.name: [str(file) for file in naming.files(path, name)]} for name in modalities}, "refuse"
+        )
+    if brats.is_brats_layout(path):
+        return brats.find_brats_cases(path, modalities, labelled=False, incomplete="leave_out")
+    return None
+
+
+def _by_network(cases: Cases, modalities: Mapping[str, str]) -> Cases:
+    """Give the scans of each case the network's names of modalities."""
+    cases[:] = [{"subject": case["subject"], **{new: case[old] for new, old in modalities.items()}} for case in cases]
+    return cases
 
 
 def _other_images(folder: Path) -> list[Path]:

@@ -44,6 +44,7 @@ def predict_cases(
     patterns: Mapping[str, str] | None = None,
     split: str | None = None,
     subjects: Sequence[str] = (),
+    rename: Mapping[str, str] | None = None,
     probabilities: bool = False,
     dicom_seg: bool = False,
 ) -> Predictions:
@@ -51,7 +52,7 @@ def predict_cases(
 
     Args:
         model: the result of `monai_tl.inference.model.find_model`.
-        location, patterns, split, subjects: passed to `monai_tl.datasets.scans_to_predict.find_scans`.
+        location, patterns, split, subjects, rename: passed to `monai_tl.datasets.scans_to_predict.find_scans`.
         output: folder for ``SUBJECT_seg.nii.gz``, ``SUBJECT.png``, ``predictions.csv`` (volume in ml, seconds from reading
             to writing) and ``predictions.json`` (weights, settings, version, command).
         probabilities: also write ``SUBJECT_probability.nii.gz``.
@@ -73,7 +74,7 @@ def predict_cases(
         2
     """
     modalities = tuple(model.part("modalities"))
-    cases = find_scans(location, modalities, patterns, split, subjects)
+    cases = find_scans(location, modalities, patterns, split, subjects, rename)
     if cases.passed_over:
         print(f"skipped, since predict wrote them: {name_some(cases.passed_over)}")
     if dicom_seg:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from monai_tl.settings.refusals import raise_refusals, refusal
-from monai_tl.settings.values import Either, Kind, Listed, Nothing, Number, Text, Whole, Words, YesNo
+from monai_tl.settings.values import Either, Kind, Listed, Nothing, Number, Pairs, Text, Whole, Words, YesNo
 
 LARGEST_SEED = 2**32 - 1  # MONAI takes seeds modulo 2**32: a larger one would repeat another seed's run
 
@@ -93,6 +93,7 @@ SETTINGS: dict[str, Kind] = {
         (Nothing(), Text("", r"[^\[\]()]*\S[^\[\]()]*"), Listed(STAGE, "", different=True, empty=True)),
         "stages separated by commas, e.g. conv_1,conv_2, or none",
     ),
+    "rename": Either((Nothing(), Pairs(NAME, "")), "names SOURCE=TARGET separated by commas, each given once, e.g. MR=T1"),
     "new_channels": Words(("zero", "mean", "frozen")),
     "accept_differences": YesNo(),
     "accept_overlap": YesNo(),
@@ -143,7 +144,8 @@ DESCRIPTIONS = {
     "source": "weights to transfer; null: random weights",
     "freeze": "",  # the text of its kind is enough
     "norm": "BatchNorm statistics of frozen stages: freeze them too, or let them follow the new data",
-    "fresh": "stages that are newly initialised; null: the head if the classes differ",
+    "fresh": "stages that are newly initialised; null: the head if it shares no region with the source's",
+    "rename": "modalities of the source that have another name in the target",
     "new_channels": "initial weights of modalities that the source does not have",
     "accept_differences": "continue if spacing, orientation or normalisation differ or are unknown",
     "accept_overlap": "continue if the source was trained on test cases; every report says so",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import numbers
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -234,6 +235,44 @@ class Listed:
             and (not self.different or len(set(value)) == len(value))
             and (self.any_above is None or max(value) > self.any_above)
         )
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Names by name: ``MR=T1,PD=T2`` on a command line, a mapping in a config, which may also hold that text.
+
+    Attributes:
+        of: the kind of the names on both sides.
+        what: description with an example.
+    """
+
+    of: Kind
+    what: str
+
+    @property
+    def takes(self) -> str:
+        """Description with an example."""
+        return self.what
+
+    def read(self, text: str) -> dict[str, str]:
+        """Read ``a=b,c=d``; each left name may occur once."""
+        items = [item.split("=") for item in text.split(",")]
+        pairs = {item[0].strip(): item[-1].strip() for item in items if len(item) == 2}
+        if len(pairs) < len(items) or not self._are_names(pairs):
+            raise ValueError(text)
+        return pairs
+
+    def allows(self, value: Any) -> bool:
+        """Return whether the value is a mapping of names to names, or text that `read` understands."""
+        if isinstance(value, str):
+            try:
+                value = self.read(value)
+            except ValueError:
+                return False
+        return isinstance(value, Mapping) and self._are_names(value)
+
+    def _are_names(self, pairs: Mapping[Any, Any]) -> bool:
+        return all(isinstance(name, str) and self.of.allows(name) for pair in pairs.items() for name in pair)
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def design(request: Request, before: Study | None = None) -> Design:
     source = os.path.abspath(request.source) if weights else None
     if any(arm.kind == UNTRAINED for arm in arms):
         contract = read_contract(read_source(str(weights)).metadata, request.source)
-        refuse_other_classes(contract, parser.get_parsed_content("classes"), request.source)
+        refuse_other_classes(contract, parser.get_parsed_content("contract"), request.source)
         bundle_config(request.target, UNTRAINED)
     for arm in arms:
         _try(files, request, arm, source)

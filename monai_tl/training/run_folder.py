@@ -36,9 +36,9 @@ from monai_tl.training.losses import refuse_unfit_loss
 from monai_tl.training.metrics_table import TRAIN_LONGER, best_is_last, read_metrics
 from monai_tl.training.run_cases import check_run_cases, record_run_cases
 from monai_tl.training.run_files import BEST, LAST, RUN_FORMAT, refuse_existing
-from monai_tl.transfer.apply import transfer_summary
 from monai_tl.transfer.contract import Contract, describe, lineage_of
 from monai_tl.transfer.freeze import frozen_sha256
+from monai_tl.transfer.transfer_report import transfer_summary
 from monai_tl.workflow.config_check import running_parser
 from monai_tl.workflow.merged_config import bundle_config, read_yaml, references
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from monai_tl.datasets.datalist import Datalist, read_datalist
 from monai_tl.datasets.regions import regions_of
+from monai_tl.errors import TransferError, list_problems
 from monai_tl.networks.stage_names import known_stages, listed_stages, refuse_unknown_stages, resolve_freeze
 from monai_tl.transfer.weight_files import weights_at
 from monai_tl.workflow.merged_config import is_expression, plain_text
@@ -46,16 +47,29 @@ def check_classes(config: Mapping[str, Any], data: Datalist) -> None:
 
 
 def check_start(config: Mapping[str, Any]) -> None:
-    """Refuse unknown stages, if the network is one that is known by name, and a source without weights.
+    """Refuse unknown stages, if the network is one that is known by name, and a source without weights; all in one error.
 
     Raises:
         TransferError: as `apply_transfer` does.
     """
     names, freeze, fresh = known_stages(config.get("network_def")), config.get("freeze"), config.get("fresh")
+    problems: list[str] = []
     if names and freeze is not None and not is_expression(freeze):
-        resolve_freeze(names, freeze)
+        problems += _refusal_of(lambda: resolve_freeze(names, freeze))
     if names and fresh is not None and not is_expression(fresh):
-        refuse_unknown_stages(listed_stages(fresh), names)
+        problems += _refusal_of(lambda: refuse_unknown_stages(listed_stages(fresh), names))
     source = plain_text(config, "source")
     if source is not None:
-        weights_at(source)
+        problems += _refusal_of(lambda: weights_at(source))
+    if problems:
+        raise TransferError(
+            problems[0] if len(problems) == 1 else list_problems("this transfer cannot start:", problems, shown=len(problems))
+        )
+
+
+def _refusal_of(check: Callable[[], object]) -> list[str]:
+    try:
+        check()
+    except TransferError as error:
+        return [str(error)]
+    return []

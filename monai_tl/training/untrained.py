@@ -12,14 +12,16 @@ import torch
 from torch import nn
 
 from monai_tl.datasets.datalist import Datalist
+from monai_tl.errors import TransferError
 from monai_tl.identity.run_data import note_weights
 from monai_tl.storage.files import atomic_write, write_json
 from monai_tl.training.run_cases import check_run_cases, record_run_cases
 from monai_tl.training.run_files import BEST, RUN_FORMAT, refuse_existing
 from monai_tl.training.run_folder import config_of_run, provenance_of, write_run_folder
-from monai_tl.transfer.apply import transfer_summary
 from monai_tl.transfer.arms import UNTRAINED
-from monai_tl.transfer.contract import Contract, describe, lineage_of
+from monai_tl.transfer.contract import Contract, describe, lineage_of, refuse_other_classes
+from monai_tl.transfer.tensors import name_first
+from monai_tl.transfer.transfer_report import transfer_summary
 
 logger = logging.getLogger(__name__)
 
@@ -53,10 +55,12 @@ def keep_untrained(
 
     Raises:
         ConfigError: if the folder is not empty.
+        TransferError: if the source's head is not the target's, or a weight is newly initialised.
         DataError: if the source was trained on test cases.
     """
     folder = Path(run_dir)
     refuse_existing(folder, resume=False)
+    _refuse_other_head(transfer_report, contract)
     test_only = replace(
         data, splits={name: of for name, of in data.splits.items() if name == "test"}
     )  # the run trains on no case
@@ -78,3 +82,14 @@ def keep_untrained(
             torch.save(network.state_dict(), path)
         note_weights(staging, staging / BEST)
     logger.info("%s: the source's weights, without any training", folder)
+
+
+def _refuse_other_head(transfer_report: Mapping[str, Any], contract: Contract) -> None:
+    """Refuse a network that is not the source's as it is."""
+    source, known = (transfer_report["source"] or {}).get("path", "none"), transfer_report["contract"]["source"]
+    refuse_other_classes(Contract(**known) if known else None, contract, source)
+    if fresh := [name for name, fate in transfer_report["weights"].items() if fate == "fresh"]:
+        raise TransferError(
+            f"{name_first(fresh)} would be newly initialised, so it is not the source '{source}' that would be scored; omit "
+            "--fresh, or fine-tune it (monai_tl transfer)"
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -34,7 +34,7 @@ def adapt_channels(kernel: Tensor, source: Sequence[str], target: Sequence[str],
     if not known:
         raise TransferError(
             f"source and target share no image channel: the source has {', '.join(source)}, the target {', '.join(target)}; "
-            "give the same modality the same name, or newly initialise the first stage with --fresh"
+            "rename one (--rename SOURCE=TARGET), or newly initialise the first stage with --fresh"
         )
     start = torch.zeros_like(kernel[:, 0])
     if new == "mean":
@@ -44,10 +44,21 @@ def adapt_channels(kernel: Tensor, source: Sequence[str], target: Sequence[str],
     return torch.stack(channels, dim=1) * scale
 
 
-def describe_channels(source: Sequence[str], target: Sequence[str], new: str = "zero") -> dict[str, str]:
-    """Return for each target channel the origin of its kernels, and for each source channel that is dropped a note."""
+def describe_channels(
+    source: Sequence[str], target: Sequence[str], new: str = "zero", own: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return for each target channel the origin of its kernels, and for each source channel that is dropped a note.
+
+    Args:
+        source, target, new: as in `adapt_channels`.
+        own: name in ``source`` -> the source's own name, where they differ.
+    """
+    own = own or {}
     known = [name for name in target if name in source]
     scaled = f", scaled by {len(known)}/{len(target)}" if new == "mean" and len(known) < len(target) else ""
     start = f"mean of {','.join(known)}{scaled}" if new == "mean" else "zero"
-    origins = {name: f"kernels of source {name}{scaled}" if name in source else f"new: starts at {start}" for name in target}
+    origins = {
+        name: f"kernels of source {own.get(name, name)}{scaled}" if name in source else f"new: starts at {start}"
+        for name in target
+    }
     return origins | {name: "dropped: the target has no such channel" for name in source if name not in target}

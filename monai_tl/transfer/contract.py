@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from monai_tl.datasets.regions import is_softmax
 from monai_tl.errors import ConfigError, TransferError
 from monai_tl.settings.refusals import raise_refusals, refusal
 from monai_tl.settings.table import NAMES, SETTINGS
+from monai_tl.transfer.output_channels import by_position
 from monai_tl.transfer.source import read_source
+from monai_tl.workflow.merged_config import is_expression
 
 HARMFUL = ("spacing", "orientation", "normalisation")  # weights do not work with other values than those they saw
 KINDS = {**{name: SETTINGS[name] for name in ("modalities", *HARMFUL)}, "classes": NAMES}  # a source has any number of classes
@@ -65,6 +68,18 @@ class Disagreement:
         """Return the difference in one line."""
         return f"{self.field}: source {_shown(self.source)}, target {_shown(self.target)}"
 
+    @property
+    def flag(self) -> str:
+        """The flag that gives the target the source's value: ``--spacing 1.0,1.0,1.0``."""
+        value = ",".join(map(str, self.source)) if isinstance(self.source, tuple) else str(self.source)
+        return f"--{self.field} {shlex.quote(value)}"
+
+
+def contract_of(config: Mapping[str, Any]) -> Contract | None:
+    """Return the contract that a merged config sets; None if a part of it must be evaluated first."""
+    values = {field.name: config[field.name] for field in fields(Contract)}
+    return None if any(map(is_expression, values.values())) else Contract(**values)
+
 
 def describe(
     metadata: Mapping[str, Any],
@@ -116,8 +131,7 @@ def read_contract(metadata: Mapping[str, Any] | None, name: str) -> Contract | N
 
 def differences(source: Contract, target: Contract) -> list[Disagreement]:
     """Return every field in which two contracts differ, harmful ones first."""
-    fields = (*HARMFUL, "modalities", "classes")
-    pairs = [(field, getattr(source, field), getattr(target, field)) for field in fields]
+    pairs = [(field, getattr(source, field), getattr(target, field)) for field in (*HARMFUL, "modalities", "classes")]
     return [Disagreement(field, ours, theirs, field in HARMFUL) for field, ours, theirs in pairs if ours != theirs]
 
 
@@ -127,22 +141,31 @@ def lineage_of(transfer_report: Mapping[str, Any] | None) -> list[dict[str, Any]
     return [] if source is None else [*source["lineage"], {"path": source["path"], "sha256": source["sha256"]}]
 
 
-def refuse_other_classes(source: Contract | None, classes: Sequence[str], name: str) -> None:
-    """Refuse a source without training if its number of classes differs from the target's.
+def refuse_other_classes(source: Contract | None, target: Contract, name: str) -> None:
+    """Refuse a source that cannot be scored without training, since an output channel would stand for another region.
+
+    Its regions have to be the target's, in any order, or, so that a source of another task is a baseline, all be others of the
+    same number.
 
     Args:
         source: what the source's weights expect; None if unknown.
-        classes: of the target, background first.
+        target: what the target expects.
         name: of the source.
 
     Raises:
-        TransferError: if the numbers of classes differ; both are listed.
+        TransferError: with the classes of both, and the other differences that would harm.
     """
-    if source is not None and len(source.classes) != len(classes):
-        raise TransferError(
-            f"source '{name}' has {len(source.classes)} classes ({', '.join(source.classes)}), the target {len(classes)} "
-            f"({', '.join(classes)}): it cannot be scored untrained; fine-tune it (monai_tl transfer --source {name})"
-        )
+    if source is None or source.classes == target.classes or by_position(source.classes, target.classes):
+        return
+    softmax, same_number = is_softmax(target.classes), len(source.classes) == len(target.classes)
+    if set(target.classes) <= set(source.classes) and softmax == is_softmax(source.classes) and (same_number or not softmax):
+        return
+    others = [str(one) for one in differences(source, target) if one.harmful]
+    also = f"; they differ also in {'; '.join(others)}" if others else ""
+    raise TransferError(
+        f"source '{name}' has {len(source.classes)} classes ({', '.join(source.classes)}), the target {len(target.classes)} "
+        f"({', '.join(target.classes)}): it cannot be scored untrained; fine-tune it (monai_tl transfer --source {name}){also}"
+    )
 
 
 def _channels(names: Sequence[str]) -> dict[str, Any]:

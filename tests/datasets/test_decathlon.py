@@ -79,10 +79,15 @@ def test_test_cases_are_predicted_not_listed(task):
     ]
     with pytest.raises(DataError, match=r"'T1'.*#0 FLAIR, #1 T1w.*--T1 'imagesTs/\{subject\}.nii.gz#NUMBER'"):
         find_scans(str(task), ["T1", "T2"])
+    with pytest.raises(DataError, match=r"the scans' T1w is the network's T1 and .*: --rename T1w=T1,T2w=T2$"):
+        find_scans(str(task), ["T1", "T2"])
     patterns = {"T1": "imagesTs/{subject}.nii.gz#1", "T2": "imagesTs/{subject}.nii.gz#3"}
     assert find_scans(str(task), ["T1", "T2"], patterns) == [
         {"subject": "BRATS_009", "T1": f"{task}/imagesTs/BRATS_009.nii.gz#1", "T2": f"{task}/imagesTs/BRATS_009.nii.gz#3"}
     ]
+    assert find_scans(str(task), ["T1", "T2"], rename={"T1w": "T1", "T2w": "T2"}) == find_scans(
+        str(task), ["T1", "T2"], patterns
+    )
 
 
 def test_one_modality_needs_no_number(task):

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from monai_tl.datasets.scans_to_predict import find_scans
+from monai_tl.datasets.scans_to_predict import find_scans, refuse_rename
 from monai_tl.errors import ConfigError, DataError
 
 BOTH = ("T1", "T2")
@@ -104,3 +104,55 @@ def test_what_is_not_there_or_not_known(own):
         find_scans(str(own), BOTH)
     with pytest.raises(DataError, match="--split.*datalist"):
         find_scans(str(own), BOTH, split="test")
+
+
+@pytest.mark.parametrize("layout", ["ixi", "brats", "ixi/datalist.json"])
+def test_scans_by_other_names_get_those_of_the_network(phantoms, layout):
+    """The network takes MR and T1: its MR is the scans' T1, its T1 the scans' T2."""
+    place = str(phantoms / layout)
+    rename = {"T1": "MR", "T2": "T1"}
+    plain = find_scans(place, BOTH)
+    expected = [{"subject": case["subject"], "MR": case["T1"], "T1": case["T2"]} for case in plain]
+    assert find_scans(place, ["MR", "T1"], rename=rename) == expected
+    assert list(find_scans(place, ["MR", "T1"], rename=rename)[0]) == ["subject", "MR", "T1"]
+
+
+def test_what_a_layout_leaves_out_stays_left_out_under_another_name(phantoms, tmp_path):
+    folder = shutil.copytree(phantoms / "ixi", tmp_path / "ixi")
+    next(iter(sorted((folder / "IXI-T2").iterdir()))).unlink()
+    cases = find_scans(str(folder), ["T1", "MR"], rename={"T2": "MR"})
+    assert (len(cases), list(cases.left_out.values())) == (5, ["lacks T2"])
+
+
+def test_a_rename_is_offered_where_names_do_not_match(phantoms):
+    datalist = str(phantoms / "ixi" / "datalist.json")
+    with pytest.raises(DataError, match=r"'t1' in .*if the scans' T1 is the network's t1: --rename T1=t1$"):
+        find_scans(datalist, ["t1", "T2"])
+    with pytest.raises(DataError, match=r"'MR'.*\(--rename T1=MR or --rename T2=MR\)$"):
+        find_scans(datalist, ["MR"])
+    with pytest.raises(DataError, match=r"no known layout.*--rename T1=MR or .*--rename FLAIR=MR\)$"):
+        find_scans(str(phantoms / "brats"), ["MR"])
+    with pytest.raises(DataError, match=r"no modality 'MRI' in [^;]*$"):
+        find_scans(datalist, ["MR"], rename={"MRI": "MR"})
+
+
+@pytest.mark.parametrize(
+    ("rename", "location", "patterns", "text"),
+    [
+        ({"T1": "T2w"}, None, {}, "the network has no modality 'T2w'.*T1, T2"),
+        ({"T1": "MR"}, None, {}, "SOURCE=TARGET.*--rename MR=T1"),
+        ({"T1": "T1"}, None, {}, "--rename T1=T1 changes nothing"),
+        ({"MR": "T1", "MRI": "T1"}, None, {}, "MR and MRI of the scans.*T1"),
+        ({"MR": "T1"}, None, {"T1": "{subject}.nii"}, "patterns.*omit --rename"),
+        ({"MR": "T1"}, "scan.nii.gz", {}, "'scan.nii.gz'.*without names.*omit it"),
+    ],
+)
+def test_a_rename_that_scans_cannot_follow_is_refused(rename, location, patterns, text):
+    with pytest.raises(ConfigError, match=text):
+        refuse_rename(rename, BOTH, location, patterns)
+
+
+def test_images_without_names_cannot_be_renamed(own):
+    with pytest.raises(ConfigError, match="without names.*omit it"):
+        find_scans(str(own / "t1"), ["T1"], rename={"MR": "T1"})
+    refuse_rename({}, BOTH, "scan.nii.gz", {})

@@ -10,7 +10,7 @@ import pytest
 from monai_tl.errors import ConfigError
 from monai_tl.settings.refusals import raise_refusals, read_value, refusal
 from monai_tl.settings.untyped import read_untyped
-from monai_tl.settings.values import Either, Listed, Nothing, Number, Text, Whole, Words, YesNo
+from monai_tl.settings.values import Either, Listed, Nothing, Number, Pairs, Text, Whole, Words, YesNo
 
 PAIR = Listed(Number(least=0), "two numbers, e.g. [1,1]", count=2, any_above=0)
 NAMES = Listed(Text(), "different names", different=True)
@@ -32,6 +32,7 @@ NAMES = Listed(Text(), "different names", different=True)
         (PAIR, "1,2", [1, 2]),
         (NAMES, "['tumour core', b]", ["tumour core", "b"]),
         (NAMES, "no,2013_10,1e3", ["no", "2013_10", "1e3"]),
+        (Pairs(Text(), ""), "MR=T1, a b = c", {"MR": "T1", "a b": "c"}),
         (Either((Whole(), Text()), ""), "2", 2),
         (Either((Whole(), Text()), ""), "res_1", "res_1"),
         (Either((Nothing(), Text()), ""), "null", None),
@@ -57,6 +58,7 @@ def test_what_is_typed_is_read_by_its_kind(kind, text, value):
         (NAMES, ["[]", "a,a", "[a: b]", "[,]"]),
         (Words(("a", "b")), ["c", "A", ""]),
         (Text(), ["", " \t"]),
+        (Pairs(Text(), ""), ["", "a", "a=", "=b", "a=b=c", "a=b,", "a=b,a=c", "{'a': 'b'}"]),
     ],
 )
 def test_what_is_none_of_a_kind_is_refused(kind, texts):

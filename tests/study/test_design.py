@@ -170,7 +170,7 @@ def test_what_runs_are_scored_by_is_part_of_the_plan(request_of):
         ({"settings": {"seedz": 3}, "also": ("seeds",)}, ConfigError, "'seedz'.*'seeds'"),
         ({"settings": {"iterations": 3}}, ConfigError, r"iterations \(3\).*validate_every \(2\)"),
         ({"budget": "2=3"}, ConfigError, r"iterations \(3\)"),
-        ({"settings": {"spacing": [0.9, 0.9, 0.9]}}, TransferError, "source and target differ.*spacing"),
+        ({"settings": {"spacing": [0.9, 0.9, 0.9]}}, TransferError, "spacing: source.*target"),
         ({"settings": {"dataset_dir": "nowhere"}}, DataError, "nowhere.*datalist.json"),
         ({"source": "nowhere"}, TransferError, "'nowhere'"),
         ({"arms": ("7",)}, ConfigError, "7 stages cannot be frozen"),

@@ -89,6 +89,21 @@ def test_what_the_source_was_trained_on_is_refused_before_a_folder_is_made(verb,
     mentions(verb("compare", tmp_path / "run").out, f"{len(swapped['test'])} of the cases … before (accepted)")
 
 
+@pytest.mark.parametrize(
+    ("classes", "fresh"),
+    [("['background','core','oedema']", ()), ("['core','hippocampus']", ()), (None, ("--fresh", "conv_2"))],
+)
+def test_a_source_that_would_not_be_scored_as_it_is_is_refused(untrained, classes, fresh):
+    answer, run = untrained(*(("--classes", classes) if classes else fresh))
+    assert (answer.code, run.exists()) == (2, False)
+    mentions(answer.err, "background, hippocampus … it cannot be scored untrained" if classes else "omit --fresh")
+
+
+def test_a_source_of_other_classes_is_refused_with_all_other_differences(untrained):
+    answer, _ = untrained("--classes", "['background','core','oedema']", "--spacing", "[2,2,2]")
+    mentions(answer.err, "background, core, oedema", "differ also in spacing: source [1.0, 1.0, 1.0], target [2.0, 2.0, 2.0]")
+
+
 def test_other_numbers_of_classes_and_a_second_call_are_refused(untrained, verb, source, tmp_path):
     answer, run = untrained("--classes", "['background','core','oedema']")
     assert answer.code == 2, answer.out

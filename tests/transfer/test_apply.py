@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from monai_tl.errors import ConfigError, TransferError
-from monai_tl.transfer.apply import apply_transfer, transfer_summary
+from monai_tl.transfer.apply import apply_transfer
 from monai_tl.transfer.freeze import frozen_sha256, partly_frozen
+from monai_tl.transfer.transfer_report import transfer_summary
 from tests.conftest import mentions
 
 TUMOUR = ["background", "tumour core"]
@@ -72,7 +73,10 @@ def test_the_report_lists_the_fate_of_every_weight(tiny, contract, run_folder, t
                 "classes: source [background, hippocampus], target [background, tumour core]",
             ],
         },
+        "rename": {},
         "channels": {"T1": "kernels of source T1", "T2": "new: starts at zero"},
+        "regions": {},
+        "head": "the source has none of the target's regions (tumour core)",
         "norm": "freeze",
         "input_weight": "first.conv.weight",
         "stages": {
@@ -107,6 +111,7 @@ def test_the_summary_of_a_transfer(tiny, contract, run_folder, trained):
         "  first.conv.weight: adapted: channels T1,T2 from T1",
         "  channel T1: kernels of source T1",
         "  channel T2: new: starts at zero",
+        "  the head is newly initialised: the source has none of the target's regions (tumour core)",
     ]
     assert transfer_summary(json.loads(json.dumps(report))) == transfer_summary(report)
 
@@ -256,12 +261,149 @@ def test_a_difference_that_harms_stops_unless_accepted(tiny, contract, run_folde
 def test_a_source_of_which_nothing_is_known_stops_unless_accepted(tiny, contract, run_folder, trained):
     folder, network = run_folder(trained), tiny(seed=2)
     message = f"source '{folder}' has no metadata.json: its spacing, orientation, normalisation and modalities are unknown"
-    with pytest.raises(TransferError, match=rf"^{re.escape(message)}\..*--accept_differences$"):
+    with pytest.raises(TransferError, match=rf"^{re.escape(message)};.*--accept_differences$"):
         apply_transfer(network, source=folder, contract=contract())
     report = apply_transfer(network, source=folder, contract=contract(), accept_differences=True).report
     assert report["contract"] == {**report["contract"], "source": None, "differences": [message]}
     assert report["source"]["lineage"] == []
     assert equal_stages(network, trained) == {"first", "body"}  # nobody knows what the head's classes were
+
+
+def test_all_that_source_and_target_disagree_in_comes_in_one_message(tiny, contract, run_folder, trained):
+    target = contract(
+        modalities=["T1"], spacing=[2, 2, 2], orientation="LPS", normalisation="zscore_nonzero", classes=["left", "right"]
+    )
+    folder, network = run_folder(trained, contract(modalities=["MR"])), tiny(seed=2)
+    with pytest.raises(TransferError) as raised:
+        apply_transfer(network, folder, target, freeze=1, fresh="first")
+    heading, *lines = str(raised.value).splitlines()
+    mentions(heading, "6 things")
+    facts = [
+        "spacing: source [1.0, 1.0, 1.0], target [2.0, 2.0, 2.0] … --spacing 1.0,1.0,1.0 … --accept_differences",
+        "orientation: source RAS, target LPS … --orientation RAS",
+        "normalisation: source zscore_volume, target zscore_nonzero … --normalisation zscore_volume",
+        "modalities: source [MR], target [T1] … --rename MR=T1 … --freeze 0 --fresh first",
+        "classes: source [background, hippocampus], target [left, right] … (--freeze 0 --fresh first,head)",
+        "first … both fresh and frozen … --freeze 0",
+        "--spacing 1.0,1.0,1.0 --orientation RAS --normalisation zscore_volume --freeze 0 --fresh first,head",
+    ]
+    for line, fact in zip(lines, facts, strict=True):
+        mentions(line, fact)
+    assert "--rename" not in lines[-1], "no channel of a fresh first stage has to be matched"
+    assert equal_stages(network, tiny(seed=2)) == {"first", "body", "head"}
+
+
+def test_the_flags_that_settle_everything_do(tiny, contract, run_folder, trained):
+    """Whatever a message advises is accepted by the next call."""
+    folder = run_folder(trained, contract(modalities=["MR"]))
+    with pytest.raises(TransferError) as raised:
+        apply_transfer(tiny(seed=2), folder, contract(modalities=["T1"], spacing=[2, 2, 2]), freeze=2)
+    assert str(raised.value).splitlines()[-1].endswith("--spacing 1.0,1.0,1.0 --rename MR=T1")
+    apply_transfer(tiny(seed=2), folder, contract(modalities=["T1"]), freeze=2, rename="MR=T1")
+
+
+def test_a_renamed_modality_takes_its_kernels(tiny, contract, run_folder, trained):
+    """The same network as with the same name from the start; the report shows both names."""
+    target = contract(modalities=["T2", "T1"], classes=TUMOUR)
+    named, other = run_folder(trained, contract(), name="named"), run_folder(trained, contract(modalities=["MR"]), name="other")
+    one, two = (tiny(channels=2, seed=2) for _ in range(2))
+    apply_transfer(one, named, target, freeze=1)
+    done = apply_transfer(two, other, target, freeze=1, rename={"MR": "T1"})
+    assert equal_stages(one, two) == {"first", "body", "head"}
+    assert torch.equal(two.first.conv.weight[:, 1], trained.first.conv.weight[:, 0])
+    assert done.report["rename"] == {"MR": "T1"}
+    assert done.report["channels"] == {"T2": "new: starts at zero", "T1": "kernels of source MR"}
+    assert done.report["contract"]["source"]["modalities"] == ("MR",)
+    mentions(str(done), "the source's MR is the target's T1", "channel T1: kernels of source MR")
+    same = apply_transfer(tiny(seed=2), other, contract(), rename="MR=T1")
+    assert same.report["contract"]["differences"] == []
+
+
+@pytest.mark.parametrize(
+    ("rename", "facts"),
+    [
+        ("MRI=T1", "the source has no modality 'MRI' … 'MR'"),
+        ("MR=T3", "the target has no modality 'T3' … T1"),
+        ("T1=MR", "--rename MR=T1"),
+        ("MR=T1,PD=T1", "MR and PD … T1"),
+        ("MR", "rename takes … e.g. MR=T1 … 'MR'"),
+    ],
+)
+def test_a_rename_that_nothing_can_follow_leaves_the_network_untouched(tiny, contract, run_folder, rename, facts):
+    network = tiny(seed=2)
+    folder = run_folder(tiny(channels=2, seed=1), contract(modalities=["MR", "PD"]))
+    with pytest.raises((ConfigError, TransferError)) as raised:
+        apply_transfer(network, folder, contract(), freeze=2, rename=rename)
+    assert "\n" not in str(raised.value)
+    mentions(str(raised.value), facts)
+    assert equal_stages(network, tiny(seed=2)) == {"first", "body", "head"}
+    assert all(p.requires_grad for p in network.parameters())
+
+
+def test_a_source_of_unknown_modalities_has_none_to_rename(tiny, contract, run_folder, trained):
+    with pytest.raises(TransferError, match=r"--rename MR=T1: the source has no metadata.json.*omit it"):
+        apply_transfer(tiny(), run_folder(trained), contract(), rename="MR=T1", accept_differences=True)
+
+
+def test_near_names_that_are_not_matched_are_warned_of(tiny, contract, run_folder, caplog):
+    folder = run_folder(tiny(channels=2, seed=1), contract(modalities=["T1", "flair"]))
+    target = contract(modalities=["T1", "FLAIR"])
+    with caplog.at_level(logging.WARNING):
+        apply_transfer(tiny(channels=2), folder, target)
+    (warning,) = caplog.messages
+    mentions(warning, "flair … FLAIR … --rename flair=FLAIR")
+    caplog.clear()
+    apply_transfer(tiny(channels=2), folder, target, rename="flair=FLAIR")
+    assert caplog.messages == []
+
+
+SIDES = ["background", "left", "right"]
+
+
+@pytest.mark.parametrize("fresh", [None, "none", ("body",)])
+def test_the_head_takes_its_channels_by_the_name_of_their_region(tiny, contract, run_folder, fresh):
+    source, network, before = tiny(classes=3, seed=1), tiny(classes=3, seed=2), tiny(classes=3, seed=2)
+    folder = run_folder(source, contract(classes=SIDES))
+    done = apply_transfer(network, folder, contract(classes=["background", "core", "left"]), fresh=fresh)
+    for weight, theirs, initial in zip(
+        network.head.parameters(), source.head.parameters(), before.head.parameters(), strict=True
+    ):
+        assert torch.equal(weight, torch.stack([theirs[0], initial[1], theirs[1]]))
+    assert done.report["regions"] == {
+        "background": "weights of source background",
+        "core": "newly initialised: the source has no such region",
+        "left": "weights of source left",
+        "right": "dropped: the target has no such region",
+    }
+    assert done.report["head"] == ""
+    mentions(str(done), "head.weight: adapted: outputs background,core,left from background,left,right; core newly initialised")
+    mentions(str(done), "output core: newly initialised", "output right: dropped")
+
+
+def test_regions_in_another_order_are_the_same_head(tiny, contract, run_folder):
+    source, network = tiny(classes=3, seed=1), tiny(classes=3, seed=2)
+    classes = ["background", "right", "left"]
+    apply_transfer(network, run_folder(source, contract(classes=SIDES)), contract(classes=classes), fresh="none")
+    torch.testing.assert_close(network.eval()(IMAGE), source.eval()(IMAGE)[:, [0, 2, 1]])
+
+
+@pytest.mark.parametrize(("source", "target"), [(SIDES, ["left", "right"]), (["left", "right"], SIDES)])
+def test_a_softmax_is_no_sigmoid(tiny, contract, run_folder, source, target):
+    """The head is new and the report says why, even though regions are shared; kept it cannot be."""
+    folder = run_folder(tiny(classes=len(source), seed=1), contract(classes=source))
+    network, before = tiny(classes=len(target), seed=2), tiny(classes=len(target), seed=2)
+    done = apply_transfer(network, folder, contract(classes=target))
+    assert equal_stages(network, before) == {"head"}
+    assert done.report["regions"] == {}
+    mentions(str(done), "the head is newly initialised: the source's regions … softmax")
+    with pytest.raises(TransferError, match=r"classes: source.*target.*softmax.*--fresh head instead of --fresh none"):
+        apply_transfer(network, folder, contract(classes=target), fresh="none")
+
+
+def test_a_head_of_another_task_that_is_kept_is_reported_by_position(tiny, contract, run_folder, trained):
+    report = apply_transfer(tiny(), run_folder(trained, contract()), contract(classes=TUMOUR), fresh="none").report
+    assert report["regions"]["tumour core"] == "weights of source hippocampus, by position"
+    assert apply_transfer(tiny(), run_folder(trained, contract(), name="b"), contract(classes=TUMOUR)).report["regions"] == {}
 
 
 def other_width(network: nn.Module) -> None:
@@ -278,7 +420,7 @@ UNKNOWN_WORDS = [
 DOES_NOT_FIT = [
     ({"freeze": 2, "fresh": ["body"]}, "body … both fresh and frozen … --fresh … --random_prefix"),
     ({"fresh": "first,body,head"}, "nothing … every stage is fresh … --scratch"),
-    ({"modalities": ["FLAIR"]}, "no image channel … the source has T1, the target FLAIR … --fresh"),
+    ({"modalities": ["FLAIR"]}, "modalities: source [T1], target [FLAIR], none … --fresh first"),
     (
         {"modalities": ["T1", "T2"]},
         "'first.conv.weight' of the target network … (4, 1, 3, 3, 3) … 2 image channels … T1, T2",

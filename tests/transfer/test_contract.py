@@ -3,7 +3,7 @@ import json
 import pytest
 
 from monai_tl.errors import ConfigError, TransferError
-from monai_tl.transfer.contract import Contract, describe, differences, read_contract
+from monai_tl.transfer.contract import Contract, contract_of, describe, differences, read_contract, refuse_other_classes
 from tests.conftest import mentions
 
 
@@ -143,3 +143,47 @@ def test_metadata_whose_channels_are_no_numbered_names_is_refused(contract, meta
     described["network_data_format"]["inputs"]["image"]["channel_def"] = channel_def
     with pytest.raises(TransferError, match=r"metadata\.json.*'a run'"):
         read_contract(described, "a run")
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "allowed"),
+    [
+        (["background", "a"], ["background", "a"], True),
+        (["background", "a"], ["background", "b"], True),
+        (["background", "a", "b"], ["background", "b", "a"], True),
+        (["a", "b"], ["b"], True),
+        (["background", "a", "b"], ["background", "a"], False),
+        (["background", "a", "b"], ["background", "a", "c"], False),
+        (["background", "a"], ["background", "a", "b"], False),
+        (["background", "a"], ["b", "c"], False),
+        (["background", "a"], ["a"], False),
+    ],
+)
+def test_a_source_is_scored_untrained_where_each_channel_stands_for_one_region(contract, source, target, allowed):
+    """By name; or by position, the baseline of another task. A sigmoid is one by itself, a softmax is not."""
+    ours, theirs = contract(classes=source), contract(classes=target)
+    if allowed:
+        refuse_other_classes(ours, theirs, "runs/a")
+        refuse_other_classes(None, theirs, "runs/a")
+        return
+    with pytest.raises(TransferError) as raised:
+        refuse_other_classes(ours, theirs, "runs/a")
+    facts = (f"{len(source)} classes ({', '.join(source)})", f"{len(target)} ({', '.join(target)})", "--source runs/a")
+    mentions(str(raised.value), *facts)
+
+
+def test_the_contract_of_a_config_is_known_unless_it_is_computed(contract):
+    config = {
+        "modalities": ["T1"],
+        "spacing": [1, 1, 1],
+        "orientation": "RAS",
+        "normalisation": "zscore_volume",
+        "classes": ["background", "hippocampus"],
+    }
+    assert contract_of({**config, "other": 1}) == contract()
+    assert contract_of({**config, "spacing": "$[1, 1, 1]"}) is None
+
+
+def test_a_difference_names_the_flag_that_removes_it(contract):
+    spacing, orientation = differences(contract(spacing=[1, 1, 1.5], orientation="LPS"), contract())
+    assert (spacing.flag, orientation.flag) == ("--spacing 1.0,1.0,1.5", "--orientation LPS")

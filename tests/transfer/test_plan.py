@@ -2,7 +2,8 @@ import pytest
 
 from monai_tl.errors import TransferError
 from monai_tl.networks.highres3dnet import HighRes3DNet
-from monai_tl.transfer.plan import input_weight, plan_transfer, stage_of
+from monai_tl.transfer.network_pair import stage_of
+from monai_tl.transfer.plan import plan_transfer
 from tests.conftest import mentions
 
 SHAPES = {
@@ -90,14 +91,14 @@ def test_a_fresh_stage_may_be_missing_or_of_any_shape():
             shapes(body__conv__weight=None, head__bias=None),
             SHAPES,
             {},
-            "2 of 6 weights … no counterpart in the source: body.conv.weight, head.bias. … (--fresh body,head)",
+            "2 of 6 weights … no counterpart in the source: body.conv.weight, head.bias … (--fresh body,head)",
             id="missing",
         ),
         pytest.param(
             shapes(body__conv__weight=None),
             SHAPES,
             {"fresh": ["head"]},
-            "1 of 4 weights … no counterpart in the source: body.conv.weight. … (--fresh head,body) … another source",
+            "1 of 4 weights … no counterpart in the source: body.conv.weight … another source … (--fresh head,body)",
             id="missing, with a fresh head",
         ),
         pytest.param(
@@ -168,6 +169,38 @@ def test_what_does_not_fit_is_refused(source, target, settings, message):
     mentions(str(raised.value), message)
 
 
-def test_the_first_kernel_takes_the_image():
-    assert input_weight(SHAPES) == "first.conv.weight"
-    assert input_weight({"norm.weight": (4,), "conv.weight": (8, 4, 1, 1, 1)}) == "conv.weight"
+SIDES = ["background", "left", "right"]
+
+
+def test_outputs_are_adapted_by_region():
+    target = shapes(head__weight=(3, 4, 1, 1, 1), head__bias=(3,))
+    classes = {"source_classes": ["background", "left"], "target_classes": SIDES}
+    plan = plan_transfer(SHAPES, target, **classes)
+    how = "outputs background,left,right from background,left; right newly initialised"
+    assert plan.adapted == {"head.weight": how, "head.bias": how}
+    assert plan.copied == tuple(name for name in SHAPES if not name.startswith("head"))
+    assert plan_transfer(SHAPES, target, fresh=["head"], **classes).adapted == {}
+
+
+def test_other_outputs_of_the_same_number_stay_where_they_are():
+    plan = plan_transfer(SHAPES, SHAPES, source_classes=["background", "a"], target_classes=["background", "b"])
+    assert plan.copied == tuple(SHAPES)
+
+
+def test_all_that_does_not_fit_is_listed():
+    source = shapes(first__conv__weight=(4, 2, 3, 3, 3), body__conv__weight=(4, 4, 1, 1, 1), first__norm__weight=None)
+    names = {"source_channels": ["A", "B"], "target_channels": ["T1"]}
+    with pytest.raises(TransferError) as raised:
+        plan_transfer(source, SHAPES, **names, source_classes=["a", "b"], target_classes=["background", "c"])
+    lines = str(raised.value).splitlines()
+    assert len(lines) == 6
+    facts = (
+        "4 things",
+        "first.norm.weight",
+        "modalities: source [A, B], target [T1]",
+        "classes … sigmoid",
+        "'body.conv.weight'",
+    )
+    for line, fact in zip(lines, facts, strict=False):
+        mentions(line, fact)
+    assert lines[-1].endswith("--fresh first,head,body"), lines[-1]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_tl.storage.files import naming_damage
-from monai_tl.transfer.plan import stage_of
+from monai_tl.transfer.network_pair import stage_of
 
 ELSEWHERE = "elsewhere"  # the kind of segmentations that were made elsewhere
 FATES = ("copied", "adapted", "fresh")
@@ -43,7 +43,8 @@ class TransferSummary:
     stages: tuple[Stage, ...] = ()
     differences: tuple[str, ...] = ()
     adapted: tuple[str, ...] = ()
-    channels: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()  # and what was renamed to match them
+    outputs: tuple[str, ...] = ()
     overlap: tuple[str, ...] = ()  # test cases compared with the source's cases
 
     @property
@@ -93,6 +94,13 @@ def _summarise(report: dict[str, Any]) -> TransferSummary:
         stages=stages,
         differences=tuple(str(difference) for difference in report["contract"]["differences"]),
         adapted=tuple(f"{name}: {fate}" for name, fate in report["weights"].items() if str(fate).startswith("adapted")),
-        channels=tuple(f"{name}: {fate}" for name, fate in report["channels"].items()),
+        channels=(
+            *(f"the source's {old} is the target's {new}" for old, new in report.get("rename", {}).items()),
+            *(f"{name}: {fate}" for name, fate in report["channels"].items()),
+        ),
+        outputs=(
+            *(f"{name}: {fate}" for name, fate in report.get("regions", {}).items()),
+            *([f"the head is newly initialised: {report['head']}"] if report.get("head") else []),
+        ),
         overlap=tuple(str(line) for line in (report.get("overlap") or {}).get("said", ())),
     )

@@ -1,0 +1,153 @@
+"""What a transfer did, as plain data for ``transfer_report.json`` and as lines of text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from torch import nn
+
+from monai_tl.networks.stages import stages
+from monai_tl.transfer.contract import Contract
+from monai_tl.transfer.freeze import frozen_sha256
+from monai_tl.transfer.network_pair import Shapes, input_weight, stage_of
+from monai_tl.transfer.plan import TransferPlan
+from monai_tl.transfer.source import Source
+
+POOR_SOURCE = 0.1  # validation Dice below which a source is reported as having learned almost nothing
+
+
+@dataclass(frozen=True)
+class Origins:
+    """Where a target's channels came from, in words.
+
+    Attributes:
+        contract: of the source, with its own names; None without a source, or if it is unknown.
+        differences: between source and target, one line each.
+        rename: modality of the source -> its name in the target.
+        channels: image channel -> origin of its kernels; empty if they were copied as they are.
+        regions: class -> origin of its output channel; empty if the head was copied as it is, or is fresh.
+        head: why the head is fresh, unless the user asked for it; else empty.
+    """
+
+    contract: Contract | None = None
+    differences: tuple[str, ...] = ()
+    rename: Mapping[str, str] = field(default_factory=dict)
+    channels: Mapping[str, str] = field(default_factory=dict)
+    regions: Mapping[str, str] = field(default_factory=dict)
+    head: str = ""
+
+
+def report_transfer(
+    network: nn.Module,
+    frozen: Sequence[str],
+    contract: Contract,
+    origins: Origins,
+    *,
+    norm: str,
+    plan: TransferPlan | None = None,
+    source: Source | None = None,
+) -> dict[str, Any]:
+    """Return the fate of each weight and the state of each stage, as plain data.
+
+    Args:
+        network: after the transfer, its stages frozen.
+        frozen: names of the frozen stages.
+        contract: what the target expects of its images.
+        origins: of the target's channels.
+        norm: as in `monai_tl.transfer.freeze.freeze`.
+        plan, source: None without a source.
+    """
+    fates = dict.fromkeys(shapes_of(network), "fresh")
+    if plan is not None:
+        fates |= dict.fromkeys(plan.copied, "copied") | {name: f"adapted: {how}" for name, how in plan.adapted.items()}
+    before = asdict(origins.contract) if origins.contract else None
+    return {
+        "source": None if source is None else _source_row(source, plan),
+        "contract": {"source": before, "target": asdict(contract), "differences": list(origins.differences)},
+        "rename": dict(origins.rename),
+        "channels": dict(origins.channels),
+        "regions": dict(origins.regions),
+        "head": origins.head,
+        "norm": norm,
+        "input_weight": input_weight(shapes_of(network)),
+        "stages": {name: _stage_row(network, name, stage, frozen) for name, stage in stages(network).items()},
+        "weights": fates,
+        "held_sha256": frozen_sha256(network),
+    }
+
+
+def shapes_of(network: nn.Module) -> Shapes:
+    """Return the shape of each weight, in the order of the stages."""
+    state = network.state_dict()
+    return {name: tuple(value.shape) for stage in stages(network) for name, value in state.items() if stage_of(name) == stage}
+
+
+def transfer_summary(report: dict[str, Any]) -> str:
+    """Return a transfer report as lines of text: source, differences, each stage, adapted weights and their channels."""
+    lines = [
+        *_source_lines(report["source"]),
+        *(f"renamed: the source's {old} is the target's {new}" for old, new in report["rename"].items()),
+        *report["contract"]["differences"],
+        *(report.get("overlap") or {}).get("said", []),
+        *_stage_lines(report),
+        *(f"{name}: {fate}" for name, fate in report["weights"].items() if fate.startswith("adapted")),
+        *(f"channel {name}: {origin}" for name, origin in report["channels"].items()),
+        *(f"output {name}: {origin}" for name, origin in report["regions"].items()),
+        *([f"the head is newly initialised: {report['head']}"] if report["head"] else []),
+    ]
+    return "\n  ".join(lines)
+
+
+def _source_lines(source: dict[str, Any] | None) -> list[str]:
+    if source is None:
+        return ["no source: every weight is newly initialised (random)"]
+    lines = [f"transfer from {source['path']} (sha256 {source['sha256'][:12]})"]
+    dice = source.get("validation_dice")
+    if dice is not None:
+        poor = "; the source has learned almost nothing, so this transfer can show little" if dice < POOR_SOURCE else ""
+        lines.append(f"the source's validation Dice on its own task: {dice:.3f}{poor}")
+    return lines + list(source.get("notes", ()))
+
+
+def _stage_lines(report: dict[str, Any]) -> list[str]:
+    """Return a line for each stage, with aligned columns: its state, its trainable parameters, the fates of its weights."""
+    fates: dict[str, Counter[str]] = {}
+    for name, fate in report["weights"].items():
+        fates.setdefault(stage_of(name), Counter())[fate.split(":")[0]] += 1
+    rows = report["stages"]
+    stage_width, state_width = max(map(len, rows), default=0), max((len(row["state"]) for row in rows.values()), default=0)
+    digits = max((len(f"{row['parameters']:,}") for row in rows.values()), default=0)
+    return [
+        f"{stage:{stage_width}}   {row['state']:{state_width}}   {row['trainable']:>{digits},} of "
+        f"{row['parameters']:>{digits},} parameters trainable; {_fates_text(fates.get(stage))}"
+        for stage, row in rows.items()
+    ]
+
+
+def _fates_text(counts: Counter[str] | None) -> str:
+    if not counts:
+        return "no weights"
+    meaning = {"fresh": "fresh (newly initialised)"}
+    return "weights: " + ", ".join(f"{count} {meaning.get(fate, fate)}" for fate, count in counts.items())
+
+
+def _source_row(source: Source, plan: TransferPlan | None) -> dict[str, Any]:
+    metadata = source.metadata or {}
+    return {
+        "path": str(source.path),
+        "sha256": source.sha256,
+        "lineage": metadata.get("lineage", []),
+        "validation_dice": metadata.get("validation_dice"),
+        "unused": list(plan.unused if plan else ()),
+        "notes": list(source.notes),
+    }
+
+
+def _stage_row(network: nn.Module, name: str, stage: nn.Module, frozen: Sequence[str]) -> dict[str, Any]:
+    parameters = sum(p.numel() for p in stage.parameters())
+    trainable = sum(p.numel() for p in stage.parameters() if p.requires_grad)
+    state = "trained" if name not in frozen else "frozen" if trainable == 0 else "frozen, new channels trained"
+    return {"state": state, "parameters": parameters, "trainable": trainable}
