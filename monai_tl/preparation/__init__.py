@@ -1,1 +1,1 @@
-"""Preparation of raw IXI: every subject's scans and labels on one grid."""
+"""Preparation of raw scans: all images and labels of a subject on one grid."""

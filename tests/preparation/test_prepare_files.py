@@ -24,6 +24,7 @@ from monai_tl.preparation.prepare_files import prepare_files_folder
 from monai_tl.preparation.similarity import Alignment
 from monai_tl.storage.processes import Outcome
 from tests.conftest import mentions
+from tests.dicom import write_series
 
 CENTRE, RADIUS = np.array([4.0, -6.0, 9.0]), 11.0  # mm, of the structure with label 4; label 2 is the half of it behind y = −6
 MOTION = np.eye(4)  # from T1's points to FLAIR's, RAS
@@ -325,6 +326,20 @@ def test_what_lies_on_the_grid_already_is_kept_bit_for_bit_unless_it_has_to_move
     here["T2"][0, 3] = 0.8
     entry = run(raw, tmp_path / "moved", files=("T1", "T2"))["subjects"]["A"]
     assert entry["modalities"]["T2"]["position"] == "registered"
+
+
+def test_series_and_volumes_are_prepared_as_files_are(tmp_path, here):
+    """T1 as a DICOM series, FLAIR as the second volume of a 4D image."""
+    write_series(tmp_path / "raw" / "A" / "t1", np.rint(draw(ramp, T1)).astype(np.int16), T1.affine)
+    both = np.stack([np.zeros(FLAIR.shape), draw(ramp, FLAIR, MOTION)], -1)
+    save(tmp_path / "raw" / "A" / "four.nii.gz", both, FLAIR)
+    patterns = {"T1": f"{tmp_path}/raw/{{subject}}/t1", "FLAIR": f"{tmp_path}/raw/{{subject}}/four.nii.gz#1"}
+    for _ in range(2):  # finished the second time
+        prepare_files_folder(patterns, str(tmp_path / "out"), CommonGrid(), processes=1)
+    images = case(tmp_path / "out")
+    on_one_grid(images)
+    assert largest_error(images["T1"], T1) <= 0.51
+    assert largest_error(images["FLAIR"], FLAIR, moved=MOTION) < 0.01
 
 
 def test_what_was_not_measured_is_air_in_ct_too(raw, tmp_path, here):
