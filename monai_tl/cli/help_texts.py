@@ -113,7 +113,7 @@ FLAGS = {
     "regions": "regions to segment, by label values or by name, e.g. 'tumour core=1,4; whole tumour=1,2,4'",
     "datalist brats regions": "brats (tumour core, whole tumour, enhancing tumour), or regions by label values",
     "datalist decathlon regions": "regions by name in dataset.json or by label values; all: each label is a region",
-    "rename": "modalities of the scans that have another name in the network",
+    "rename": "modalities whose name in the scans (SOURCE) is another in the network (TARGET)",
     "root": "folder of the scans",
     "run": "run folder",
     "runs": "folder of runs to report",

@@ -145,7 +145,7 @@ DESCRIPTIONS = {
     "freeze": "",  # the text of its kind is enough
     "norm": "BatchNorm statistics of frozen stages: freeze them too, or let them follow the new data",
     "fresh": "stages that are newly initialised; null: the head if it shares no region with the source's",
-    "rename": "modalities of the source that have another name in the target",
+    "rename": "modalities whose name in the source (SOURCE) is another in the target (TARGET)",
     "new_channels": "initial weights of modalities that the source does not have",
     "accept_differences": "continue if spacing, orientation or normalisation differ or are unknown",
     "accept_overlap": "continue if the source was trained on test cases; every report says so",

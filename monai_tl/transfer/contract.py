@@ -194,9 +194,10 @@ def check_weights(ckpt: str | Path, contract: Contract) -> None:
     """Refuse weights that were trained on images of another kind than the config sets; called in a config's ``initialize``.
 
     Raises:
-        ConfigError: with each difference.
+        ConfigError: with each difference, and the flags that remove them all.
     """
     trained_on = read_contract(read_source(ckpt).metadata, str(ckpt))
     if trained_on and (differing := differences(trained_on, contract)):
         listed = "; ".join(map(str, differing)).replace("source ", "trained on ").replace("target ", "now set to ")
-        raise ConfigError(f"'{ckpt}' was trained on other images ({listed}); set these ids to the values of the training")
+        flags = " ".join(one.flag for one in differing)
+        raise ConfigError(f"'{ckpt}' was trained on other images ({listed}); set them to the values of the training: {flags}")

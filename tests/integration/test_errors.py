@@ -166,6 +166,11 @@ def test_a_harmful_difference_stops_until_it_is_accepted(refused, transfer):
     answer, run = transfer(spacing="[0.9,0.9,0.9]")
     text = "spacing … [1.0, 1.0, 1.0] … [0.9, 0.9, 0.9]"
     refused("a source that saw another spacing", answer, run, text, "--accept_differences")
+    answer, run = transfer(spacing="[0.9,0.9,0.9]", orientation="LPS", freeze=2, fresh="conv_0,conv_2")
+    flags = "--spacing 1.0,1.0,1.0 --orientation RAS --freeze 0"
+    refused("a source that differs in several ways", answer, run, text, "orientation … RAS … LPS", "conv_0 … frozen", flags)
+    answer, run = transfer(rename="T1w=T1", freeze=2)
+    refused("a modality to rename that the source lacks", answer, run, "the source … 'T1w' … 'T1' … T1, T2")
     answer, run = transfer("--accept_differences", spacing="[0.9,0.9,0.9]")
     assert answer.code == 0, answer.err
     assert run.is_dir()

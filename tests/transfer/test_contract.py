@@ -3,7 +3,15 @@ import json
 import pytest
 
 from monai_tl.errors import ConfigError, TransferError
-from monai_tl.transfer.contract import Contract, contract_of, describe, differences, read_contract, refuse_other_classes
+from monai_tl.transfer.contract import (
+    Contract,
+    check_weights,
+    contract_of,
+    describe,
+    differences,
+    read_contract,
+    refuse_other_classes,
+)
 from tests.conftest import mentions
 
 
@@ -170,6 +178,15 @@ def test_a_source_is_scored_untrained_where_each_channel_stands_for_one_region(c
         refuse_other_classes(ours, theirs, "runs/a")
     facts = (f"{len(source)} classes ({', '.join(source)})", f"{len(target)} ({', '.join(target)})", "--source runs/a")
     mentions(str(raised.value), *facts)
+
+
+def test_weights_are_refused_with_all_differences_and_the_flags_that_remove_them(tiny, contract, run_folder):
+    ckpt = run_folder(tiny(), contract()) / "model.pt"
+    check_weights(ckpt, contract())
+    with pytest.raises(ConfigError) as raised:
+        check_weights(ckpt, contract(spacing=[2, 2, 2], modalities=["MR"], classes=["background", "core"]))
+    facts = ("spacing: trained on [1.0, 1.0, 1.0], now set to [2.0, 2.0, 2.0]", "modalities", "classes")
+    mentions(str(raised.value), *facts, "--spacing 1.0,1.0,1.0 --modalities T1 --classes background,hippocampus")
 
 
 def test_the_contract_of_a_config_is_known_unless_it_is_computed(contract):

@@ -147,11 +147,8 @@ def test_yes_and_no_are_neither_true_nor_false(verb, tiny_flags, tmp_path, says)
         verb("predict", "--bundle", "x", "--output", run, "--probabilities", "no"), run, "probabilities takes true or false"
     )
     other = ("--spacing", "[0.9,0.9,0.9]", "--output", run)
-    refused(
-        verb("transfer", *tiny_flags, *other, "--accept_differences", "FALSE"),
-        run,
-        "spacing: source … target … --accept_differences",
-    )
+    answer = verb("transfer", *tiny_flags, *other, "--accept_differences", "FALSE")
+    refused(answer, run, "spacing: source … target … --accept_differences")
     answer = verb("transfer", *tiny_flags, "--accept_differences", *other)
     assert answer.code == 0, answer.err
     assert read_run_config(run)["accept_differences"] is True
