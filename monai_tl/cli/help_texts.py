@@ -87,6 +87,7 @@ FLAGS = {
     "probabilities": "also write the foreground probability",
     "processes": "number of cases processed at a time",
     "random_prefix": "control: freeze the first stages at random weights; nothing is transferred",
+    "metric": "what runs are compared by",
     "region": "the region whose scores are compared; by default the mean over all regions",
     "regions": "regions to segment, by label values or by name, e.g. 'tumour core=1,4; whole tumour=1,2,4'",
     "datalist brats regions": "brats (tumour core, whole tumour, enhancing tumour), or regions by label values",

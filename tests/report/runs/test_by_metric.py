@@ -13,7 +13,7 @@ import pytest
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.evaluation.metrics import METRICS
 from monai_tl.evaluation.scores import Score
-from monai_tl.report.runs import words
+from monai_tl.report.runs import sections, words
 from monai_tl.report.runs.examples import choose_cases, choose_runs
 from monai_tl.report.runs.groups import group_runs
 from monai_tl.report.runs.read_runs import read_runs
@@ -362,6 +362,22 @@ def test_elsewhere_is_compared_only_on_the_same_references(two, scored, groups):
     assert [run.name for run in first.runs] == ["scratch", "transfer"]
     mentions(" ".join(words.caveats(fewer)), "scratch and fewer … different subjects: fewer lacks b")
     mentions(" ".join(words.caveats(moved)), "scratch and moved … different references … a, b")
+
+
+def test_references_are_compared_in_the_region(scored, groups):
+    """Equal in sum over regions, but other in each."""
+    for name, volumes in (("one", (2.0, 3.0)), ("two", (3.0, 2.0))):
+        scored(name, [score("a", region, (0.5, 1.0), ml) for region, ml in zip(CLASSES[1:], volumes, strict=True)])
+    assert [len(group.runs) for group in groups("dice", "anterior")] == [1, 1]
+
+
+def test_the_figure_is_of_the_values_and_the_range_of_the_metric(two, report, monkeypatch):
+    drawn = []
+    draw = sections.draw_scores
+    monkeypatch.setattr(sections, "draw_scores", lambda *given: drawn.append(given) or draw(*given))
+    report(metric="hd95", region="anterior")
+    label = "95 % Hausdorff distance in anterior, mm\n(one dot per case; lower is better)"
+    assert drawn == [(["scratch", "transfer"], [[4.0, 1.0], [3.0, 1.5]], label, math.inf)]
 
 
 def test_other_voxels_of_equal_volume_part_runs(two, scored, groups):
