@@ -280,7 +280,7 @@ def _example(run: Run, own: Look | None, stem: str, metrics: Sequence[Metric], s
         cases.append(CaseBlock(rank, score.subject, values, picture))
     regions = run.every.regions if run.every and len(run.every.regions) > 1 else ()
     colours = [f"rgb{colour}" for colour in region_colours(len(regions))]
-    command = "" if run.elsewhere else run.evaluate_command(split, run.metrics)
+    command = run.evaluate_command(split, run.metrics)
     return Example(run, own, command, tuple(cases), tuple(zip(map(printable, regions), colours, strict=True)))
 
 

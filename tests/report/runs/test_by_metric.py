@@ -338,7 +338,8 @@ def test_segmentations_made_elsewhere_are_a_run(two, scored, report, tmp_path):
     assert "metrics.csv is missing" not in text
     assert "sliding windows" not in text
     assert "seed not recorded" not in text
-    assert not re.search(r"evaluate --run \S*other", text), "no network could draw its pictures"
+    assert not re.search(r"evaluate --run \S*other", text), "no network could score it or draw its pictures"
+    mentions(text, "evaluate --predictions DIR --datalist /data/datalist.json --output … --metrics dice,hd95,nsd")
     mentions(text, "All trainings share one seed (0)")
 
 
