@@ -48,7 +48,7 @@ EXAMPLES = {
         "--bundle runs/freeze_2 --input scans --T1 't1/{subject}.nii.gz' --T2 't2/{subject}.nii.gz' --output predictions",
     ),
     "compare": ("runs/scratch runs/freeze_2", "runs/scratch runs/freeze_0 runs/freeze_2 --split validation"),
-    "report": ("studies/layers", "--runs runs --split test --output report.html"),
+    "report": ("studies/layers", "--runs runs --metric hd95 --output runs/hd95.html"),
     "study layers": (f"{STUDY} --plan", f"{STUDY} --arms scratch,0,2,random2 --seeds 5"),
     "study size": (f"{STUDY} --sizes 26,52,78,105", f"{STUDY} --sizes 0.25,0.5,1 --arms scratch,2"),
     "study depth": (f"{STUDY} --search", f"{STUDY} --search --gain 0.01 --seeds 3"),

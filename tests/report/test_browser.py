@@ -9,11 +9,13 @@ from urllib.parse import unquote
 import pytest
 
 from monai_tl.datasets import ixi
+from monai_tl.evaluation.scores import Score
 from monai_tl.quality.candidates import Candidates
 from monai_tl.quality.check import check_scans
 from monai_tl.report.quality.wall import write_page
 from monai_tl.report.runs.runs_page import write_report
 from monai_tl.report.study.study_page import write_study_report
+from tests.conftest import leave_scores
 from tests.report.conftest import draw_overlay
 from tests.report.study.conftest import write_made_study
 
@@ -46,6 +48,24 @@ def page_file(make_run, tmp_path):
     make_run("waiting_$x_1$", None)
     make_run("source", {"z": 0.9}, classes=("background", EVIL), report=None)
     return write_report(tmp_path / "runs").page
+
+
+@pytest.fixture
+def regional_file(make_run, tmp_path):
+    """Two regions, a hostile and a very long name, by a distance; one run is of segmentations made elsewhere."""
+    regions, values = (EVIL, "long_" * 20), {"dice": 0.5, "hd95": 2.0, "nsd": 0.6, "lesion_f1": 0.7}
+    scores = [
+        Score(f"case_{n}", {**values, "hd95": math.nan if n == 3 else 2.0 + n}, 2.0, 2.5, 1.0, region)
+        for n in range(6)
+        for region in regions
+    ]
+    for name in ("scratch", "transfer"):
+        leave_scores(
+            make_run(name, dict.fromkeys([f"case_{n}" for n in range(6)], 0.5), classes=regions, overlays=True), scores
+        )
+    (tmp_path / "runs" / "elsewhere").mkdir()
+    leave_scores(tmp_path / "runs" / "elsewhere", scores, predictions={"case_0": "e" * 64})
+    return write_report(tmp_path / "runs", metric="hd95", region=regions[1]).page
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +103,7 @@ def study_file(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["page_file", "study_file"])
+@pytest.mark.parametrize("kind", ["page_file", "regional_file", "study_file"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", list(SIZES))
 def test_nothing_fails_and_nothing_overflows(browser, request, kind, size, scheme):

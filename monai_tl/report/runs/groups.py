@@ -103,7 +103,8 @@ def group_runs(runs: Sequence[Run], split: str, by: ScoredBy | None = None) -> l
 def _join(run: Run, tasks: list[list[Run]], alike: Callable[[Run, Run], bool]) -> bool:
     """Add a run to the first task that it fits; return whether it begins a new one."""
     for members in tasks:
-        if all(_may_be_one_task(member, run) for member in members) and alike(members[0], run):
+        fits = all(_may_be_one_task(member, run) and not _other_voxels(member, run) for member in members)
+        if fits and alike(members[0], run):
             members.append(run)
             return False
     tasks.append([run])
@@ -112,8 +113,8 @@ def _join(run: Run, tasks: list[list[Run]], alike: Callable[[Run, Run], bool]) -
 
 def _reason(tasks: Sequence[Sequence[Run]], run: Run, by: ScoredBy) -> str:
     """Return why a run that begins a task is not compared with an earlier one of the same regions."""
-    alike = [members[0] for members in tasks[:-1] if _may_be_one_task(members[0], run)]
-    return _why_apart(alike[0], run, by) if alike else ""
+    alike = [member for members in tasks[:-1] for member in members if member.every and _may_be_one_task(member, run)]
+    return next(filter(None, (_why_apart(member, run, by) for member in alike)), "")
 
 
 def _group(members: Sequence[Run], split: str, by: ScoredBy, apart: str) -> Group:
@@ -139,15 +140,18 @@ def _why_apart(first: Run, run: Run, by: ScoredBy) -> str:
     problem = why_not_comparable(first.name, _cases(first, by), run.name, _cases(run, by))
     if problem:
         return problem
-    records = [each.record for each in (first, run) if each.record]
-    other = other_references(records[0].references, records[1].references) if len(records) == 2 else []
-    if other:
+    if other := _other_voxels(first, run):
         where = f"equal volumes, but other voxels, in {name_first(other, 5)}"
         return f"{first.name} and {run.name} were scored against different references: {where}"
     if first.scores and run.scores and _tolerance_of(first, by) != _tolerance_of(run, by):
         both = f"{_tolerance_text(first, by)}; {_tolerance_text(run, by)}"
         return f"{first.name} and {run.name} were scored with different tolerances: {both}"
     return ""
+
+
+def _other_voxels(first: Run, run: Run) -> list[str]:
+    """Return the subjects whose references differ, as far as they are recorded."""
+    return other_references(first.record.references, run.record.references) if first.record and run.record else []
 
 
 def _cases(run: Run, by: ScoredBy) -> dict[str, Score]:

@@ -13,6 +13,7 @@ import yaml
 
 from monai_tl.datasets.regions import FOREGROUND, is_softmax
 from monai_tl.errors import ConfigError, DataError, did_you_mean
+from monai_tl.evaluation.metrics import DEFAULT_METRICS
 from monai_tl.evaluation.run_scores import RunScores, read_run_scores, why_not_its_own
 from monai_tl.evaluation.score_files import scores_of
 from monai_tl.evaluation.score_record import ScoreRecord, seen_in_short
@@ -108,14 +109,15 @@ class Run:
         """The recorded seed, or None if none is recorded."""
         return self.provenance.get("seed")
 
-    def evaluate_command(self, split: str) -> str:
+    def evaluate_command(self, split: str, metrics: Sequence[str] = DEFAULT_METRICS) -> str:
         """Return the command that scores the run; segmentations that were made elsewhere are to be named in it."""
         folder = shlex.quote(printable(str(self.folder)))
         what = f"--run {folder}"
         if self.elsewhere:
             datalist = shlex.quote(printable(self.record.datalist)) if self.record else "FILE"
             what = f"--predictions DIR --datalist {datalist} --output {folder}"
-        return f"monai_tl evaluate {what} --split {shlex.quote(split)}"
+        by = "" if set(metrics) <= set(DEFAULT_METRICS) else f" --metrics {','.join(metrics)}"
+        return f"monai_tl evaluate {what} --split {shlex.quote(split)}{by}"
 
 
 def read_runs(top: Path, split: str, by: ScoredBy | None = None) -> list[Run]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from monai_tl.evaluation.compare import RunDifference, RunResult
-from monai_tl.evaluation.metrics import Metric
+from monai_tl.evaluation.metrics import DEFAULT_METRICS, Metric
 from monai_tl.evaluation.scores import summarise
 from monai_tl.imaging.preview import region_colours
 from monai_tl.report.kit.figures import FEW_RUNS, LABEL, Curve, Look, draw_curves, draw_scores, look
@@ -213,8 +213,7 @@ def _remedy(run: Run, by: ScoredBy, split: str) -> str:
     """Return the command that scores a refused run; none if it lacks the region, which is of another task."""
     if not run.refused or (run.every and by.region not in ("", *run.every.regions)):
         return ""
-    added = f" --metrics {','.join([*run.metrics, by.metric.name])}" if run.every else ""
-    return f"{run.evaluate_command(split)}{added}"
+    return run.evaluate_command(split, list(dict.fromkeys([*(run.metrics or DEFAULT_METRICS), by.metric.name])))
 
 
 def _case_cells(subject: str, group: Group, metrics: Sequence[Metric]) -> list[str]:
@@ -281,7 +280,7 @@ def _example(run: Run, own: Look | None, stem: str, metrics: Sequence[Metric], s
         cases.append(CaseBlock(rank, score.subject, values, picture))
     regions = run.every.regions if run.every and len(run.every.regions) > 1 else ()
     colours = [f"rgb{colour}" for colour in region_colours(len(regions))]
-    command = "" if run.elsewhere else run.evaluate_command(split)
+    command = run.evaluate_command(split, run.metrics)
     return Example(run, own, command, tuple(cases), tuple(zip(map(printable, regions), colours, strict=True)))
 
 

@@ -99,9 +99,7 @@ def caveats(group: Group) -> list[str]:
     unequal = unequal_regions(group)
     if unequal:
         other = f"{group.by.metric.label} is undefined in other regions than in {results[0].name}"
-        sentences.append(
-            f"{name_some(unequal)}: {other}, so means are over different regions there; --region compares a single one."
-        )
+        sentences.append(f"{name_some(unequal)}: {other}, so means are over unequal regions there; compare by --region.")
     ways = ways_apart({run.name: run.record for run in group.scored if run.record and not run.elsewhere})
     sentences += [f"{way[0].upper()}{way[1:]}." for way in ways]
     sentences += [f"{run.name} is not compared: its {printable(run.refused)}." for run in group.runs if run.refused]

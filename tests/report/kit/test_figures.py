@@ -38,6 +38,16 @@ def test_a_figure_is_a_png_that_is_marked_as_ours_and_the_same_each_time():
     assert draw_curves(curves(2), "loss") == draw_curves(curves(2), "loss")
 
 
+def test_an_axis_without_a_largest_value_begins_at_zero_and_holds_all(monkeypatch):
+    drawn = []
+    monkeypatch.setattr("monai_tl.report.kit.figures.as_png", drawn.append)
+    draw_scores(["one"], [[2.0, math.nan, 30.0]], "distance, mm", math.inf)
+    draw_scores(["one"], [[0.4, 0.9]])
+    distance, ratio = (figure.axes[0].get_xlim() for figure in drawn)
+    assert distance == pytest.approx((-0.45, 31.5))
+    assert ratio == pytest.approx((-0.015, 1.015))
+
+
 def test_odd_names_are_drawn_as_they_stand():
     """Dollars included: as mathematics, one of these would be an error."""
     dice = [[0.5, 0.6]] * len(ODD)
