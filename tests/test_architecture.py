@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "monai_tl"
 ORDER = ["text", "errors", "storage", "settings", "device", "workflow", "imaging", "datasets", "identity", "preparation"]
-ORDER += ["quality", "phantoms", "networks", "transfer", "statistics", "inference", "training", "evaluation", "study"]
-ORDER += ["report.kit", "report.runs", "report.study", "report.quality", "cli", "__main__"]
+ORDER += ["quality", "phantoms", "networks", "transfer", "statistics", "inference", "training", "evaluation", "bundles"]
+ORDER += ["study", "report.kit", "report.runs", "report.study", "report.quality", "cli", "__main__"]
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem != "__init__")
 CONFIGS = sorted((ROOT / "bundles").rglob("configs/*.yaml"))
 # what each config may use: training ends before anything is scored, and prediction needs no training
