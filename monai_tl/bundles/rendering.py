@@ -19,6 +19,7 @@ from monai_tl.workflow.recipe_settings import RECIPE_SETTINGS
 from monai_tl.workflow.task_file import TaskFile
 
 RECIPE = Path(__file__).parent / "recipe"
+NEW_TASK = "new_task.yaml"
 RECORD = "rendered.json"  # SHA-256 of each file as it was rendered, by which files that were edited are recognised
 PLAIN_PATH = re.compile(r"(?!.* \+ )[^'\\@%$]*")  # a relative path that can be joined to @bundle_root in an expression
 COMMENTS_AT = 48  # column of comments in configs
@@ -48,6 +49,11 @@ def render_bundle(task: TaskFile) -> dict[str, str]:
     files = {name: environment.get_template(name).render(values) for name in names}
     files = {name: _aligned(text) if name.startswith("configs/") else text for name, text in files.items()}
     return {**files, RECORD: rendering_record(files)}
+
+
+def render_task(**values: Any) -> str:
+    """Return the text of a new bundle's ``task.yaml``."""
+    return _aligned(_environment().get_template(NEW_TASK).render(values))
 
 
 def rendering_record(files: dict[str, str]) -> str:
@@ -160,7 +166,7 @@ def _commands(name: str) -> str:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(RECIPE),
+        loader=FileSystemLoader((RECIPE, RECIPE.parent)),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

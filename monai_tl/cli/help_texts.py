@@ -4,7 +4,7 @@ from __future__ import annotations
 
 GROUPS = {
     "data": ("phantom", "prepare", "datalist", "check"),
-    "training and transfer": ("stages", "train", "transfer"),
+    "training and transfer": ("bundle", "stages", "train", "transfer"),
     "results": ("evaluate", "predict", "compare", "report"),
     "studies": ("study",),
 }
@@ -27,6 +27,11 @@ EXAMPLES = {
         "--output data/datalist.json --incomplete leave_out",
     ),
     "check": ("data/ixi --output quality/ixi", "data/ixi/datalist.json --output quality/ixi --processes 4 --anonymous"),
+    "bundle new": (
+        "bundles/my_task --datalist data/my_task/datalist.json",
+        "bundles/my_task --datalist data/my_task/datalist.json --spacing 1,1,1 --source runs/ixi --iterations 4000",
+    ),
+    "bundle render": ("bundles/my_task", "bundles/my_task --force"),
     "stages": ("", "--in_channels 1 --out_channels 3"),
     "train": (
         "--bundle bundles/ixi_hippocampus --dataset_dir data/ixi",
@@ -51,11 +56,17 @@ FLAGS = {
     "arms": "arms, separated by commas: scratch, untrained, 0 to 5 (number of frozen stages), random2",
     "budget": "iterations by arm, e.g. scratch=5000,default=1500",
     "bundle": "bundle to train",
+    "bundle new datalist": "datalist of the task, as written by monai_tl datalist",
+    "bundle new like": "another bundle whose settings are taken; nothing is proposed then",
+    "bundle new name": "name of the bundle; by default the folder's",
+    "bundle new source": "what transfers to the task start from; spacing and normalisation are then its own",
+    "bundle new spacing": "voxel spacing that images are resampled to; auto: as proposed, also with --like",
     "predict bundle": "run folder, or bundle with trained weights in its models folder",
     "bundle_root": "the bundle of the run, if it was moved",
     "coding": "coding of the label values: freesurfer or dlmuse; detected by default",
     "dicom_seg": "also write DICOM Segmentations, for scans that are DICOM series",
     "engine": "where runs are executed: on this machine, or on a Ray cluster",
+    "force": "replace files that were edited by hand",
     "foreground": "label values of the one region to segment, separated by commas",
     "gain": "the search ends when training one stage more raises the mean Dice by no more than this; by default 0.01",
     "grade": "use only HGG or LGG, if the folder has both",
@@ -100,7 +111,7 @@ FLAGS = {
     "seeds": "number of seeds (3: 0, 1, 2), or the seeds themselves (7,8,9)",
     "size": "edge of the volume of a head",
     "sizes": "sizes of the training set: counts, fractions, names of lists, or all",
-    "source": "weights to transfer: a bundle, a run folder, a .pt or .safetensors file",
+    "source": "weights to transfer: a bundle, a run folder, .pt or .safetensors; by default that of the target's transfer.yaml",
     "evaluate source": "weights to score without training: a bundle, a run folder, a .pt or .safetensors file",
     "split": "split whose scores are used",
     "evaluate split": "split to score",

@@ -15,7 +15,14 @@ from monai_tl.training.run_inputs import check_data, check_start
 from monai_tl.transfer.arms import UNTRAINED, Arm
 from monai_tl.transfer.weight_files import weights_at
 from monai_tl.workflow.launch import run_configs
-from monai_tl.workflow.merged_config import bundle_config, default_of, is_expression, plain_text, read_run_config
+from monai_tl.workflow.merged_config import (
+    bundle_config,
+    default_of,
+    is_expression,
+    plain_text,
+    read_run_config,
+    source_of_target,
+)
 from monai_tl.workflow.overrides import RUN_BY, check_overrides, checked_config
 
 SOURCE, TARGET = "bundles/ixi_hippocampus", "bundles/brats_tumour_core"
@@ -77,7 +84,12 @@ def transfer(
     arm = Arm("scratch" if scratch else "random" if random_prefix else "transfer", frozen)
     name = "scratch" if scratch else f"{'random' if random_prefix else 'freeze'}_{frozen}"
     run_dir = output or f"runs/{Path(target).resolve().name}_{name}"
-    settings = {**arm.settings(source or SOURCE), "bundle_root": target, **overrides, "run_dir": run_dir}
+    settings = {
+        **arm.settings(source or source_of_target(target) or SOURCE),
+        "bundle_root": target,
+        **overrides,
+        "run_dir": run_dir,
+    }
     refuse_existing(Path(run_dir), resume=overrides.get("resume", False))
     config = checked_config(configs, settings, flags_of(transfer))
     check_data(config, ("train", "validation"))

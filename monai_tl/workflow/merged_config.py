@@ -86,6 +86,20 @@ def merge_configs(files: Iterable[str | Path]) -> dict[str, Any]:
     return merged
 
 
+def source_of_target(bundle: str) -> str | None:
+    """Return the source that a bundle's ``transfer.yaml`` names; None if it names none, or by an expression.
+
+    Raises:
+        ConfigError: if the bundle has no ``transfer.yaml``.
+    """
+    config = {**merge_configs([bundle_config(bundle, "transfer")]), "bundle_root": bundle}
+    path = plain_text(config, "source") if "source" in config else None
+    if path is None or ".." not in Path(path).parts:
+        return path
+    real = Path(path).resolve()
+    return str(real.relative_to(Path.cwd()) if real.is_relative_to(Path.cwd()) else real)
+
+
 def default_of(files: Sequence[Path], key: str) -> Any:
     """Return the value of an id, not evaluated, after merging configs in order."""
     return value_at(merge_configs(files), key)

@@ -8,6 +8,7 @@ from typing import Any
 from monai_tl.settings.refusals import refusal
 from monai_tl.settings.table import SETTINGS, problems
 
+AUTO = "auto"  # stands for the proposed value of a setting
 RECIPE_SETTINGS: dict[str, Any] = {
     "spacing": [1.0, 1.0, 1.0],
     "orientation": "RAS",

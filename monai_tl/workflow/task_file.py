@@ -33,6 +33,7 @@ TEXTS: dict[str, Kind] = {
 }
 """Texts and paths of a ``task.yaml``: what the metadata, the README and the configs of the bundle take from it."""
 LISTED: dict[str, Kind] = {"modalities": NAMES, "classes": CLASSES, "references": Listed(LINE, "texts of one line each")}
+KEYS = ("subject", "image", "label", "pred")  # of a case on its way through the transforms
 ML, MM = Number(least=0, unit="ml"), Number(above=0, unit="mm")
 ENTRIES = (*TEXTS, *LISTED, "changelog", "settings", "dicom_codes", "plausible_ml", "tolerance_mm", "published")
 
@@ -139,6 +140,10 @@ def _refuse_odd_names(task: TaskFile) -> None:
     for name in (*task.modalities, *task.classes):
         if name.startswith(EXPRESSION):
             raise ConfigError(f"{task.path}: MONAI evaluates texts that begin with {' '.join(EXPRESSION)}: rename '{name}'")
+    if taken := [name for name in task.modalities if name in KEYS]:
+        raise ConfigError(
+            f"{task.path}: configs use the name '{taken[0]}' for something else: rename this modality in the datalist"
+        )
     if "background" in task.classes[1:]:
         raise ConfigError(f"{task.path}: classes must name the background first; got {list(task.classes)}")
 
