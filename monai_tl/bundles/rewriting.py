@@ -33,6 +33,8 @@ class Rewrite:
 def plan_rewrite(bundle: Path, files: Mapping[str, str]) -> Rewrite:
     """Compare a bundle's files with their rendering; the bundle's record shows which ones were edited since the last one.
 
+    Without a record, the bundle was made by hand: files that differ count as ``kept``.
+
     Args:
         bundle: folder of the bundle.
         files: path -> text, of `render_bundle`.
@@ -49,7 +51,7 @@ def plan_rewrite(bundle: Path, files: Mapping[str, str]) -> Rewrite:
         elif name == RECORD or stored == before.get(name):
             state = "changed"
         else:
-            state = "kept" if rendered == before.get(name) else "edited"
+            state = "kept" if rendered == before.get(name, rendered) else "edited"
         found[state].append(name)
     return Rewrite(**{state: tuple(names) for state, names in found.items()})
 
@@ -96,5 +98,5 @@ def _read_record(bundle: Path) -> dict[str, str]:
     path = bundle / RECORD
     if not path.is_file():
         return {}
-    remedy = "restore it, or remove it: then every file that differs counts as edited"
+    remedy = "restore it, or remove it: then every file that differs is kept"
     return dict(read_json(path, remedy=remedy, required=["files"], of_format=1)["files"])

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from monai_tl.datasets.datalist import read_datalist
-from monai_tl.errors import ConfigError
+from monai_tl.errors import ConfigError, list_problems
 from monai_tl.settings.table import PATH, SPACING
 from monai_tl.settings.values import Either, Words
 from monai_tl.text import plural
@@ -62,6 +62,27 @@ def bundle_render(*folder: str, force: bool = False) -> None:
             print(f"{verb}: {bundle / file}")
     if not (rewrite.new or rewrite.changed or edited):
         print(f"{bundle}: every file is as rendered from task.yaml")
+
+
+def bundle_check(*folder: str) -> None:
+    """Check a bundle: DIR.
+
+    In seconds, without training: ids that MONAI and monai_tl need, references, settings, whether training and inference agree,
+    the network's channels, the loss, metadata, task.yaml, and the datalist if it exists. Files that were edited by hand are
+    reported, which is no error.
+    """
+    bundle = Path(_one(folder, "bundle check"))
+    if not (bundle / "configs").is_dir():
+        raise ConfigError(f"'{bundle}' is not a bundle: it has no configs; make one with `monai_tl bundle new`")
+    from monai_tl.bundles.verify import verify_bundle
+
+    report = verify_bundle(bundle)
+    for note in report.notes:
+        print(f"note: {note}")
+    if report.problems:
+        count = len(report.problems)
+        raise ConfigError(list_problems(f"{bundle}: {plural(count, 'problem')}:", report.problems, shown=count))
+    print(f"{bundle}: {report.passed} checks passed")
 
 
 def _one(folders: tuple[str, ...], verb: str) -> str:

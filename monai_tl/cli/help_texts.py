@@ -31,6 +31,7 @@ EXAMPLES = {
         "bundles/my_task --datalist data/my_task/datalist.json",
         "bundles/my_task --datalist data/my_task/datalist.json --spacing 1,1,1 --source runs/ixi --iterations 4000",
     ),
+    "bundle check": ("bundles/my_task", "bundles/brats_tumour_core"),
     "bundle render": ("bundles/my_task", "bundles/my_task --force"),
     "stages": ("", "--in_channels 1 --out_channels 3"),
     "train": (

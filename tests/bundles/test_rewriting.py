@@ -89,13 +89,21 @@ def test_a_call_that_was_killed_is_repeated(bundle):
     assert content(bundle) == content(bundle.parent / "whole")
 
 
-def test_without_a_record_every_difference_is_an_edit(bundle):
-    (bundle / RECORD).unlink()
-    assert rewrite_bundle(bundle).new == (RECORD,)
-    (bundle / RECORD).unlink()
+def test_a_bundle_made_by_hand_gets_what_it_lacks(bundle):
+    """From then on, its own files count as edited."""
+    for name in (RECORD, "configs/transfer.yaml"):
+        (bundle / name).unlink()
+    change(bundle / "configs" / "train.yaml", "iterations: 600", "iterations: 1000")
+    before = content(bundle)
+    rewrite = rewrite_bundle(bundle)
+    assert (rewrite.new, rewrite.kept) == (("configs/transfer.yaml", RECORD), ("configs/train.yaml",))
+    assert {name: text for name, text in content(bundle).items() if name in before} == before
     change(bundle / "task.yaml", "classes: [background, tumour core]", "classes: [background, oedema]")
     with pytest.raises(ConfigError, match=r"configs/train\.yaml"):
         rewrite_bundle(bundle)
+
+
+def test_a_damaged_record_is_named(bundle):
     (bundle / RECORD).write_text("{}")
     with pytest.raises(DataError, match=f"{RECORD}.*lacks files.*remove it"):
         rewrite_bundle(bundle)
