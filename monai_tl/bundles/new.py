@@ -30,11 +30,12 @@ METADATA = ("metadata.json", "models/metadata.json", "configs/metadata.json")  #
 
 
 class Choice(NamedTuple):
-    """A setting of a new bundle, and where its value comes from."""
+    """A setting of a new bundle, where its value comes from, and what to look at before it is used."""
 
     name: str
     value: Any
     reason: str
+    check: str = ""
 
 
 @dataclass(frozen=True)
@@ -147,10 +148,14 @@ def _choices(asked: NewBundle) -> tuple[tuple[Proposal, ...], tuple[Choice, ...]
     like = _settings_of(asked.like) if asked.like else {}
     given = {name: value for name, value in asked.given.items() if name in RECIPE_SETTINGS}
     wanted = [name for name in PROPOSED if given.get(name) == AUTO or (name not in given and not asked.like)]
+    if given.get("window", AUTO) != AUTO and "inference_window" not in given:
+        wanted = [name for name in wanted if name != "inference_window"]  # it follows the given window
     contract = _contract_of(asked.source) if asked.source else None
     proposals = _proposals(asked.data, contract, wanted) if wanted else ()
     found = {name: Choice(name, value, f"as in {asked.like}") for name, value in like.items()}
-    found |= {proposal.name: Choice(*proposal) for proposal in proposals}
+    if contract and "orientation" not in like:
+        found["orientation"] = Choice("orientation", contract.orientation, "as the source's weights expect")
+    found |= {proposal.name: Choice(proposal.name, proposal.value, proposal.reason, proposal.check) for proposal in proposals}
     found |= {name: Choice(name, value, "as given") for name, value in given.items() if value != AUTO or name not in PROPOSED}
     return proposals, tuple(found[name] for name in RECIPE_SETTINGS if name in found)
 

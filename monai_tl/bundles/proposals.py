@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from monai_tl.datasets.datalist import Datalist
 from monai_tl.transfer.contract import Contract
 
 
-class Proposal(NamedTuple):
-    """A setting's proposed value, and why."""
+@dataclass(frozen=True)
+class Proposal:
+    """A setting's proposed value, why, and what to look at before it is used."""
 
     name: str
     value: Any
     reason: str
+    check: str = ""
 
 
 def propose(data: Datalist, *, source: Contract | None = None) -> tuple[Proposal, ...]:

@@ -40,7 +40,7 @@ def bundle_new(
     regions = f"{plural(len(made.regions), 'region')} that {how}"
     print(f"{place}: {regions}: {values_of(made.regions)}; from {', '.join(made.modalities)}")
     for choice in made.choices:
-        print(f"  {choice.name} {choice.value}: {choice.reason}")
+        print(f"  {choice.name} {choice.value}: {choice.reason}", *([f"    {choice.check}"] if choice.check else []), sep="\n")
     print("  all other settings: the recipe's defaults")
     print(f"next: monai_tl bundle check {place}")
     print(f"      monai_tl train --bundle {place}, or monai_tl transfer --target {place} --freeze 2")

@@ -87,7 +87,7 @@ def test_some_regions_and_modalities_can_be_selected(lists, tmp_path):
 
 
 def test_a_given_setting_wins_over_another_bundles_and_that_over_a_proposed_one(monkeypatch, lists, tmp_path):
-    propose(monkeypatch, spacing=[2, 2, 2], window=[40, 40, 40], batch_size=8, inference_window=None)
+    propose(monkeypatch, spacing=[2, 2, 2], window=[40, 40, 40], batch_size=8, inference_window=[40, 40, 40])
     data = read_datalist(lists / "sides.json")
     made = new_bundle(NewBundle(tmp_path / "one", data, given={"window": [16, 16, 16], "rotation": 3}))
     found = {choice.name: (choice.value, choice.reason) for choice in made.choices}
@@ -118,6 +118,12 @@ def test_the_source_is_what_transfers_start_from(monkeypatch, verb, lists, sourc
     assert verb("bundle", "new", "tasks/none", *flags, "--source", "tasks/run").code == 0
     assert [contract.classes for contract in seen[:2]] == [("background", "hippocampus"), ("background", "tumour core")]
     assert config(Path("tasks/run"), "transfer")["source"] == str(source)
+    metadata = json.loads((BRATS / "configs" / "metadata.json").read_text())
+    metadata["preprocessing"]["orientation"] = "LPS"
+    Path("weights").mkdir()
+    Path("weights/metadata.json").write_text(json.dumps(metadata))
+    assert verb("bundle", "new", "tasks/turned", *flags, "--source", "weights").code == 0
+    assert config(Path("tasks/turned"))["orientation"] == "LPS"
     assert config(Path("tasks/none"), "transfer")["source"] == "$@bundle_root + '/../run'"
     assert (source_of_target("tasks/run"), source_of_target("tasks/none")) == (str(source), "tasks/run")
     answer = verb("transfer", "--target", "tasks/none", "--freeze", 2)
