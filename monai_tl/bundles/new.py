@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -103,7 +103,7 @@ def new_bundle(asked: NewBundle) -> MadeBundle:
     """
     name = refuse_new_bundle(asked.folder, asked.name, asked.given)
     modalities, classes, regions = _channels(asked)
-    proposals, choices = _choices(asked)
+    proposals, choices = _choices(asked, replace(asked.data, modalities=modalities, regions=regions))
     raise_refusals(recipe_problems({choice.name: choice.value for choice in choices}, len(regions)))
     data = Path(str(asked.data.path))
     text = render_task(
@@ -143,15 +143,18 @@ def _channels(asked: NewBundle) -> tuple[tuple[str, ...], tuple[str, ...], dict[
     return modalities, classes, regions_of(data.regions, classes)
 
 
-def _choices(asked: NewBundle) -> tuple[tuple[Proposal, ...], tuple[Choice, ...]]:
-    """Return the proposals that are followed, and all settings that are not left to the recipe's defaults."""
+def _choices(asked: NewBundle, data: Datalist) -> tuple[tuple[Proposal, ...], tuple[Choice, ...]]:
+    """Return the proposals that are followed, and all settings that are not left to the recipe's defaults.
+
+    ``data`` has only the regions and modalities that are learned.
+    """
     like = _settings_of(asked.like) if asked.like else {}
     given = {name: value for name, value in asked.given.items() if name in RECIPE_SETTINGS}
     wanted = [name for name in PROPOSED if given.get(name) == AUTO or (name not in given and not asked.like)]
     if given.get("window", AUTO) != AUTO and "inference_window" not in given:
         wanted = [name for name in wanted if name != "inference_window"]  # it follows the given window
     contract = _contract_of(asked.source) if asked.source else None
-    proposals = _proposals(asked.data, contract, wanted) if wanted else ()
+    proposals = _proposals(data, contract, wanted) if wanted else ()
     found = {name: Choice(name, value, f"as in {asked.like}") for name, value in like.items()}
     if contract and "orientation" not in like:
         found["orientation"] = Choice("orientation", contract.orientation, "as the source's weights expect")

@@ -79,10 +79,14 @@ def test_regions_that_overlap_make_sigmoids(verb, lists, tmp_path):
     assert metadata["network_data_format"]["outputs"]["pred"]["num_channels"] == 3
 
 
-def test_some_regions_and_modalities_can_be_selected(lists, tmp_path):
+def test_some_regions_and_modalities_can_be_selected(monkeypatch, lists, tmp_path):
+    """Settings are proposed for these alone."""
+    seen = []
+    monkeypatch.setattr(proposals, "propose", lambda data, *, source=None: seen.append(data) or ())
     given = {"classes": ["whole tumour", "tumour core"], "modalities": ["T2"]}
     made = new_bundle(NewBundle(tmp_path / "b", read_datalist(lists / "brats.json"), given=given))
     assert (made.regions, made.exclusive) == ({"whole tumour": (1, 2, 4), "tumour core": (1, 4)}, False)
+    assert (seen[0].regions, seen[0].modalities) == (made.regions, ("T2",))
     assert (config(tmp_path / "b")["modalities"], config(tmp_path / "b")["classes"]) == (["T2"], given["classes"])
 
 
