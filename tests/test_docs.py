@@ -12,7 +12,7 @@ import monai_tl
 from tests.integration.test_readme import PAGES, commands
 
 ROOT = Path(__file__).parents[1]
-BUNDLES = sorted(ROOT.glob("bundles/*/docs/README.md"))
+BUNDLES = sorted(ROOT.glob("bundles/*/docs/*.md"))
 DOCS = sorted(ROOT.glob("docs/*.md"))
 FILES = [*sorted(ROOT.glob("*.md")), *DOCS, *BUNDLES, *sorted(ROOT.glob(".github/**/*.md"))]
 MADE = ("/", "data/", "runs/", "studies/", "STUDY/", "RUN/", "faults/", "logs/", "report_files/")  # by users and their runs

@@ -1,1 +1,1 @@
-"""Task bundles: the settings that suit their data."""
+"""Task bundles: rendered from their ``task.yaml`` and one recipe, made from a datalist, and checked."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from monai_tl.cli.bundle_verbs import bundle_check, bundle_new, bundle_render
 from monai_tl.cli.data_verbs import (
     check,
     datalist_brats,
@@ -25,6 +26,7 @@ VERBS: dict[str, Any] = {
     "prepare": {"ixi": prepare_ixi, "files": prepare_files},
     "datalist": {"ixi": datalist_ixi, "brats": datalist_brats, "decathlon": datalist_decathlon, "files": datalist_files},
     "check": check,
+    "bundle": {"new": bundle_new, "check": bundle_check, "render": bundle_render},
     "stages": stages,
     "train": train,
     "transfer": transfer,

@@ -16,12 +16,15 @@ from monai_tl.settings.table import DESCRIPTIONS, PATH, SETTINGS
 from monai_tl.settings.values import Kind, Text
 from monai_tl.workflow.merged_config import bundle_config, is_expression, merge_configs
 from monai_tl.workflow.overrides import RUN_BY, ids_read
+from monai_tl.workflow.recipe_settings import RECIPE_SETTINGS
 
 HELP_COLUMNS = 100
 PLAIN = (Text().what, "any text", PATH.what)  # kinds that help does not mention
 USUAL = "bundles/brats_tumour_core"  # the bundle whose settings and defaults are shown
 CONFIGS = {"train": ("train",), "evaluate": ("train", "evaluate"), "predict": ("inference",)}  # others: train and transfer
 NAMED_OTHERWISE = ("bundle_root", "run_dir", "output_dir", "val_interval")  # set by flags of the verbs, or fixed
+ONLY = {"bundle new": (*RECIPE_SETTINGS, "modalities", "classes")}  # the settings of verbs that take no other ids
+HEADLINES = {"bundle new": "Settings, with the recipe's defaults, which hold where nothing is proposed:"}
 OF_ARMS = ("seed", "freeze", "resume")  # differ between the runs of a study
 
 
@@ -48,7 +51,7 @@ def of_verb(verb: Verb, name: str) -> str:
     if usage:
         parts.insert(1, _hanging("Usage: ", f"monai_tl {name} {usage}", "    "))
     examples = [_hanging("  ", f"monai_tl {name} {words}".strip(), "      ") for words in EXAMPLES.get(name, ())]
-    headline = f"Settings, with the defaults of {USUAL}; any other id of the configs is a flag too:"
+    headline = HEADLINES.get(name, f"Settings, with the defaults of {USUAL}; any other id of the configs is a flag too:")
     sections = {"Examples:": examples, "Flags:": list(_flags(verb, name)), headline: list(_settings(verb, name))}
     return "\n\n".join([*parts, *("\n".join([title, *lines]) for title, lines in sections.items() if lines)])
 
@@ -90,8 +93,11 @@ def _settings(verb: Verb, name: str) -> Iterator[str]:
         read = set(ids_read(config, READ_BY_PREDICTION if name == "predict" else RUN_BY)) & set(config)
     except ConfigError:  # the bundle is not in this folder
         config, read = {}, set(SETTINGS)
+    if name in ONLY:
+        config, read = dict(RECIPE_SETTINGS), set(SETTINGS)
     never = (*NAMED_OTHERWISE, *(OF_ARMS if name.startswith("study") else ()))
-    for setting in (setting for setting in SETTINGS if setting in passes_on and setting in read and setting not in never):
+    shown = [name for name in ONLY.get(name, tuple(SETTINGS)) if name in passes_on and name in read and name not in never]
+    for setting in shown:
         value = config.get(setting)
         default = "" if value is None or is_expression(value) else f"default {_plain(value)}"
         yield _flag(setting, DESCRIPTIONS[setting], SETTINGS[setting], default)

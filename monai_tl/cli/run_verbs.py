@@ -17,7 +17,14 @@ from monai_tl.training.run_inputs import check_data, check_start
 from monai_tl.transfer.arms import UNTRAINED, Arm
 from monai_tl.transfer.weight_files import weights_at
 from monai_tl.workflow.launch import run_configs
-from monai_tl.workflow.merged_config import bundle_config, default_of, is_expression, plain_text, read_run_config
+from monai_tl.workflow.merged_config import (
+    bundle_config,
+    default_of,
+    is_expression,
+    plain_text,
+    read_run_config,
+    source_of_target,
+)
 from monai_tl.workflow.overrides import RUN_BY, check_overrides, checked_config
 
 SOURCE, TARGET = "bundles/ixi_hippocampus", "bundles/brats_tumour_core"
@@ -79,7 +86,8 @@ def transfer(
     arm = Arm("scratch" if scratch else "random" if random_prefix else "transfer", frozen)
     name = "scratch" if scratch else f"{'random' if random_prefix else 'freeze'}_{frozen}"
     run_dir = output or f"runs/{Path(target).resolve().name}_{name}"
-    settings = {**arm.settings(source or SOURCE), "bundle_root": target, **overrides, "run_dir": run_dir}
+    start = arm.settings(source or source_of_target(target) or SOURCE)
+    settings = {**start, "bundle_root": target, **overrides, "run_dir": run_dir}
     if overrides.get("rename") and (scratch or random_prefix):
         raise ConfigError("--rename names the modalities of a source, and --scratch and --random_prefix take none: omit it")
     refuse_existing(Path(run_dir), resume=overrides.get("resume", False))

@@ -10,6 +10,7 @@ from monai_tl.cli.run_verbs import SOURCE, TARGET
 from monai_tl.errors import ConfigError
 from monai_tl.settings.table import ENGINE, SETTINGS
 from monai_tl.settings.values import Number, Whole
+from monai_tl.workflow.merged_config import source_of_target
 
 LAYERS = "scratch,0,1,2,3,4,5,random2"
 SIZES = "0.25,0.5,0.75,1.0"
@@ -22,7 +23,7 @@ Gain = Annotated[float, Number(least=0, below=1, unit="a difference in Dice", ex
 
 def layers(
     *,
-    source: str = SOURCE,
+    source: str | None = None,
     target: str = TARGET,
     arms: str = LAYERS,
     sizes: str = "all",
@@ -54,7 +55,7 @@ def layers(
 
 def size(
     *,
-    source: str = SOURCE,
+    source: str | None = None,
     target: str = TARGET,
     sizes: str = SIZES,
     arms: str = "scratch,1,2,3",
@@ -85,7 +86,7 @@ def size(
 
 def depth(
     *,
-    source: str = SOURCE,
+    source: str | None = None,
     target: str = TARGET,
     search: bool = False,
     gain: Gain | None = None,
@@ -142,6 +143,7 @@ def _do(verb: Any, asked: dict[str, Any], output: str, how: tuple[int, str, bool
 
     parallel, engine, plan = how
     asked["seeds"] = read_seeds(asked["seeds"])
+    asked["source"] = asked["source"] or source_of_target(asked["target"]) or SOURCE
     request = Request(verb.__name__, **asked, parallel=parallel, settings=overrides, also=flags_of(verb))
     folder = Path(output).absolute()
     check_request(request, folder)

@@ -16,6 +16,7 @@ from monai_tl.errors import ConfigError, did_you_mean
 from monai_tl.settings.table import EXPRESSION
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+RECIPE_CONFIGS = ("train", "transfer", "untrained", "evaluate", "inference")  # what every rendered bundle has
 SEPARATOR = "::"  # MONAI also accepts #
 REFERENCE = re.compile(r"@\w*(?:::\w*)*")
 RELATIVE = re.compile(r"^%|[@%](?:#|::)")  # macros and relative ids
@@ -33,7 +34,8 @@ def bundle_config(bundle: str | Path, name: str) -> Path:
         existing = [config.stem for config in sorted(path.parent.glob("*.yaml"))]
         if not existing:
             raise ConfigError(f"'{bundle}' is not a bundle: it has no configs/{name}.yaml")
-        raise ConfigError(f"bundle '{bundle}' has no config '{name}': {did_you_mean(name, existing)}")
+        remedy = f"; `monai_tl bundle render {bundle}` adds it" if name in RECIPE_CONFIGS else ""
+        raise ConfigError(f"bundle '{bundle}' has no config '{name}': {did_you_mean(name, existing)}{remedy}")
     return path
 
 
@@ -84,6 +86,20 @@ def merge_configs(files: Iterable[str | Path]) -> dict[str, Any]:
             else:
                 set_id(merged, name, value)
     return merged
+
+
+def source_of_target(bundle: str) -> str | None:
+    """Return the source that a bundle's ``transfer.yaml`` names; None if it names none, or by an expression.
+
+    Raises:
+        ConfigError: if the bundle has no ``transfer.yaml``.
+    """
+    config = {**merge_configs([bundle_config(bundle, "transfer")]), "bundle_root": bundle}
+    path = plain_text(config, "source") if "source" in config else None
+    if path is None or ".." not in Path(path).parts:
+        return path
+    real = Path(path).resolve()
+    return str(real.relative_to(Path.cwd()) if real.is_relative_to(Path.cwd()) else real)
 
 
 def default_of(files: Sequence[Path], key: str) -> Any:

@@ -1,22 +1,41 @@
-"""A bundle's ``task.yaml``: facts about its task outside its configs (DICOM codes, plausible volumes, published results)."""
+"""A bundle's ``task.yaml``: the facts about its task, from which the bundle's other files are rendered."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
-from monai_tl.errors import ConfigError, did_you_mean
-from monai_tl.settings.values import Kind, Number, Text, Whole
+from monai_tl.errors import ConfigError, list_problems
+from monai_tl.settings.table import CLASSES, EXPRESSION, NAMES, PATH
+from monai_tl.settings.values import Kind, Listed, Number, Text
 from monai_tl.storage.text_tables import read_text
+from monai_tl.workflow.published import Published, read_published
+from monai_tl.workflow.recipe_settings import RECIPE_SETTINGS, recipe_problems
+from monai_tl.workflow.yaml_entries import entry_mapping, entry_value, refuse_other_entries
 
 TASK_FILE = "task.yaml"
 CODE = '[coding scheme, value, meaning] with at most 16, 16 and 64 characters, e.g. [SCT, "5366008", Hippocampus]'
 CODE_LENGTHS = (16, 16, 64)  # of DICOM's value representations SH and LO
-TEXT, COUNT, DICE, VOLUME = Text("a text in quotes"), Whole(1), Number(least=0, most=1), Number(least=0)
+
+LINE = Text("one line of text", r"[^\r\n]*[^\s][^\r\n]*")
+PARAGRAPHS = Text("text, or paragraphs of text")
+BUNDLE_NAME = Text("a name of letters, digits, _ and -, which begins with a letter, e.g. my_task", r"[A-Za-z][A-Za-z0-9_-]*")
+TEXTS: dict[str, Kind] = {
+    "name": BUNDLE_NAME,
+    **dict.fromkeys(("title", "task", "description", "authors", "copyright", "data_source"), LINE),
+    **dict.fromkeys(("image_classes", "label_classes", "dicom_modality"), LINE),
+    **dict.fromkeys(("summary", "commands", "notes", "data_license"), PARAGRAPHS),
+    **dict.fromkeys(("dataset_dir", "datalist", "source"), PATH),
+}
+"""Texts and paths of a ``task.yaml``: what the metadata, the README and the configs of the bundle take from it."""
+LISTED: dict[str, Kind] = {"modalities": NAMES, "classes": CLASSES, "references": Listed(LINE, "texts of one line each")}
+KEYS = ("subject", "image", "label", "pred")  # of a case on its way through the transforms
+ML, MM = Number(least=0, unit="ml"), Number(above=0, unit="mm")
+ENTRIES = (*TEXTS, *LISTED, "changelog", "settings", "dicom_codes", "plausible_ml", "tolerance_mm", "published")
 
 
 class DicomCode(NamedTuple):
@@ -34,37 +53,6 @@ class SegmentCodes(NamedTuple):
     type: DicomCode
 
 
-class PublishedSize(NamedTuple):
-    """A published table for one training set: test Dice and iterations by arm."""
-
-    n: int
-    set: str
-    table: str
-    test: dict[str, float]
-    iterations: dict[str, int]
-
-
-class PublishedLayers(NamedTuple):
-    """A published table of Dice by arm, for training and for validation cases."""
-
-    table: str
-    training: dict[str, float]
-    validation: dict[str, float]
-
-
-class Published(NamedTuple):
-    """Results of a publication to compare with; ``setting`` describes how they were obtained."""
-
-    year: int
-    setting: str
-    layers: PublishedLayers
-    sizes: tuple[PublishedSize, ...]
-
-    def test_dice(self, arm: str, n: int) -> float | None:
-        """Return the test Dice of an arm for exactly this number of training subjects; None if there is none."""
-        return next((size.test.get(arm) for size in self.sizes if size.n == n), None)
-
-
 @dataclass(frozen=True)
 class TaskFile:
     """Content of a bundle's ``task.yaml``; empty if there is no such file.
@@ -73,13 +61,27 @@ class TaskFile:
         path: path of the file.
         dicom_codes: class -> codes of its segment.
         published: results to compare with.
-        plausible_ml: region -> lowest and highest plausible volume in ml.
+        modalities: image channels by name, in order.
+        classes: output channels by name; background first if they exclude each other.
+        texts: texts and paths by the names in `TEXTS`.
+        references: publications.
+        changelog: version of the bundle -> what changed, the last version last.
+        settings: values of settings that differ from the recipe's defaults, `RECIPE_SETTINGS`.
+        plausible_ml: region -> lowest and highest volume in ml that is not remarkable.
+        tolerance_mm: region -> distance in mm within which two surfaces count as equal.
     """
 
     path: Path
     dicom_codes: Mapping[str, SegmentCodes] = field(default_factory=dict)
     published: Published | None = None
+    modalities: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+    references: tuple[str, ...] = ()
+    changelog: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     plausible_ml: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    tolerance_mm: Mapping[str, float] = field(default_factory=dict)
 
 
 def read_task_file(bundle: Path) -> TaskFile:
@@ -89,32 +91,72 @@ def read_task_file(bundle: Path) -> TaskFile:
         ConfigError: if an entry is unknown, missing or of the wrong kind.
     """
     path = bundle / TASK_FILE
-    if not path.is_file():
-        return TaskFile(path)
+    return parse_task_file(read_text(path), path) if path.is_file() else TaskFile(path)
+
+
+def parse_task_file(text: str, path: Path) -> TaskFile:
+    """Read the text of a ``task.yaml``; ``path`` names it in messages.
+
+    Raises:
+        ConfigError: if an entry is unknown, missing or of the wrong kind.
+    """
     try:
-        content = yaml.safe_load(read_text(path)) or {}
+        content = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML ({' '.join(str(error).split())}): correct it") from None
-    _refuse_other_keys(content, ("dicom_codes", "published", "plausible_ml"), str(path))
-    codes = _mapping(content.get("dicom_codes", {}), f"{path}: dicom_codes")
-    plausible = _mapping(content.get("plausible_ml", {}), f"{path}: plausible_ml")
-    return TaskFile(
+    refuse_other_entries(content, ENTRIES, str(path))
+    lists = {name: tuple(entry_value(content[name], LISTED[name], f"{path}: {name}")) for name in LISTED if name in content}
+    task = TaskFile(
         path,
-        {str(name): _segment_codes(of, f"{path}: dicom_codes of '{name}'") for name, of in codes.items()},
-        _published(content["published"], f"{path}: published") if "published" in content else None,
-        {str(name): _range(of, f"{path}: plausible_ml of '{name}'") for name, of in plausible.items()},
+        _by_name(content, "dicom_codes", path, _segment_codes),
+        read_published(content["published"], f"{path}: published") if "published" in content else None,
+        texts={name: entry_value(content[name], TEXTS[name], f"{path}: {name}") for name in TEXTS if name in content},
+        changelog=_by_name(content, "changelog", path, lambda text, where: str(entry_value(text, LINE, where))),
+        settings=_settings(content.get("settings", {}), path, lists.get("classes", ())),
+        plausible_ml=_by_name(content, "plausible_ml", path, _volumes),
+        tolerance_mm=_by_name(content, "tolerance_mm", path, lambda number, where: float(entry_value(number, MM, where))),
+        **lists,
     )
+    _refuse_odd_names(task)
+    return task
 
 
-def _range(content: Any, where: str) -> tuple[float, float]:
-    numbers = isinstance(content, list) and len(content) == 2 and all(VOLUME.allows(value) for value in content)
-    if not numbers or not content[0] < content[1]:
-        raise ConfigError(f"{where} takes the lowest and the highest volume in ml, e.g. [1.5, 5.5]; got {content}")
+def _by_name(content: Mapping[str, Any], entry: str, path: Path, read: Any) -> dict[str, Any]:
+    """Read an entry that holds a value for each of some names; without the entry, there is none."""
+    given = entry_mapping(content.get(entry, {}), f"{path}: {entry}")
+    return {str(name): read(of, f"{path}: {entry} of '{name}'") for name, of in given.items()}
+
+
+def _settings(content: Any, path: Path, classes: Sequence[str]) -> dict[str, Any]:
+    refuse_other_entries(content, tuple(RECIPE_SETTINGS), f"{path}: settings")
+    invalid = recipe_problems(content, regions=len([name for name in classes if name != "background"]) or 1)
+    if invalid:
+        raise ConfigError(list_problems(f"{path}: settings: {invalid[0]}", invalid[1:]))
+    return dict(content)
+
+
+def _refuse_odd_names(task: TaskFile) -> None:
+    """Refuse names that MONAI would evaluate, and a background that is not first."""
+    for name in (*task.modalities, *task.classes):
+        if name.startswith(EXPRESSION):
+            raise ConfigError(f"{task.path}: MONAI evaluates texts that begin with {' '.join(EXPRESSION)}: rename '{name}'")
+    if taken := [name for name in task.modalities if name in KEYS]:
+        raise ConfigError(
+            f"{task.path}: configs use the name '{taken[0]}' for something else: rename this modality in the datalist"
+        )
+    if "background" in task.classes[1:]:
+        raise ConfigError(f"{task.path}: classes must name the background first; got {list(task.classes)}")
+
+
+def _volumes(content: Any, where: str) -> tuple[float, float]:
+    valid = isinstance(content, list) and len(content) == 2 and all(map(ML.allows, content)) and content[0] < content[1]
+    if not valid:
+        raise ConfigError(f"{where} takes the lowest and the highest plausible volume in ml, e.g. [1.5, 5.5]; got {content!r}")
     return float(content[0]), float(content[1])
 
 
 def _segment_codes(content: Any, where: str) -> SegmentCodes:
-    _refuse_other_keys(content, SegmentCodes._fields, where, all_needed=True)
+    refuse_other_entries(content, SegmentCodes._fields, where, all_needed=True)
     return SegmentCodes(**{name: _code(code, f"{where}: {name}") for name, code in content.items()})
 
 
@@ -123,62 +165,3 @@ def _code(content: Any, where: str) -> DicomCode:
     if not texts or not all(0 < len(part) <= most for part, most in zip(content, CODE_LENGTHS, strict=True)):
         raise ConfigError(f"{where} takes {CODE}; got {content}")
     return DicomCode(*content)
-
-
-def _published(content: Any, where: str) -> Published:
-    _refuse_other_keys(content, Published._fields, where, all_needed=True)
-    layers, sizes = content["layers"], content["sizes"]
-    _refuse_other_keys(layers, PublishedLayers._fields, f"{where}: layers", all_needed=True)
-    if not isinstance(sizes, list):
-        raise ConfigError(f"{where}: sizes takes a list with one entry per training set; got {sizes}")
-    return Published(
-        _value(content["year"], COUNT, f"{where}: year"),
-        _value(content["setting"], TEXT, f"{where}: setting"),
-        PublishedLayers(
-            _value(layers["table"], TEXT, f"{where}: layers: table"),
-            *_by_arm(layers, {"training": DICE, "validation": DICE}, f"{where}: layers"),
-        ),
-        tuple(_published_size(size, f"{where}: sizes, entry {number}") for number, size in enumerate(sizes, 1)),
-    )
-
-
-def _published_size(content: Any, where: str) -> PublishedSize:
-    _refuse_other_keys(content, PublishedSize._fields, where, all_needed=True)
-    kinds: dict[str, Kind] = {"n": COUNT, "set": TEXT, "table": TEXT}
-    values = {name: _value(content[name], kind, f"{where}: {name}") for name, kind in kinds.items()}
-    test, iterations = _by_arm(content, {"test": DICE, "iterations": COUNT}, where)
-    return PublishedSize(**values, test=test, iterations=iterations)
-
-
-def _by_arm(content: Mapping[str, Any], kinds: Mapping[str, Kind], where: str) -> list[dict[str, Any]]:
-    """Read the columns of one table, which must have the same arms."""
-    columns: dict[str, dict[str, Any]] = {}
-    for name, kind in kinds.items():
-        given = _mapping(content[name], f"{where}: {name}")
-        columns[name] = {str(arm): _value(value, kind, f"{where}: {name} of {arm}") for arm, value in given.items()}
-    if len({tuple(column) for column in columns.values()}) > 1:
-        arms = " and ".join(f"{name} has {', '.join(column)}" for name, column in columns.items())
-        raise ConfigError(f"{where} takes the same arms in the same order in each column; {arms}")
-    return list(columns.values())
-
-
-def _value(value: Any, kind: Kind, where: str) -> Any:
-    if not kind.allows(value):
-        raise ConfigError(f"{where} takes {kind.takes}; got {value!r}")
-    return value
-
-
-def _mapping(content: Any, where: str) -> Mapping[Any, Any]:
-    if not isinstance(content, Mapping):
-        raise ConfigError(f"{where} takes values by name; got {content!r}")
-    return content
-
-
-def _refuse_other_keys(content: Any, known: tuple[str, ...], where: str, *, all_needed: bool = False) -> None:
-    keys = _mapping(content, where)
-    unknown = next((key for key in keys if key not in known), None)
-    if unknown is not None:
-        raise ConfigError(f"{where} has an unknown entry '{unknown}': {did_you_mean(str(unknown), known)}")
-    missing = [name for name in known if name not in keys]
-    if missing and all_needed:
-        raise ConfigError(f"{where} lacks {', '.join(missing)}; required are {', '.join(known)}")

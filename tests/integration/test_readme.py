@@ -82,6 +82,23 @@ def as_decathlon(brats: Path, task: Path) -> None:
     (task / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
 
 
+def as_task04(ixi: Path, task: Path) -> None:
+    """Write IXI cases once more, as a Decathlon task of one modality with a label for each side."""
+    for folder in ("imagesTr", "labelsTr"):
+        (task / folder).mkdir(parents=True)
+    training = []
+    for number, t1 in enumerate(sorted((ixi / "IXI-T1").iterdir())):
+        label = nib.load(next((ixi / "aseg").glob(f"{t1.name.split('-')[0]}-*")))
+        parts = np.select([np.asarray(label.dataobj) == value for value in (17, 53)], [1, 2]).astype(np.uint8)
+        names = {"image": f"imagesTr/hippocampus_{number:03}.nii.gz", "label": f"labelsTr/hippocampus_{number:03}.nii.gz"}
+        shutil.copy(t1, task / names["image"])
+        nib.save(nib.Nifti1Image(parts, label.affine), task / names["label"])
+        training.append(names)
+    labels = {"0": "background", "1": "Anterior", "2": "Posterior"}
+    content = {"modality": {"0": "MRI"}, "labels": labels, "training": training, "test": []}
+    (task / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
+
+
 @pytest.mark.slow
 def test_every_command_of_the_pages_runs_once(tmp_path, phantoms, command):
     shutil.copytree(ROOT / "bundles", tmp_path / "bundles", ignore=shutil.ignore_patterns("models", "predictions"))
@@ -90,6 +107,7 @@ def test_every_command_of_the_pages_runs_once(tmp_path, phantoms, command):
         datalist.unlink()
     shutil.copytree(tmp_path / "data", tmp_path / "data" / "phantom")
     as_downloaded(tmp_path / "data" / "ixi", tmp_path / "data" / "downloads")
+    as_task04(tmp_path / "data" / "phantom" / "ixi", tmp_path / "data" / "Task04_Hippocampus")
     as_decathlon(tmp_path / "data" / "brats", tmp_path / "data" / "Task01_BrainTumour")
     places = (command.parent, Path(sys.executable).parent, os.environ["PATH"])
     environment = {**os.environ, "PATH": os.pathsep.join(map(str, places)), "PYTHONPATH": str(ROOT)}
@@ -97,9 +115,10 @@ def test_every_command_of_the_pages_runs_once(tmp_path, phantoms, command):
     assert len(documented) >= 25
     for side in ("ixi", "brats"):  # what the demo leaves behind
         documented.insert(0, f"monai_tl datalist {side} --root data/phantom/{side} --split 0.5,0.17,0.33")
-    bare = documented.index("monai_tl transfer --freeze 2")  # from the weights in the bundle's folder, to the demo's phantoms
-    documented[bare] += ' --iterations 2 --validate_every 2 --patience 0 --window "[16,16,16]"'
+    assert "monai_tl transfer --freeze 2" in documented  # from the weights in the bundle's folder, to the demo's phantoms
     for line in documented:
+        if line.startswith(("monai_tl train ", "monai_tl transfer ")) and "--iterations" not in line:
+            line += ' --iterations 2 --validate_every 2 --patience 0 --window "[16,16,16]"'  # not as the bundle has them
         line = line.replace("/data/", f"{tmp_path}/data/").replace("0.7,0.15,0.15", "0.5,0.17,0.33")
         for pattern, value in BUDGET.items():
             line = re.sub(pattern, value, line)

@@ -66,7 +66,7 @@ def test_the_wheel_holds_every_file_of_the_package(wheel):
         packed = {name for name in archive.namelist() if not name.split("/")[0].endswith(".dist-info")}
     wanted = {path for path in (ROOT / "monai_tl").rglob("*") if path.is_file() and path.parent.name != "__pycache__"}
     assert packed == {path.relative_to(ROOT).as_posix() for path in wanted}
-    assert {"monai_tl/py.typed", "monai_tl/report/kit/template/page.html"} <= packed
+    assert {"monai_tl/py.typed", "monai_tl/report/kit/template/page.html", "monai_tl/bundles/recipe/LICENSE"} <= packed
 
 
 def test_the_installed_package_gives_its_names_and_its_verbs(installed):
@@ -88,3 +88,13 @@ def test_the_installed_package_writes_a_report(installed, source, tmp_path):
     page = (tmp_path / "runs" / "report.html").read_text(encoding="utf-8")
     assert "0.600" in page
     assert "one" in page
+
+
+def test_the_installed_package_makes_a_bundle(installed, phantoms, tmp_path):
+    """It needs the recipe, which is no Python either, and no bundle of the checkout."""
+    datalist = phantoms / "ixi" / "datalist.json"
+    done = installed("-m", "monai_tl", "bundle", "new", tmp_path / "my_task", "--datalist", datalist)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "my_task" / "configs" / "train.yaml").is_file()
+    done = installed("-m", "monai_tl", "bundle", "check", tmp_path / "my_task")
+    assert done.returncode == 0, done.stderr[-2000:]

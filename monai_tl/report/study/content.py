@@ -17,7 +17,7 @@ from monai_tl.report.study.study_facts import StudyFacts
 from monai_tl.statistics import ArmComparison, ArmMean, arm_means, compare_arms
 from monai_tl.statistics.multiplicity import is_reference
 from monai_tl.transfer.arms import arm_words
-from monai_tl.workflow.task_file import Published
+from monai_tl.workflow.published import Published
 
 
 @dataclass(frozen=True)

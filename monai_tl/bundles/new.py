@@ -1,0 +1,217 @@
+"""Make a bundle from a datalist: its ``task.yaml``, and all files rendered from that."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from monai_tl.bundles.rendering import PLAIN_PATH, render_bundle, render_task
+from monai_tl.datasets.datalist import Datalist
+from monai_tl.datasets.regions import BACKGROUND, is_softmax, overlaps, regions_of
+from monai_tl.errors import ConfigError, DataError, did_you_mean
+from monai_tl.settings.refusals import raise_refusals, refusal
+from monai_tl.storage.files import read_json, write_text
+from monai_tl.workflow.recipe_settings import AUTO, RECIPE_SETTINGS, recipe_problems
+from monai_tl.workflow.task_file import BUNDLE_NAME, TASK_FILE, parse_task_file, read_task_file
+
+if TYPE_CHECKING:
+    from monai_tl.bundles.proposals import Proposal
+    from monai_tl.transfer.contract import Contract
+
+PROPOSED = ("spacing", "normalisation", "window", "batch_size", "inference_window", "iterations", "validate_every", "patience")
+"""The settings that are proposed for a datalist unless they are given."""
+CHANNELS = ("modalities", "classes")
+METADATA = ("metadata.json", "models/metadata.json", "configs/metadata.json")  # of a run, of a trained bundle, of a bundle
+
+
+class Choice(NamedTuple):
+    """A setting of a new bundle, where its value comes from, and what to look at before it is used."""
+
+    name: str
+    value: Any
+    reason: str
+    check: str = ""
+
+
+@dataclass(frozen=True)
+class NewBundle:
+    """What a bundle is to be made of.
+
+    Attributes:
+        folder: to be written; must not exist.
+        data: of the task, with its path.
+        name: of the bundle; empty: the folder's.
+        like: another bundle whose settings are taken.
+        source: what the task's transfers start from: a bundle, a run folder or a weights file.
+        given: value by setting; ``auto``: the proposed one. ``modalities`` and ``classes`` select from the data.
+    """
+
+    folder: Path
+    data: Datalist
+    name: str = ""
+    like: Path | None = None
+    source: str | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+
+class MadeBundle(NamedTuple):
+    """A bundle that was made: its regions, whether they exclude each other, and where its settings come from."""
+
+    regions: dict[str, tuple[int, ...]]
+    exclusive: bool
+    modalities: tuple[str, ...]
+    choices: tuple[Choice, ...]
+
+
+def refuse_new_bundle(folder: Path, name: str, given: Iterable[str]) -> str:
+    """Refuse a folder that exists, and settings that a bundle does not have; nothing is read.
+
+    Returns:
+        The bundle's name.
+
+    Raises:
+        ConfigError: also for a name that commands and configs cannot hold.
+    """
+    if folder.exists() or folder.is_symlink():
+        raise ConfigError(
+            f"'{folder}' exists, and nothing is overwritten: choose another folder (edit it: monai_tl bundle render)"
+        )
+    chosen = name or folder.absolute().name
+    if problem := refusal("the bundle's name", BUNDLE_NAME, chosen):
+        raise ConfigError(f"{problem}; {'choose another --name' if name else 'rename the folder, or set --name'}")
+    known = (*RECIPE_SETTINGS, *CHANNELS)
+    for setting in given:
+        if setting not in known:
+            raise ConfigError(f"'{setting}' is no setting of a new bundle: {did_you_mean(setting, known)}")
+    return chosen
+
+
+def new_bundle(asked: NewBundle) -> MadeBundle:
+    """Write a bundle whose configs train on a datalist right away.
+
+    Regions that share label values have a sigmoid each; others share a softmax with the background. A setting has the given
+    value, else that of ``like``, else the proposed one (`monai_tl.bundles.proposals`), else the recipe's default.
+
+    Raises:
+        ConfigError: if the folder exists, or a name, class, modality or setting is invalid; nothing is written then.
+        DataError: if the datalist does not have a modality.
+    """
+    name = refuse_new_bundle(asked.folder, asked.name, asked.given)
+    modalities, classes, regions = _channels(asked)
+    proposals, choices = _choices(asked, replace(asked.data, modalities=modalities, regions=regions))
+    raise_refusals(recipe_problems({choice.name: choice.value for choice in choices}, len(regions)))
+    data = Path(str(asked.data.path))
+    text = render_task(
+        name=name,
+        modalities=modalities,
+        classes=classes,
+        exclusive=is_softmax(classes),
+        label_classes=f"one channel of label values: {values_of(regions)}",
+        dataset_dir=_place(data.parent, asked.folder),
+        datalist=data.name,
+        source=_place(Path(asked.source), asked.folder) if asked.source else "",
+        noted=bool(proposals),
+        settings={choice.name: choice.value for choice in choices},
+    )
+    files = {TASK_FILE: text, **render_bundle(parse_task_file(text, asked.folder / TASK_FILE))}
+    if proposals:
+        from monai_tl.bundles.proposals import proposals_page
+
+        files["docs/settings.md"] = proposals_page(proposals)
+    _write_folder(asked.folder, files)
+    return MadeBundle(regions, is_softmax(classes), modalities, choices)
+
+
+def values_of(regions: Mapping[str, Iterable[int]]) -> str:
+    """Return the label values of regions in words: ``"anterior 1; posterior 2"``."""
+    return "; ".join(f"{name} {', '.join(map(str, values))}" for name, values in regions.items())
+
+
+def _channels(asked: NewBundle) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, tuple[int, ...]]]:
+    """Return modalities, classes and the label values of each region."""
+    data = asked.data
+    modalities = tuple(asked.given.get("modalities", data.modalities))
+    if strange := [name for name in modalities if name not in data.modalities]:
+        raise DataError(f"no modality '{strange[0]}' in {data.path}: {did_you_mean(strange[0], data.modalities)}")
+    first = () if overlaps(data.regions) else (BACKGROUND,)
+    classes = tuple(asked.given.get("classes", (*first, *data.regions)))
+    return modalities, classes, regions_of(data.regions, classes)
+
+
+def _choices(asked: NewBundle, data: Datalist) -> tuple[tuple[Proposal, ...], tuple[Choice, ...]]:
+    """Return the proposals that are followed, and all settings that are not left to the recipe's defaults.
+
+    ``data`` has only the regions and modalities that are learned.
+    """
+    like = _settings_of(asked.like) if asked.like else {}
+    given = {name: value for name, value in asked.given.items() if name in RECIPE_SETTINGS}
+    wanted = [name for name in PROPOSED if given.get(name) == AUTO or (name not in given and not asked.like)]
+    if given.get("window", AUTO) != AUTO and "inference_window" not in given:
+        wanted = [name for name in wanted if name != "inference_window"]  # it follows the given window
+    contract = _contract_of(asked.source) if asked.source else None
+    proposals = _proposals(data, contract, wanted) if wanted else ()
+    found = {name: Choice(name, value, f"as in {asked.like}") for name, value in like.items()}
+    if contract and "orientation" not in like:
+        found["orientation"] = Choice("orientation", contract.orientation, "as the source's weights expect")
+    found |= {proposal.name: Choice(proposal.name, proposal.value, proposal.reason, proposal.check) for proposal in proposals}
+    found |= {name: Choice(name, value, "as given") for name, value in given.items() if value != AUTO or name not in PROPOSED}
+    return proposals, tuple(found[name] for name in RECIPE_SETTINGS if name in found)
+
+
+def _proposals(data: Datalist, source: Contract | None, wanted: Iterable[str]) -> tuple[Proposal, ...]:
+    from monai_tl.bundles.proposals import propose
+
+    return tuple(
+        proposal for proposal in propose(data, source=source) if proposal.name in wanted and proposal.value is not None
+    )
+
+
+def _settings_of(bundle: Path) -> Mapping[str, Any]:
+    """Return the settings of another bundle that differ from the recipe's defaults."""
+    if not (bundle / TASK_FILE).is_file():
+        raise ConfigError(f"--like takes a bundle with a {TASK_FILE}; '{bundle}' has none")
+    return read_task_file(bundle).settings
+
+
+def _contract_of(source: str) -> Contract | None:
+    """Return what a source's weights expect of images; None for a weights file without metadata.
+
+    Raises:
+        ConfigError: if the source does not exist, or is a folder of something else.
+    """
+    from monai_tl.transfer.contract import read_contract
+
+    path = Path(source)
+    if not path.exists():
+        raise ConfigError(f"source '{source}' does not exist; name a bundle, run folder, .pt or .safetensors file")
+    folder = path if path.is_dir() else path.parent
+    found = next((folder / name for name in METADATA if (folder / name).is_file()), None)
+    if found is None and path.is_dir():
+        raise ConfigError(f"source '{source}' is neither a bundle nor a run folder: it has no metadata.json")
+    return read_contract(read_json(found, remedy="correct it or remove it"), source) if found else None
+
+
+def _place(path: Path, folder: Path) -> str:
+    """Return a path for a bundle's ``task.yaml``: relative to the bundle if both are below the working directory."""
+    here = Path.cwd()
+    target = path.resolve() if ".." in path.parts else path.absolute()
+    bundle = folder.absolute().parent.resolve() / folder.name
+    relative = Path(os.path.relpath(target, bundle)).as_posix()
+    below = target.is_relative_to(here) and bundle.is_relative_to(here)
+    return relative if below and PLAIN_PATH.fullmatch(relative) else str(target)
+
+
+def _write_folder(folder: Path, files: Mapping[str, str]) -> None:
+    """Write a folder atomically: it exists with all its files, or not at all."""
+    staging = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}")
+    try:
+        for name, text in files.items():
+            write_text(staging / name, text)
+        staging.rename(folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
