@@ -61,7 +61,7 @@ def train(*, bundle: str, output: str | None = None, overlay: str | None = None,
 def transfer(
     *,
     source: str | None = None,
-    target: str = TARGET,
+    target: str | None = None,
     freeze: Annotated[int | str | None, SETTINGS["freeze"]] = None,
     scratch: bool = False,
     random_prefix: bool = False,
@@ -71,7 +71,8 @@ def transfer(
 ) -> None:
     """Fine-tune a target from a source with frozen first stages: --freeze 2 [--source S] [--target BUNDLE] [--output RUN].
 
-    The run follows the target's train.yaml and transfer.yaml, any id of which is a flag: --dataset_dir DIR --norm track
+    The target is a bundle, or a datalist alone (--datalist FILE): then a bundle is made next to the run, with proposed settings
+    (`monai_tl bundle new`). The run follows the target's train.yaml and transfer.yaml, any id of which is a flag: --dataset_dir DIR --norm track
     --fresh conv_2 --iterations 400 … --rename MR=T1 says that the source's modality MR is the target's T1. --scratch trains the
     same network without a source; --random_prefix is the control whose first stages are frozen at random weights.
     """
@@ -81,11 +82,14 @@ def transfer(
         raise ConfigError("--scratch trains every stage: omit --freeze and --random_prefix (or use --random_prefix alone)")
     if source and (scratch or random_prefix):
         raise ConfigError("--scratch and --random_prefix take no source: omit --source")
+    if target is None and "datalist" in overrides:
+        target = _target_of_datalist(source, output, needs_source=not (scratch or random_prefix), given=overrides)
+    target = target or TARGET
     configs = [bundle_config(target, name) for name in ("train", "transfer", *([overlay] if overlay else []))]
     frozen = 0 if scratch else default_of(configs, "freeze") if freeze is None else freeze
     arm = Arm("scratch" if scratch else "random" if random_prefix else "transfer", frozen)
     name = "scratch" if scratch else f"{'random' if random_prefix else 'freeze'}_{frozen}"
-    run_dir = output or f"runs/{Path(target).resolve().name}_{name}"
+    run_dir = output or f"runs/{Path(target).resolve().name.removesuffix('_bundle')}_{name}"
     start = arm.settings(source or source_of_target(target) or SOURCE)
     settings = {**start, "bundle_root": target, **overrides, "run_dir": run_dir}
     if overrides.get("rename") and (scratch or random_prefix):
@@ -96,6 +100,17 @@ def transfer(
     check_start(config)
     run_configs(configs, settings, also=flags_of(transfer))
     print(f"next: monai_tl evaluate --run {run_dir} --split test")
+
+
+def _target_of_datalist(source: str | None, output: str | None, *, needs_source: bool, given: dict[str, Any]) -> str:
+    """Return the bundle of a datalist, next to the run."""
+    if source is None and needs_source:
+        raise ConfigError("--datalist without --target makes a bundle for it, and needs what to transfer: set --source")
+    if output:
+        refuse_existing(Path(output), resume=given.get("resume", False))
+    from monai_tl.bundles.of_datalist import bundle_of_datalist
+
+    return str(bundle_of_datalist(given["datalist"], Path(output).parent if output else Path("runs"), source, given))
 
 
 def evaluate(
