@@ -31,7 +31,12 @@ def test_outputs_of_heads_that_differ_only_in_their_classes():
 
 
 def test_heads_that_differ_in_more_are_fresh():
-    others = (network(2, head__bn__running_mean=(2,)), network(2, head__conv__weight=(2, 5, 1, 1, 1)), network(4))
+    others = (
+        network(2, head__aux=(7,)),
+        network(2, head__bn__running_mean=(2,)),
+        network(2, head__conv__weight=(2, 5, 1, 1, 1)),
+        network(4),
+    )
     for source in others:
         pair = NetworkPair(source, network(3))
         assert pair.outputs(TWO, THREE) == ()
