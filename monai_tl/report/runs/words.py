@@ -81,11 +81,9 @@ def caveats(group: Group) -> list[str]:
     """Return the limitations of the finding, a sentence each."""
     sentences = [f"Not compared with another group: {group.apart}."] if group.apart else []
     sentences += [f"{run.name}: {run.seen}." for run in group.scored if run.seen]
-    sentences += [
-        f"{run.name}: segmentations made elsewhere; whether these cases were used to make them is unknown."
-        for run in group.scored
-        if run.elsewhere
-    ]
+    if elsewhere := [run.name for run in group.scored if run.elsewhere]:
+        unknown = "whether these cases were used to make them is unknown"
+        sentences.append(f"{name_some(elsewhere)}: segmentations made elsewhere; {unknown}.")
     rising = [run.name for run in group.scored if best_is_last(run.curve)]
     if rising:
         more = f" and {len(rising) - RISING} more" if len(rising) > RISING else ""
