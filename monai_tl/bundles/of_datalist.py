@@ -32,8 +32,8 @@ def bundle_of_datalist(datalist: str, runs: Path, source: str | None, given: Map
     """
     path = Path(datalist).absolute()
     data = read_datalist(path)
-    name = re.sub(r"\W+|^(?=[^A-Za-z])", "_", path.parent.name, flags=re.ASCII).strip("_") or "task"
-    folder = runs / f"{name if name[0].isalpha() else f'task_{name}'}_bundle"
+    name = re.sub(r"\W+", "_", path.parent.name, flags=re.ASCII).strip("_")
+    folder = runs / f"{name if name[:1].isalpha() else f'task_{name}'}_bundle"
     if folder.exists():
         _refuse_other_data(folder, path)
         return folder

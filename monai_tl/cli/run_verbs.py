@@ -71,10 +71,10 @@ def transfer(
 ) -> None:
     """Fine-tune a target from a source with frozen first stages: --freeze 2 [--source S] [--target BUNDLE] [--output RUN].
 
-    The target is a bundle, or a datalist alone (--datalist FILE): then a bundle is made next to the run, with proposed settings
-    (`monai_tl bundle new`). The run follows the target's train.yaml and transfer.yaml, any id of which is a flag: --dataset_dir DIR --norm track
-    --fresh conv_2 --iterations 400 … --rename MR=T1 says that the source's modality MR is the target's T1. --scratch trains the
-    same network without a source; --random_prefix is the control whose first stages are frozen at random weights.
+    The target is a bundle, or a datalist alone (--datalist FILE): then a bundle is made next to the run, with proposed
+    settings (`monai_tl bundle new`). Any id of its train.yaml and transfer.yaml is a flag: --dataset_dir DIR --norm
+    track --fresh conv_2 --iterations 400 … --rename MR=T1 says that the source's modality MR is the target's T1. --scratch
+    trains the same network without a source; --random_prefix is the control whose first stages are frozen at random weights.
     """
     if "run_dir" in overrides:
         raise ConfigError("the run folder is named by --output")

@@ -145,13 +145,32 @@ def compare_runs(
         if metric == "nsd" and record.tolerance_mm != reference.tolerance_mm:
             both = f"{dict(reference.tolerance_mm)}, {dict(record.tolerance_mm)}"
             raise DataError(f"{first} and {name} were scored with different tolerances in mm: {both}; evaluate one again")
+    unequal = [] if region else _unequal_regions(scored, metric)
     return replace(
         comparison,
-        notes=(*ways_apart(records), *_notes(records, dict(zip(scored, map(Path, runs), strict=True)))),
+        notes=(*unequal, *ways_apart(records), *_notes(records, dict(zip(scored, map(Path, runs), strict=True)))),
         data=_data(reference, len(next(iter(tables.values())))),
         region=region,
         by_region=_by_region(scored, metric),
     )
+
+
+def _unequal_regions(scored: Mapping[str, RunScores], metric: str) -> list[str]:
+    """Return a note on each later run that has a value in other regions of a case than the first run has."""
+    defined: dict[str, dict[str, set[str]]] = {name: {} for name in scored}
+    for name, run in scored.items():
+        for score in run.scores:
+            if not math.isnan(score.values[metric]):
+                defined[name].setdefault(score.subject, set()).add(score.region)
+    (first, expected), *others = defined.items()
+    apart = {name: sum(found[case] != expected[case] for case in found.keys() & expected.keys()) for name, found in others}
+    several = len(next(iter(scored.values())).regions) > 1
+    return [
+        f"{name}: in {count} case{'s' * (count != 1)}, the mean is over other regions than that of {first}, as "
+        f"{METRICS[metric].label} is undefined where nothing was found; compare by --region"
+        for name, count in apart.items()
+        if several and count
+    ]
 
 
 def _refuse_other_regions(regions: Mapping[str, Sequence[str]]) -> None:

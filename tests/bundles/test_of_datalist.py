@@ -48,10 +48,9 @@ def test_settings_of_the_source_and_of_the_flags_win(phantoms, source, tmp_path)
 
 @pytest.mark.parametrize(("folder", "name"), [("Task04 Hippocampus", "Task04_Hippocampus"), ("2024-ä", "task_2024")])
 def test_the_name_is_that_of_the_data_s_folder(phantoms, source, tmp_path, folder, name):
-    (tmp_path / folder).mkdir()
-    datalist = shutil.copy(phantoms / "brats" / "datalist.json", tmp_path / folder / "datalist.json")
+    datalist = shutil.copytree(phantoms / "brats", tmp_path / folder) / "datalist.json"
     given = {"classes": ["background", "tumour core"]}
-    assert bundle_of_datalist(datalist, tmp_path / "runs", str(source), given) == tmp_path / "runs" / f"{name}_bundle"
+    assert bundle_of_datalist(str(datalist), tmp_path / "runs", str(source), given) == tmp_path / "runs" / f"{name}_bundle"
 
 
 def test_what_cannot_be_meant_is_refused(verb, phantoms, source, flags, tmp_path):
@@ -71,8 +70,7 @@ def test_what_cannot_be_meant_is_refused(verb, phantoms, source, flags, tmp_path
 def test_a_bundle_of_other_data_is_not_taken(phantoms, source, tmp_path):
     given = {"classes": ["background", "tumour core"]}
     for folder in ("one", "two"):
-        (tmp_path / folder / "brats").mkdir(parents=True)
-        shutil.copy(phantoms / "brats" / "datalist.json", tmp_path / folder / "brats" / "datalist.json")
+        shutil.copytree(phantoms / "brats", tmp_path / folder / "brats")
     made = bundle_of_datalist(str(tmp_path / "one" / "brats" / "datalist.json"), tmp_path / "runs", str(source), given)
     assert bundle_of_datalist(str(tmp_path / "one" / "brats" / "datalist.json"), tmp_path / "runs", None, {}) == made
     with pytest.raises(ConfigError) as refusal:

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,6 +7,8 @@ import pytest
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.evaluation.compare import compare_runs, mean_interval
 from monai_tl.evaluation.comparison_text import format_comparison
+from monai_tl.evaluation.score_table import read_scores
+from monai_tl.evaluation.scores import Score
 from monai_tl.statistics import compare_arms
 from monai_tl.statistics.score_array import StudyScore
 from monai_tl.training.metrics_table import write_metrics
@@ -292,6 +295,49 @@ def test_a_region_that_a_case_lacks_is_undefined_in_it_alone(run_of_regions):
     assert found.runs[0].undefined == 0
     assert found.runs[0].mean == pytest.approx((0.9 + sum((SCRATCH[s] + 0.9) / 2 for s in "bcdef")) / 6)
     assert found.by_region["core"]["one"] == pytest.approx(sum(SCRATCH[s] for s in "bcdef") / 5)
+
+
+def test_means_over_unequal_regions_are_noted(run_of_regions):
+    """The second run finds no core in case a: its distance is then that of the other region, as if the miss cost nothing."""
+    runs = [run_of_regions(name, table) for name, table in BY_REGION.items()]
+    scores = read_scores(runs[1] / "scores_test.csv")
+    missed = replace(scores[0], values={"dice": 0.0, "hd95": NAN})
+    leave_scores(runs[1], [missed, *scores[1:]])
+    assert compare_runs(runs).notes == (), "Dice of a missed region is 0"
+    (note,) = compare_runs(runs, metric="hd95").notes
+    mentions(note, "two: in 1 case … 95 % Hausdorff distance … --region")
+    assert compare_runs(runs, metric="hd95", region="whole").notes == ()
+
+
+def test_the_direction_of_a_metric_is_said(run):
+    """Distances, of which less is better, are compared with their unit."""
+    near, far = (run(name, SCRATCH) for name in ("near", "far"))
+    for folder, mm in ((near, 1.0), (far, 3.0)):
+        leave_scores(folder, [score_of(subject, 0.5, mm + at / 10, 2.0, 2.0, 1.0) for at, subject in enumerate(SCRATCH)])
+    found = compare_runs([far, near], metric="hd95")
+    assert found.differences[0].mean == pytest.approx(-2.0)
+    mentions(
+        format_comparison(found),
+        "95 % Hausdorff distance (lower is better) on the test split",
+        "mean 95 % Hausdorff distance, mm",
+        "near − far: −2.000 … near scores lower on these cases, which is better",
+    )
+
+
+def test_a_metric_that_was_not_scored_names_the_command(run):
+    with pytest.raises(ConfigError) as refusal:
+        compare_runs([run("one", SCRATCH)], metric="nsd")
+    mentions(str(refusal.value), "nsd was not scored (there are dice, hd95): monai_tl evaluate --run … --metrics dice,hd95,nsd")
+
+
+def test_other_tolerances_are_not_compared(run):
+    runs = [run(name, SCRATCH) for name in ("one", "two")]
+    for folder, mm in zip(runs, (1.0, 2.0), strict=True):
+        scores = [Score(subject, {"dice": dice, "nsd": 0.5}, 2.0, 2.0, 1.0) for subject, dice in SCRATCH.items()]
+        leave_scores(folder, scores, tolerance_mm={"": mm})
+    assert compare_runs(runs).differences[0].mean == 0
+    with pytest.raises(DataError, match="one and two .* tolerances"):
+        compare_runs(runs, metric="nsd")
 
 
 def test_a_region_that_no_run_was_scored_on_is_refused(two_runs, run):
