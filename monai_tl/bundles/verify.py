@@ -134,12 +134,6 @@ def _task_agrees(bundle: BundleConfigs) -> Iterator[str]:
     for key, names in (("modalities", task.modalities), ("classes", task.classes)):
         if names and list(names) != train[key]:
             yield f"{TASK_FILE} has {key} {_shown(list(names))}, train.yaml {_shown(train[key])}"
-    of_configs = [name for names in bundle.merges() for name in bundle.merged(*names)["classes"]]
-    known = [name for name in dict.fromkeys(of_configs) if name != "background"]
-    for entry in ("dicom_codes", "tolerance_mm"):  # plausible_ml may name other regions of datalists, which `check` looks at
-        for name in getattr(task, entry):
-            if name not in known:
-                yield f"{TASK_FILE}: {entry}: no config has a class '{name}': {did_you_mean(name, known)}"
 
 
 def _data_agrees(bundle: BundleConfigs) -> Iterator[str]:
@@ -160,6 +154,7 @@ def _notes(bundle: BundleConfigs) -> Iterator[str]:
         if not (bundle.folder / TASK_FILE).is_file():
             yield f"no {TASK_FILE}: the files were not compared with the recipe"
             return
+        yield from _codes_of_others(bundle)
         rewrite = plan_rewrite(bundle.folder, render_bundle(bundle.task))
     except Exception as error:  # it has been reported as a problem
         yield f"not compared with the recipe: {in_words(error)}"
@@ -167,6 +162,15 @@ def _notes(bundle: BundleConfigs) -> Iterator[str]:
     yield from (f"{name} was edited by hand" for name in (*rewrite.kept, *rewrite.edited))
     for name in (*rewrite.new, *rewrite.changed):
         yield f"{name} is older than {TASK_FILE} or the recipe: `monai_tl bundle render {bundle.folder}` writes it"
+
+
+def _codes_of_others(bundle: BundleConfigs) -> Iterator[str]:
+    """Yield classes with DICOM codes that no config has; ``--classes`` may name them, but they may be misspelt."""
+    of_configs = [name for names in bundle.merges() for name in bundle.merged(*names)["classes"]]
+    known = [name for name in dict.fromkeys(of_configs) if name != "background"]
+    for name in bundle.task.dicom_codes:
+        if name not in known:
+            yield f"{TASK_FILE}: dicom_codes: no config has a class '{name}': {did_you_mean(name, known)}"
 
 
 def _shown(value: Any) -> str:

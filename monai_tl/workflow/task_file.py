@@ -151,7 +151,7 @@ def _refuse_odd_names(task: TaskFile) -> None:
 def _volumes(content: Any, where: str) -> tuple[float, float]:
     valid = isinstance(content, list) and len(content) == 2 and all(map(ML.allows, content)) and content[0] < content[1]
     if not valid:
-        raise ConfigError(f"{where} takes the lowest and the highest plausible volume in ml, e.g. [1.5, 5.5]; got {content!r}")
+        raise ConfigError(f"{where} takes the lowest and the highest volume in ml, e.g. [1.5, 5.5]; got {content!r}")
     return float(content[0]), float(content[1])
 
 

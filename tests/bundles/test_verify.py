@@ -84,7 +84,6 @@ def test_the_verb_prints_the_number_of_checks_and_what_is_worth_knowing(verb, bu
         (METADATA, '"name"', 'name', ["metadata.json is damaged"]),
         (README, '# Tumour core on BraTS', '# Knee', ["is about 'Knee', metadata.json about 'Tumour core on BraTS'"]),
         (TASK, 'modalities: [T1, T2]', 'modalities: [T1]', ["task.yaml has modalities ['T1'], train.yaml ['T1', 'T2']"]),
-        (TASK, '  tumour core:     ', '  tumor core:     ', ["no config … 'tumor core': did you mean 'tumour core'"]),
         (TASK, 'authors:', 'authrs:', ["unknown entry 'authrs'"]),
         ("configs/regions.yaml", 'batch: true', 'batches: true', ["train + transfer + regions:", "batches"]),
         ("configs/thesis.yaml", 'patience: 0', 'patience: -1', ["train + transfer + thesis:", "patience takes"]),
@@ -132,11 +131,23 @@ def test_a_bundle_without_a_task_file_is_checked_by_itself(verb, bundle):
     mentions(answer.out, "no task.yaml: the files were not compared with the recipe")
 
 
+def test_codes_of_a_class_that_no_config_has_are_noted(verb, bundle):
+    """They are legal, for --classes, and so are volumes of other regions; but a name may be misspelt."""
+    change(bundle / TASK, "  tumour core:     ", "  tumor core:     ")
+    change(bundle / TASK, "dicom_codes:", "plausible_ml: {oedema: [1, 200]}\ndicom_codes:")
+    answer = verb("bundle", "check", bundle)
+    assert answer.code == 0, answer.err
+    mentions(answer.out, "note: task.yaml: dicom_codes: no config has a class 'tumor core': did you mean 'tumour core'")
+    assert "oedema" not in answer.out
+
+
 def test_codes_of_a_class_of_an_overlay_are_known(verb, bundle):
     content = yaml.safe_load((bundle / TASK).read_text())
     content["dicom_codes"]["whole tumour"] = content["dicom_codes"]["tumour core"]
     (bundle / TASK).write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
-    assert verb("bundle", "check", bundle).code == 0
+    answer = verb("bundle", "check", bundle)
+    assert answer.code == 0, answer.err
+    assert "dicom_codes" not in answer.out
 
 
 def test_a_folder_that_is_no_bundle(verb, tmp_path):
