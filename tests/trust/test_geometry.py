@@ -101,8 +101,7 @@ def numbers_of(verb, folder: Path, tmp_path: Path, name: str) -> dict[str, objec
     checked = {
         case: (row["spacing"], row["orientation"], row["foreground_ml"]) for case, row in qc(tmp_path / f"qc_{name}").items()
     }
-    scores = rows(run / "scores_test.csv")
-    scores = [{key: value for key, value in row.items() if key != "seconds"} for row in scores]
+    scores = [row for row in rows(run / "scores_test.csv") if row["metric"] != "seconds"]
     return {"metrics": metrics, "scores": scores, "predicted": predicted, "checked": checked, "answers": answers}
 
 

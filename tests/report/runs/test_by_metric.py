@@ -259,13 +259,6 @@ def test_an_unknown_metric_is_refused_by_the_function_too(two, tmp_path):
         write_report(tmp_path / "runs", metric="hd59")
 
 
-def test_they_are_of_runs_not_of_a_study(verb):
-    for flags in (("--metric", "hd95"), ("--region", "anterior")):
-        answer = verb("report", "study", *flags)
-        assert answer.code == 2
-        mentions(answer.err, "--runs DIR")
-
-
 def test_a_region_without_a_name_cannot_be_asked_for(make_run, tmp_path):
     make_run("one")
     with pytest.raises(ConfigError, match="one: scores have no region 'tumour core'.*one region without a name"):

@@ -264,9 +264,3 @@ def test_before_anything_is_scored_no_region_is_known(make_study, verb):
     assert answer.code == 2
     mentions(answer.err, "no region 'anterior' … no run has been scored yet")
     assert verb("report", folder, "--metric", "nsd").code == 0
-
-
-def test_metric_and_region_are_of_a_study(tmp_path, verb):
-    answer = verb("report", "--runs", tmp_path, "--metric", "hd95")
-    assert answer.code == 2
-    mentions(answer.err, "--metric … study")
