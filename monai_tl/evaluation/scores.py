@@ -79,12 +79,12 @@ class Summary:
     bias: VolumeBias
 
     def __str__(self) -> str:
-        """Return the summary in one line."""
+        """Return the summary in one line, of Dice with missed cases and volume bias."""
         metric = METRICS[self.metric]
-        return (
-            f"{metric.label} mean {metric.text(self.mean)}, median {metric.text(self.median)} over {self.n} cases; "
-            f"{self.undefined} undefined ({metric.undefined_if}), {self.misses} missed; volume bias {self.bias}"
-        )
+        values = f"{metric.label} mean {metric.text(self.mean)}, median {metric.text(self.median)} over {self.n} cases"
+        undefined = f"; {self.undefined} undefined ({metric.undefined_if})" if metric.needs != "none" else ""
+        whole = f", {self.misses} missed; volume bias {self.bias}" if metric.name == "dice" else ""
+        return f"{values}{undefined}{whole}"
 
 
 class ScoredVolumes(Protocol):
