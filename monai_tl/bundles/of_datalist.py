@@ -11,7 +11,6 @@ from monai_tl.bundles.new import CHANNELS, NewBundle, new_bundle, values_of
 from monai_tl.datasets.datalist import read_datalist
 from monai_tl.errors import ConfigError
 from monai_tl.workflow.merged_config import bundle_config, merge_configs, plain_text
-from monai_tl.workflow.recipe_settings import RECIPE_SETTINGS
 
 
 def bundle_of_datalist(datalist: str, runs: Path, source: str | None, given: Mapping[str, Any]) -> Path:
@@ -24,7 +23,7 @@ def bundle_of_datalist(datalist: str, runs: Path, source: str | None, given: Map
         datalist: path of the datalist.
         runs: folder of the runs.
         source: what the first transfer starts from.
-        given: values of settings; those of the recipe are stored in a new bundle.
+        given: flags of the run, of which a new bundle takes modalities and classes; all others are of this run alone.
 
     Raises:
         ConfigError: if a folder of this name exists and is no bundle of this datalist.
@@ -36,8 +35,9 @@ def bundle_of_datalist(datalist: str, runs: Path, source: str | None, given: Map
     folder = runs / f"{name if name[:1].isalpha() else f'task_{name}'}_bundle"
     if folder.exists():
         _refuse_other_data(folder, path)
+        print(f"{folder}: the bundle of {datalist}, made before")
         return folder
-    known = {key: value for key, value in given.items() if key in RECIPE_SETTINGS or key in CHANNELS}
+    known = {key: value for key, value in given.items() if key in CHANNELS}
     made = new_bundle(NewBundle(folder, data, source=source, given=known))
     chosen = ", ".join(f"{choice.name} {choice.value}" for choice in made.choices)
     print(f"{folder}: a bundle for {datalist}: {values_of(made.regions)}; {chosen}; why: {folder / 'docs' / 'settings.md'}")

@@ -54,6 +54,7 @@ def checked(verb: Verb, arguments: Sequence[str]) -> list[str]:
         name = name.replace("-", "_")
         if not name or not (name in flags or others):
             raise ConfigError(f"unknown flag '--{name}': {did_you_mean(name, flags)}")
+        _refuse_near_flag(name, flags, verb)
         if name in texts:
             raise ConfigError(f"--{name} is given twice; give it once")
         texts[name] = value if equals else _next_value(name, kinds.get(name), given)
@@ -64,6 +65,16 @@ def checked(verb: Verb, arguments: Sequence[str]) -> list[str]:
     raise_refusals(refusal(name, kinds[name], text, typed=True) for name, text in texts.items() if name in kinds)
     typed = {name: kinds[name].read(text) if name in kinds else text for name, text in texts.items()}
     return [*map(repr, passed), *(f"--{name}={value!r}" for name, value in typed.items())]
+
+
+def _refuse_near_flag(name: str, flags: Mapping[str, inspect.Parameter], verb: Verb) -> None:
+    """Refuse a misspelt flag of a verb whose other flags are modalities, which would be taken for one of them."""
+    patterns = any(
+        p.kind is p.VAR_KEYWORD and get_type_hints(verb)[p.name] is str for p in inspect.signature(verb).parameters.values()
+    )
+    near = difflib.get_close_matches(name.lower(), flags, 1, 0.75) if patterns and name not in flags else []
+    if near:
+        raise ConfigError(f"unknown flag '--{name}': did you mean '--{near[0]}'? A modality needs a name less like a flag's")
 
 
 def kinds_of(verb: Verb) -> dict[str, Kind]:

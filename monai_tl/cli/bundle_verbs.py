@@ -36,14 +36,15 @@ def bundle_new(
     given = {**settings, **({} if spacing is None else {"spacing": spacing})}
     refuse_new_bundle(place, name, given)
     made = new_bundle(NewBundle(place, read_datalist(datalist), name, Path(like) if like else None, source, given))
-    how = "exclude each other, with the background (softmax)" if made.exclusive else "may overlap (a sigmoid each)"
-    regions = f"{plural(len(made.regions), 'region')} that {how}"
+    how = "exclusive, with the background (softmax)" if made.exclusive else "may overlap (a sigmoid each)"
+    regions = f"{plural(len(made.regions), 'region')}, {how}"
     print(f"{place}: {regions}: {values_of(made.regions)}; from {', '.join(made.modalities)}")
     for choice in made.choices:
         print(f"  {choice.name} {choice.value}: {choice.reason}", *([f"    {choice.check}"] if choice.check else []), sep="\n")
     print("  all other settings: the recipe's defaults")
     print(f"next: monai_tl bundle check {place}")
-    print(f"      monai_tl train --bundle {place}, or monai_tl transfer --target {place} --freeze 2")
+    named = "" if source else " --source SOURCE"
+    print(f"      monai_tl train --bundle {place}, or monai_tl transfer --target {place}{named} --freeze 2")
 
 
 def bundle_render(*folder: str, force: bool = False) -> None:

@@ -22,6 +22,7 @@ from monai_tl.errors import ConfigError, DataError, PartlyDoneError, list_proble
 from monai_tl.identity.persons import persons_of, refuse_divided
 from monai_tl.settings.values import Whole
 
+IXI_FOREGROUND = "17,53"  # left and right hippocampus of FreeSurfer
 RATIOS = "0.7,0.15,0.15"  # of train, validation, test
 
 
@@ -41,7 +42,7 @@ def datalist_ixi(
     *,
     root: str,
     modalities: str = "T1,T2",
-    foreground: str = "17,53",
+    foreground: str = IXI_FOREGROUND,
     regions: str = "",
     label_names: str = "",
     labels: str = "",
@@ -273,12 +274,14 @@ def _values(
 ) -> _LabelValues:
     """Parse the flags about label values; --regions, if given, replaces --foreground."""
     found: Mapping[str, Sequence[int]] = read_regions(regions, known)
-    if not found and (foreground or needed):
-        found = {FOREGROUND: label_values(foreground, "foreground")}
-    if not found and needed:
+    if found and foreground and foreground != IXI_FOREGROUND:
+        raise ConfigError(f"--regions and --foreground {foreground} are two ways to name what is segmented: omit one")
+    if not found and not foreground and needed:
         raise ConfigError(
             f"name the regions, --regions {REGIONS_EXAMPLE}, or one region by its label values, --foreground 47,48"
         )
+    if not found and (foreground or needed):
+        found = {FOREGROUND: label_values(foreground, "foreground")}
     if found:
         check_regions(found)
     return _LabelValues(found, label_values(labels, "labels"), label_values(ignore, "ignore"))

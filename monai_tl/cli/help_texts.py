@@ -148,6 +148,7 @@ FLAGS = {
     "t1": "folder or .tar of T1 images",
     "t2": "folder or .tar of T2 images",
     "target": "bundle to fine-tune",
+    "check target": "bundle whose task.yaml has the plausible volumes",
     "evaluate target": "bundle on whose cases --source is scored",
     "datalist target": "bundle whose splits/study.json is used by --split study",
     "track": "BraTS track, if it cannot be detected, e.g. gli2023",

@@ -156,8 +156,9 @@ def evaluate(
         )
     if run is None:
         run = output or f"runs/{Path(target).resolve().name}_untrained"
+        how: dict[str, Any] = {name: overrides.pop(name) for name in ("metrics", "tolerance") if name in overrides}
         _keep_untrained(source or SOURCE, target, run, overrides)
-        overrides = {}  # the run's config has them now
+        overrides = how  # the run's config has the others now
     elif output is not None:
         raise ConfigError("--output names the run of an untrained source (--source S); scores are named by --scores FILE")
     config = read_run_config(run)

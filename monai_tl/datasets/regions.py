@@ -146,7 +146,8 @@ def regions_of(regions: Regions, classes: Sequence[str]) -> dict[str, tuple[int,
         raise ConfigError(
             f"regions '{one}' and '{other}' share label values ({_join(set(chosen[one]) & set(chosen[other]))}), but with "
             f"'{BACKGROUND}' first, classes exclude each other; choose regions that do not overlap, or omit it from classes "
-            "and set loss to monai_tl.training.losses.DiceBCELoss: each region then has its own sigmoid"
+            "and set loss to monai_tl.training.losses.DiceBCELoss: each region then has its own sigmoid (`monai_tl bundle new` "
+            "makes such a bundle of a datalist whose regions overlap)"
         )
     return chosen
 

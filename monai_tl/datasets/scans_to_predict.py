@@ -52,7 +52,12 @@ def find_scans(
             are named as predictions are, and it is unclear whether they are scans.
     """
     scans_names = {new: old for old, new in (rename or {}).items()}
-    found = _find(location, {name: scans_names.get(name, name) for name in modalities}, patterns, split)
+    wanted = {name: scans_names.get(name, name) for name in modalities}
+    for new, old in scans_names.items():
+        if [*wanted.values()].count(old) > 1:
+            taken = f"the network takes {new} and {old}, and the scans' {old} would be both"
+            raise ConfigError(f"--rename {old}={new}: {taken}; rename another modality, or omit it")
+    found = _find(location, wanted, patterns, split)
     cases = found if _is_datalist(location) else _without_predictions(found, location, patterns or {})
     refuse_odd_names(cases)
     names = [case["subject"] for case in cases]
@@ -153,6 +158,9 @@ def _of_datalist(path: Path, modalities: Mapping[str, str], split: str | None) -
         quoted = listed([f"'{name}'" for name in missing])
         there = did_you_mean(missing[0], data.modalities)
         raise DataError(f"no modality {quoted} in {path}: {there}{scans_hint(data.modalities, modalities)}")
+    for new, old in modalities.items():
+        if old != new and new in data.modalities and new not in names:
+            raise DataError(f"--rename {old}={new}: {path} has a {new} too, and only one can be the network's {new}; omit it")
     cases = data.cases if split is None else data.split(split, names)
     return [{"subject": case["subject"], **{new: case[old] for new, old in modalities.items()}} for case in cases]
 

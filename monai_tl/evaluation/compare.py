@@ -130,7 +130,7 @@ def compare_runs(
     scored = _read(runs, split)
     _refuse_other_regions({name: run.regions for name, run in scored.items()})
     for run, scores in zip(runs, scored.values(), strict=True):
-        refuse_unscored_metric(metric, scores.scores, f"monai_tl evaluate --run {run} --split {split}")
+        refuse_unscored_metric(metric, scores.scores, _evaluate(run, split, scores.record))
     tables = {name: {score.subject: score for score in run.of(region)} for name, run in scored.items()}
     records = {name: run.record for name, run in scored.items()}
     comparison = compare_tables(tables, split, metric=metric, seed=seed, resamples=resamples)
@@ -144,7 +144,8 @@ def compare_runs(
             )
         if metric == "nsd" and record.tolerance_mm != reference.tolerance_mm:
             both = f"{dict(reference.tolerance_mm)}, {dict(record.tolerance_mm)}"
-            raise DataError(f"{first} and {name} were scored with different tolerances in mm: {both}; evaluate one again")
+            remedy = "remove the scores of one, and evaluate it again with the other's --tolerance"
+            raise DataError(f"{first} and {name} were scored with different tolerances in mm: {both}; {remedy}")
     unequal = [] if region else _unequal_regions(scored, metric)
     return replace(
         comparison,
@@ -152,6 +153,16 @@ def compare_runs(
         data=_data(reference, len(next(iter(tables.values())))),
         region=region,
         by_region=_by_region(scored, metric),
+    )
+
+
+def _evaluate(run: Path | str, split: str, record: ScoreRecord) -> str:
+    """Return the command that scores a run again as before, to which metrics can be added."""
+    what = f"--predictions DIR --datalist {record.datalist} --output {run}" if record.predictions else f"--run {run}"
+    tolerance = list(record.tolerance_mm.values())
+    own = "nsd" in record.metrics and any(mm != 1 for mm in tolerance)
+    return f"monai_tl evaluate {what} --split {split}" + (
+        f" --tolerance {','.join(f'{mm:g}' for mm in tolerance)}" if own else ""
     )
 
 

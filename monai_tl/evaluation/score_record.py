@@ -276,7 +276,9 @@ def record_differences(before: ScoreRecord, record: ScoreRecord) -> list[str]:
         changes.append(f"precision was {before.precision}, is {record.precision}")
     if (before.window, before.overlap) != (record.window, record.overlap):
         changes.append(f"windows were {windows_of(before)}, are {windows_of(record)}")
-    if before.tolerance_mm != record.tolerance_mm and {"nsd"} & {*before.metrics} & {*record.metrics}:
+    if before.tolerance_mm.keys() != record.tolerance_mm.keys():
+        changes.append(f"regions were {', '.join(before.tolerance_mm)}, are {', '.join(record.tolerance_mm)}")
+    elif before.tolerance_mm != record.tolerance_mm and {"nsd"} & {*before.metrics} & {*record.metrics}:
         changes.append(f"tolerance was {_listed_mm(before)}, is {_listed_mm(record)}")
     keys = [key for key in {**before.settings, **record.settings} if before.settings.get(key) != record.settings.get(key)]
     known = ("window", "inference_window", "inference_overlap")

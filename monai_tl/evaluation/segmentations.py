@@ -121,7 +121,10 @@ def _with_predictions(cases: Sequence[Case], predictions: str) -> list[Case]:
         named = {case["subject"]: [folder / f"{case['subject']}{ending}" for ending in ENDINGS] for case in cases}
         files = {subject: [str(path) for path in paths if path.is_file()] for subject, paths in named.items()}
     else:
-        raise ConfigError(f"predictions takes a folder, or a path with {{subject}} in place of the id; got '{predictions}'")
+        problem = "is no folder" if folder.exists() else "does not exist"
+        raise ConfigError(
+            f"'{predictions}' {problem}: predictions takes a folder, or a path with {{subject}} in place of the id"
+        )
     missing = [case["subject"] for case in cases if not files.get(case["subject"])]
     if missing:
         looked = f" ({missing[0]}{' or '.join((ENDINGS[0], ENDINGS[2]))})" if folder.is_dir() else ""
@@ -207,7 +210,9 @@ def _check_place(path: Path, record: ScoreRecord) -> None:
         raise ConfigError(f"'{path}' holds other scores ({'; '.join(changes[:3])}): name another folder by --output")
     refuse_lost_metrics(path, known[0], record, "another folder by --output")
     if known[0].predictions != record.predictions:
-        print(f"{path} holds scores of other segmentations, which are overwritten")
+        raise ConfigError(
+            f"'{path}' holds the scores of other segmentations: name another folder by --output, or remove it first"
+        )
 
 
 def _join(values: Iterable[object]) -> str:

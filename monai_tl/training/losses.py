@@ -63,7 +63,8 @@ def refuse_unfit_loss(loss: nn.Module, softmax: bool, regions: int = 1) -> None:
     if not softmax and (exclusive or crossed):
         raise ConfigError(
             f"classes without background have a sigmoid each, but loss ({type(loss).__name__}) takes a softmax; set loss "
-            "to monai_tl.training.losses.DiceBCELoss, or put background first in classes"
+            "to monai_tl.training.losses.DiceBCELoss in the config (`monai_tl bundle new --classes …` makes a bundle with it), "
+            "or put background first in classes"
         )
     if softmax and not getattr(inner, "to_onehot_y", True):
         raise ConfigError(

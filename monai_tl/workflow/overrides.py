@@ -209,6 +209,10 @@ def _kind(key: str, before: Any) -> Kind:
         return YesNo()
     if isinstance(before, str) and not nested and not is_expression(before):
         return Text("any text", "(?s).*")
+    if isinstance(before, Mapping) and "_target_" in before:
+        return Untyped(
+            no_text=True, takes=f"no text, as the config has a component there: override its parts, e.g. {key}#_target_"
+        )
     return Untyped(no_text=isinstance(before, int | float))
 
 

@@ -31,16 +31,19 @@ def test_arms_share_the_bundle_that_the_first_one_made(verb, source, flags, tmp_
     assert read_run_config(tmp_path / "runs" / "one")["bundle_root"] == str(bundle)
     second = verb("transfer", "--scratch", "--output", tmp_path / "runs" / "two", *flags)
     assert second.code == 0, second.err
-    assert "a bundle for" not in second.out
+    mentions(second.out, f"{bundle}: the bundle of", "made before")
     assert {path: path.stat().st_mtime_ns for path in bundle.rglob("*")} == made
     assert verb("evaluate", "--run", tmp_path / "runs" / "two", "--split", "test").code == 0
 
 
-def test_settings_of_the_source_and_of_the_flags_win(phantoms, source, tmp_path):
-    given = {"window": [24, 24, 24], "classes": ["background", "tumour core"], "dataset_dir": "elsewhere"}
+def test_a_shared_bundle_has_the_source_s_settings_and_none_of_one_run(phantoms, source, tmp_path):
+    """A quick trial must not shorten the run that follows it."""
+    given = {"window": [24, 24, 24], "iterations": 2, "norm": "track", "classes": ["background", "tumour core"]}
     bundle = bundle_of_datalist(str(phantoms / "brats" / "datalist.json"), tmp_path, str(source), given)
     task = yaml.safe_load((bundle / "task.yaml").read_text())
-    assert task["settings"]["window"] == [24, 24, 24]
+    assert task["settings"]["window"] != [24, 24, 24]
+    assert task["settings"]["iterations"] > 2
+    assert "norm" not in task["settings"]
     assert task["settings"]["spacing"] == read_run_config(source)["spacing"]
     assert task["classes"] == ["background", "tumour core"]
     assert Path(task["datalist"]).name == "datalist.json"

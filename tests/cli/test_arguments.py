@@ -178,3 +178,15 @@ def test_help_is_about_the_verb_that_is_named(capsys):
     assert "Fold" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="unknown.*'pant'.*'paint'"):
         run(VERBS, ["pant", "--help"])
+
+
+@pytest.mark.parametrize(
+    ("flag", "meant"), [("labels", "label"), ("spilt", "split"), ("region", "regions"), ("incomplet", "incomplete")]
+)
+def test_a_misspelt_flag_is_not_taken_for_a_modality(verb, tmp_path, flag, meant):
+    """``prepare files`` and ``datalist files`` take modalities by any name: --labels would be resampled as an image."""
+    group = "datalist" if meant in ("split", "regions") else "prepare"
+    label = () if meant == "label" else ("--label", "{subject}_seg.nii")
+    answer = verb(group, "files", "--T1", "{subject}.nii", *label, "--output", tmp_path / "out", f"--{flag}", "{subject}.nii")
+    assert answer.code == 2
+    mentions(answer.err, f"'--{flag}': did you mean '--{meant}'?")

@@ -8,6 +8,7 @@ import pytest
 
 from monai_tl.datasets.scans_to_predict import find_scans, refuse_rename
 from monai_tl.errors import ConfigError, DataError
+from tests.conftest import mentions
 
 BOTH = ("T1", "T2")
 
@@ -156,3 +157,17 @@ def test_images_without_names_cannot_be_renamed(own):
     with pytest.raises(ConfigError, match="without names.*omit it"):
         find_scans(str(own / "t1"), ["T1"], rename={"MR": "T1"})
     refuse_rename({}, BOTH, "scan.nii.gz", {})
+
+
+def test_one_scan_is_not_two_modalities(phantoms):
+    """A rename moves a modality: its own name is then free, and no other modality is in its place."""
+    datalist = str(phantoms / "brats" / "datalist.json")
+    for rename in ({"T1": "T2"}, {"T2": "T1"}):
+        with pytest.raises(ConfigError) as refusal:
+            find_scans(datalist, ["T1", "T2"], rename=rename)
+        mentions(str(refusal.value), "T1", "T2", "would be both")
+    with pytest.raises(DataError) as doubt:
+        find_scans(datalist, ["T1"], rename={"T2": "T1"})
+    mentions(str(doubt.value), "--rename T2=T1", "has a T1 too")
+    (case, *_) = find_scans(datalist, ["T1", "T2"], rename={"T1": "T2", "T2": "T1"})
+    assert (case["T1"][-9:], case["T2"][-9:]) == ("t2.nii.gz", "t1.nii.gz"), "two can change places"

@@ -164,6 +164,15 @@ def test_scores_are_not_overwritten_by_fewer_or_others(evaluated, predicted, tmp
     assert other.code == 2
     mentions(other.err, "tolerance was 1 mm, is 3 mm")
     assert (tmp_path / "other" / "scores_test.csv").read_bytes() == before
+    region = evaluated(predicted, "--metrics", "dice,nsd", "--regions", "core")
+    assert region.code == 2
+    mentions(region.err, "regions were core, whole, are core")
+    save(predicted / "b.nii.gz", volume(CORE))
+    another = evaluated(predicted, "--metrics", "dice,nsd")
+    assert another.code == 2
+    mentions(another.err, "other segmentations … --output")
+    assert (tmp_path / "other" / "scores_test.csv").read_bytes() == before
+    save(predicted / "b.nii.gz", volume((2, (5, 4, 4))))
     assert evaluated(predicted, "--metrics", "dice,nsd,hd95").code == 0
 
 

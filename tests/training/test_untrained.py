@@ -26,8 +26,9 @@ def untrained(verb, source, phantoms, tmp_path):
 
 def test_a_source_as_it_is_scores_what_the_source_scores(untrained, verb, source, phantoms, tmp_path):
     """On the source's own test cases, by way of the target's bundle: the same Dice, case by case."""
-    answer, run = untrained(data=phantoms / "ixi")
+    answer, run = untrained("--metrics", "dice,nsd", "--tolerance", "2", data=phantoms / "ixi")
     assert answer.code == 0, answer.err
+    assert list(read_scores(run / "scores_test.csv")[0].values) == ["dice", "nsd"]
     mentions(answer.out, "classes … [background, hippocampus] … [background … core]")
     scored = shutil.copytree(source, tmp_path / "source")
     assert verb("evaluate", "--run", scored, "--split", "test").code == 0

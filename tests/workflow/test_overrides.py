@@ -113,6 +113,16 @@ def test_what_cannot_replace_it_is_refused(key, text, said):
         read_overrides(OWN, {key: text})
 
 
+def test_a_component_is_not_replaced_by_text():
+    """``--loss DiceBCELoss`` would fail in MONAI, with a traceback."""
+    with pytest.raises(ConfigError, match="loss.*component.*loss#_target_"):
+        read_overrides(merged("train"), {"loss": "monai_tl.training.losses.DiceBCELoss"})
+    assert read_overrides(merged("train"), {"loss": "$@other", "loss#batch": "false"}) == {
+        "loss": "$@other",
+        "loss#batch": False,
+    }
+
+
 def test_a_variable_that_the_shell_left_is_no_part_of_another_config():
     with pytest.raises(ConfigError, match="dataset_dir .* begins with %, .*; got '%DATA%'"):
         read_overrides({"dataset_dir": "data"}, {"dataset_dir": "%DATA%"})

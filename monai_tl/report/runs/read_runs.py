@@ -115,9 +115,18 @@ class Run:
         what = f"--run {folder}"
         if self.elsewhere:
             datalist = shlex.quote(printable(self.record.datalist)) if self.record else "FILE"
-            what = f"--predictions DIR --datalist {datalist} --output {folder}"
+            what = f"--predictions DIR --datalist {datalist} --output {folder}{self._translated()}"
         by = "" if set(metrics) <= set(DEFAULT_METRICS) else f" --metrics {','.join(metrics)}"
         return f"monai_tl evaluate {what} --split {shlex.quote(split)}{by}"
+
+    def _translated(self) -> str:
+        """Return the flags by which segmentations made elsewhere were scored on some regions or with other label values."""
+        if self.record is None:
+            return ""
+        regions = ",".join(self.record.tolerance_mm)
+        values = ",".join(f"{there}={here}" for there, here in self.record.settings.get("label_map", {}).items())
+        flags = (("regions", regions), ("label_map", values))
+        return "".join(f" --{name} {shlex.quote(printable(text))}" for name, text in flags if text)
 
 
 def read_runs(top: Path, split: str, by: ScoredBy | None = None) -> list[Run]:
