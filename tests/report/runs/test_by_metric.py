@@ -345,7 +345,7 @@ def test_nothing_but_segmentations_made_elsewhere(scored, report):
 
 def test_elsewhere_and_a_metric_that_it_lacks(two, scored, report, tmp_path):
     folder = scored("other tool", without(TRANSFER, "nsd"), **ELSEWHERE)
-    command = f"evaluate --predictions DIR --datalist /data/datalist.json --output '{folder}' --split test"
+    command = f"evaluate --predictions DIR --datalist /data/datalist.json --output '{folder}' --regions anterior,posterior --split test"
     mentions(report(metric="nsd").text, f"{command} --metrics dice,hd95,nsd")
 
 
