@@ -345,8 +345,8 @@ def test_nothing_but_segmentations_made_elsewhere(scored, report):
 
 def test_elsewhere_and_a_metric_that_it_lacks(two, scored, report, tmp_path):
     folder = scored("other tool", without(TRANSFER, "nsd"), **ELSEWHERE)
-    command = f"evaluate --predictions DIR --datalist /data/datalist.json --output '{folder}' --regions anterior,posterior --split test"
-    mentions(report(metric="nsd").text, f"{command} --metrics dice,hd95,nsd")
+    command = f"evaluate --predictions DIR --datalist /data/datalist.json --output '{folder}' --regions anterior,posterior"
+    mentions(report(metric="nsd").text, f"{command} --split test --metrics dice,hd95,nsd")
 
 
 def test_elsewhere_is_compared_only_on_the_same_references(two, scored, groups):
