@@ -64,13 +64,13 @@ def test_regions_that_exclude_each_other_make_a_softmax(verb, lists, tmp_path):
     files = render_bundle(task)
     assert {name: (bundle / name).read_text(encoding="utf-8") for name in files} == files
     assert not (bundle / "docs" / "settings.md").exists(), "nothing was proposed"
-    mentions(answer.out, "2 regions … exclude each other … left hippocampus 17; right hippocampus 53; from T1, T2")
+    mentions(answer.out, "2 regions, exclusive … left hippocampus 17; right hippocampus 53; from T1, T2")
     mentions(answer.out, f"monai_tl bundle check {bundle}", f"monai_tl train --bundle {bundle}", f"--target {bundle}")
 
 
 def test_regions_that_overlap_make_sigmoids(verb, lists, tmp_path):
     answer = verb("bundle", "new", tmp_path / "b", "--datalist", lists / "brats.json", "--name", "brats3")
-    mentions(answer.out, "3 regions that may overlap", "tumour core 1, 4; whole tumour 1, 2, 4")
+    mentions(answer.out, "3 regions, may overlap", "tumour core 1, 4; whole tumour 1, 2, 4")
     train = config(tmp_path / "b")
     assert train["classes"] == ["tumour core", "whole tumour", "enhancing tumour"]
     assert train["loss"] == {"_target_": "monai_tl.training.losses.DiceBCELoss", "batch": True}
