@@ -217,3 +217,11 @@ def test_the_regions_of_brats_2017_and_of_radiotherapy():
     tracks = {track.name: track.regions for track in TRACKS}
     assert tracks["gli2017"] == BRATS
     assert tracks["menrt2024"] == {"tumour core": (1,)}
+
+
+def test_regions_and_foreground_are_two_ways_of_saying_it(verb, tmp_path):
+    """One of them would be ignored without a word."""
+    words = ("--T1", "{subject}.nii", "--label", "{subject}_seg.nii", "--output", tmp_path / "datalist.json")
+    answer = verb("datalist", "files", *words, "--regions", "left=17,right=53", "--foreground", "17")
+    assert answer.code == 2
+    mentions(answer.err, "--regions … --foreground 17 … omit one")

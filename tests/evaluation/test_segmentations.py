@@ -99,11 +99,14 @@ def test_other_names_are_a_pattern_and_other_values_a_map(evaluated, predicted, 
 
 
 def test_voxels_to_be_ignored_count_nowhere(evaluated, predicted, data, tmp_path):
-    """Four voxels of the missed core are ignored in case b; a prediction inside them is no false alarm."""
+    """Four voxels of the core are ignored; in case a, where the whole core is predicted, those inside are no false alarm."""
     label = volume(CORE, OEDEMA)
     label[1, 1:3, 1:3] = 9
-    save(tmp_path / "scans" / "b_seg.nii", label)
+    for subject in "ab":
+        save(tmp_path / "scans" / f"{subject}_seg.nii", label)
     assert evaluated(predicted).code == 0
+    core = read_scores(tmp_path / "other" / "scores_test.csv")[0]
+    assert (core.values["dice"], core.prediction_ml) == (1, pytest.approx(4 * 2 / 1000))
     b = [score for score in read_scores(tmp_path / "other" / "scores_test.csv") if score.subject == "b"]
     assert [score.reference_ml for score in b] == pytest.approx([4 * 2 / 1000, 12 * 2 / 1000])
 
