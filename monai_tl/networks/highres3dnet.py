@@ -83,6 +83,12 @@ class HighRes3DNet(nn.Sequential):
             )
         )
         _initialise(self)
+        self.channels, self.head_norm = (in_channels, out_channels), head_norm
+
+    def rebuild(self, more_inputs: bool, more_outputs: bool) -> HighRes3DNet:
+        """Return a network without values that has one image channel or one class more, see `find_ports`."""
+        with torch.device("meta"):
+            return HighRes3DNet(self.channels[0] + more_inputs, self.channels[1] + more_outputs, head_norm=self.head_norm)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load weights with the names of this class or of MONAI's ``HighResNet``; see ``torch.nn.Module.load_state_dict``."""

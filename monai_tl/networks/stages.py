@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-from monai_tl.errors import TransferError, did_you_mean
+from monai_tl.errors import TransferError
+from monai_tl.networks.known import stage_rule
+from monai_tl.networks.stage_map import StageMap
 
 
 @dataclass(frozen=True)
@@ -26,38 +28,96 @@ class StageRow:
     """Multiply-adds of the stage's convolutions per voxel; None in a network that changes its resolution."""
 
 
-def stages(network: nn.Module) -> dict[str, nn.Module]:
-    """Return a network's stages, which are its direct children, in the order in which data flows, the head last.
+def stages(network: nn.Module) -> StageMap:
+    """Return a network's stages in the order in which data flows, the head last.
 
-    Any ``nn.Module`` can be used. If its children are declared in another order, set its attribute ``stage_names`` to the names
-    in the order of the data flow.
+    They are the network's attribute ``stage_map`` if it has one, the stages of known networks (`KNOWN_NETWORKS`), or the
+    children of a ``Sequential`` whose children have names.
 
     Raises:
-        TransferError: if the children have no names (a plain ``Sequential`` numbers them), if ``stage_names`` contains a
-            child that does not exist, or if a weight belongs to no stage.
+        TransferError: if the network declares no stages, if a weight belongs to none, or if a stage has no weights.
 
     Example:
         >>> from monai.networks.nets import SegResNet
         >>> from monai_tl import HighRes3DNet, stages
         >>> list(stages(HighRes3DNet(in_channels=1, out_channels=2)))
         ['conv_0', 'res_1', 'res_2', 'res_3', 'conv_1', 'conv_2']
-        >>> network = SegResNet(in_channels=1, out_channels=2)
-        >>> network.stage_names = ("convInit", "down_layers", "up_samples", "up_layers", "conv_final")
-        >>> list(stages(network))[-1]
-        'conv_final'
+        >>> stages(SegResNet(in_channels=1, out_channels=2)).prefixes["enc_0"]
+        ('convInit', 'down_layers.0')
     """
-    kind = type(network).__name__
-    children = dict(network.named_children())
-    names = tuple(getattr(network, "stage_names", children))
-    if not names or any(name.isdecimal() for name in names):
-        raise TransferError(f"{kind} has no named stages; build it as an ordered container of named modules")
-    for name in names:
-        if name not in children:
-            raise TransferError(f"{kind} has no stage '{name}', which stage_names contains: {did_you_mean(name, children)}")
-    for weight in network.state_dict():
-        if weight.split(".")[0] not in names:
-            raise TransferError(f"{kind} has a weight '{weight}' outside its stages {', '.join(names)}")
-    return {name: children[name] for name in names}
+    found = _declared(network)
+    owners = _owners(network, found)
+    lost = [names[0] for names, stage in owners if stage is None]
+    if lost:
+        raise TransferError(
+            f"{type(network).__name__} has {len(lost)} weights outside its stages {', '.join(found)}: {', '.join(lost[:3])}"
+        )
+    empty = [name for name in found if name not in {stage for _, stage in owners}]
+    if empty:
+        raise TransferError(
+            f"{type(network).__name__} has no weights in {', '.join(empty)}: give each stage weights of its own"
+        )
+    return found
+
+
+def stage_weights(network: nn.Module) -> dict[str, tuple[str, ...]]:
+    """Return the names of each stage's weights and buffers, as in ``state_dict()``.
+
+    A tensor with several names, such as those of a module that is registered twice, has one name here: the first that belongs
+    to a stage. `shared_names` returns the others.
+    """
+    found = stages(network)
+    members: dict[str, list[str]] = {name: [] for name in found}
+    for names, stage in _owners(network, found):
+        assert stage is not None  # `stages` has checked it
+        members[stage].append(_own_name(names, found))
+    return {name: tuple(own) for name, own in members.items()}
+
+
+def shared_names(network: nn.Module) -> dict[str, str]:
+    """Return further names of weights that have several in ``state_dict()`` -> the name that `stage_weights` lists.
+
+    nnU-Net's networks list each weight of the encoder under four names, and MONAI's ``DynUNet`` under two. ``load_state_dict``
+    loads them one after the other, so the last one counts.
+    """
+    found = stages(network)
+    return {
+        name: _own_name(names, found)
+        for names, _ in _owners(network, found)
+        for name in names
+        if name != _own_name(names, found)
+    }
+
+
+def _declared(network: nn.Module) -> StageMap:
+    declared = getattr(network, "stage_map", None)
+    if isinstance(declared, StageMap):
+        return declared
+    rule = stage_rule(type(network))
+    if rule is not None:
+        return rule(network)
+    names = [name for name, _ in network.named_children()]
+    if isinstance(network, nn.Sequential) and names and not any(name.isdecimal() for name in names):
+        return StageMap({name: (name,) for name, child in network.named_children() if child.state_dict()})
+    raise TransferError(
+        f"{type(network).__name__} declares no stages: set `stages` to stage -> prefixes of weight names, the head last, or "
+        "--stages auto, which takes the order in which its layers run"
+    )
+
+
+def _owners(network: nn.Module, found: StageMap) -> list[tuple[list[str], str | None]]:
+    """Return for each tensor of the network all its names in ``state_dict()``, and its stage."""
+    stored = network.state_dict().keys()
+    names: dict[int, list[str]] = {}
+    tensors = [*network.named_parameters(remove_duplicate=False), *network.named_buffers(remove_duplicate=False)]
+    for name, tensor in tensors:
+        if name in stored:
+            names.setdefault(id(tensor), []).append(name)
+    return [(own, next(filter(None, map(found.stage_of, own)), None)) for own in names.values()]
+
+
+def _own_name(names: Sequence[str], found: StageMap) -> str:
+    return next(name for name in names if found.stage_of(name) is not None)
 
 
 def stage_table(network: nn.Module) -> list[StageRow]:

@@ -1,0 +1,63 @@
+"""Which weights depend on the number of image channels or of classes: found by building a network again with other numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from monai_tl.errors import TransferError
+from monai_tl.networks.stages import stage_weights
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The weights at both ends of a network, by name, with the axes that count channels.
+
+    Attributes:
+        inputs: weight -> axes whose length depends on the number of image channels, e.g. ``{"conv_0.conv.weight": (1,)}``.
+        outputs: weight -> axes whose length depends on the number of classes: 0 in a convolution, 1 in a transposed one, both
+            if the last convolution follows another one with as many channels.
+    """
+
+    inputs: Mapping[str, tuple[int, ...]]
+    outputs: Mapping[str, tuple[int, ...]]
+
+
+def find_ports(network: nn.Module) -> Ports:
+    """Find the input kernels and the output layers of a network that can be built again with other numbers of channels.
+
+    Args:
+        network: with a method ``rebuild(more_inputs, more_outputs)``, as `monai_tl.networks.build.build_network` adds it: it
+            returns the same network with other numbers of channels.
+
+    Raises:
+        TransferError: if the network cannot be built again.
+
+    Example:
+        >>> from monai_tl import HighRes3DNet
+        >>> from monai_tl.networks.ports import find_ports
+        >>> find_ports(HighRes3DNet(in_channels=2, out_channels=2))
+        Ports(inputs={'conv_0.conv.weight': (1,)}, outputs={'conv_2.conv.weight': (0,), 'conv_2.conv.bias': (0,)})
+    """
+    rebuild: Callable[[bool, bool], nn.Module] | None = getattr(network, "rebuild", None)
+    if rebuild is None:
+        raise TransferError(
+            f"{type(network).__name__} cannot be built with other numbers of channels, so its input kernels are unknown: build "
+            "it by monai_tl.build_network('CLASS', in_channels=…, out_channels=…)"
+        )
+    return Ports(_other_axes(network, rebuild(True, False)), _other_axes(network, rebuild(False, True)))
+
+
+def _other_axes(network: nn.Module, other: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Return the axes in which the weights of two networks differ in length, by name."""
+    ours, theirs = network.state_dict(), other.state_dict()
+    names = [name for own in stage_weights(network).values() for name in own]
+    differing = {
+        name: tuple(axis for axis, length in enumerate(ours[name].shape) if length != theirs[name].shape[axis])
+        for name in names
+        if isinstance(ours[name], torch.Tensor)
+    }
+    return {name: axes for name, axes in differing.items() if axes}
