@@ -16,13 +16,13 @@ from monai_tl.errors import TransferError
 from monai_tl.networks.highres3dnet import own_names
 from monai_tl.networks.network_spec import NetworkSpec
 from monai_tl.settings.refusals import refusal
-from monai_tl.storage.files import read_json, sha256_of
+from monai_tl.storage.files import sha256_of
 from monai_tl.transfer.contract import KINDS, Contract, read_contract
-from monai_tl.transfer.formats.family import Expected
+from monai_tl.transfer.formats.family import Expected, metadata_of
 from monai_tl.transfer.formats.plain import CHECKPOINT
 from monai_tl.transfer.formats.registry import read_file
 from monai_tl.transfer.formats.unwrapping import without_wrappers
-from monai_tl.transfer.tensors import Weights, fitted, name_first, refuse_odd_tensors
+from monai_tl.transfer.tensors import Weights, fitted, name_first, refuse_odd_tensors, under_all_names
 from monai_tl.transfer.weight_files import weights_at
 
 logger = logging.getLogger(__name__)
@@ -68,17 +68,18 @@ class Source:
 
 
 def read_source(location: str | Path, network: Weights | None = None) -> Source:
-    """Read weights and the ``metadata.json`` that belongs to them; no config is read and no pickled code is run.
+    """Read weights and what belongs to them; configs next to them are data, and no code in them or in a pickle is run.
 
     Args:
-        location: a bundle or a run folder, a ``.pt``/``.pth`` file or a ``.safetensors`` file. A checkpoint may hold the
-            weights under one of ``model``, ``network``, ``state_dict`` …; MONAI's ``HighResNet`` names are understood.
+        location: a bundle, a run folder, a folder of nnU-Net or a file: a PyTorch checkpoint or safetensors, whatever it is
+            called. A checkpoint may hold the weights under one of ``model``, ``network``, ``state_dict`` …; the families of
+            files that are understood are listed in docs/transfer.md.
         network: state dict of the network that will load the weights. A prefix before its names is removed, weights are
             converted to its number formats, and BatchNorm counters that the file lacks start at 0. ``notes`` lists each change.
 
     Raises:
         TransferError: if there are no weights, if the file is damaged, if it holds anything but tensors, or if a weight is NaN,
-            infinite, empty or of a type that cannot be converted.
+            infinite, empty or of a type that cannot be converted, or if its family cannot account for what the file holds.
 
     Example:
         >>> import torch
@@ -98,7 +99,7 @@ def read_source(location: str | Path, network: Weights | None = None) -> Source:
     else:
         weights, conversions = fitted(weights, network, path)
         notes += tuple(conversions)
-    metadata = _metadata_of(path)
+    metadata = metadata_of(path)
     contract, doubts = _contract(reading.expected, metadata, str(location))
     return Source(
         path=path,
@@ -127,8 +128,9 @@ def load_weights(network: nn.Module, location: str | Path) -> nn.Module:
     source = read_source(location, network.state_dict())
     for note in source.notes:
         logger.warning("%s: %s", source.path, note)
+    weights = under_all_names(source.weights, network, source.path)
     try:
-        network.load_state_dict(source.weights, strict=True)
+        network.load_state_dict(weights, strict=True)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise TransferError(f"'{source.path}' does not hold the weights of this network: {reason}") from error
@@ -184,14 +186,3 @@ def _contract(
     known = {name: None if unread.get(name) else value for name, value in read.items()}
     values = {name: value if (value := getattr(stated, name, None)) is not None else known[name] for name in KINDS}
     return Contract(**values), notes
-
-
-def _metadata_of(weights: Path) -> dict[str, Any] | None:
-    """Return the metadata of a weights file: the run's, in the same folder, or else the bundle's."""
-    candidates = [weights.parent / "metadata.json"]
-    if weights.parent.name == "models":
-        candidates.append(weights.parent.parent / "configs" / "metadata.json")
-    for path in candidates:
-        if path.is_file():
-            return read_json(path, remedy="correct it or remove it")
-    return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from monai_tl.errors import USER_ERRORS, TransferError, first_line
+from monai_tl.transfer.formats.bundle import BUNDLE, OWN_RUN
 from monai_tl.transfer.formats.family import Family, Opened, Reading
 from monai_tl.transfer.formats.file_content import read_content
 from monai_tl.transfer.formats.lightning import LIGHTNING
@@ -13,7 +14,7 @@ from monai_tl.transfer.formats.nnunet import NNUNET
 from monai_tl.transfer.formats.plain import CHECKPOINT
 from monai_tl.transfer.formats.stunet import STU_NET, VERSION_1
 
-FAMILIES: tuple[Family, ...] = (NNSSL, NNUNET, STU_NET, VERSION_1, LIGHTNING, CHECKPOINT)
+FAMILIES: tuple[Family, ...] = (NNSSL, NNUNET, OWN_RUN, BUNDLE, STU_NET, VERSION_1, LIGHTNING, CHECKPOINT)
 """What is stated in a file goes before what its weights are called, and special families before general ones."""
 
 
