@@ -9,6 +9,7 @@ from typing import Any
 from monai_tl.datasets.regions import BACKGROUND
 from monai_tl.errors import TransferError, did_you_mean
 from monai_tl.networks.network_spec import NetworkSpec
+from monai_tl.settings.normalisation import Normalisation, shortest
 from monai_tl.text import listed
 from monai_tl.transfer.formats.nnunet_names import axis_order, reordered
 
@@ -133,8 +134,8 @@ def _only(value: Any) -> int:
 
 def normalisation_of(
     plans: Mapping[str, Any], config: Mapping[str, Any], channels: Sequence[str] | None
-) -> tuple[str | None, list[str]]:
-    """Return the normalisation of all channels; None with a note if they have several, or one that is not supported.
+) -> tuple[str | tuple[str, ...] | None, list[str]]:
+    """Return the normalisation, one for each channel where they differ; None with a note if one is not supported.
 
     Without ``normalization_schemes`` the names of the channels decide, as in nnU-Net: CT, or else a z-score.
     """
@@ -146,25 +147,20 @@ def normalisation_of(
     )
     pairs = zip(schemes, masks, strict=True)
     each = [_normalisation(scheme, bool(mask), statistics.get(str(n))) for n, (scheme, mask) in enumerate(pairs)]
-    if not each:
-        return None, []
-    if None in each or len(set(each)) > 1:
-        return None, [f"normalisation: {', '.join(schemes)} for {', '.join(channels or ())} has no single name here"]
-    cropped = each[0] == "zscore_volume"
-    return each[0], ["the z-score is of the volume cropped to its non-zero region"] if cropped else []
+    known = [one for one in each if one is not None]
+    if len(known) < len(each) or not each:
+        return None, [f"normalisation: {', '.join(schemes)} cannot be set here"] if each else []
+    cropped = Normalisation("zscore_volume") in known
+    return shortest(known), ["the z-score is of the volume cropped to its non-zero region"] if cropped else []
 
 
-def _normalisation(scheme: str, mask: bool, statistics: Mapping[str, float] | None) -> str | None:
+def _normalisation(scheme: str, mask: bool, statistics: Mapping[str, float] | None) -> Normalisation | None:
     if scheme == "CTNormalization" and statistics:
         numbers = [statistics.get(name) for name in ("mean", "std", "percentile_00_5", "percentile_99_5")]
-        return (
-            None
-            if None in numbers
-            else f"fixed({','.join(f'{float(number):.10g}' for number in numbers if number is not None)})"
-        )
+        return None if None in numbers else Normalisation("fixed", tuple(float(one) for one in numbers if one is not None))
     simple = {
-        "ZScoreNormalization": "zscore_nonzero" if mask else "zscore_volume",
-        "RescaleTo01Normalization": "minmax",
-        "RGBTo01Normalization": "window(0,255)",
+        "ZScoreNormalization": Normalisation("zscore_nonzero" if mask else "zscore_volume"),
+        "RescaleTo01Normalization": Normalisation("minmax"),
+        "RGBTo01Normalization": Normalisation("window", (0.0, 255.0)),
     }
     return simple.get(scheme)

@@ -50,6 +50,7 @@ def test_the_grid_and_the_window_of_a_ct_bundle(tmp_path):
     source = read_source(ct_bundle(tmp_path / "spleen"))
     assert source.contract.spacing == (1.5, 1.5, 2.0)
     assert source.contract.orientation == "RAS"
+    assert source.contract.normalisation == "window(-57,164)"
     assert source.contract.classes == ("background", "spleen")
 
 

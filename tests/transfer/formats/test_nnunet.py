@@ -101,8 +101,14 @@ def test_spacing_is_turned_back_from_the_plans_axes(tmp_path):
         (["ZScoreNormalization"], [True], ["T1"], "zscore_nonzero"),
         (["RescaleTo01Normalization"], [False], ["T1"], "minmax"),
         (["NoNormalization"], [False], ["T1"], None),
-        (["ZScoreNormalization", "CTNormalization"], [True, False], ["T1", "CT"], None),
-        (["ZScoreNormalization", "ZScoreNormalization"], [True, False], ["T1", "T2"], None),
+        (
+            ["ZScoreNormalization", "CTNormalization"],
+            [True, False],
+            ["T1", "CT"],
+            ("zscore_nonzero", "fixed(99.5,37.25,-41,176)"),
+        ),
+        (["ZScoreNormalization"] * 2, [True, False], ["T1", "T2"], ("zscore_nonzero", "zscore_volume")),
+        (["ZScoreNormalization", "NoNormalization"], [False, False], ["T1", "T2"], None),
         (None, None, ["CT"], "fixed(99.5,37.25,-41,176)"),
         (None, None, ["T1", "T2"], "zscore_volume"),
     ],
@@ -114,6 +120,13 @@ def test_the_plans_or_else_the_names_of_the_channels_decide_the_normalisation(sc
     assert found == expected
     if expected is None:
         mentions(notes[0], "normalisation", *schemes)
+
+
+def test_a_ct_network_clips_and_scales_by_its_training_data(tmp_path):
+    plans = nnunet_plans(normalization_schemes=["CTNormalization"], use_mask_for_norm=[False])
+    dataset = nnunet_dataset(["CT"])
+    source = read_source(write_nnunet(tmp_path, nnunet_checkpoint(nnunet_network(), plans, dataset), plans, dataset))
+    assert source.contract.normalisation == "fixed(99.5,37.25,-41,176)"
 
 
 @pytest.mark.parametrize(
