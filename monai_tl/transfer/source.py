@@ -45,6 +45,7 @@ class Source:
         contract: what they expect of their images; what is unknown in it is None, and so is all of it if nothing is known.
         licence: of the weights, if it is stated.
         lacks: groups of stages that the source has no weights for, e.g. ``("decoder", "head")``.
+        remarks: what is assumed of the network, and what is known of the images in words only.
 
     Example:
         >>> from monai_tl import read_source
@@ -65,6 +66,7 @@ class Source:
     contract: Contract | None = None
     licence: str | None = None
     lacks: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def read_source(location: str | Path, network: Weights | None = None) -> Source:
@@ -106,12 +108,13 @@ def read_source(location: str | Path, network: Weights | None = None) -> Source:
         sha256=sha256_of(path),
         weights=weights,
         metadata=metadata,
-        notes=(*notes, *doubts),
+        notes=notes,
         family=family.name,
         network=reading.network,
         contract=contract,
         licence=reading.licence,
         lacks=reading.lacks,
+        remarks=(*reading.remarks, *doubts),
     )
 
 

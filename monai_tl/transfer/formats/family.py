@@ -89,6 +89,7 @@ class Reading:
     licence: str | None = None
     lacks: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

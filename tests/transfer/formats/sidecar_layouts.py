@@ -13,9 +13,12 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet, Resi
 from monai.networks.nets import SegResNet
 from torch import Tensor, nn
 
+from monai_tl.transfer.source import Source
+
 KERNELS = [[1, 3, 3], [3, 3, 3], [3, 3, 3]]  # along nnU-Net's axes
 STRIDES = [[1, 1, 1], [1, 2, 2], [2, 2, 2]]
 OPS = {"conv_op": nn.Conv3d, "norm_op": nn.InstanceNorm3d, "nonlin": nn.LeakyReLU}
+USUAL = {"conv_bias": True, "norm_op_kwargs": {"eps": 1e-05, "affine": True}, "nonlin_kwargs": {"inplace": True}}
 KINDS = {"PlainConvUNet": PlainConvUNet, "ResidualEncoderUNet": ResidualEncoderUNet}
 ARCHITECTURE = {
     "n_stages": 3,
@@ -44,9 +47,15 @@ CT = {
 }
 
 
+def told(source: Source) -> str:
+    """Return all that is said of a source, in one text."""
+    return " ".join([*source.notes, *source.remarks])
+
+
 def built(kind: str, settings: Mapping[str, Any], channels: int, classes: int, seed: int = 0) -> nn.Module:
     """Build one of nnU-Net's networks with random weights; norms are random, too, as their initial ones are all alike."""
     plain = {name: value for name, value in settings.items() if name not in (*OPS, "dropout_op", "dropout_op_kwargs")}
+    plain = {**USUAL, **plain}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = KINDS[kind](channels, **plain, **OPS, num_classes=classes)

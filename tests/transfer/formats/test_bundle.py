@@ -18,6 +18,7 @@ from tests.transfer.formats.sidecar_layouts import (
     CT_TRANSFORMS,
     SEG_RES_NET,
     brats_bundle,
+    told,
     write_zoo,
     zoo_config,
     zoo_metadata,
@@ -41,7 +42,7 @@ def test_a_bundle_for_overlapping_regions(tmp_path):
         "SegResNet (init_filters=8, blocks_down=[1,1,2], blocks_up=[1,1], dropout_prob=0.2)",
     )
     assert source.contract == Contract(("T1c", "T1", "T2", "FLAIR"), None, None, "zscore_nonzero", tuple(REGIONS))
-    mentions(" ".join(source.notes), "orientation: inference.json#preprocessing has no Orientationd", "spacing … no Spacingd")
+    mentions(told(source), "orientation: inference.json#preprocessing has no Orientationd", "spacing … no Spacingd")
     network = load_weights(source.network.build(4, 3), tmp_path / "brats")
     assert all(torch.equal(value, source.weights[name]) for name, value in network.state_dict().items())
 
@@ -114,7 +115,7 @@ def test_spacing_is_along_right_anterior_superior(tmp_path, axcodes, pixdim, swa
     assert source.contract.spacing == spacing
     assert source.contract.orientation == (None if axcodes.startswith("$") else axcodes)
     if spacing is None:
-        mentions(" ".join(source.notes), f"spacing … pixdim {str(pixdim)[:8]}")
+        mentions(told(source), f"spacing … pixdim {str(pixdim)[:8]}")
 
 
 def test_references_are_followed_and_nothing_is_evaluated(tmp_path):
@@ -162,7 +163,7 @@ def test_references_are_followed_and_nothing_is_evaluated(tmp_path):
 def test_a_network_that_only_code_defines_is_unknown(tmp_path, network, message):
     source = read_source(ct_bundle(tmp_path / "b", network=network))
     assert source.network is None
-    mentions(" ".join(source.notes), f"network: … {message}")
+    mentions(told(source), f"network: … {message}")
     assert source.contract.spacing == (1.5, 1.5, 2.0)
 
 
@@ -173,14 +174,14 @@ def test_channels_that_the_metadata_do_not_all_name_are_unknown(tmp_path):
     metadata = zoo_metadata(["image"], ["background", "spleen"])
     source = read_source(write_zoo(tmp_path / "b", trained, metadata, inference=zoo_config(defined)))
     assert source.contract.modalities is None
-    mentions(" ".join(source.notes), "modalities: … names 1 (image), the network has 3")
+    mentions(told(source), "modalities: … names 1 (image), the network has 3")
 
 
 def test_names_that_the_toolkit_cannot_use_are_unknown(tmp_path):
     trained = SegResNet(**SEG_RES_NET, in_channels=2, out_channels=2)
     source = read_source(write_zoo(tmp_path / "b", trained, zoo_metadata(["MR", "MR"], ["background", "a"])))
     assert source.contract.modalities is None
-    mentions(" ".join(source.notes), "modalities", "no config defines it", "no config lists transforms")
+    mentions(told(source), "modalities", "no config defines it", "no config lists transforms")
 
 
 def test_the_licence_is_quoted(tmp_path):

@@ -10,7 +10,7 @@ import torch
 from monai_tl.errors import TransferError
 from monai_tl.transfer.source import load_weights, read_source
 from tests.conftest import mentions
-from tests.transfer.formats.sidecar_layouts import NNSSL_PLAN, built, nnssl_checkpoint, nnunet_network, stu_net_weights
+from tests.transfer.formats.sidecar_layouts import NNSSL_PLAN, built, nnssl_checkpoint, nnunet_network, stu_net_weights, told
 
 
 def saved(content, path):
@@ -29,7 +29,7 @@ def test_stem_and_encoder_are_read_and_the_pre_training_s_decoder_is_not(tmp_pat
     assert (source.family, source.lacks) == ("nnssl", ("decoder", "head"))
     decoder = {name for name in content["network_weights"] if name.startswith("decoder.") and ".encoder." not in name}
     names = {name for name in decoder if "all_modules" not in name}
-    mentions(" ".join(source.notes), f"{len(names)} weights of the pre-training's decoder are omitted", "1 input channel")
+    mentions(told(source), f"{len(names)} weights of the pre-training's decoder are omitted", "1 input channel")
 
 
 def test_an_encoder_alone_never_loads_as_a_whole_network(tmp_path):
@@ -77,7 +77,7 @@ def test_a_transformer_is_read_and_not_built(tmp_path):
     assert source.network is None
     assert source.weights.keys() == weights.keys()
     assert source.weights["down_projection.proj.weight"].shape == (2, 1, 1, 2, 3), "its tokens have an order, too"
-    mentions(" ".join(source.notes), "PrimusM cannot be built here")
+    mentions(told(source), "PrimusM cannot be built here")
 
 
 def test_an_encoder_elsewhere_than_the_plan_says_is_refused(tmp_path):
@@ -94,7 +94,7 @@ def test_stu_net_is_recognised_and_has_no_network_here(tmp_path, wrapper):
     assert source.weights.keys() == weights.keys()
     name = "conv_blocks_context.0.0.conv1.weight"
     assert torch.equal(source.weights[name], weights[name].permute(0, 1, 4, 3, 2))
-    mentions(" ".join(source.notes), "no network here has this layout … seg_outputs. … --network my_package.MyNet")
+    mentions(told(source), "no network here has this layout … seg_outputs. … --network my_package.MyNet")
 
 
 def test_version_1_of_nnunet_is_told_from_it(tmp_path):

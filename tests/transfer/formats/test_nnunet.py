@@ -24,6 +24,7 @@ from tests.transfer.formats.sidecar_layouts import (
     nnunet_network,
     nnunet_plans,
     through_nnunet,
+    told,
     write_nnunet,
 )
 
@@ -60,7 +61,7 @@ def test_the_network_computes_along_ijk_what_nnunet_computes_along_its_axes(tmp_
         untransposed = built(kind, {**ARCHITECTURE, **BLOCKS[kind]}, 1, 3)
         untransposed.load_state_dict(network.state_dict())
         assert not torch.allclose(untransposed(image), expected, atol=1e-2), "the axes made no difference"
-    mentions(" ".join(source.notes), f"transpose_forward {','.join(map(str, transpose))}")
+    mentions(told(source), f"transpose_forward {','.join(map(str, transpose))}")
 
 
 def test_every_weight_is_there_under_one_name(folder):
@@ -68,7 +69,7 @@ def test_every_weight_is_there_under_one_name(folder):
     one_each = dict(network.named_parameters())
     assert source.weights.keys() == one_each.keys()
     assert len(network.state_dict()) > 2 * len(one_each)
-    mentions(" ".join(source.notes), f"{len(network.state_dict()) - len(one_each)} further names")
+    mentions(told(source), f"{len(network.state_dict()) - len(one_each)} further names")
     assert source.lacks == ()
     assert source.family == "nnU-Net v2"
 
@@ -79,7 +80,7 @@ def test_what_it_expects_of_its_images(folder):
         ("T1",), (0.5, 1.0, 3.0), None, "zscore_nonzero", ("background", "anterior", "posterior")
     )
     assert source.contract.unknown == ("orientation",)
-    mentions(" ".join(source.notes), UNKNOWN_ORIENTATION)
+    mentions(told(source), UNKNOWN_ORIENTATION)
 
 
 def test_spacing_is_turned_back_from_the_plans_axes(tmp_path):
@@ -167,16 +168,18 @@ def test_older_plans_are_rebuilt(tmp_path):
     }
     source = read_source(write_nnunet(tmp_path, nnunet_checkpoint(nnunet_network(), plans, dataset), plans, dataset))
     load_weights(built(KIND, source.network.settings, 1, 3, seed=1), tmp_path)
-    mentions(" ".join(source.notes), "older nnU-Net … rebuilt")
+    mentions(told(source), "older nnU-Net … rebuilt")
 
 
-@pytest.mark.parametrize("change", [{"nonlin": "torch.nn.ReLU"}, {"norm_op": "torch.nn.modules.batchnorm.BatchNorm3d"}])
+@pytest.mark.parametrize(
+    "change", [{"nonlin": "torch.nn.ReLU"}, {"norm_op": "torch.nn.modules.batchnorm.BatchNorm3d"}, {"norm_op": None}]
+)
 def test_parts_that_would_be_another_function_make_the_network_unknown(tmp_path, change):
     plans, dataset = nnunet_plans(), nnunet_dataset()
     plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"] |= change
     source = read_source(write_nnunet(tmp_path, nnunet_checkpoint(nnunet_network(), plans, dataset), plans, dataset))
     assert source.network is None
-    mentions(" ".join(source.notes), f"network … {next(iter(change))} {next(iter(change.values()))}")
+    mentions(told(source), f"network … {next(iter(change))} {next(iter(change.values()))}")
 
 
 def test_the_file_alone_knows_its_plans(folder, tmp_path):
@@ -290,7 +293,7 @@ def test_a_cascade_s_further_channels_have_no_names(tmp_path):
     content = nnunet_checkpoint(nnunet_network(channels=3), plans, dataset, "3d_cascade_fullres")
     source = read_source(write_nnunet(tmp_path, content, plans, dataset))
     assert source.contract.modalities is None
-    mentions(" ".join(source.notes), "first network's segmentation")
+    mentions(told(source), "first network's segmentation")
 
 
 def test_heads_are_those_of_version_2(folder):
@@ -324,4 +327,4 @@ def test_a_state_dict_alone_says_that_its_axes_are_unknown(tmp_path):
     torch.save(nnunet_network().state_dict(), tmp_path / "a.pt")
     source = read_source(tmp_path / "a.pt")
     assert (source.family, source.network, source.contract) == ("checkpoint", None, None)
-    mentions(" ".join(source.notes), "nnU-Net … k, j, i … not transposed")
+    mentions(told(source), "nnU-Net … k, j, i … not transposed")

@@ -162,4 +162,4 @@ def test_sources_of_any_kind_have_facts_of_the_same_kind(tmp_path):
         assert source.contract is not None
         assert source.network is not None
         assert source.network.flags.startswith(f"--network {source.network.network} --set ")
-        assert all(isinstance(note, str) and "\n" not in note for note in source.notes)
+        assert all(isinstance(note, str) and "\n" not in note for note in (*source.notes, *source.remarks))
