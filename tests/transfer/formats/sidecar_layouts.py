@@ -93,6 +93,7 @@ def nnunet_plans(kind: str = "PlainConvUNet", transpose: Sequence[int] = (0, 1, 
             "2d": {"patch_size": [32, 32]},
             "3d_fullres": {**usual, **config},
             "3d_bs4": {"batch_size": 4, "inherits_from": "3d_fullres"},
+            "3d_coarse": {"spacing": [2.0, 2.0, 4.0], "inherits_from": "3d_bs4"},
         },
         "foreground_intensity_properties_per_channel": {"0": CT},
     }

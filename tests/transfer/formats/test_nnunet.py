@@ -201,9 +201,10 @@ def test_plans_next_to_the_file_serve_where_it_has_none(folder):
 
 def test_configurations_inherit_and_2d_is_refused(tmp_path):
     plans, dataset = nnunet_plans(), nnunet_dataset()
-    for name in ("3d_bs4", "2d", "3d_lowres"):
+    for name in ("3d_bs4", "3d_coarse", "2d", "3d_lowres"):
         write_nnunet(tmp_path / name, nnunet_checkpoint(nnunet_network(), plans, dataset, name), plans, dataset)
     assert read_source(tmp_path / "3d_bs4").contract.spacing == (0.5, 1.0, 3.0)
+    assert read_source(tmp_path / "3d_coarse").contract.spacing == (4.0, 2.0, 2.0)
     with pytest.raises(TransferError, match="2d, which is 2D"):
         read_source(tmp_path / "2d")
     with pytest.raises(TransferError, match="no configuration '3d_lowres'.*There are: 2d, 3d_fullres"):
