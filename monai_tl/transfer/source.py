@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import logging
-import pickle
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from monai_tl.errors import TransferError, first_line
+from monai_tl.errors import TransferError
 from monai_tl.networks.highres3dnet import own_names
+from monai_tl.networks.network_spec import NetworkSpec
 from monai_tl.storage.files import read_json, sha256_of
+from monai_tl.transfer.formats.family import Expected
+from monai_tl.transfer.formats.plain import CHECKPOINT
+from monai_tl.transfer.formats.registry import read_file
+from monai_tl.transfer.formats.unwrapping import without_wrappers
 from monai_tl.transfer.tensors import Weights, fitted, name_first, refuse_odd_tensors
 from monai_tl.transfer.weight_files import weights_at
 
 logger = logging.getLogger(__name__)
-
-WRAPPERS = (
-    "model",
-    "network",
-    "net",
-    "state_dict",
-    "model_state_dict",
-    "network_weights",
-)  # MONAI, ignite, Lightning, nnU-Net
-PREFIXES = ("module.", "_orig_mod.", "network.")  # DistributedDataParallel, torch.compile, Lightning
 
 
 @dataclass(frozen=True)
@@ -43,6 +35,11 @@ class Source:
         weights: name -> values, on the CPU.
         metadata: the metadata.json that belongs to the weights; None without one.
         notes: changes made to the weights when they were read, e.g. ``"126 weights converted from float16 to float32"``.
+        family: kind of the file, e.g. ``"checkpoint"`` or ``"nnU-Net v2"``.
+        network: the network that they belong to, with its settings; None if the file does not say.
+        expected: what they expect of their images; None if nothing is known.
+        licence: of the weights, if it is stated.
+        lacks: groups of stages that the source has no weights for, e.g. ``("decoder", "head")``.
 
     Example:
         >>> from monai_tl import read_source
@@ -58,6 +55,11 @@ class Source:
     weights: dict[str, Tensor]
     metadata: dict[str, Any] | None
     notes: tuple[str, ...] = ()
+    family: str = CHECKPOINT.name
+    network: NetworkSpec | None = None
+    expected: Expected | None = None
+    licence: str | None = None
+    lacks: tuple[str, ...] = ()
 
 
 def read_source(location: str | Path, network: Weights | None = None) -> Source:
@@ -83,14 +85,16 @@ def read_source(location: str | Path, network: Weights | None = None) -> Source:
         "the prefix 'module.' is removed from the names"
     """
     path = find_weights(location)
-    weights, notes = _unwrapped(_read(path), path)
+    family, reading = read_file(path, Path(location))
+    weights, notes = reading.weights, reading.notes
     refuse_odd_tensors(weights, path)
     if network is None:
-        weights = own_names(_without_wrappers(weights))
+        weights = own_names(without_wrappers(weights))
     else:
         weights, conversions = fitted(weights, network, path)
-        notes += conversions
-    return Source(path=path, sha256=sha256_of(path), weights=weights, metadata=_metadata_of(path), notes=tuple(notes))
+        notes += tuple(conversions)
+    facts = {name: getattr(reading, name) for name in ("network", "expected", "licence", "lacks")}
+    return Source(path, sha256_of(path), weights, _metadata_of(path), notes, family.name, **facts)
 
 
 def load_weights(network: nn.Module, location: str | Path) -> nn.Module:
@@ -129,7 +133,7 @@ def find_weights(location: str | Path) -> Path:
 @cache  # warns once for each pair of files
 def _refuse_twin(first: Path, other: Path, *_: tuple[int, int]) -> None:
     """Refuse two weights files in one folder unless their weights are equal."""
-    ours, theirs = (own_names(_without_wrappers(_unwrapped(_read(path), path)[0])) for path in (first, other))
+    ours, theirs = (own_names(without_wrappers(read_file(path)[1].weights)) for path in (first, other))
     differing = [
         name
         for name in sorted(ours.keys() | theirs.keys())
@@ -145,68 +149,6 @@ def _refuse_twin(first: Path, other: Path, *_: tuple[int, int]) -> None:
 
 def _equal(one: Tensor, other: Tensor) -> bool:
     return one.dtype == other.dtype and one.shape == other.shape and torch.equal(one, other)
-
-
-def _read(path: Path) -> Any:
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise TransferError(
-            f"source '{path}' is not a plain weights file: it holds Python objects, which could run code when loaded, or it is "
-            "damaged; nothing was run. Save only its state_dict (torch.save(network.state_dict(), …)), or a .safetensors file"
-        ) from error
-    except Exception as error:  # a damaged file can raise any error: struct.error, IndexError, AssertionError …
-        reason = first_line(error).split(". ")[0]
-        raise TransferError(
-            f"source '{path}' cannot be read ({reason}); needed is a complete .pt or .safetensors weights file"
-        ) from error
-
-
-def _unwrapped(content: Any, path: Path) -> tuple[dict[str, Tensor], list[str]]:
-    """Return the state dict of a checkpoint, and notes on other weights in it."""
-    notes: list[str] = []
-    for _ in range(len(WRAPPERS)):
-        if not isinstance(content, Mapping) or _is_state_dict(content):
-            break
-        inner = {key: content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)}
-        inner = {key: value for key, value in inner.items() if _is_state_dict(value)} or inner
-        if not inner:
-            raise TransferError(f"source '{path}' holds no weights: {_what_instead(content)}")
-        if len(inner) > 1 and _is_state_dict(next(iter(inner.values()))):
-            listed = " and ".join(inner)
-            raise TransferError(f"source '{path}' holds weights under {listed}, and either may be meant: save only one")
-        key, taken = next(iter(inner.items()))
-        states = [str(name) for name, value in content.items() if isinstance(value, Mapping) and _is_state_dict(value)]
-        rest = [name for name in states if name != key]
-        notes += [f"the weights under '{key}' are used; the file also holds weights under {', '.join(rest)}"] if rest else []
-        content = taken
-    if not isinstance(content, Mapping) or not _is_state_dict(content):
-        raise TransferError(f"source '{path}' holds a {type(content).__name__}, needed is a state dict of named weights")
-    return {str(name): value for name, value in content.items()}, notes
-
-
-def _what_instead(content: Mapping[Any, Any]) -> str:
-    others = [f"{name} ({type(value).__name__})" for name, value in content.items() if not isinstance(value, Tensor)]
-    if len(others) < len(content):
-        return (
-            f"{len(others)} of its {len(content)} entries are not tensors: {name_first(others)}; save only the network's "
-            "state_dict"
-        )
-    names = ", ".join(map(str, list(content)[:8])) or "nothing"
-    return f"needed is a state dict, by itself or under {', '.join(WRAPPERS)}; it holds {names}"
-
-
-def _without_wrappers(weights: Weights) -> dict[str, Tensor]:
-    """Return the weights without the prefixes that wrappers put before every name."""
-    while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in weights)), ""):
-        weights = {name[len(prefix) :]: value for name, value in weights.items()}
-    return dict(weights)
-
-
-def _is_state_dict(content: Mapping[Any, Any]) -> bool:
-    return bool(content) and all(isinstance(value, Tensor) for value in content.values())
 
 
 def _metadata_of(weights: Path) -> dict[str, Any] | None:

@@ -192,7 +192,9 @@ def test_text_is_refused(tmp_path):
     ],
 )
 def test_a_checkpoint_without_weights_is_refused(tmp_path, content, message):
-    needed = "holds no weights: .*a state dict.* under model, network, net, state_dict, model_state_dict, network_weights"
+    needed = (
+        "holds no weights: .*a state dict.* under model, network, net, state_dict, model_state_dict, network_weights, student"
+    )
     with pytest.raises(TransferError, match=f"{needed}; .*{message}$"):
         read_source(saved(content, tmp_path / "a.pt"))
 

@@ -1,0 +1,59 @@
+"""A network as a value: its name and settings, as they stand in a config and on the command line."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from monai_tl.networks.build import build_network
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A network without its numbers of channels: what `build_network` needs to build it for another task.
+
+    Attributes:
+        network: name of a known network, e.g. ``"SegResNet"``, or the dotted path of a class.
+        settings: arguments of the class as plain data, without the numbers of channels.
+
+    Example:
+        >>> from monai_tl.networks.network_spec import NetworkSpec
+        >>> spec = NetworkSpec("SegResNet", {"init_filters": 16, "blocks_down": [1, 2, 2, 4]})
+        >>> print(spec)
+        SegResNet (init_filters=16, blocks_down=[1,2,2,4])
+        >>> spec.flags
+        "--network SegResNet --set 'init_filters=16,blocks_down=[1,2,2,4]'"
+        >>> sum(weight.numel() for weight in spec.build(in_channels=1, out_channels=2).parameters())
+        4700914
+    """
+
+    network: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def build(self, in_channels: int, out_channels: int) -> nn.Module:
+        """Return the network with newly initialised weights.
+
+        Raises:
+            ConfigError: for an unknown name or setting, or if the class refuses the settings.
+        """
+        return build_network(self.network, in_channels, out_channels, **self.settings)
+
+    def __str__(self) -> str:
+        """Return name and settings: ``SegResNet (init_filters=16)``."""
+        settings = [f"{name}={_text(value)}" for name, value in self.settings.items()]
+        return f"{self.network} ({', '.join(settings)})" if settings else self.network
+
+    @property
+    def flags(self) -> str:
+        """The flags that build this network: ``--network SegResNet --set init_filters=16``."""
+        settings = ",".join(f"{name}={_text(value)}" for name, value in self.settings.items())
+        return f"--network {shlex.quote(self.network)}" + (f" --set {shlex.quote(settings)}" if settings else "")
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,71 @@
+"""Read the content of a weights file by its bytes, whatever it is called, without running any code in it."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from monai_tl.errors import TransferError, first_line
+
+# Numbers of numpy, as nnU-Net stores its metrics: they hold bytes, and no code. Not dtype "object", which can hold anything.
+DTYPES = ("Bool", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float16", "Float32", "Float64")
+NUMBERS: list[Any] = [
+    np._core.multiarray.scalar,  # type: ignore[attr-defined]
+    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),  # type: ignore[attr-defined]  # as numpy 1 called it
+    np.dtype,
+    *(getattr(np.dtypes, f"{name}DType") for name in DTYPES),
+]
+LARGEST_HEADER = 100_000_000  # bytes, of a safetensors file
+
+
+def read_content(path: Path) -> Any:
+    """Return what a PyTorch checkpoint or a safetensors file holds: tensors, numbers and texts in mappings and lists.
+
+    Raises:
+        TransferError: if the file is damaged, if it holds anything but that, or if it is a TorchScript archive.
+    """
+    if _is_torchscript(path):
+        raise TransferError(
+            f"source '{path}' is a TorchScript archive, which holds code beside the weights; nothing was run. Where it was "
+            "made, save the weights alone: torch.save(torch.jit.load('FILE').state_dict(), 'weights.pt')"
+        )
+    try:
+        if _is_safetensors(path):
+            return safetensors.torch.load_file(path)
+        with torch.serialization.safe_globals(NUMBERS):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
+        which = f" ({found[1]})" if found else ""
+        raise TransferError(
+            f"source '{path}' is not a plain weights file: it holds Python objects{which}, which could run code when "
+            "loaded, or it is damaged; nothing was run. Save only its state_dict (torch.save(network.state_dict(), …)), or a "
+            ".safetensors file"
+        ) from error
+    except Exception as error:  # a damaged file can raise any error: struct.error, IndexError, AssertionError …
+        reason = first_line(error).split(". ")[0]
+        raise TransferError(
+            f"source '{path}' cannot be read ({reason}); needed is a complete .pt or .safetensors weights file"
+        ) from error
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Return whether a file begins like one: the length of a header (8 bytes), then JSON."""
+    with open(path, "rb") as file:
+        start = file.read(9)
+    return start[8:] == b"{" and int.from_bytes(start[:8], "little") < LARGEST_HEADER
+
+
+def _is_torchscript(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.split("/")[1:] == ["constants.pkl"] for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False

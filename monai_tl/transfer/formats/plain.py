@@ -1,0 +1,19 @@
+"""Ordinary checkpoints: a state dict, by itself or under one of the keys that MONAI, ignite and others use."""
+
+from __future__ import annotations
+
+from monai_tl.transfer.formats.family import Family, Opened, Reading
+from monai_tl.transfer.formats.unwrapping import unwrapped
+
+
+def _is_plain(opened: Opened) -> bool:
+    return True
+
+
+def _read_plain(opened: Opened) -> Reading:
+    weights, notes = unwrapped(opened.content, opened.path)
+    return Reading(weights, notes=tuple(notes))
+
+
+CHECKPOINT = Family("checkpoint", _is_plain, _read_plain)
+"""The last family: what no other one recognises."""
