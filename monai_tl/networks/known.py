@@ -64,6 +64,7 @@ def _seg_res_net(network: nn.Module) -> StageMap:
 
 KNOWN_NETWORKS: dict[str, KnownNetwork] = {
     "HighRes3DNet": KnownNetwork("monai_tl.networks.highres3dnet.HighRes3DNet", None),
+    "MedicalNet": KnownNetwork("monai_tl.networks.dilated_resnet.MedicalNet", None),
     "BasicUNet": KnownNetwork("monai.networks.nets.BasicUNet", _basic_unet),
     "DynUNet": KnownNetwork(
         "monai.networks.nets.DynUNet",
