@@ -55,9 +55,7 @@ class HighRes3DNet(nn.Sequential):
         torch.Size([1, 2, 12, 10, 8])
     """
 
-    def __init__(
-        self, in_channels: int, out_channels: int, *, head_norm: bool = False, negative_slope: float = 0.02
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, head_norm: bool = False, negative_slope: float = 0.02) -> None:
         """Build the stages and draw their initial weights from torch's global generator.
 
         Args:

@@ -12,7 +12,6 @@ from monai_tl.networks.stages import stage_weights, stages
 from monai_tl.text import listed
 from monai_tl.transfer.tensors import COUNTER, Weights, name_first
 
-
 Shapes = Mapping[str, tuple[int, ...]]
 
 

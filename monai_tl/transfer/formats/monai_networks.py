@@ -13,12 +13,15 @@ from monai_tl.errors import ConfigError
 from monai_tl.networks.network_spec import NetworkSpec
 from monai_tl.networks.outline import outline
 from monai_tl.text import listed
+from monai_tl.transfer.formats.accounted import mismatches, shapes_of
 from monai_tl.transfer.formats.swin_unetr import MERGING, PATCH, swin_channels, swin_unetr_spec
 from monai_tl.transfer.tensors import Weights
-from monai_tl.transfer.formats.accounted import mismatches, shapes_of
 
-INVISIBLE = "settings that leave no trace in weights (activation, dropout, numbers of groups …) are assumed to be MONAI's defaults"
+INVISIBLE = (
+    "settings that leave no trace in weights (activation, dropout, numbers of groups …) are assumed to be MONAI's defaults"
+)
 STRIDES = "its strides leave no trace in the weights: state them with --network UNet --set 'channels=[…],strides=[…]'"
+DEEP_HEADS = ("deep_supervision_heads.", "heads.")  # of DynUNet
 CROSS = re.compile(r"vit\.blocks\.\d+\.norm2\.(weight|bias)")
 
 
@@ -30,11 +33,13 @@ class Guess:
         spec: the network.
         channels: numbers of image channels and of classes.
         note: what is assumed.
+        unused: beginnings of the names of weights that it does not have: further heads of deep supervision.
     """
 
     spec: NetworkSpec
     channels: tuple[int, int]
     note: str = INVISIBLE
+    unused: tuple[str, ...] = ()
 
 
 def guess_network(weights: Weights) -> tuple[Guess | None, str]:
@@ -60,7 +65,8 @@ def guess_network(weights: Weights) -> tuple[Guess | None, str]:
             guess = recognise(weights)
             if guess is None:
                 continue
-            found = mismatches(weights, shapes_of(outline(guess.spec, *guess.channels)))
+            used = {name: value for name, value in weights.items() if not name.startswith(guess.unused)}
+            found = mismatches(used, shapes_of(outline(guess.spec, *guess.channels)))
         except (KeyError, IndexError, ConfigError):  # other names or shapes than this network has
             continue
         return (None, f"it resembles {guess.spec}, but {listed(found)}") if found else (guess, guess.note)
@@ -112,12 +118,14 @@ def _seg_res_net_ds(weights: Weights) -> Guess | None:
     first = weights.get("encoder.conv_init.weight")
     if first is None:
         return None
-    down = [_count(weights, rf"encoder\.layers\.{k}\.blocks\.(\d+)\.") for k in range(_count(weights, r"encoder\.layers\.(\d+)\."))]
+    down = [
+        _count(weights, rf"encoder\.layers\.{k}\.blocks\.(\d+)\.") for k in range(_count(weights, r"encoder\.layers\.(\d+)\."))
+    ]
     heads = sorted(int(match[1]) for name in weights if (match := re.fullmatch(r"up_layers\.(\d+)\.head\.weight", name)))
-    settings: dict[str, Any] = {"init_filters": first.shape[0], "blocks_down": down}
-    settings |= {"dsdepth": len(heads)} if len(heads) > 1 else {}
-    settings |= {} if "encoder.layers.0.blocks.0.norm1.running_mean" in weights else {"norm": "instance"}
-    return Guess(NetworkSpec("SegResNetDS", settings), (first.shape[1], weights[f"up_layers.{heads[-1]}.head.weight"].shape[0]))
+    norm = {} if "encoder.layers.0.blocks.0.norm1.running_mean" in weights else {"norm": "instance"}
+    spec = NetworkSpec("SegResNetDS", {"init_filters": first.shape[0], "blocks_down": down, **norm})
+    channels = first.shape[1], weights[f"up_layers.{heads[-1]}.head.weight"].shape[0]
+    return Guess(spec, channels, unused=tuple(f"up_layers.{head}.head." for head in heads[:-1]))
 
 
 def _swin_unetr(weights: Weights) -> Guess | None:
@@ -130,22 +138,23 @@ def _dyn_unet(weights: Weights) -> Guess | None:
     if first is None:
         return None
     downs, ups = (_count(weights, rf"{part}\.(\d+)\.") for part in ("downsamples", "upsamples"))
-    kernels = [weights[f"{part}.conv1.conv.weight"] for part in ("input_block", *(f"downsamples.{k}" for k in range(downs)), "bottleneck")]
+    kernels = [
+        weights[f"{part}.conv1.conv.weight"]
+        for part in ("input_block", *(f"downsamples.{k}" for k in range(downs)), "bottleneck")
+    ]
     up = [_edge(weights[f"upsamples.{k}.transp_conv.conv.weight"].shape[2:]) for k in range(ups)][::-1]
-    heads = _count(weights, r"deep_supervision_heads\.(\d+)\.")
     settings = {
         "kernel_size": [_edge(kernel.shape[2:]) for kernel in kernels],
         "strides": [1, *up],
         "upsample_kernel_size": up,
         "filters": [kernel.shape[0] for kernel in kernels],
         "res_block": "input_block.conv3.conv.weight" in weights,
-        "deep_supervision": heads > 0,
-        **({"deep_supr_num": heads} if heads else {}),
     }
     if "input_block.norm1.running_mean" in weights:
         settings["norm_name"] = "batch"
     note = f"a first stride of 1 is assumed, and the others as its transposed convolutions; {INVISIBLE}"
-    return Guess(NetworkSpec("DynUNet", settings), (first.shape[1], weights["output_block.conv.conv.weight"].shape[0]), note)
+    channels = first.shape[1], weights["output_block.conv.conv.weight"].shape[0]
+    return Guess(NetworkSpec("DynUNet", settings), channels, note, unused=DEEP_HEADS)
 
 
 def _basic_unet(weights: Weights) -> Guess | None:

@@ -6,9 +6,28 @@ from pathlib import Path
 
 from monai_tl.transfer.formats.family import Family, Opened, Reading
 from monai_tl.transfer.formats.file_content import read_content
+from monai_tl.transfer.formats.genesis import GENESIS
+from monai_tl.transfer.formats.medicalnet import MEDICALNET
+from monai_tl.transfer.formats.monai_weights import MONAI_NETWORK
+from monai_tl.transfer.formats.niftynet import NIFTYNET
 from monai_tl.transfer.formats.plain import CHECKPOINT
+from monai_tl.transfer.formats.suprem import SUPREM
+from monai_tl.transfer.formats.swin_vit import DISRUPTIVE, SWIN_VIT
+from monai_tl.transfer.formats.vista3d import VISTA3D
+from monai_tl.transfer.formats.voco import VOCO
 
-FAMILIES: tuple[Family, ...] = (CHECKPOINT,)
+FAMILIES: tuple[Family, ...] = (
+    VISTA3D,
+    SUPREM,
+    VOCO,
+    DISRUPTIVE,
+    SWIN_VIT,
+    GENESIS,
+    MEDICALNET,
+    NIFTYNET,
+    MONAI_NETWORK,
+    CHECKPOINT,
+)
 
 
 def recognised(opened: Opened) -> Family:

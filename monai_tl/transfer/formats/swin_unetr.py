@@ -32,7 +32,10 @@ def swin_unetr_spec(weights: Weights) -> NetworkSpec | None:
 
     All settings that change names or shapes are inferred; ``downsample`` does not, and is the default.
     """
-    patch, tables = weights.get(PATCH), [weights.get(f"{BLOCK.format(k)}.attn.relative_position_bias_table") for k in range(1, 5)]
+    patch, tables = (
+        weights.get(PATCH),
+        [weights.get(f"{BLOCK.format(k)}.attn.relative_position_bias_table") for k in range(1, 5)],
+    )
     hidden = weights.get(f"{BLOCK.format(1)}.mlp.linear1.weight")
     if patch is None or patch.ndim != 5 or hidden is None or any(table is None for table in tables):
         return None

@@ -34,7 +34,7 @@ def _read_vista(opened: Opened) -> Reading:
     weights = {name.removeprefix(IMAGE).replace(AUTOMATIC, POINTS): value for name, value in weights.items()}
     weights, embedding = dropped(weights, (f"{POINTS}{_levels(weights, POINTS) - 1}.head.",), "embedding that prompts refer to")
     blocks = [_levels(weights, f"encoder.layers.{level}.blocks.") for level in range(_levels(weights, "encoder.layers."))]
-    settings = {"init_filters": weights[FIRST].shape[0], "blocks_down": blocks, "norm": "instance", "dsdepth": 1}
+    settings = {"init_filters": weights[FIRST].shape[0], "blocks_down": blocks, "norm": "instance"}
     spec = NetworkSpec("SegResNetDS", settings)
     network = outline(spec, weights[FIRST].shape[1], 2)
     lacks = accounted(weights, network, opened.path, str(spec), absent=(f"{POINTS}{len(blocks) - 2}.head.",))

@@ -21,7 +21,9 @@ def _is_voco(opened: Opened) -> bool:
     """Return whether a file holds a SwinUNETR of version 2 inside a model for pre-training, or without a decoder."""
     names = without_prefixes(state_dict_of(opened.content), WRAPPED)
     second = any(f"{swin}layers1c." in name for name in names for swin in (OLD, NEW))
-    return second and (any(name.startswith((BACKBONE, *HEADS)) for name in names) or not any("decoder1." in one for one in names))
+    return second and (
+        any(name.startswith((BACKBONE, *HEADS)) for name in names) or not any("decoder1." in one for one in names)
+    )
 
 
 def _read_voco(opened: Opened) -> Reading:
