@@ -156,7 +156,7 @@ def _choices(asked: NewBundle, data: Datalist) -> tuple[tuple[Proposal, ...], tu
     contract = _contract_of(asked.source) if asked.source else None
     proposals = _proposals(data, contract, wanted) if wanted else ()
     found = {name: Choice(name, value, f"as in {asked.like}") for name, value in like.items()}
-    if contract and "orientation" not in like:
+    if contract and contract.orientation and "orientation" not in like:
         found["orientation"] = Choice("orientation", contract.orientation, "as the source's weights expect")
     found |= {proposal.name: Choice(proposal.name, proposal.value, proposal.reason, proposal.check) for proposal in proposals}
     found |= {name: Choice(name, value, "as given") for name, value in given.items() if value != AUTO or name not in PROPOSED}

@@ -82,9 +82,7 @@ def propose(
     survey = survey or survey_training(data)
     resources = resources or resources_of(choose_device("auto"), 1 + len(survey.regions))
     spacing = _spacing(survey, source)
-    window = _window(
-        survey, np.array(spacing.value), resources, fixed=source is not None and list(source.spacing) == spacing.value
-    )
+    window = _window(survey, np.array(spacing.value), resources, fixed=_spacing_of(source) == tuple(spacing.value))
     voxels = math.prod(window.value)
     batch_size = max(1, min(MOST, resources.step_voxels // voxels))
     gib = batch_size * voxels * resources.voxel_bytes / 2**30
@@ -111,7 +109,7 @@ def propose(
 
 def _spacing(survey: Survey, source: Contract | None) -> Proposal:
     own, why = _own_spacing(survey.spacings)
-    if source is None:
+    if source is None or source.spacing is None:
         return Proposal("spacing", own, why, _check_anisotropy(own))
     coarser = math.prod(source.spacing) / math.prod(own)
     name, across = narrowest(survey, source.spacing)
@@ -128,9 +126,13 @@ def _spacing(survey: Survey, source: Contract | None) -> Proposal:
             f"At the source's spacing, scans have {1 / coarser:.2g} times as many voxels: that takes time and adds no detail."
         )
     reason = f"the {theirs}, since weights work only at the spacing that they saw; the cases suggest {_times(own)} mm"
-    if source.orientation != "RAS":
+    if source.orientation not in (None, "RAS"):
         check = f"{check} Set orientation to {source.orientation}, as the source.".strip()
     return Proposal("spacing", list(source.spacing), reason, check)
+
+
+def _spacing_of(source: Contract | None) -> tuple[float, ...] | None:
+    return source.spacing if source else None
 
 
 def _own_spacing(spacings: Numbers) -> tuple[list[float], str]:
@@ -180,7 +182,7 @@ def _normalisation(survey: Survey, source: Contract | None) -> Proposal:
         means = "a background that was set to 0, which is left out"
     why = f"{shares} is exactly 0, and {solid} of the neighbours of these zeros (needed: {MASKED:.0%}, {SOLID:.0%}): {means}"
     checks = _check_intensities(survey, masked, own)
-    if source is None or source.normalisation == own:
+    if source is None or source.normalisation in (None, own):
         return Proposal("normalisation", own, why, " ".join(checks))
     checks.append(f"The cases suggest {own}: the source's weights will see other intensities than in their own training.")
     reason = f"as the source, since weights work only with the intensities that they saw, although {why}"

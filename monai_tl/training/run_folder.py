@@ -36,7 +36,7 @@ from monai_tl.training.losses import refuse_unfit_loss
 from monai_tl.training.metrics_table import TRAIN_LONGER, best_is_last, read_metrics
 from monai_tl.training.run_cases import check_run_cases, record_run_cases
 from monai_tl.training.run_files import BEST, LAST, RUN_FORMAT, refuse_existing
-from monai_tl.transfer.contract import Contract, describe, lineage_of
+from monai_tl.transfer.contract import Contract, complete, describe, lineage_of
 from monai_tl.transfer.freeze import frozen_sha256
 from monai_tl.transfer.transfer_report import transfer_summary
 from monai_tl.workflow.config_check import running_parser
@@ -75,11 +75,12 @@ def check_run(
     config = dict(parser.get())
     refuse_unknown_ids(config, bundle_config(parser.get_parsed_content("bundle_root"), "train"))
     resumed = Path(run_dir) if refuse_existing(Path(run_dir), resume=is_true(resume)) else None
-    regions = learned_regions(data, contract.classes, parser)
+    target = complete(contract)
+    regions = learned_regions(data, target.classes, parser)
     if resumed:
         _refuse_other_run(resumed, _portable(parser), data, transfer_report)
     for split in ("train", "validation"):
-        check_split(data, split, contract.modalities, need_foreground=split == "train", regions=regions)
+        check_split(data, split, target.modalities, need_foreground=split == "train", regions=regions)
     check_label_grid(data, contract, parser)
     overlap = check_run_cases(data, transfer_report, resumed)
     if transfer_report is not None:
@@ -176,7 +177,8 @@ def check_label_grid(data: Datalist, contract: Contract, parser: ConfigParser) -
     if "label_transforms" not in parser:
         logger.warning("this config has no label_transforms: whether labels keep their foreground was not checked")
         return
-    cases, spacing = data.split("train", contract.modalities), contract.spacing
+    target = complete(contract)
+    cases, spacing = data.split("train", target.modalities), target.spacing
     transform = Compose(parser.get_parsed_content("label_transforms"))
     learned = parser.get_parsed_content("regions") if "regions" in parser else data.regions
     counts = resample_labels(cases, foreground_of(learned), spacing, transform)

@@ -11,12 +11,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from monai_tl.datasets.modality_names import ANY_RENAME, near_names, read_rename, rename_flag, rename_problems, renamed
-from monai_tl.errors import TransferError
 from monai_tl.networks.stage_names import listed_stages, refuse_unknown_stages, resolve_freeze
 from monai_tl.networks.stages import stages
 from monai_tl.settings.table import refuse_settings
 from monai_tl.transfer.channels import adapt_channels
-from monai_tl.transfer.contract import Contract, differences, read_contract
+from monai_tl.transfer.contract import Contract, complete, merged, read_contract
 from monai_tl.transfer.freeze import freeze as freeze_stages
 from monai_tl.transfer.network_pair import NetworkPair, stage_of
 from monai_tl.transfer.obstacles import AskedStages, Obstacle, refuse_obstacles
@@ -78,7 +77,8 @@ def apply_transfer(
         source: bundle, run folder, ``.pt`` or ``.safetensors``; None keeps the network's random weights (the controls
             "scratch" and, with ``freeze``, "random prefix").
         contract: what the target expects of its images.
-        source_contract: what the source expects of its images; needed only without a ``metadata.json`` next to its weights.
+        source_contract: what the source expects of its images; needed only for what no ``metadata.json`` next to its weights
+            states.
         freeze: the number of first stages to freeze, or the name of the last one.
         norm: ``freeze`` or ``track`` the BatchNorm statistics of frozen stages, see `freeze`.
         fresh: stages that keep their initial values. None: the head if it shares no region with the source's, or the classes
@@ -104,6 +104,7 @@ def apply_transfer(
           conv_2   trained      162 of    162 parameters trainable; weights: 2 fresh (newly initialised)
           the head is newly initialised: the source has none of the target's regions (tumour core)
     """
+    target = complete(contract)
     names = tuple(stages(network))
     frozen = resolve_freeze(names, freeze)
     refuse_settings(norm=norm, new_channels=new_channels)
@@ -115,9 +116,9 @@ def apply_transfer(
         freeze_stages(network, frozen, norm=norm)
         return Transfer(network, report_transfer(network, frozen, contract, Origins(), norm=norm))
     loaded = read_source(source, network.state_dict())
-    own = _source_contract(read_contract(loaded.metadata, str(source)), source_contract, str(source))
+    own = merged(read_contract(loaded.metadata, str(source)), source_contract)
     pair = NetworkPair({name: tuple(value.shape) for name, value in loaded.weights.items()}, shapes_of(network))
-    sides, misnamed = _by_target_names(Sides(str(source), pair, own, own, contract, called))
+    sides, misnamed = _by_target_names(Sides(str(source), pair, own, own, target, called))
     why_fresh = sides.why_fresh() if fresh is None else ""
     asked = AskedStages(names, frozen, (sides.pair.head,) if why_fresh else tuple(fresh or ()), none_fresh=fresh == ())
     unlike = [] if accept_differences else sides.unlike()
@@ -132,22 +133,12 @@ def apply_transfer(
     return Transfer(network, report_transfer(network, frozen, contract, origins, norm=norm, plan=plan, source=loaded), plan)
 
 
-def _source_contract(stored: Contract | None, given: Contract | None, source: str) -> Contract | None:
-    """Return the contract stored with the weights, or else the one given; raise if both exist and differ."""
-    if stored and given and (differing := differences(stored, given)):
-        lines = "; ".join(map(str, differing)).replace("source ", "metadata.json ").replace("target ", "source_contract ")
-        raise TransferError(
-            f"source_contract contradicts the metadata.json of source '{source}' ({lines}); omit source_contract, which is "
-            "only for sources without a metadata.json"
-        )
-    return stored or given
-
-
 def _by_target_names(sides: Sides) -> tuple[Sides, list[Obstacle]]:
     """Give the source's modalities the target's names; also return what is wrong with these."""
     own, called = sides.own, sides.rename
-    if own is None:
-        unknown = f"{rename_flag(called)}: the source has no metadata.json, so the names of its modalities are unknown"
+    if own is None or own.modalities is None:
+        lacks = "the source has no metadata.json" if own is None else "the source's metadata.json does not name them all"
+        unknown = f"{rename_flag(called)}: {lacks}, so the names of its modalities are unknown"
         return sides, [Obstacle(unknown, "omit it")] if called else []
     problems = rename_problems(called, own.modalities, sides.contract.modalities)
     if problems:
@@ -161,8 +152,10 @@ def _planned_weights(plan: TransferPlan, source: Source, network: nn.Module, sid
     for name in plan.adapted:
         assert learned is not None  # the plan adapts channels only if the source's are known
         if name == sides.pair.first:
+            assert learned.modalities is not None
             state[name] = adapt_channels(source.weights[name], learned.modalities, contract.modalities, new)
         else:
+            assert learned.classes is not None
             state[name] = adapt_outputs(source.weights[name], state[name], learned.classes, contract.classes)
     return state | {name: source.weights[name] for name in plan.copied}
 
@@ -170,7 +163,7 @@ def _planned_weights(plan: TransferPlan, source: Source, network: nn.Module, sid
 def _trained_inputs(plan: TransferPlan, frozen: Sequence[str], sides: Sides, new: str) -> dict[str, list[int]]:
     """Return the input channels to train in frozen weights: new modalities, which the network could not use otherwise."""
     first, learned, modalities = sides.pair.first, sides.learned, sides.contract.modalities
-    if learned is None or first not in plan.adapted:
+    if learned is None or learned.modalities is None or first not in plan.adapted:
         return {}
     _warn_of_near_names(learned.modalities, modalities)
     unseen = [index for index, name in enumerate(modalities) if name not in learned.modalities]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -12,17 +13,21 @@ from monai_tl.datasets.regions import is_softmax
 from monai_tl.errors import ConfigError, TransferError
 from monai_tl.settings.refusals import raise_refusals, refusal
 from monai_tl.settings.table import NAMES, SETTINGS
+from monai_tl.text import listed
 from monai_tl.transfer.output_channels import by_position
 from monai_tl.transfer.source import read_source
 from monai_tl.workflow.merged_config import is_expression
 
+logger = logging.getLogger(__name__)
+
+FIELDS = ("spacing", "orientation", "normalisation", "modalities", "classes")
 HARMFUL = ("spacing", "orientation", "normalisation")  # weights do not work with other values than those they saw
 KINDS = {**{name: SETTINGS[name] for name in ("modalities", *HARMFUL)}, "classes": NAMES}  # a source has any number of classes
 
 
 @dataclass(frozen=True)
 class Contract:
-    """What a network was, or will be, trained on.
+    """What a network was, or will be, trained on; None stands for what is unknown of a source, and a target knows all.
 
     Attributes:
         modalities: image channels by name, in order, e.g. ``("T1", "T2")``.
@@ -39,7 +44,34 @@ class Contract:
         >>> Contract(("T1",), (1, 1, 1), "LPI", "min_max", ("background", "hippocampus"))
         Traceback (most recent call last):
         monai_tl.errors.ConfigError: unknown normalisation 'min_max': There are: zscore_volume, zscore_nonzero
+        >>> Contract(None, (1, 1, 1), "RAS", None, ("background", "hippocampus")).unknown
+        ('normalisation', 'modalities')
     """
+
+    modalities: tuple[str, ...] | None
+    spacing: tuple[float, ...] | None
+    orientation: str | None
+    normalisation: str | None
+    classes: tuple[str, ...] | None
+
+    def __post_init__(self) -> None:
+        """Convert lists, as in configs and JSON, to tuples; refuse values that the transforms do not support."""
+        known = {name: getattr(self, name) for name in KINDS if getattr(self, name) is not None}
+        raise_refusals(refusal(name, KINDS[name], value) for name, value in known.items())
+        for name in ("modalities", "classes"):
+            object.__setattr__(self, name, tuple(known[name]) if name in known else None)
+        if self.spacing is not None:
+            object.__setattr__(self, "spacing", tuple(map(float, self.spacing)))
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Names of the fields that are unknown; those without which weights may be useless come first."""
+        return tuple(name for name in FIELDS if getattr(self, name) is None)
+
+
+@dataclass(frozen=True)
+class CompleteContract(Contract):
+    """A contract in which nothing is unknown, as `complete` returns it."""
 
     modalities: tuple[str, ...]
     spacing: tuple[float, ...]
@@ -47,17 +79,28 @@ class Contract:
     normalisation: str
     classes: tuple[str, ...]
 
-    def __post_init__(self) -> None:
-        """Convert lists, as in configs and JSON, to tuples; refuse values that the transforms do not support."""
-        raise_refusals(refusal(name, kind, getattr(self, name)) for name, kind in KINDS.items())
-        object.__setattr__(self, "modalities", tuple(self.modalities))
-        object.__setattr__(self, "classes", tuple(self.classes))
-        object.__setattr__(self, "spacing", tuple(map(float, self.spacing)))
+
+def complete(contract: Contract) -> CompleteContract:
+    """Return a target's contract, in which nothing may be unknown.
+
+    Raises:
+        ConfigError: with the names of what is unknown.
+
+    Example:
+        >>> from monai_tl import Contract
+        >>> from monai_tl.transfer.contract import complete
+        >>> complete(Contract(("T1",), None, "RAS", "zscore_volume", ("background", "hippocampus")))
+        Traceback (most recent call last):
+        monai_tl.errors.ConfigError: the target does not state spacing: only of a source it may be unknown
+    """
+    if contract.unknown:
+        raise ConfigError(f"the target does not state {listed(contract.unknown)}: only of a source it may be unknown")
+    return CompleteContract(**{name: getattr(contract, name) for name in FIELDS})
 
 
 @dataclass(frozen=True)
 class Disagreement:
-    """A field in which source and target differ; a harmful difference stops a transfer."""
+    """A field in which source and target differ, or that is unknown of the source (None); if harmful, it stops a transfer."""
 
     field: str
     source: Any
@@ -70,7 +113,9 @@ class Disagreement:
 
     @property
     def flag(self) -> str:
-        """The flag that gives the target the source's value: ``--spacing 1.0,1.0,1.0``."""
+        """The flag that gives the target the source's value: ``--spacing 1.0,1.0,1.0``; empty if that is unknown."""
+        if self.source is None:
+            return ""
         value = ",".join(map(str, self.source)) if isinstance(self.source, tuple) else str(self.source)
         return f"--{self.field} {shlex.quote(value)}"
 
@@ -92,6 +137,7 @@ def describe(
     The result is written next to the weights as ``metadata.json``; `read_contract` reads ``contract`` from it, and
     `trained_regions` reads ``regions``, name -> label values.
     """
+    contract = complete(contract)
     described = {
         **{key: value for key, value in metadata.items() if key != "validation_dice"},  # of the bundle's own training
         "preprocessing": {k: v for k, v in asdict(contract).items() if k in HARMFUL},
@@ -108,31 +154,52 @@ def describe(
 def read_contract(metadata: Mapping[str, Any] | None, name: str) -> Contract | None:
     """Read the contract from a bundle's or run's ``metadata.json``; None if there is no metadata.
 
+    What the metadata do not state is unknown: those of the Model Zoo have no ``preprocessing``, and some name fewer channels
+    than there are.
+
     Raises:
-        TransferError: if the metadata is incomplete.
+        TransferError: if the metadata state something that is not valid.
     """
     if metadata is None:
         return None
     try:
-        data_format = metadata["network_data_format"]
+        data_format = metadata.get("network_data_format") or {}
         return Contract(
-            modalities=_ordered(data_format["inputs"]["image"]["channel_def"]),
-            classes=_ordered(data_format["outputs"]["pred"]["channel_def"]),
-            **metadata["preprocessing"],
+            modalities=_channel_names(data_format, "inputs", "image"),
+            classes=_channel_names(data_format, "outputs", "pred"),
+            **{**dict.fromkeys(HARMFUL), **metadata.get("preprocessing", {})},
         )
-    except (KeyError, TypeError, ValueError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+    except (AttributeError, TypeError, ValueError) as error:
         raise TransferError(
-            f"the metadata.json of source '{name}' does not state what its weights expect ({reason}); it needs "
+            f"the metadata.json of source '{name}' does not state what its weights expect ({error}); it takes "
             "network_data_format (inputs#image#channel_def, outputs#pred#channel_def) and "
-            f"preprocessing ({', '.join(HARMFUL)})"
+            f"preprocessing ({', '.join(HARMFUL)}); what it omits is unknown"
         ) from error
 
 
 def differences(source: Contract, target: Contract) -> list[Disagreement]:
-    """Return every field in which two contracts differ, harmful ones first."""
-    pairs = [(field, getattr(source, field), getattr(target, field)) for field in (*HARMFUL, "modalities", "classes")]
-    return [Disagreement(field, ours, theirs, field in HARMFUL) for field, ours, theirs in pairs if ours != theirs]
+    """Return every field in which two contracts differ, or which is unknown of the source, harmful ones first."""
+    pairs = [(field, getattr(source, field), getattr(target, field)) for field in FIELDS]
+    return [
+        Disagreement(field, ours, theirs, field in HARMFUL) for field, ours, theirs in pairs if ours is None or ours != theirs
+    ]
+
+
+def merged(stored: Contract | None, given: Contract | None) -> Contract | None:
+    """Return what is known of a source from its ``metadata.json`` and from its user; they may not contradict each other.
+
+    Raises:
+        TransferError: with each contradiction.
+    """
+    if stored is None or given is None:
+        return stored or given
+    if differing := [one for one in differences(stored, given) if None not in (one.source, one.target)]:
+        lines = "; ".join(map(str, differing)).replace("source ", "metadata.json ").replace("target ", "source_contract ")
+        raise TransferError(
+            f"source_contract contradicts the source's metadata.json ({lines}); omit source_contract, which is only for what "
+            "metadata.json does not state"
+        )
+    return Contract(**{name: getattr(given if getattr(stored, name) is None else stored, name) for name in FIELDS})
 
 
 def lineage_of(transfer_report: Mapping[str, Any] | None) -> list[dict[str, Any]]:
@@ -155,7 +222,13 @@ def refuse_other_classes(source: Contract | None, target: Contract, name: str) -
     Raises:
         TransferError: with the classes of both, and the other differences that would harm.
     """
-    if source is None or source.classes == target.classes or by_position(source.classes, target.classes):
+    target = complete(target)
+    if (
+        source is None
+        or source.classes is None
+        or source.classes == target.classes
+        or by_position(source.classes, target.classes)
+    ):
         return
     softmax, same_number = is_softmax(target.classes), len(source.classes) == len(target.classes)
     if set(target.classes) <= set(source.classes) and softmax == is_softmax(source.classes) and (same_number or not softmax):
@@ -172,11 +245,20 @@ def _channels(names: Sequence[str]) -> dict[str, Any]:
     return {"num_channels": len(names), "channel_def": {str(index): name for index, name in enumerate(names)}}
 
 
-def _ordered(channel_def: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(channel_def[index] for index in sorted(channel_def, key=int))
+def _channel_names(data_format: Mapping[str, Any], side: str, name: str) -> tuple[str, ...] | None:
+    """Return the names of a network's channels; None if the metadata do not name all of them."""
+    described = data_format.get(side, {}).get(name, {})
+    if "channel_def" not in described:
+        return None
+    channel_def = described["channel_def"]
+    names = tuple(channel_def[index] for index in sorted(channel_def, key=int))
+    raise_refusals([refusal("channel_def", NAMES, names)])
+    return names if described.get("num_channels", len(names)) == len(names) else None
 
 
 def _shown(value: Any) -> str:
+    if value is None:
+        return "unknown"
     return f"[{', '.join(map(str, value))}]" if isinstance(value, tuple) else str(value)
 
 
@@ -197,7 +279,10 @@ def check_weights(ckpt: str | Path, contract: Contract) -> None:
         ConfigError: with each difference, and the flags that remove them all.
     """
     trained_on = read_contract(read_source(ckpt).metadata, str(ckpt))
-    if trained_on and (differing := differences(trained_on, contract)):
-        listed = "; ".join(map(str, differing)).replace("source ", "trained on ").replace("target ", "now set to ")
+    differing = differences(trained_on, contract) if trained_on else []
+    if unknown := [one.field for one in differing if one.source is None]:
+        logger.warning("%s: its metadata.json does not state %s: they are taken as set here", ckpt, listed(unknown))
+    if differing := [one for one in differing if one.source is not None]:
+        lines = "; ".join(map(str, differing)).replace("source ", "trained on ").replace("target ", "now set to ")
         flags = " ".join(one.flag for one in differing)
-        raise ConfigError(f"'{ckpt}' was trained on other images ({listed}); set them to the values of the training: {flags}")
+        raise ConfigError(f"'{ckpt}' was trained on other images ({lines}); set them to the values of the training: {flags}")

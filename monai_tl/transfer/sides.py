@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from monai_tl.text import listed
 from monai_tl.transfer.channels import describe_channels
-from monai_tl.transfer.contract import Contract, differences
+from monai_tl.transfer.contract import CompleteContract, Contract, Disagreement, differences
 from monai_tl.transfer.network_pair import NetworkPair, plan_obstacles, why_fresh_head
 from monai_tl.transfer.obstacles import AskedStages, Obstacle
 from monai_tl.transfer.output_channels import describe_outputs
@@ -32,12 +32,12 @@ class Sides:
     pair: NetworkPair
     own: Contract | None
     learned: Contract | None
-    contract: Contract
+    contract: CompleteContract
     rename: Mapping[str, str]
 
     def why_fresh(self) -> str:
         """Return why the head is fresh by default; empty if it is not."""
-        if self.learned is None:
+        if self.learned is None or self.learned.classes is None:
             return "the source's classes are unknown"
         return why_fresh_head(self.pair, self.learned.classes, self.contract.classes)
 
@@ -45,11 +45,7 @@ class Sides:
         """List the differences that harm a transfer."""
         if self.learned is None:
             return [Obstacle(self._unknown(), "put metadata.json next to the weights, or continue with --accept_differences")]
-        return [
-            Obstacle(str(one), f"set {one.flag} as the source has it, or continue with --accept_differences", flags=one.flag)
-            for one in differences(self.learned, self.contract)
-            if one.harmful
-        ]
+        return [_obstacle(one) for one in differences(self.learned, self.contract) if one.harmful]
 
     def of_stages(self, asked: AskedStages) -> list[Obstacle]:
         """List what prevents the transfer of single stages, also of those that are to be both frozen and fresh."""
@@ -89,14 +85,15 @@ class Sides:
         if learned is None:
             return Origins(differences=(self._unknown(),), head=why_fresh)
         own_names = {new: old for old, new in self.rename.items()}
-        new_inputs = self.pair.first in plan.adapted
-        other_outputs = learned.classes != contract.classes and not any(name in plan.fresh for name in self.pair.of_head)
+        modalities = learned.modalities if self.pair.first in plan.adapted else None
+        headless = any(name in plan.fresh for name in self.pair.of_head)
+        classes = None if headless or learned.classes == contract.classes else learned.classes
         return Origins(
             contract=self.own,
             differences=tuple(map(str, differences(learned, contract))),
             rename=self.rename,
-            channels=describe_channels(learned.modalities, contract.modalities, new_channels, own_names) if new_inputs else {},
-            regions=describe_outputs(learned.classes, contract.classes) if other_outputs else {},
+            channels=describe_channels(modalities, contract.modalities, new_channels, own_names) if modalities else {},
+            regions=describe_outputs(classes, contract.classes) if classes else {},
             head=why_fresh,
         )
 
@@ -107,9 +104,16 @@ class Sides:
         learned, contract = self.learned, self.contract
         if learned is None:
             return (None, contract.modalities), None
-        return (learned.modalities, contract.modalities), (learned.classes, contract.classes)
+        return (learned.modalities, contract.modalities), (learned.classes, contract.classes) if learned.classes else None
 
     def _unknown(self) -> str:
         return (
             f"source '{self.source}' has no metadata.json: its spacing, orientation, normalisation and modalities are unknown"
         )
+
+
+def _obstacle(one: Disagreement) -> Obstacle:
+    if one.source is None:
+        known = f"state it under preprocessing in the source's metadata.json if you know it (e.g. {one.field}: {one.target})"
+        return Obstacle(str(one), f"{known}, or continue with --accept_differences", flags="--accept_differences")
+    return Obstacle(str(one), f"set {one.flag} as the source has it, or continue with --accept_differences", flags=one.flag)

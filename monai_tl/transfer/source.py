@@ -40,6 +40,7 @@ class Source:
         expected: what they expect of their images; None if nothing is known.
         licence: of the weights, if it is stated.
         lacks: groups of stages that the source has no weights for, e.g. ``("decoder", "head")``.
+        remarks: what is assumed of the network, and what is known of the images in words only.
 
     Example:
         >>> from monai_tl import read_source
@@ -60,6 +61,7 @@ class Source:
     expected: Expected | None = None
     licence: str | None = None
     lacks: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def read_source(location: str | Path, network: Weights | None = None) -> Source:
@@ -93,7 +95,7 @@ def read_source(location: str | Path, network: Weights | None = None) -> Source:
     else:
         weights, conversions = fitted(weights, network, path)
         notes += tuple(conversions)
-    facts = {name: getattr(reading, name) for name in ("network", "expected", "licence", "lacks")}
+    facts = {name: getattr(reading, name) for name in ("network", "expected", "licence", "lacks", "remarks")}
     return Source(path, sha256_of(path), weights, _metadata_of(path), notes, family.name, **facts)
 
 

@@ -6,9 +6,11 @@ from monai_tl.errors import ConfigError, TransferError
 from monai_tl.transfer.contract import (
     Contract,
     check_weights,
+    complete,
     contract_of,
     describe,
     differences,
+    merged,
     read_contract,
     refuse_other_classes,
 )
@@ -77,7 +79,6 @@ def test_the_order_of_modalities_is_a_difference(contract):
         ({"spacing": "1.0"}, "spacing … 0 … e.g. [1.0, 1.0, 1.0] … '1.0'"),
         ({"spacing": "123"}, "spacing … 0 … e.g. [1.0, 1.0, 1.0] … '123'"),
         ({"spacing": 1.0}, "spacing … 0 … e.g. [1.0, 1.0, 1.0] … 1.0"),
-        ({"spacing": None}, "spacing … [1.0, 1.0, 1.0] … None"),
         ({"spacing": [1.0, 1.0]}, "e.g. [1.0, 1.0, 1.0] … [1.0, 1.0]"),
         ({"spacing": [1.0, 0.0, 1.0]}, "got [1.0, 0.0, 1.0]"),
         ({"spacing": [1.0, "1", 1.0]}, "got [1.0, '1', 1.0]"),
@@ -85,7 +86,6 @@ def test_the_order_of_modalities_is_a_difference(contract):
         ({"orientation": "ras"}, "orientation … R/L, A/P … I/S … e.g. RAS … 'ras'"),
         ({"orientation": "RAL"}, "'RAL'"),
         ({"orientation": "RA"}, "'RA'"),
-        ({"orientation": None}, "None"),
         ({"modalities": ["T1", "T1"]}, "modalities … different … #, e.g. \"['T1','T2']\" … ['T1', 'T1']"),
         ({"modalities": []}, "modalities … different … #, e.g. \"['T1','T2']\" … []"),
         ({"classes": ["tumour", "tumour"]}, "classes … different"),
@@ -114,25 +114,56 @@ def without(metadata, *path):
 
 
 @pytest.mark.parametrize(
-    ("path", "reason"),
+    ("path", "unknown"),
     [
-        (("network_data_format",), "('network_data_format' … missing)"),
-        (("network_data_format", "inputs", "image", "channel_def"), "('channel_def' … missing)"),
-        (("preprocessing",), "('preprocessing' … missing)"),
-        (("preprocessing", "spacing"), "missing 1 … 'spacing'"),
+        (("network_data_format",), ("modalities", "classes")),
+        (("network_data_format", "inputs", "image", "channel_def"), ("modalities",)),
+        (("network_data_format", "outputs", "pred"), ("classes",)),
+        (("preprocessing",), ("spacing", "orientation", "normalisation")),
+        (("preprocessing", "spacing"), ("spacing",)),
     ],
 )
-def test_metadata_that_says_too_little_is_refused(contract, metadata, path, reason):
+def test_what_metadata_do_not_state_is_unknown(contract, metadata, path, unknown):
     described = describe(metadata, contract())
     without(described, *path)
-    needed = (
-        "it needs network_data_format (inputs#image#channel_def, outputs#pred#channel_def) and "
-        "preprocessing (spacing, orientation, normalisation)"
-    )
-    with pytest.raises(TransferError, match="metadata.json.*'a run'") as raised:
-        read_contract(described, "a run")
-    mentions(str(raised.value), reason)
-    assert str(raised.value).endswith(needed)
+    found = read_contract(described, "a run")
+    assert found.unknown == unknown
+    known = [name for name in ("spacing", "orientation", "normalisation", "modalities", "classes") if name not in unknown]
+    assert [getattr(found, name) for name in known] == [getattr(contract(), name) for name in known]
+
+
+@pytest.mark.parametrize(("count", "modalities"), [(1, ("image",)), (3, None)])
+def test_channels_of_which_only_some_have_a_name_are_unknown(metadata, count, modalities):
+    """As those that a user paints for an interactive network of the Model Zoo."""
+    metadata["network_data_format"]["inputs"]["image"] |= {"num_channels": count, "channel_def": {"0": "image"}}
+    assert read_contract(metadata, "spleen_deepedit").modalities == modalities
+
+
+def test_what_is_unknown_of_a_source_is_a_difference_and_harms_as_one(contract):
+    zoo = Contract(("image",), None, None, None, ("background", "spleen"))
+    assert zoo.unknown == ("spacing", "orientation", "normalisation")
+    found = differences(zoo, contract(classes=["background", "spleen"]))
+    assert [(str(one), one.harmful, one.flag) for one in found] == [
+        ("spacing: source unknown, target [1.0, 1.0, 1.0]", True, ""),
+        ("orientation: source unknown, target RAS", True, ""),
+        ("normalisation: source unknown, target zscore_volume", True, ""),
+        ("modalities: source [image], target [T1]", False, "--modalities image"),
+    ]
+
+
+def test_a_target_states_everything(contract):
+    assert complete(contract()).spacing == (1.0, 1.0, 1.0)
+    with pytest.raises(ConfigError, match="does not state spacing and normalisation"):
+        complete(contract(spacing=None, normalisation=None))
+
+
+def test_what_a_user_states_fills_what_is_unknown_and_contradicts_nothing(contract):
+    stored = contract(spacing=None, modalities=None)
+    assert merged(stored, contract(spacing=[2, 2, 2])) == contract(spacing=[2, 2, 2])
+    assert merged(None, stored) == merged(stored, None) == stored
+    assert merged(None, None) is None
+    with pytest.raises(TransferError, match="orientation: metadata.json RAS, source_contract LPS"):
+        merged(stored, contract(orientation="LPS"))
 
 
 @pytest.mark.parametrize(
@@ -143,6 +174,14 @@ def test_metadata_that_says_something_else_is_refused(contract, metadata, field,
     described["preprocessing"][field] = value
     with pytest.raises(TransferError, match=rf"metadata.json.*'a run'.*{field}"):
         read_contract(described, "a run")
+
+
+def test_metadata_that_are_no_mapping_are_refused(contract, metadata):
+    for name in ("network_data_format", "preprocessing"):
+        described = describe(metadata, contract())
+        described[name] = ["T1"]
+        with pytest.raises(TransferError, match=r"metadata\.json.*'a run'"):
+            read_contract(described, "a run")
 
 
 @pytest.mark.parametrize("channel_def", [["T1"], None, {}, {"first": "T1"}, "T1", {"0": "T1", "1": "T1"}])
@@ -187,6 +226,17 @@ def test_weights_are_refused_with_all_differences_and_the_flags_that_remove_them
         check_weights(ckpt, contract(spacing=[2, 2, 2], modalities=["MR"], classes=["background", "core"]))
     facts = ("spacing: trained on [1.0, 1.0, 1.0], now set to [2.0, 2.0, 2.0]", "modalities", "classes")
     mentions(str(raised.value), *facts, "--spacing 1.0,1.0,1.0 --modalities T1 --classes background,hippocampus")
+
+
+def test_weights_of_which_little_is_known_are_used_as_set_and_warned_of(tiny, contract, run_folder, caplog):
+    folder = run_folder(tiny(), contract())
+    described = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
+    del described["preprocessing"]
+    (folder / "metadata.json").write_text(json.dumps(described), encoding="utf-8")
+    check_weights(folder / "model.pt", contract())
+    mentions(caplog.text, "does not state spacing, orientation and normalisation")
+    with pytest.raises(ConfigError, match="--modalities T1$"):
+        check_weights(folder / "model.pt", contract(modalities=["MR"]))
 
 
 def test_the_contract_of_a_config_is_known_unless_it_is_computed(contract):

@@ -77,6 +77,7 @@ class Reading:
     licence: str | None = None
     lacks: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

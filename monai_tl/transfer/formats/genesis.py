@@ -32,7 +32,7 @@ def _read_genesis(opened: Opened) -> Reading:
     head = f"{HEAD}.weight" in weights
     account_for_genesis(weights, opened.path, "Models Genesis", head=head)
     facts = Expected(modalities=("CT",)) if weights[FIRST].shape[1] == 1 else Expected()
-    return Reading(weights, None, facts, LICENCE, () if head else ("head",), (*notes, CONTINUOUS_NORM, IMAGES))
+    return Reading(weights, None, facts, LICENCE, () if head else ("head",), tuple(notes), (CONTINUOUS_NORM, IMAGES))
 
 
 def account_for_genesis(weights: Weights, path: Path, what: str, *, head: bool) -> None:

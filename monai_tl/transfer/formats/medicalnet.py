@@ -42,7 +42,7 @@ def _read_medicalnet(opened: Opened) -> Reading:
     network = outline(spec, weights[STEM].shape[1], 2 if head is None else head.shape[0])
     lacks = accounted(weights, network, opened.path, str(spec), absent=() if "conv_seg.0.weight" in weights else ("conv_seg.",))
     licence = "MIT (published weights of MedicalNet)" if lacks else None
-    return Reading(weights, spec, Expected(), licence, lacks, (*notes, FUNCTION, IMAGES))
+    return Reading(weights, spec, Expected(), licence, lacks, tuple(notes), (FUNCTION, IMAGES))
 
 
 def _depth(weights: Weights, opened: Opened) -> int:

@@ -25,9 +25,9 @@ def _read_monai(opened: Opened) -> Reading:
     guess, note = guess_network(weights)
     _, notes = unwrapped(opened.content, opened.path)
     if guess is None:
-        return Reading(weights, notes=(*notes, *added, note))
+        return Reading(weights, notes=(*notes, *added), remarks=(note,))
     used, heads = dropped(weights, guess.unused, "further heads of deep supervision") if guess.unused else (weights, ())
-    return Reading(used, guess.spec, notes=(*notes, *added, *heads, note))
+    return Reading(used, guess.spec, notes=(*notes, *added, *heads), remarks=(note,))
 
 
 def _own(opened: Opened) -> tuple[dict[str, Tensor], tuple[str, ...]]:

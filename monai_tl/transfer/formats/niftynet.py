@@ -27,6 +27,7 @@ BLOCKS = {
 }
 """Beginning of the names there -> stage here, and layer there -> layer here."""
 PUBLISHED = 160  # classes of the published weights
+LICENCE = "MIT (published weights of fepegar/highresnet)"
 IMAGES = (
     "its images were standardised by histogram landmarks and then whitened by the voxels above the mean, for which there is "
     "no normalisation here; zscore_nonzero comes nearest"
@@ -43,12 +44,10 @@ def _read_niftynet(opened: Opened) -> Reading:
     weights = {_own_name(name): value for name, value in without_wrappers(stored).items()}
     channels = _channels(weights)
     lacks = accounted(weights, outline(SPEC, *channels), opened.path, str(SPEC), renamed="block.… renamed to conv_0 … conv_2")
-    facts, published = Expected(), channels == (1, PUBLISHED)
-    if published:
-        facts = Expected(modalities=("T1",), spacing=(1.0, 1.0, 1.0), orientation="RAS")
-        notes = [*notes, f"{PUBLISHED} classes without names", IMAGES]
-    licence = "MIT (published weights of fepegar/highresnet)" if published else None
-    return Reading(weights, SPEC, facts, licence, lacks, ("activations are ReLU (negative_slope=0)", *notes))
+    if channels != (1, PUBLISHED):
+        return Reading(weights, SPEC, lacks=lacks, notes=tuple(notes))
+    expected = Expected(modalities=("T1",), spacing=(1.0, 1.0, 1.0), orientation="RAS")
+    return Reading(weights, SPEC, expected, LICENCE, lacks, tuple(notes), (f"{PUBLISHED} classes without names", IMAGES))
 
 
 def _own_name(name: str) -> str:

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from monai_tl.errors import USER_ERRORS, TransferError, first_line
 from monai_tl.transfer.formats.family import Family, Opened, Reading
 from monai_tl.transfer.formats.file_content import read_content
 from monai_tl.transfer.formats.genesis import GENESIS
+from monai_tl.transfer.formats.lightning import LIGHTNING
 from monai_tl.transfer.formats.medicalnet import MEDICALNET
 from monai_tl.transfer.formats.monai_weights import MONAI_NETWORK
 from monai_tl.transfer.formats.niftynet import NIFTYNET
+from monai_tl.transfer.formats.nnssl import NNSSL
+from monai_tl.transfer.formats.nnunet import NNUNET
 from monai_tl.transfer.formats.plain import CHECKPOINT
+from monai_tl.transfer.formats.stunet import STU_NET, VERSION_1
 from monai_tl.transfer.formats.suprem import SUPREM
 from monai_tl.transfer.formats.swin_vit import DISRUPTIVE, SWIN_VIT
 from monai_tl.transfer.formats.vista3d import VISTA3D
 from monai_tl.transfer.formats.voco import VOCO
 
-FAMILIES: tuple[Family, ...] = (
-    VISTA3D,
-    SUPREM,
-    VOCO,
-    DISRUPTIVE,
-    SWIN_VIT,
-    GENESIS,
-    MEDICALNET,
-    NIFTYNET,
-    MONAI_NETWORK,
-    CHECKPOINT,
-)
+STATED = (NNSSL, NNUNET, STU_NET, VERSION_1, LIGHTNING)
+NAMED = (VISTA3D, SUPREM, VOCO, DISRUPTIVE, SWIN_VIT, GENESIS, MEDICALNET, NIFTYNET)
+FAMILIES: tuple[Family, ...] = (*STATED, *NAMED, MONAI_NETWORK, CHECKPOINT)
+"""What is stated in a file goes before what its weights are called, and special families before general ones."""
 
 
 def recognised(opened: Opened) -> Family:
@@ -47,4 +44,13 @@ def read_file(path: Path, location: Path | None = None) -> tuple[Family, Reading
     """
     opened = Opened(location or path, path, read_content(path))
     family = recognised(opened)
-    return family, family.read(opened)
+    try:
+        return family, family.read(opened)
+    except USER_ERRORS:
+        raise
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else first_line(error)
+        raise TransferError(
+            f"source '{path}' has the form of {family.name}, but what it states of itself cannot be read ({reason}); correct "
+            "the files next to it, or save the network's state_dict alone"
+        ) from error

@@ -30,10 +30,10 @@ def _read_suprem(opened: Opened) -> Reading:
     spec = swin_unetr_spec(weights)
     if spec is None:  # the U-Net
         account_for_genesis(weights, opened.path, "SuPreM's U-Net", head=False)
-        return Reading(weights, None, IMAGES, LICENCE, ("head",), (*notes, CONTINUOUS_NORM))
+        return Reading(weights, None, IMAGES, LICENCE, ("head",), tuple(notes), (CONTINUOUS_NORM,))
     absent = () if "out.conv.conv.weight" in weights else ("out.",)
     lacks = accounted(weights, outline(spec, *swin_channels(weights)), opened.path, str(spec), absent=absent)
-    return Reading(weights, spec, IMAGES, LICENCE, lacks, (*notes, MERGING))
+    return Reading(weights, spec, IMAGES, LICENCE, lacks, tuple(notes), (MERGING,))
 
 
 SUPREM = Family("SuPreM", _is_suprem, _read_suprem)

@@ -24,6 +24,7 @@ IMAGES = (
     "the published model_swinvit.pt saw CT in RAS, clipped to -1000…1000 HU and scaled to 0…1, at each scan's own spacing; "
     "other files of this layout saw other images, and this one does not say"
 )
+OTHER_IMAGES = "the published ssl_pretrained_weights.pth saw CT and MR"
 PARTS = "encoder."  # of ssl_pretrained_weights.pth
 
 
@@ -50,7 +51,7 @@ def _read_swin_vit(opened: Opened) -> Reading:
     _, notes = unwrapped(opened.content, opened.path)
     bare, without = dropped(_bare(opened), HEADS, "heads of the pre-training")
     weights = {f"swinViT.{own_mlp_name(name)}": value for name, value in bare.items()}
-    return _accounted(weights, opened, NOT_ENCODER, (*notes, *without, IMAGES))
+    return _accounted(weights, opened, NOT_ENCODER, (*notes, *without), IMAGES)
 
 
 def _is_disruptive(opened: Opened) -> bool:
@@ -64,10 +65,10 @@ def _read_disruptive(opened: Opened) -> Reading:
     weights = {own_mlp_name(re.sub(r"^encoder\.(layers\d\.)0\.", r"swinViT.\1", name)): value for name, value in kept.items()}
     weights = {re.sub(r"^encoder\.patch_embed\.", "swinViT.patch_embed.", name): value for name, value in weights.items()}
     whole = any(name.startswith("decoder1.") for name in weights)
-    return _accounted(weights, opened, ("out.",) if whole else NOT_ENCODER, (*notes, *without))
+    return _accounted(weights, opened, ("out.",) if whole else NOT_ENCODER, (*notes, *without), OTHER_IMAGES)
 
 
-def _accounted(weights: Weights, opened: Opened, absent: tuple[str, ...], notes: tuple[str, ...]) -> Reading:
+def _accounted(weights: Weights, opened: Opened, absent: tuple[str, ...], notes: tuple[str, ...], images: str) -> Reading:
     """Return the reading of a SwinUNETR's weights, all of which are accounted for."""
     spec = swin_unetr_spec(weights)
     if spec is None:
@@ -76,7 +77,7 @@ def _accounted(weights: Weights, opened: Opened, absent: tuple[str, ...], notes:
             "stages: it is damaged, or of another version"
         )
     lacks = accounted(weights, outline(spec, *swin_channels(weights)), opened.path, str(spec), absent=absent)
-    return Reading(dict(weights), spec, Expected(), LICENCE, lacks, (*notes, MERGING))
+    return Reading(dict(weights), spec, Expected(), LICENCE, lacks, notes, (MERGING, images))
 
 
 SWIN_VIT = Family("SwinViT, self-supervised", _is_swin_vit, _read_swin_vit)

@@ -38,7 +38,7 @@ def _read_vista(opened: Opened) -> Reading:
     spec = NetworkSpec("SegResNetDS", settings)
     network = outline(spec, weights[FIRST].shape[1], 2)
     lacks = accounted(weights, network, opened.path, str(spec), absent=(f"{POINTS}{len(blocks) - 2}.head.",))
-    return Reading(weights, spec, EXPECTED, LICENCE, lacks, (*notes, *prompts, *points, *embedding, BRANCH))
+    return Reading(weights, spec, EXPECTED, LICENCE, lacks, (*notes, *prompts, *points, *embedding), (BRANCH,))
 
 
 def _levels(names: Collection[str], before: str) -> int:

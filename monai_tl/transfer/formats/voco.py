@@ -39,7 +39,7 @@ def _read_voco(opened: Opened) -> Reading:
     decoder = any(name.startswith("decoder") for name in weights)
     absent = (() if decoder else ("decoder",)) + (() if "out.conv.conv.weight" in weights else ("out.",))
     lacks = accounted(weights, outline(spec, *swin_channels(weights)), opened.path, str(spec), absent=absent)
-    return Reading(weights, spec, IMAGES, LICENCE, lacks, (*notes, *without, MERGING))
+    return Reading(weights, spec, IMAGES, LICENCE, lacks, (*notes, *without), (MERGING,))
 
 
 VOCO = Family("VoCo", _is_voco, _read_voco)
