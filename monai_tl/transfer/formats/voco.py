@@ -18,12 +18,11 @@ OLD, NEW = "swin_vit.", "swinViT."
 
 
 def _is_voco(opened: Opened) -> bool:
-    """Return whether a file holds a SwinUNETR of version 2 inside a model for pre-training, or without a decoder."""
+    """Return whether a file holds a SwinUNETR of version 2 inside a model for pre-training, or without its decoder."""
     names = without_prefixes(state_dict_of(opened.content), WRAPPED)
-    second = any(f"{swin}layers1c." in name for name in names for swin in (OLD, NEW))
-    return second and (
-        any(name.startswith((BACKBONE, *HEADS)) for name in names) or not any("decoder1." in one for one in names)
-    )
+    inside = any(name.startswith((BACKBONE, *HEADS)) for name in names)
+    undecoded = any("encoder1." in name for name in names) and not any("decoder1." in name for name in names)
+    return (inside or undecoded) and any(f"{swin}layers1c." in name for name in names for swin in (OLD, NEW))
 
 
 def _read_voco(opened: Opened) -> Reading:
