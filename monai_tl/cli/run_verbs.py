@@ -228,11 +228,11 @@ def _keep_untrained(source: str, target: str, output: str, overrides: dict[str, 
     config = checked_config(configs, settings, flags_of(evaluate), read=read)
     check_data(config, ("test",))
     check_start(config)
-    from monai_tl.transfer.contract import contract_of, read_contract, refuse_other_classes
+    from monai_tl.transfer.contract import contract_of, refuse_other_classes
     from monai_tl.transfer.source import read_source
 
     if contract := contract_of(config):
-        refuse_other_classes(read_contract(read_source(source).metadata, source), contract, source)
+        refuse_other_classes(read_source(source).contract, contract, source)
     run_configs(configs, settings, also=flags_of(evaluate), read=read)
 
 

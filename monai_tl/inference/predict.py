@@ -28,7 +28,7 @@ from monai_tl.inference.overlays import write_overlay
 from monai_tl.inference.predictions import Claimed, Predictions
 from monai_tl.storage.progress import progress_bar
 from monai_tl.text import name_some
-from monai_tl.transfer.contract import check_weights
+from monai_tl.transfer.trained_weights import check_weights
 
 logger = logging.getLogger(__name__)
 

@@ -40,7 +40,7 @@ from monai_tl.text import name_some
 from monai_tl.training.run_cases import check_run_cases, take_prints
 from monai_tl.training.run_folder import PATHS, check_label_grid, learned_regions
 from monai_tl.transfer.arms import UNTRAINED, Arm
-from monai_tl.transfer.contract import read_contract, refuse_other_classes
+from monai_tl.transfer.contract import refuse_other_classes
 from monai_tl.transfer.source import find_weights, read_source
 from monai_tl.workflow.config_check import check_config
 from monai_tl.workflow.merged_config import bundle_config
@@ -93,8 +93,7 @@ def design(request: Request, before: Study | None = None) -> Design:
     weights = find_weights(Path(request.source)).absolute() if any(arm.takes_source for arm in arms) else None
     source = os.path.abspath(request.source) if weights else None
     if any(arm.kind == UNTRAINED for arm in arms):
-        contract = read_contract(read_source(str(weights)).metadata, request.source)
-        refuse_other_classes(contract, parser.get_parsed_content("contract"), request.source)
+        refuse_other_classes(read_source(str(weights)).contract, parser.get_parsed_content("contract"), request.source)
         bundle_config(request.target, UNTRAINED)
     for arm in arms:
         _try(files, request, arm, source)

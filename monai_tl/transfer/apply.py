@@ -15,7 +15,7 @@ from monai_tl.networks.stage_names import listed_stages, refuse_unknown_stages, 
 from monai_tl.networks.stages import stages
 from monai_tl.settings.table import refuse_settings
 from monai_tl.transfer.channels import adapt_channels
-from monai_tl.transfer.contract import Contract, complete, merged, read_contract
+from monai_tl.transfer.contract import Contract, complete, merged
 from monai_tl.transfer.freeze import freeze as freeze_stages
 from monai_tl.transfer.network_pair import NetworkPair, stage_of
 from monai_tl.transfer.obstacles import AskedStages, Obstacle, refuse_obstacles
@@ -116,7 +116,7 @@ def apply_transfer(
         freeze_stages(network, frozen, norm=norm)
         return Transfer(network, report_transfer(network, frozen, contract, Origins(), norm=norm))
     loaded = read_source(source, network.state_dict())
-    own = merged(read_contract(loaded.metadata, str(source)), source_contract)
+    own = merged(loaded.contract, source_contract)
     pair = NetworkPair({name: tuple(value.shape) for name, value in loaded.weights.items()}, shapes_of(network))
     sides, misnamed = _by_target_names(Sides(str(source), pair, own, own, target, called))
     why_fresh = sides.why_fresh() if fresh is None else ""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
 
 from monai_tl.datasets.regions import is_softmax
@@ -15,10 +13,7 @@ from monai_tl.settings.refusals import raise_refusals, refusal
 from monai_tl.settings.table import NAMES, SETTINGS
 from monai_tl.text import listed
 from monai_tl.transfer.output_channels import by_position
-from monai_tl.transfer.source import read_source
 from monai_tl.workflow.merged_config import is_expression
-
-logger = logging.getLogger(__name__)
 
 FIELDS = ("spacing", "orientation", "normalisation", "modalities", "classes")
 HARMFUL = ("spacing", "orientation", "normalisation")  # weights do not work with other values than those they saw
@@ -260,29 +255,3 @@ def _shown(value: Any) -> str:
     if value is None:
         return "unknown"
     return f"[{', '.join(map(str, value))}]" if isinstance(value, tuple) else str(value)
-
-
-def trained_regions(ckpt: str | Path, classes: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Return the label values of the regions that weights were trained on, in the order of a network's classes.
-
-    Regions whose label values are not stored next to the weights are counted from 1.
-    """
-    stored = (read_source(ckpt).metadata or {}).get("regions") or {}
-    names = classes[1:] if is_softmax(classes) else classes
-    return {name: tuple(stored.get(name, (at,))) for at, name in enumerate(names, 1)}
-
-
-def check_weights(ckpt: str | Path, contract: Contract) -> None:
-    """Refuse weights that were trained on images of another kind than the config sets; called in a config's ``initialize``.
-
-    Raises:
-        ConfigError: with each difference, and the flags that remove them all.
-    """
-    trained_on = read_contract(read_source(ckpt).metadata, str(ckpt))
-    differing = differences(trained_on, contract) if trained_on else []
-    if unknown := [one.field for one in differing if one.source is None]:
-        logger.warning("%s: its metadata.json does not state %s: they are taken as set here", ckpt, listed(unknown))
-    if differing := [one for one in differing if one.source is not None]:
-        lines = "; ".join(map(str, differing)).replace("source ", "trained on ").replace("target ", "now set to ")
-        flags = " ".join(one.flag for one in differing)
-        raise ConfigError(f"'{ckpt}' was trained on other images ({lines}); set them to the values of the training: {flags}")

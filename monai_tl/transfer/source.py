@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,15 +15,19 @@ from torch import Tensor, nn
 from monai_tl.errors import TransferError
 from monai_tl.networks.highres3dnet import own_names
 from monai_tl.networks.network_spec import NetworkSpec
-from monai_tl.storage.files import read_json, sha256_of
-from monai_tl.transfer.formats.family import Expected
+from monai_tl.settings.refusals import refusal
+from monai_tl.storage.files import sha256_of
+from monai_tl.transfer.contract import KINDS, Contract, read_contract
+from monai_tl.transfer.formats.family import Expected, metadata_of
 from monai_tl.transfer.formats.plain import CHECKPOINT
 from monai_tl.transfer.formats.registry import read_file
 from monai_tl.transfer.formats.unwrapping import without_wrappers
-from monai_tl.transfer.tensors import Weights, fitted, name_first, refuse_odd_tensors
+from monai_tl.transfer.tensors import Weights, fitted, name_first, refuse_odd_tensors, under_all_names
 from monai_tl.transfer.weight_files import weights_at
 
 logger = logging.getLogger(__name__)
+
+OWN = "preprocessing"  # the part of metadata.json that only this toolkit writes
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Source:
         notes: changes made to the weights when they were read, e.g. ``"126 weights converted from float16 to float32"``.
         family: kind of the file, e.g. ``"checkpoint"`` or ``"nnU-Net v2"``.
         network: the network that they belong to, with its settings; None if the file does not say.
-        expected: what they expect of their images; None if nothing is known.
+        contract: what they expect of their images; what is unknown in it is None, and so is all of it if nothing is known.
         licence: of the weights, if it is stated.
         lacks: groups of stages that the source has no weights for, e.g. ``("decoder", "head")``.
         remarks: what is assumed of the network, and what is known of the images in words only.
@@ -58,24 +63,25 @@ class Source:
     notes: tuple[str, ...] = ()
     family: str = CHECKPOINT.name
     network: NetworkSpec | None = None
-    expected: Expected | None = None
+    contract: Contract | None = None
     licence: str | None = None
     lacks: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
 
 def read_source(location: str | Path, network: Weights | None = None) -> Source:
-    """Read weights and the ``metadata.json`` that belongs to them; no config is read and no pickled code is run.
+    """Read weights and what belongs to them; configs next to them are data, and no code in them or in a pickle is run.
 
     Args:
-        location: a bundle or a run folder, a ``.pt``/``.pth`` file or a ``.safetensors`` file. A checkpoint may hold the
-            weights under one of ``model``, ``network``, ``state_dict`` …; MONAI's ``HighResNet`` names are understood.
+        location: a bundle, a run folder, a folder of nnU-Net or a file: a PyTorch checkpoint or safetensors, whatever it is
+            called. A checkpoint may hold the weights under one of ``model``, ``network``, ``state_dict`` …; the families of
+            files that are understood are listed in docs/transfer.md.
         network: state dict of the network that will load the weights. A prefix before its names is removed, weights are
             converted to its number formats, and BatchNorm counters that the file lacks start at 0. ``notes`` lists each change.
 
     Raises:
         TransferError: if there are no weights, if the file is damaged, if it holds anything but tensors, or if a weight is NaN,
-            infinite, empty or of a type that cannot be converted.
+            infinite, empty or of a type that cannot be converted, or if its family cannot account for what the file holds.
 
     Example:
         >>> import torch
@@ -95,8 +101,21 @@ def read_source(location: str | Path, network: Weights | None = None) -> Source:
     else:
         weights, conversions = fitted(weights, network, path)
         notes += tuple(conversions)
-    facts = {name: getattr(reading, name) for name in ("network", "expected", "licence", "lacks", "remarks")}
-    return Source(path, sha256_of(path), weights, _metadata_of(path), notes, family.name, **facts)
+    metadata = metadata_of(path)
+    contract, doubts = _contract(reading.expected, metadata, str(location))
+    return Source(
+        path=path,
+        sha256=sha256_of(path),
+        weights=weights,
+        metadata=metadata,
+        notes=(*notes, *doubts),
+        family=family.name,
+        network=reading.network,
+        contract=contract,
+        licence=reading.licence,
+        lacks=reading.lacks,
+        remarks=reading.remarks,
+    )
 
 
 def load_weights(network: nn.Module, location: str | Path) -> nn.Module:
@@ -112,8 +131,9 @@ def load_weights(network: nn.Module, location: str | Path) -> nn.Module:
     source = read_source(location, network.state_dict())
     for note in source.notes:
         logger.warning("%s: %s", source.path, note)
+    weights = under_all_names(source.weights, network, source.path)
     try:
-        network.load_state_dict(source.weights, strict=True)
+        network.load_state_dict(weights, strict=True)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise TransferError(f"'{source.path}' does not hold the weights of this network: {reason}") from error
@@ -153,12 +173,19 @@ def _equal(one: Tensor, other: Tensor) -> bool:
     return one.dtype == other.dtype and one.shape == other.shape and torch.equal(one, other)
 
 
-def _metadata_of(weights: Path) -> dict[str, Any] | None:
-    """Return the metadata of a weights file: the run's, in the same folder, or else the bundle's."""
-    candidates = [weights.parent / "metadata.json"]
-    if weights.parent.name == "models":
-        candidates.append(weights.parent.parent / "configs" / "metadata.json")
-    for path in candidates:
-        if path.is_file():
-            return read_json(path, remedy="correct it or remove it")
-    return None
+def _contract(
+    expected: Expected | None, metadata: Mapping[str, Any] | None, location: str
+) -> tuple[Contract | None, list[str]]:
+    """Return what is stated: by our own metadata, which a user may also write for a file of others, else by the file's family.
+
+    What the family reads, but the toolkit does not support, is unknown, and noted.
+    """
+    stated = read_contract(metadata, location) if metadata is not None and (OWN in metadata or expected is None) else None
+    if stated is None and expected is None:
+        return None, []
+    read = {name: getattr(expected, name, None) for name in KINDS}
+    unread = {name: refusal(name, KINDS[name], value) for name, value in read.items() if value is not None}
+    notes = [f"{name}: {reason}; it is taken as unknown" for name, reason in unread.items() if reason]
+    known = {name: None if unread.get(name) else value for name, value in read.items()}
+    values = {name: value if (value := getattr(stated, name, None)) is not None else known[name] for name in KINDS}
+    return Contract(**values), notes

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from monai_tl.errors import TransferError
 from monai_tl.networks.highres3dnet import own_names
@@ -85,6 +85,28 @@ def fitted(weights: Weights, network: Weights, path: Path) -> tuple[dict[str, Te
     if counters:
         conversions.append(f"{len(counters)} BatchNorm counters (num_batches_tracked) are not in the file and start at 0")
     return converted | {name: torch.zeros_like(network[name]) for name in counters}, [*notes, *conversions]
+
+
+def under_all_names(weights: Weights, network: nn.Module, path: Path) -> dict[str, Tensor]:
+    """Return weights with all names under which a network lists a tensor, where the file has only some of them.
+
+    Raises:
+        TransferError: if the file has different values under two of them, of which ``load_state_dict`` would take the last.
+    """
+    names: dict[int, list[str]] = {}
+    for name, tensor in [*network.named_parameters(remove_duplicate=False), *network.named_buffers(remove_duplicate=False)]:
+        names.setdefault(id(tensor), []).append(name)
+    whole, differing = dict(weights), list[str]()
+    for own in names.values():
+        given = [name for name in own if name in weights]
+        differing += [f"{given[0]} and {name}" for name in given[1:] if not torch.equal(weights[given[0]], weights[name])]
+        whole |= {name: weights[given[0]] for name in own if given}
+    if differing:
+        raise TransferError(
+            f"source '{path}' holds different values under two names of one weight ({name_first(differing)}): the file was "
+            "changed after training; use the original one"
+        )
+    return whole
 
 
 def _prefix(weights: Weights, network: Weights, path: Path) -> str:

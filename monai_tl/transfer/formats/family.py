@@ -47,6 +47,19 @@ class Opened:
         return None
 
 
+def metadata_of(weights: Path) -> dict[str, Any] | None:
+    """Return the metadata.json of a weights file: the run's, in the same folder, or else the bundle's; None without one.
+
+    Raises:
+        DataError: if it is damaged.
+    """
+    candidates = [weights.parent / "metadata.json"]
+    if weights.parent.name == "models":
+        candidates.append(weights.parent.parent / "configs" / "metadata.json")
+    found = next((path for path in candidates if path.is_file()), None)
+    return read_json(found, remedy="correct it or remove it") if found else None
+
+
 @dataclass(frozen=True)
 class Expected:
     """What a source's images are like; None: unknown. Fields and values as in `Contract`.

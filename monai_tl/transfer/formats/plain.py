@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from monai_tl.transfer.formats.family import Family, Opened, Reading
+from monai_tl.transfer.formats.nnunet_names import ALL_MODULES
 from monai_tl.transfer.formats.unwrapping import unwrapped
 
 
@@ -12,6 +13,11 @@ def _is_plain(opened: Opened) -> bool:
 
 def _read_plain(opened: Opened) -> Reading:
     weights, notes = unwrapped(opened.content, opened.path)
+    if any(ALL_MODULES.search(name) for name in weights):
+        notes.append(
+            "the names are those of nnU-Net's networks: if nnU-Net trained them, their axes are k, j, i and are not transposed, "
+            "as there is no plans.json"
+        )
     return Reading(weights, notes=tuple(notes))
 
 

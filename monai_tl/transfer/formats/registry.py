@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from monai_tl.errors import USER_ERRORS, TransferError, first_line
+from monai_tl.transfer.formats.bundle import BUNDLE, OWN_RUN
 from monai_tl.transfer.formats.family import Family, Opened, Reading
 from monai_tl.transfer.formats.file_content import read_content
 from monai_tl.transfer.formats.genesis import GENESIS
@@ -21,7 +22,7 @@ from monai_tl.transfer.formats.swin_vit import DISRUPTIVE, SWIN_VIT
 from monai_tl.transfer.formats.vista3d import VISTA3D
 from monai_tl.transfer.formats.voco import VOCO
 
-STATED = (NNSSL, NNUNET, STU_NET, VERSION_1, LIGHTNING)
+STATED = (NNSSL, NNUNET, OWN_RUN, BUNDLE, STU_NET, VERSION_1, LIGHTNING)
 NAMED = (VISTA3D, SUPREM, VOCO, DISRUPTIVE, SWIN_VIT, GENESIS, MEDICALNET, NIFTYNET)
 FAMILIES: tuple[Family, ...] = (*STATED, *NAMED, MONAI_NETWORK, CHECKPOINT)
 """What is stated in a file goes before what its weights are called, and special families before general ones."""
