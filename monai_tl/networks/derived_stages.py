@@ -150,7 +150,7 @@ def _last_layers(network: nn.Module, layers: Sequence[str]) -> list[str]:
         return [layers[-1]]
     names = [name for name, _ in [*network.named_parameters(), *network.named_buffers()]]
     rebuild: Callable[[bool, bool], nn.Module] = network.rebuild  # type: ignore[assignment]
-    ports = axes_that_differ(network, rebuild(False, True), names)
+    ports = axes_that_differ(rebuild(False, False), rebuild(False, True), names)
     return list(dict.fromkeys(name.rpartition(".")[0] for name in ports)) or [layers[-1]]
 
 

@@ -52,10 +52,11 @@ def find_ports(network: nn.Module) -> Ports:
             f"{type(network).__name__} cannot be built with other numbers of channels, so its input kernels are unknown: build "
             "it by monai_tl.build_network('CLASS', in_channels=…, out_channels=…)"
         )
+    same = rebuild(False, False)  # not the network itself, which may have been changed since it was built
     names = [name for own in stage_weights(network).values() for name in own]
-    inputs = axes_that_differ(network, rebuild(True, False), names)
-    outputs = axes_that_differ(network, rebuild(False, True), names)
-    return Ports(inputs, outputs, _counted_several_times(network, inputs, outputs))
+    inputs = axes_that_differ(same, rebuild(True, False), names)
+    outputs = axes_that_differ(same, rebuild(False, True), names)
+    return Ports(inputs, outputs, _counted_several_times(same, channels_of(network), inputs, outputs))
 
 
 def axes_that_differ(network: nn.Module, other: nn.Module, names: Iterable[str]) -> dict[str, tuple[int, ...]]:
@@ -70,9 +71,12 @@ def axes_that_differ(network: nn.Module, other: nn.Module, names: Iterable[str])
 
 
 def _counted_several_times(
-    network: nn.Module, inputs: Mapping[str, tuple[int, ...]], outputs: Mapping[str, tuple[int, ...]]
+    network: nn.Module,
+    channels: tuple[int, int] | None,
+    inputs: Mapping[str, tuple[int, ...]],
+    outputs: Mapping[str, tuple[int, ...]],
 ) -> dict[str, int]:
-    channels, weights = channels_of(network), network.state_dict()
+    weights = network.state_dict()
     if channels is None:
         return {}
     lengths = [
