@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
+from typing import Any
 
 from monai.networks.nets.resnet import ResNet, get_inplanes
 from torch import Tensor, nn
@@ -97,7 +99,8 @@ class MedicalNet(ResNet):
 
 def _dilate(layer: nn.Module, dilation: int) -> None:
     """Replace the stride of a stage by a dilation of its 3×3×3 convolutions."""
-    for module in layer.modules():
+    modules: Iterable[Any] = layer.modules()
+    for module in modules:
         if isinstance(module, nn.Conv3d):
             module.stride = (1, 1, 1)
             if module.kernel_size == (3, 3, 3):

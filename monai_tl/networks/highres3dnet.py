@@ -6,6 +6,7 @@ import math
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -82,12 +83,13 @@ class HighRes3DNet(nn.Sequential):
             )
         )
         _initialise(self)
-        self.channels, self.settings = (in_channels, out_channels), {"head_norm": head_norm, "negative_slope": negative_slope}
+        self.channels = in_channels, out_channels
+        self._again = partial(HighRes3DNet, head_norm=head_norm, negative_slope=negative_slope)
 
     def rebuild(self, more_inputs: bool, more_outputs: bool) -> HighRes3DNet:
         """Return a network without values that has one image channel or one class more, see `find_ports`."""
         with torch.device("meta"):
-            return HighRes3DNet(self.channels[0] + more_inputs, self.channels[1] + more_outputs, **self.settings)
+            return self._again(self.channels[0] + more_inputs, self.channels[1] + more_outputs)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load weights with the names of this class or of MONAI's ``HighResNet``; see ``torch.nn.Module.load_state_dict``."""

@@ -9,9 +9,11 @@ from torch import nn
 
 TRAINING_ONLY = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 # attributes that decide what a layer computes, where a class has them
-FACTS = ("stride", "padding", "dilation", "groups", "kernel_size", "padding_mode", "output_padding", "transposed", "eps")
-FACTS += ("num_groups", "negative_slope", "normalized_shape", "scale_factor", "mode", "align_corners", "track_running_stats")
-FACTS += ("window_size", "shift_size", "num_heads")
+FACTS: tuple[str, ...] = (
+    *("stride", "padding", "dilation", "groups", "kernel_size", "padding_mode", "output_padding", "transposed"),
+    *("eps", "num_groups", "normalized_shape", "track_running_stats", "negative_slope"),
+    *("scale_factor", "mode", "align_corners", "window_size", "shift_size", "num_heads"),
+)
 
 
 def function_differences(source: nn.Module, target: nn.Module) -> list[str]:

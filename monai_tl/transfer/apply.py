@@ -11,7 +11,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from monai_tl.datasets.modality_names import ANY_RENAME, near_names, read_rename, rename_flag, rename_problems, renamed
-from monai_tl.errors import TransferError
 from monai_tl.networks.stage_names import chosen_fresh, resolve_freeze
 from monai_tl.networks.stages import shared_names, stages
 from monai_tl.settings.table import refuse_settings

@@ -53,7 +53,8 @@ def _depth(weights: Weights, opened: Opened) -> int:
     if depth is None:
         known = "; ".join(f"{depth}: {kind} {blocks}" for depth, (kind, blocks) in DEPTHS.items())
         raise TransferError(
-            f"source '{opened.path}' is taken for MedicalNet, but has {kind} blocks {blocks} in layer1 to layer4; there are {known}"
+            f"source '{opened.path}' is taken for MedicalNet, but has {kind} blocks {blocks} in layer1 to layer4; there are "
+            f"{known}"
         )
     return depth
 

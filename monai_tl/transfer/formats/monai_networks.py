@@ -85,8 +85,8 @@ def with_cross_attention(weights: Weights) -> tuple[dict[str, torch.Tensor], tup
     values = {
         name: torch.ones_like(value) if name.endswith("weight") else torch.zeros_like(value) for name, value in new.items()
     }
-    note = f"{len(values)} weights norm_cross_attn are not in the file, which is of older MONAI; they have no effect: set to 1 and 0"
-    return dict(weights) | values, (note,)
+    why = "are not in the file, which is of older MONAI; they have no effect and are set to 1 and 0"
+    return dict(weights) | values, (f"{len(values)} weights norm_cross_attn {why}",)
 
 
 def _high_res_3d(weights: Weights) -> Guess | None:

@@ -11,7 +11,6 @@ from torch import Tensor
 
 State = dict[str, Tensor]
 SIZE = 12  # feature size of the small SwinUNETR here; the published ones have 48
-HEADS = ("heads of the pre-training", {"rotation_head.weight": (4, 192), "rotation_head.bias": (4,)})
 
 
 def seeded(build, *arguments, **settings):
@@ -88,11 +87,10 @@ def genesis(*, head: bool = True) -> State:
         state[f"{name}.bn1.running_var"] = torch.rand(outputs)
         state[f"{name}.bn1.num_batches_tracked"] = torch.tensor(5)
 
-    for name, *channels in [("down_tr64", 1, 32, 64), ("down_tr128", 64, 64, 128), ("down_tr256", 128, 128, 256)] + [
-        ("down_tr512", 256, 256, 512)
-    ]:
-        convolution(f"{name}.ops.0", channels[0], channels[1])
-        convolution(f"{name}.ops.1", channels[1], channels[2])
+    down = [("down_tr64", 1, 32), ("down_tr128", 64, 64), ("down_tr256", 128, 128), ("down_tr512", 256, 256)]
+    for name, inputs, width in down:
+        convolution(f"{name}.ops.0", inputs, width)
+        convolution(f"{name}.ops.1", width, 2 * width)
     for name, width in (("up_tr256", 512), ("up_tr128", 256), ("up_tr64", 128)):
         state[f"{name}.up_conv.weight"] = torch.randn(width, width, 2, 2, 2)
         state[f"{name}.up_conv.bias"] = torch.randn(width)
@@ -107,9 +105,8 @@ def medicalnet(depth: int = 10, shortcut: str = "B") -> dict:
     """MedicalNet's files: the names of MONAI's ResNet under DataParallel's prefix, without ``conv_seg``."""
     layers = {10: [1, 1, 1, 1], 18: [2, 2, 2, 2], 50: [3, 4, 6, 3]}[depth]
     kind = "bottleneck" if depth == 50 else "basic"
-    network = seeded(
-        ResNet, kind, layers, get_inplanes(), n_input_channels=1, shortcut_type=shortcut, feed_forward=False, bias_downsample=False
-    )
+    settings = {"shortcut_type": shortcut, "feed_forward": False, "bias_downsample": False}
+    network = seeded(ResNet, kind, layers, get_inplanes(), n_input_channels=1, **settings)
     with torch.no_grad():
         for name, buffer in network.named_buffers():
             buffer.uniform_(0.5, 1.5) if name.endswith("running_var") else buffer.fill_(0)
