@@ -58,7 +58,8 @@ def _facts(module: nn.Module) -> Mapping[str, Any]:
 
 
 def _is_plain(value: Any) -> bool:
-    return isinstance(value, int | float | str | tuple | list)
+    numbers = isinstance(value, tuple | list) and all(isinstance(one, int | float) for one in value)
+    return isinstance(value, int | float | str) or numbers
 
 
 def _plain(value: Any) -> Any:

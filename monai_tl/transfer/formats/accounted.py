@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -100,14 +101,15 @@ def without_prefixes(weights: Weights, prefixes: Sequence[str]) -> dict[str, Ten
     return dict(weights)
 
 
-def dropped(weights: Weights, prefixes: Sequence[str], what: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+def dropped(weights: Weights, parts: Sequence[str] | str, what: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Return the weights without those of some parts, and a note that names them.
 
     Args:
         weights: weights by name.
-        prefixes: beginnings of the names of what is dropped.
+        parts: beginnings of the names of what is dropped, or a pattern of them.
         what: what that is, e.g. ``"heads of the pre-training"``.
     """
-    kept = {name: value for name, value in weights.items() if not name.startswith(tuple(prefixes))}
-    gone = [name for name in weights if name not in kept]
+    pattern = parts if isinstance(parts, str) else "|".join(map(re.escape, parts))
+    gone = [name for name in weights if re.match(pattern, name)]
+    kept = {name: value for name, value in weights.items() if name not in gone}
     return kept, (f"{len(gone)} weights are not used: {what} ({name_first(gone)})",) if gone else ()

@@ -21,7 +21,8 @@ INVISIBLE = (
     "settings that leave no trace in weights (activation, dropout, numbers of groups …) are assumed to be MONAI's defaults"
 )
 STRIDES = "its strides leave no trace in the weights: state them with --network UNet --set 'channels=[…],strides=[…]'"
-DEEP_HEADS = ("deep_supervision_heads.", "heads.")  # of DynUNet
+DEEP_HEADS = r"deep_supervision_heads\.|skip_layers\.(next_layer\.)*super_head\."  # of DynUNet
+NONE = r"(?!)"  # matches no name
 CROSS = re.compile(r"vit\.blocks\.\d+\.norm2\.(weight|bias)")
 
 
@@ -33,13 +34,13 @@ class Guess:
         spec: the network.
         channels: numbers of image channels and of classes.
         note: what is assumed.
-        unused: beginnings of the names of weights that it does not have: further heads of deep supervision.
+        unused: pattern of the names of weights that it does not have: further heads of deep supervision.
     """
 
     spec: NetworkSpec
     channels: tuple[int, int]
     note: str = INVISIBLE
-    unused: tuple[str, ...] = ()
+    unused: str = NONE
 
 
 def guess_network(weights: Weights) -> tuple[Guess | None, str]:
@@ -65,7 +66,7 @@ def guess_network(weights: Weights) -> tuple[Guess | None, str]:
             guess = recognise(weights)
             if guess is None:
                 continue
-            used = {name: value for name, value in weights.items() if not name.startswith(guess.unused)}
+            used = {name: value for name, value in weights.items() if not re.match(guess.unused, name)}
             found = mismatches(used, shapes_of(outline(guess.spec, *guess.channels)))
         except (KeyError, IndexError, ConfigError):  # other names or shapes than this network has
             continue
@@ -125,7 +126,7 @@ def _seg_res_net_ds(weights: Weights) -> Guess | None:
     norm = {} if "encoder.layers.0.blocks.0.norm1.running_mean" in weights else {"norm": "instance"}
     spec = NetworkSpec("SegResNetDS", {"init_filters": first.shape[0], "blocks_down": down, **norm})
     channels = first.shape[1], weights[f"up_layers.{heads[-1]}.head.weight"].shape[0]
-    return Guess(spec, channels, unused=tuple(f"up_layers.{head}.head." for head in heads[:-1]))
+    return Guess(spec, channels, unused=rf"up_layers\.(?!{heads[-1]}\.)\d+\.head\.")
 
 
 def _swin_unetr(weights: Weights) -> Guess | None:

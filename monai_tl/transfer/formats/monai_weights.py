@@ -10,7 +10,7 @@ from monai_tl.transfer.formats.family import Family, Opened, Reading
 from monai_tl.transfer.formats.monai_networks import guess_network, with_cross_attention
 from monai_tl.transfer.formats.unwrapping import PREFIXES, state_dict_of, unwrapped
 
-WRAPPED = (*PREFIXES, "backbone.", "model.")
+WRAPPED = (*PREFIXES, "backbone.")
 
 
 def _is_monai(opened: Opened) -> bool:
@@ -26,7 +26,7 @@ def _read_monai(opened: Opened) -> Reading:
     _, notes = unwrapped(opened.content, opened.path)
     if guess is None:
         return Reading(weights, notes=(*notes, *added), remarks=(note,))
-    used, heads = dropped(weights, guess.unused, "further heads of deep supervision") if guess.unused else (weights, ())
+    used, heads = dropped(weights, guess.unused, "further heads of deep supervision")
     return Reading(used, guess.spec, notes=(*notes, *added, *heads), remarks=(note,))
 
 
