@@ -89,13 +89,13 @@ def refuse_obstacles(obstacles: Iterable[Obstacle], asked: AskedStages) -> None:
     if len(lines) == 1:
         raise TransferError(lines[0])
     if lines:
-        together = _together(found, asked)
+        together = settling_flags(found, asked)
         ending = [f"to settle all of these: {together}"] if together else []
         first = f"{len(lines)} things prevent this transfer:"
         raise TransferError(list_problems(first, [*lines, *ending], shown=40))
 
 
-def _together(obstacles: Sequence[Obstacle], asked: AskedStages) -> str:
+def settling_flags(obstacles: Sequence[Obstacle], asked: AskedStages) -> str:
     """Return one set of flags that settles all obstacles; empty if there is none."""
     if any(not (one.flags or one.fresh) for one in obstacles):
         return ""

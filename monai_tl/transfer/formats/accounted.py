@@ -13,8 +13,6 @@ from monai_tl.networks.stages import stage_weights, stages
 from monai_tl.text import listed
 from monai_tl.transfer.tensors import COUNTER, Weights, name_first
 
-Shapes = Mapping[str, tuple[int, ...]]
-
 
 def accounted(
     weights: Weights, network: nn.Module, path: Path, what: str, *, absent: Sequence[str] = (), renamed: str = ""
@@ -35,11 +33,13 @@ def accounted(
     Raises:
         TransferError: for weights that are missing or left over, or have another shape, each by name.
     """
-    refuse_mismatches(weights, shapes_of(network), path, f"{what}, {renamed}" if renamed else what, absent)
+    refuse_mismatches(weights, all_shapes(network), path, f"{what}, {renamed}" if renamed else what, absent)
     return lacking(network, weights)
 
 
-def refuse_mismatches(weights: Weights, expected: Shapes, path: Path, what: str, absent: Sequence[str] = ()) -> None:
+def refuse_mismatches(
+    weights: Weights, expected: Mapping[str, tuple[int, ...]], path: Path, what: str, absent: Sequence[str] = ()
+) -> None:
     """Refuse weights that are missing or left over, or have another shape than expected, each by name.
 
     Raises:
@@ -52,12 +52,12 @@ def refuse_mismatches(weights: Weights, expected: Shapes, path: Path, what: str,
         )
 
 
-def shapes_of(network: nn.Module) -> Shapes:
+def all_shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
     """Return the shape of each weight and buffer of a network, by name."""
     return {name: tuple(value.shape) for name, value in network.state_dict().items()}
 
 
-def mismatches(weights: Weights, expected: Shapes, absent: Sequence[str] = ()) -> list[str]:
+def mismatches(weights: Weights, expected: Mapping[str, tuple[int, ...]], absent: Sequence[str] = ()) -> list[str]:
     """Return in what weights differ from those of a network by name and shape, in words; empty if they fit."""
     missing = [
         name

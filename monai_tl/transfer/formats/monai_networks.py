@@ -13,7 +13,7 @@ from monai_tl.errors import ConfigError
 from monai_tl.networks.network_spec import NetworkSpec
 from monai_tl.networks.outline import outline
 from monai_tl.text import listed
-from monai_tl.transfer.formats.accounted import mismatches, shapes_of
+from monai_tl.transfer.formats.accounted import all_shapes, mismatches
 from monai_tl.transfer.formats.swin_unetr import MERGING, PATCH, swin_channels, swin_unetr_spec
 from monai_tl.transfer.tensors import Weights
 
@@ -67,7 +67,7 @@ def guess_network(weights: Weights) -> tuple[Guess | None, str]:
             if guess is None:
                 continue
             used = {name: value for name, value in weights.items() if not re.match(guess.unused, name)}
-            found = mismatches(used, shapes_of(outline(guess.spec, *guess.channels)))
+            found = mismatches(used, all_shapes(outline(guess.spec, *guess.channels)))
         except (KeyError, IndexError, ConfigError):  # other names or shapes than this network has
             continue
         return (None, f"it resembles {guess.spec}, but {listed(found)}") if found else (guess, guess.note)
