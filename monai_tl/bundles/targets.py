@@ -60,10 +60,7 @@ def read_target(bundle: str | Path) -> Target:
 def _network_of(config: Mapping[str, Any]) -> NetworkSpec | None:
     """Return the network that ``network_def`` sets; None if it is of another kind, or a setting must be evaluated."""
     entry = {name: _value(config, value) for name, value in config["network_def"].items()}
-    path, settings = (
-        str(entry["_target_"]),
-        {name: value for name, value in entry.items() if name not in ("_target_", *CHANNELS)},
-    )
+    path, settings = str(entry.pop("_target_")), {name: value for name, value in entry.items() if name not in CHANNELS}
     name = settings.pop("network") if path.endswith(f".{BUILT}") else path.rpartition(".")[2] if path.startswith(OWN) else None
     if settings.get("stages", 1) is None:
         settings.pop("stages")

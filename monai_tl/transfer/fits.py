@@ -80,10 +80,8 @@ def _other_function(source: Source, network: nn.Module, contract: CompleteContra
     if source.network is None:
         return []
     theirs = outline(source.network, len(contract.modalities), len(contract.classes))
-    return [
-        Obstacle(f"the networks compute otherwise: {one}", "use the source's network")
-        for one in function_differences(theirs, network)
-    ]
+    told = function_differences(theirs, network)
+    return [Obstacle(f"the networks compute otherwise: {one}", "use the source's network") for one in told]
 
 
 def _short(reasons: Sequence[str]) -> str:

@@ -44,7 +44,8 @@ class Sides:
     def unlike(self) -> list[Obstacle]:
         """List the differences that harm a transfer."""
         if self.learned is None:
-            return [Obstacle(self._unknown(), "put metadata.json next to the weights, or continue with --accept_differences")]
+            remedy = "put metadata.json next to the weights, or continue with --accept_differences"
+            return [Obstacle(self._unknown(), remedy, flags="--accept_differences")]
         return [_obstacle(one) for one in differences(self.learned, self.contract) if one.harmful]
 
     def of_stages(self, asked: AskedStages) -> list[Obstacle]:
