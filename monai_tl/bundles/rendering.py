@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from monai_tl.datasets.regions import is_softmax
 from monai_tl.errors import ConfigError
+from monai_tl.settings.normalisation import read_normalisations, shortest
 from monai_tl.text import listed, plural
 from monai_tl.workflow.recipe_settings import RECIPE_SETTINGS
 from monai_tl.workflow.task_file import TaskFile
@@ -88,6 +89,7 @@ def recipe_values(task: TaskFile) -> dict[str, Any]:
         "commands": _commands(name),
         **TEXT_DEFAULTS,
     }
+    settings = {**RECIPE_SETTINGS, **task.settings}
     texts = {**defaults, **{name: text.rstrip() for name, text in task.texts.items()}}
     return {
         **texts,
@@ -96,7 +98,7 @@ def recipe_values(task: TaskFile) -> dict[str, Any]:
         "classes": task.classes,
         "regions": regions,
         "exclusive": exclusive,
-        "settings": {**RECIPE_SETTINGS, **task.settings},
+        "settings": {**settings, "normalisation": shortest(read_normalisations(settings["normalisation"]))},
         "tolerance": [task.tolerance_mm.get(region, TOLERANCE_MM) for region in regions] if task.tolerance_mm else TOLERANCE_MM,
         "small": not {"window", "batch_size", "iterations"} & task.settings.keys(),
         "references": task.references,
@@ -166,6 +168,11 @@ def _commands(name: str) -> str:
     )
 
 
+def _normalised(value: Any) -> str:
+    """Return in words what a normalisation, or one for each modality, does to a volume."""
+    return ", ".join(dict.fromkeys(one.in_words for one in read_normalisations(value)))
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader((RECIPE, RECIPE.parent)),
@@ -175,5 +182,12 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     as_json = json.JSONEncoder(ensure_ascii=False).encode
-    environment.filters |= {"flow": in_flow, "place": config_path, "within": path_within, "json": as_json, "named": listed}
+    environment.filters |= {
+        "flow": in_flow,
+        "place": config_path,
+        "within": path_within,
+        "json": as_json,
+        "named": listed,
+        "normalised": _normalised,
+    }
     return environment

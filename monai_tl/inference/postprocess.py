@@ -81,5 +81,11 @@ class ChooseRegionsd(MapTransform):
 
 
 def not_background(image: Tensor) -> Tensor:
-    """Return where a z-scored, skull-stripped image (channel, i, j, k) differs from its background, the value of its corner."""
-    return (image - image[:, :1, :1, :1]).abs() > 1e-3  # resampling changes a constant by rounding
+    """Return where a normalised image (channel, i, j, k) differs from its background, the value of its corner.
+
+    A difference counts from 1/1000, or 1/50 of a channel's standard deviation where that is less, as in a scaled image with a few
+    very bright voxels; rounding in resampling, which changes a constant, never counts.
+    """
+    corner = image[:, :1, :1, :1]
+    spread = image.flatten(1).std(dim=1, correction=0).reshape(corner.shape)
+    return (image - corner).abs() > (spread / 50).clamp(max=1e-3).maximum(1e-5 * corner.abs())

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from monai_tl.errors import ConfigError, did_you_mean, list_problems
+from monai_tl.settings.normalisation import Normalisations
 from monai_tl.settings.values import Either, Kind, Text, Words
 
 SHOWN = 100  # characters of a value in a message
@@ -27,6 +28,8 @@ def refusal(name: str, kind: Kind, value: Any, *, typed: bool = False) -> str:
         valid = False
     if valid:
         return ""
+    if isinstance(kind, Normalisations):
+        return kind.fault(value)
     if isinstance(kind, Words):
         return f"unknown {name} {_shown(value, typed)}: {did_you_mean(str(value), kind.words)}"
     return f"{name} takes {kind.takes}; got {_shown(value, typed)}{_which_is_text(kind, value, typed)}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from monai_tl.settings.normalisation import Normalisations, normalisation_for
 from monai_tl.settings.refusals import raise_refusals, refusal
 from monai_tl.settings.values import Either, Kind, Listed, Nothing, Number, Pairs, Text, Whole, Words, YesNo
 
@@ -64,7 +65,7 @@ SETTINGS: dict[str, Kind] = {
     "classes": CLASSES,
     "spacing": SPACING,
     "orientation": ORIENTATION,
-    "normalisation": Words(("zscore_volume", "zscore_nonzero")),
+    "normalisation": Normalisations(),
     # how
     "iterations": Whole(1, example="4000"),
     "validate_every": Whole(1, unit="iterations", example="50"),
@@ -121,7 +122,7 @@ DESCRIPTIONS = {
     "classes": "names of background and foreground",
     "spacing": "voxel spacing that images are resampled to, along right, anterior, superior",
     "orientation": "directions of the voxel axes",
-    "normalisation": "z-score each modality over its whole volume, or over its non-zero voxels",
+    "normalisation": "how the intensities of each modality are normalised",
     "iterations": "largest number of training steps",
     "validate_every": "training steps between validations",
     "val_interval": "epochs between validations",
@@ -214,6 +215,11 @@ def _contradictions(valid: Mapping[str, Any]) -> list[str]:
             f"patience ({patience}) counts iterations and is shorter than validate_every ({every}), so training would stop at "
             f"the first validation without improvement; set {every} or more, or 0 for no early stopping"
         )
+    if "normalisation" in valid and "modalities" in valid:
+        try:
+            normalisation_for(valid["normalisation"], len(valid["modalities"]))
+        except ValueError as error:
+            found.append(str(error))
     if "background" in valid.get("classes", ())[1:]:
         found.append(f"classes must name the background first; got {list(valid['classes'])}")
     return found

@@ -9,6 +9,7 @@ from typing import Any
 
 from monai_tl.datasets.regions import is_softmax
 from monai_tl.errors import ConfigError, TransferError
+from monai_tl.settings.normalisation import Normalisation, normalisation_for, read_normalisations, shortest
 from monai_tl.settings.refusals import raise_refusals, refusal
 from monai_tl.settings.table import NAMES, SETTINGS
 from monai_tl.text import listed
@@ -28,8 +29,8 @@ class Contract:
         modalities: image channels by name, in order, e.g. ``("T1", "T2")``.
         spacing: voxel edges in mm along right, anterior, superior.
         orientation: axis codes that the voxel axes (i, j, k) point to, e.g. ``"RAS"``.
-        normalisation: ``zscore_volume`` (mean and deviation of the whole volume) or ``zscore_nonzero`` (of non-zero voxels),
-            each modality by itself.
+        normalisation: of each modality by itself, as `monai_tl.settings.normalisation.Normalisation` prints it, e.g.
+            ``zscore_volume`` or ``window(-175,250)``; several if modalities differ, one for each.
         classes: output channels by name, background first.
 
     Example:
@@ -38,7 +39,7 @@ class Contract:
         (1.0, 1.0, 1.0)
         >>> Contract(("T1",), (1, 1, 1), "LPI", "min_max", ("background", "hippocampus"))
         Traceback (most recent call last):
-        monai_tl.errors.ConfigError: unknown normalisation 'min_max': There are: zscore_volume, zscore_nonzero
+        monai_tl.errors.ConfigError: unknown normalisation 'min_max': did you mean 'minmax'? There are: zscore_volume, ...
         >>> Contract(None, (1, 1, 1), "RAS", None, ("background", "hippocampus")).unknown
         ('normalisation', 'modalities')
     """
@@ -46,7 +47,7 @@ class Contract:
     modalities: tuple[str, ...] | None
     spacing: tuple[float, ...] | None
     orientation: str | None
-    normalisation: str | None
+    normalisation: str | tuple[str, ...] | None
     classes: tuple[str, ...] | None
 
     def __post_init__(self) -> None:
@@ -57,6 +58,18 @@ class Contract:
             object.__setattr__(self, name, tuple(known[name]) if name in known else None)
         if self.spacing is not None:
             object.__setattr__(self, "spacing", tuple(map(float, self.spacing)))
+        if self.normalisation is not None:
+            object.__setattr__(self, "normalisation", shortest(self._normalisations()))
+
+    def _normalisations(self) -> tuple[Normalisation, ...]:
+        """Return the normalisation of each modality, or of all."""
+        found = read_normalisations(self.normalisation)
+        if self.modalities is None:
+            return found
+        try:
+            return normalisation_for(self.normalisation, len(self.modalities))
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
 
     @property
     def unknown(self) -> tuple[str, ...]:
@@ -71,7 +84,7 @@ class CompleteContract(Contract):
     modalities: tuple[str, ...]
     spacing: tuple[float, ...]
     orientation: str
-    normalisation: str
+    normalisation: str | tuple[str, ...]
     classes: tuple[str, ...]
 
 
@@ -175,9 +188,32 @@ def read_contract(metadata: Mapping[str, Any] | None, name: str) -> Contract | N
 def differences(source: Contract, target: Contract) -> list[Disagreement]:
     """Return every field in which two contracts differ, or which is unknown of the source, harmful ones first."""
     pairs = [(field, getattr(source, field), getattr(target, field)) for field in FIELDS]
+    pairs = [
+        (field, _for_target(source, target) if field == "normalisation" else ours, theirs) for field, ours, theirs in pairs
+    ]
     return [
         Disagreement(field, ours, theirs, field in HARMFUL) for field, ours, theirs in pairs if ours is None or ours != theirs
     ]
+
+
+def _for_target(source: Contract, target: Contract) -> str | tuple[str, ...] | None:
+    """Return the source's normalisation of the target's modalities; one that the source has not seen keeps the target's.
+
+    It is the source's as it is unless it differs by modality.
+    """
+    seen, own = _by_modality(source), _by_modality(target)
+    alike = isinstance(source.normalisation, str) and isinstance(target.normalisation, str)
+    if alike or not seen.keys() & own.keys():
+        return source.normalisation
+    return shortest([seen.get(name, how) for name, how in own.items()])
+
+
+def _by_modality(contract: Contract) -> dict[str, Normalisation]:
+    """Return the normalisation of each modality; empty if either is unknown."""
+    if contract.modalities is None or contract.normalisation is None:
+        return {}
+    each = normalisation_for(contract.normalisation, len(contract.modalities))
+    return dict(zip(contract.modalities, each, strict=True))
 
 
 def merged(stored: Contract | None, given: Contract | None) -> Contract | None:

@@ -108,13 +108,13 @@ def read_source(location: str | Path, network: Weights | None = None) -> Source:
         sha256=sha256_of(path),
         weights=weights,
         metadata=metadata,
-        notes=(*notes, *doubts),
+        notes=notes,
         family=family.name,
         network=reading.network,
         contract=contract,
         licence=reading.licence,
         lacks=reading.lacks,
-        remarks=reading.remarks,
+        remarks=(*reading.remarks, *doubts),
     )
 
 

@@ -25,6 +25,7 @@ from monai_tl.workflow.merged_config import (
 )
 
 RUN_BY = ("imports", "initialize", "run", "finalize")  # the ids of a bundle's config that MONAI evaluates
+Z_SCORES, OLD_Z_SCORE = ("zscore_volume", "zscore_nonzero"), "@normalisation == 'zscore_nonzero'"
 NAMED_BY_VERBS = ("bundle_root", "run_dir")
 
 
@@ -83,6 +84,11 @@ def settings_problems(config: Mapping[str, Any], given: Mapping[str, Any]) -> li
         given: evaluated values of settings, as far as they are known.
     """
     invalid = problems({name: value for name, value in given.items() if not _is_copy(name, config)})
+    if given.get("normalisation", "zscore_volume") not in Z_SCORES and any(OLD_Z_SCORE in text for text in texts(config)):
+        invalid.append(
+            f"normalisation ({given['normalisation']}) would be ignored: an earlier version rendered image_transforms, which "
+            "z-score all images; `monai_tl bundle render` renews them, or use monai_tl.imaging.normalise.NormaliseImaged there"
+        )
     return invalid + [
         f"{name} is computed from {origin}: set these instead; got {config[name]!r}"
         for name, origin in FOLLOWS.items()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
+from monai_tl.imaging.normalise import NormaliseImaged
 from monai_tl.inference.postprocess import not_background, region_probabilities
 from monai_tl.inference.sliding_window import FittedSlidingWindow
 from tests.conftest import mentions
@@ -35,6 +37,51 @@ def test_what_lies_above_the_background_is_kept_whatever_its_value():
     kept = not_background(image)
     assert kept.sum() == 1
     assert bool(kept[1, 1, 2, 3])
+
+
+def head(background, tissue=(100.0, 500.0)):
+    """A head of 8×8×8 voxels in a volume of 16×16×16."""
+    volume = torch.full((1, 16, 16, 16), float(background))
+    volume[:, 4:12, 4:12, 4:12] = torch.linspace(*tissue, 512).reshape(8, 8, 8)
+    return volume
+
+
+@pytest.mark.parametrize(
+    ("normalisation", "image"),
+    [
+        ("zscore_volume", head(0)),
+        ("zscore_nonzero", head(0)),
+        ("minmax", head(0)),
+        ("percentile(0.5,99.5)", head(0)),
+        ("window(-175,250)", head(-1024, (-100, 250))),
+        ("window(-175,250)", head(0, (20, 80))),  # a masked head: 0 HU is water and lies inside the window
+        ("fixed(40,80,-175,250)", head(-1024, (-100, 250))),
+        ("fixed(40,80)", head(-1024, (-100, 250))),
+        ("fixed(300,1e6)", head(0)),  # all intensities become nearly equal
+        ("fixed(300,1e-3)", head(0.1)),  # and here large, so that rounding is too
+    ],
+)
+@pytest.mark.parametrize("bright", [False, True])
+def test_the_box_of_a_head_is_found_whatever_the_normalisation(normalisation, image, bright):
+    """Also if one voxel is 100 times as bright as the head."""
+    if bright:
+        image = image.clone()
+        image[0, 8, 8, 8] = 50_000
+    normalised = NormaliseImaged("image", normalisation)({"image": image})["image"]
+    noise = torch.empty_like(normalised).uniform_(-1, 1, generator=torch.Generator().manual_seed(0))
+    resampled = normalised * (1 + 3e-7 * noise)  # rounding
+    inside = not_background(resampled)[0]
+    found = [inside.any(dim=other).nonzero().flatten().tolist() for other in ((1, 2), (0, 2), (0, 1))]
+    assert [(where[0], where[-1]) for where in found] == [(4, 11)] * 3
+
+
+def test_z_scored_images_are_cropped_as_before():
+    image = torch.from_numpy(np.random.default_rng(0).gamma(2, 50, (2, 20, 20, 20)).astype(np.float32))
+    image[:, :6] = image[:, :, :6] = 0
+    for name in ("zscore_volume", "zscore_nonzero"):
+        normalised = NormaliseImaged("image", name)({"image": image})["image"]
+        before = (normalised - normalised[:, :1, :1, :1]).abs() > 1e-3
+        assert torch.equal(not_background(normalised), before)
 
 
 def out_of_memory_above(edge):

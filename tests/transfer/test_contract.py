@@ -1,4 +1,5 @@
 import json
+import shlex
 
 import pytest
 
@@ -96,6 +97,62 @@ def test_a_contract_that_nothing_could_follow_is_refused(contract, changed, mess
     mentions(str(raised.value), message)
 
 
+@pytest.mark.parametrize(
+    "normalisation",
+    ["window(-175,250)", "percentile(0.5,99.5)", "fixed(40.5,80,-175,250)", ["window(-175,250)", "zscore_volume"]],
+)
+def test_a_normalisation_is_stored_and_read_back(contract, metadata, normalisation):
+    written = contract(modalities=["CT", "PET"], normalisation=normalisation)
+    described = json.loads(json.dumps(describe(metadata, written)))
+    assert described["preprocessing"]["normalisation"] == normalisation
+    assert read_contract(described, "a run") == written
+
+
+def test_a_normalisation_that_is_written_otherwise_is_the_same(contract):
+    ours, theirs = contract(normalisation="window(-175,250)"), contract(normalisation="window( -175.0, 2.5e2 )")
+    assert ours == theirs
+    assert differences(ours, theirs) == []
+    (found,) = differences(ours, contract(normalisation="window(-175,251)"))
+    assert str(found) == "normalisation: source window(-175,250), target window(-175,251)"
+    assert (found.harmful, found.flag) == (True, "--normalisation 'window(-175,250)'")
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "difference"),
+    [
+        ((["CT", "MR"], ["window(0,80)", "minmax"]), (["MR", "CT"], ["minmax", "window(0,80)"]), ""),
+        ((["CT", "MR"], ["window(0,80)", "minmax"]), (["CT"], "window(0,80)"), ""),
+        ((["CT"], "window(0,80)"), (["CT", "MR"], ["window(0,80)", "minmax"]), ""),
+        ((["CT", "MR"], ["window(0,80)", "minmax"]), (["MR", "PET"], ["minmax", "zscore_volume"]), ""),
+        ((["CT", "MR"], ["window(0,80)", "minmax"]), (["MR"], "zscore_volume"), "source minmax, target zscore_volume"),
+        (
+            (["CT", "MR"], ["window(0,80)", "minmax"]),
+            (["PET", "MR"], ["zscore_volume", "window(0,80)"]),
+            "source [zscore_volume, minmax], target [zscore_volume, window(0,80)]",
+        ),
+        (
+            (["CT"], "window(0,80)"),
+            (["CT", "MR"], ["minmax", "zscore_volume"]),
+            "source [window(0,80), zscore_volume], target [minmax, zscore_volume]",
+        ),
+        ((["CT"], "minmax"), (["PET"], "zscore_volume"), "source minmax, target zscore_volume"),
+    ],
+)
+def test_normalisations_are_compared_by_modality(contract, source, target, difference):
+    """In any order; what one of them lacks makes no difference, and the flag is one that the target can take."""
+    ours, theirs = (contract(modalities=names, normalisation=how) for names, how in (source, target))
+    found = [one for one in differences(ours, theirs) if one.field == "normalisation"]
+    assert [str(one).removeprefix("normalisation: ") for one in found] == ([difference] if difference else [])
+    for one in found:
+        changed = shlex.split(one.flag)[1]
+        assert not any(other.harmful for other in differences(ours, contract(modalities=target[0], normalisation=changed)))
+
+
+def test_normalisations_of_other_numbers_than_modalities_are_refused(contract):
+    with pytest.raises(ConfigError, match="one for each of the 1; got 2"):
+        contract(normalisation=["minmax", "window(0,1)"])
+
+
 @pytest.mark.parametrize("orientation", ["LPS", "SRA", "PIR"])
 def test_any_order_of_axes_is_an_orientation(contract, orientation):
     assert contract(orientation=orientation).orientation == orientation
@@ -166,7 +223,7 @@ def test_what_a_user_states_fills_what_is_unknown_and_contradicts_nothing(contra
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("spacing", "1 mm"), ("normalisation", "minmax"), ("orientation", 3), ("colour", "grey")]
+    ("field", "value"), [("spacing", "1 mm"), ("normalisation", "min_max"), ("orientation", 3), ("colour", "grey")]
 )
 def test_metadata_that_says_something_else_is_refused(contract, metadata, field, value):
     described = describe(metadata, contract())

@@ -151,3 +151,18 @@ def test_what_needs_no_evaluation_is_refused(overrides, message):
         checked_config([bundle_config(BRATS, "train")], overrides)
     with pytest.raises(ConfigError, match=message):  # of a plan too, whose overrides hold for other runs
         checked_config([bundle_config(BRATS, "train")], overrides, read=None)
+
+
+def test_a_bundle_of_an_earlier_version_does_not_ignore_the_normalisation(tmp_path):
+    """Its transform z-scored, whatever else was set."""
+    text = bundle_config(BRATS, "train").read_text(encoding="utf-8")
+    new, old = "monai_tl.imaging.normalise.NormaliseImaged", "NormalizeIntensityd"
+    reads = 'normalisation: "@normalisation"'
+    assert new in text
+    assert reads in text
+    nonzero = "nonzero: $@normalisation == 'zscore_nonzero'"
+    (tmp_path / "train.yaml").write_text(text.replace(new, old).replace(reads, nonzero), encoding="utf-8")
+    for name in ("zscore_volume", "zscore_nonzero"):
+        checked_config([tmp_path / "train.yaml"], {"normalisation": name})
+    with pytest.raises(ConfigError, match=r"normalisation \(minmax\) would be ignored.*bundle render"):
+        checked_config([tmp_path / "train.yaml"], {"normalisation": "minmax"})

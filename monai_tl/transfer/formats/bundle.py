@@ -52,8 +52,8 @@ def _read_bundle(opened: Opened) -> Reading:
         classes = (BACKGROUND, *classes[1:])
     grid, of_grid = stated_preprocessing(configs, numbers.get("in_channels"))
     expected = Expected(channels, grid.spacing, grid.orientation, grid.normalisation, classes)
-    notes += [*([why] if why else []), *of_channels, *of_classes, *of_grid]
-    return Reading(weights, network, expected, _licence(root), notes=tuple(notes))
+    remarks = (*([why] if why else []), *of_channels, *of_classes, *of_grid)
+    return Reading(weights, network, expected, _licence(root), notes=tuple(notes), remarks=remarks)
 
 
 def _network(configs: Sequence[ConfigData]) -> tuple[NetworkSpec | None, dict[str, int], str]:

@@ -68,15 +68,14 @@ class Expected:
         modalities: image channels by name, in order.
         spacing: voxel edges in mm along right, anterior, superior.
         orientation: axis codes, e.g. ``"RAS"``.
-        normalisation: ``zscore_volume``, ``zscore_nonzero``, ``window(low,high)``, ``minmax``, ``percentile(low,high)``,
-            ``fixed(mean,sd)`` or ``fixed(mean,sd,low,high)``, which clips first.
+        normalisation: as `monai_tl.settings.normalisation.Normalisation` prints it; several if channels differ, one for each.
         classes: output channels by name, background first if they exclude each other.
     """
 
     modalities: tuple[str, ...] | None = None
     spacing: tuple[float, ...] | None = None
     orientation: str | None = None
-    normalisation: str | None = None
+    normalisation: str | tuple[str, ...] | None = None
     classes: tuple[str, ...] | None = None
 
 

@@ -39,10 +39,10 @@ def read_content(path: Path) -> Any:
     try:
         if _is_safetensors(path):
             return safetensors.torch.load_file(path)
-        with torch.serialization.safe_globals(NUMBERS):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(NUMBERS), open(path, "rb") as file:  # of a path, torch looks at the suffix
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        found = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
         which = f" ({found[1]})" if found else ""
         raise TransferError(
             f"source '{path}' is not a plain weights file: it holds Python objects{which}, which could run code when "

@@ -25,6 +25,8 @@ LARGE = {  # "ResEncL", which plans name without its arguments
     "strides": [[1, 1, 1], *[[2, 2, 2]] * 5],
     "n_blocks_per_stage": [1, 3, 4, 6, 6, 6],
     "n_conv_per_stage_decoder": [1] * 5,
+    **nnunet_plans.REQUIRED,
+    **nnunet_plans.USUAL,
 }
 
 
@@ -35,7 +37,7 @@ def _is_nnssl(opened: Opened) -> bool:
 def _read_nnssl(opened: Opened) -> Reading:
     plan = opened.content.get(PLAN) or opened.sidecar("adaptation_plan.json") or {}
     kind = plan["architecture_plans"]["arch_class_name"]
-    network, notes = _network(plan["architecture_plans"])
+    network, of_network = _network(plan["architecture_plans"])
     wrapped, _ = unwrapped(opened.content[WEIGHTS], opened.path)
     weights, of_names = one_name_each(without_wrappers(wrapped), opened.path)
     encoder = _encoder(weights, plan)
@@ -44,12 +46,12 @@ def _read_nnssl(opened: Opened) -> Reading:
             f"source '{opened.path}' has no weights under {plan.get('key_to_encoder')} and {plan.get('key_to_stem')}, where "
             f"its adaptation plan has the encoder of {kind}"
         )
-    notes += [*of_names, f"{len(weights) - len(encoder)} weights of the pre-training's decoder are omitted"]
+    notes = [*of_names, f"{len(weights) - len(encoder)} weights of the pre-training's decoder are omitted"]
     if network is not None:
         encoder, transposed = along_ijk(encoder, UNTRANSPOSED)
         notes += transposed
     expected, of_images = _expected(plan)
-    return Reading(encoder, network, expected, lacks=("decoder", "head"), notes=(*notes, *of_images))
+    return Reading(encoder, network, expected, lacks=("decoder", "head"), notes=tuple(notes), remarks=(*of_network, *of_images))
 
 
 def _network(plans: Mapping[str, Any]) -> tuple[NetworkSpec | None, list[str]]:

@@ -42,10 +42,11 @@ def _read_nnunet(opened: Opened) -> Reading:
         normalisation=normalisation,
         classes=_classes(weights, dataset, opened),
     )
-    notes = [*_fold_note(opened), *notes, *transposed, *of_network, *of_channels, *of_normalisation]
+    remarks = [*of_network, *of_channels, *of_normalisation]
     if expected.orientation is None:
-        notes.append("nnU-Net keeps the axes of each image, so the orientation is unknown; the spacing is along i, j, k")
-    return Reading(weights, network, expected, notes=tuple(notes))
+        remarks.append("nnU-Net keeps the axes of each image, so the orientation is unknown; the spacing is along i, j, k")
+    notes = [*_fold_note(opened), *notes, *transposed]
+    return Reading(weights, network, expected, notes=tuple(notes), remarks=tuple(remarks))
 
 
 def _plans(opened: Opened) -> tuple[dict[str, Any], dict[str, Any] | None, str]:

@@ -9,23 +9,20 @@ from typing import Any
 from monai_tl.datasets.regions import BACKGROUND
 from monai_tl.errors import TransferError, did_you_mean
 from monai_tl.networks.network_spec import NetworkSpec
+from monai_tl.settings.normalisation import Normalisation, shortest
 from monai_tl.text import listed
 from monai_tl.transfer.formats.nnunet_names import axis_order, reordered
 
 NETWORKS = ("PlainConvUNet", "ResidualEncoderUNet")
-USUAL_PARTS = {  # the parts of these networks as `build_network` sets them; other ones would be other functions
+REQUIRED = {  # the parts of which `build_network` makes these networks; others would be other functions
     "conv_op": "torch.nn.modules.conv.Conv3d",
     "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
-    "dropout_op": None,
-    "dropout_op_kwargs": None,
     "nonlin": "torch.nn.LeakyReLU",
 }
+USUAL = {"conv_bias": True, "norm_op_kwargs": {"eps": 1e-05, "affine": True}, "nonlin_kwargs": {"inplace": True}}
+OF_CLASS = {"conv_bias": False, "norm_op_kwargs": None, "nonlin_kwargs": None}  # where plans omit them
+DROPOUT = ("dropout_op", "dropout_op_kwargs")
 REORIENTED = "NibabelIOWithReorient"  # the reader of nnU-Net that turns every image to RAS
-OLDER_PARTS = {
-    "conv_bias": True,
-    "norm_op_kwargs": {"eps": 1e-05, "affine": True},
-    "nonlin_kwargs": {"inplace": True},
-}
 IGNORE = "ignore"
 
 
@@ -65,20 +62,18 @@ def network_of(config: Mapping[str, Any], transpose_forward: Sequence[int]) -> t
         return None, ["network: the plans do not describe it"]
     if kind not in NETWORKS:
         return None, [f"network: {kind} cannot be built here; there are {listed(NETWORKS)}"]
-    other = [
-        f"{name} {settings[name]}"
-        for name, usual in USUAL_PARTS.items()
-        if settings.get(name, usual) not in (usual, _short(usual))
-    ]
+    other = [f"{name} {settings.get(name)}" for name, needed in REQUIRED.items() if not _is_class(settings.get(name), needed)]
+    other += [f"{name} {settings[name]}" for name in DROPOUT if settings.get(name)]
     if other:
         return None, [*notes, f"network: a {kind} with {', '.join(other)} cannot be built here"]
-    own = {**OLDER_PARTS, **{name: value for name, value in settings.items() if name not in USUAL_PARTS}}
+    own = {name: value for name, value in settings.items() if name not in (*REQUIRED, *DROPOUT, *USUAL)}
+    own |= {name: value for name, usual in USUAL.items() if (value := settings.get(name, OF_CLASS[name])) != usual}
     return NetworkSpec(kind, reordered(own, transpose_forward)), notes
 
 
-def _short(path: str | None) -> str | None:
-    """Return a class of torch as ``torch.nn.Conv3d``: plans name it in either way."""
-    return path if path is None else f"torch.nn.{path.split('.')[-1]}"
+def _is_class(path: Any, needed: str) -> bool:
+    """Return whether plans name a class of torch, in either way: ``torch.nn.modules.conv.Conv3d`` or ``torch.nn.Conv3d``."""
+    return str(path).startswith("torch.nn.") and str(path).split(".")[-1] == needed.split(".")[-1]
 
 
 def _older_settings(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,6 +88,8 @@ def _older_settings(config: Mapping[str, Any]) -> dict[str, Any]:
         "strides": config["pool_op_kernel_sizes"],
         blocks: config["n_conv_per_stage_encoder"],
         "n_conv_per_stage_decoder": config["n_conv_per_stage_decoder"],
+        **REQUIRED,
+        **USUAL,
     }
 
 
@@ -133,8 +130,8 @@ def _only(value: Any) -> int:
 
 def normalisation_of(
     plans: Mapping[str, Any], config: Mapping[str, Any], channels: Sequence[str] | None
-) -> tuple[str | None, list[str]]:
-    """Return the normalisation of all channels; None with a note if they have several, or one that is not supported.
+) -> tuple[str | tuple[str, ...] | None, list[str]]:
+    """Return the normalisation, one for each channel where they differ; None with a note if one is not supported.
 
     Without ``normalization_schemes`` the names of the channels decide, as in nnU-Net: CT, or else a z-score.
     """
@@ -146,25 +143,20 @@ def normalisation_of(
     )
     pairs = zip(schemes, masks, strict=True)
     each = [_normalisation(scheme, bool(mask), statistics.get(str(n))) for n, (scheme, mask) in enumerate(pairs)]
-    if not each:
-        return None, []
-    if None in each or len(set(each)) > 1:
-        return None, [f"normalisation: {', '.join(schemes)} for {', '.join(channels or ())} has no single name here"]
-    cropped = each[0] == "zscore_volume"
-    return each[0], ["the z-score is of the volume cropped to its non-zero region"] if cropped else []
+    known = [one for one in each if one is not None]
+    if len(known) < len(each) or not each:
+        return None, [f"normalisation: {', '.join(schemes)} cannot be set here"] if each else []
+    cropped = Normalisation("zscore_volume") in known
+    return shortest(known), ["the z-score is of the volume cropped to its non-zero region"] if cropped else []
 
 
-def _normalisation(scheme: str, mask: bool, statistics: Mapping[str, float] | None) -> str | None:
+def _normalisation(scheme: str, mask: bool, statistics: Mapping[str, float] | None) -> Normalisation | None:
     if scheme == "CTNormalization" and statistics:
         numbers = [statistics.get(name) for name in ("mean", "std", "percentile_00_5", "percentile_99_5")]
-        return (
-            None
-            if None in numbers
-            else f"fixed({','.join(f'{float(number):.10g}' for number in numbers if number is not None)})"
-        )
+        return None if None in numbers else Normalisation("fixed", tuple(float(one) for one in numbers if one is not None))
     simple = {
-        "ZScoreNormalization": "zscore_nonzero" if mask else "zscore_volume",
-        "RescaleTo01Normalization": "minmax",
-        "RGBTo01Normalization": "window(0,255)",
+        "ZScoreNormalization": Normalisation("zscore_nonzero" if mask else "zscore_volume"),
+        "RescaleTo01Normalization": Normalisation("minmax"),
+        "RGBTo01Normalization": Normalisation("window", (0.0, 255.0)),
     }
     return simple.get(scheme)

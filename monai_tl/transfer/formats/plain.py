@@ -15,8 +15,8 @@ def _read_plain(opened: Opened) -> Reading:
     weights, notes = unwrapped(opened.content, opened.path)
     if any(ALL_MODULES.search(name) for name in weights):
         notes.append(
-            "the names are those of nnU-Net's networks: if nnU-Net trained them, their axes are k, j, i and are not transposed, "
-            "as there is no plans.json"
+            "the names are those of nnU-Net's networks: if nnU-Net trained them, their axes are k, j, i and are not "
+            "transposed, as there is no plans.json"
         )
     return Reading(weights, notes=tuple(notes))
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from monai_tl.settings.normalisation import Normalisation
 from monai_tl.transfer.formats.config_data import ConfigData, Unread
 from monai_tl.transfer.formats.family import Expected
 
@@ -131,15 +132,16 @@ def _single(transform: Mapping[str, Any], channels: int | None) -> str | None:
     )
     if not to_one or low not in given or high not in given:
         return None
-    numbers = f"{given[low]:.10g},{given[high]:.10g}"
+    numbers = float(given[low]), float(given[high])
     if name == "ScaleIntensityRanged":
-        return f"window({numbers})"
-    return f"percentile({numbers})" if channel_wise else None
+        return str(Normalisation("window", numbers))
+    return str(Normalisation("percentile", numbers)) if channel_wise else None
 
 
 def _z_score(given: Mapping[str, Any], channel_wise: bool) -> str | None:
     mean, deviation = given.get("subtrahend"), given.get("divisor")
     if mean is None and deviation is None:
         return ("zscore_nonzero" if given.get("nonzero", False) else "zscore_volume") if channel_wise else None
-    numbers = isinstance(mean, int | float) and isinstance(deviation, int | float)
-    return f"fixed({mean:.10g},{deviation:.10g})" if numbers and not given.get("nonzero", False) else None
+    if isinstance(mean, int | float) and isinstance(deviation, int | float) and not given.get("nonzero", False):
+        return str(Normalisation("fixed", (float(mean), float(deviation))))
+    return None

@@ -31,7 +31,7 @@ def _read_version_1(opened: Opened) -> Reading:
     no_network = (
         f"network: no network here has this layout ({names}); define it in a module of yours (--network my_package.MyNet)"
     )
-    return Reading(weights, notes=(*notes, *transposed, no_network))
+    return Reading(weights, notes=(*notes, *transposed), remarks=(no_network,))
 
 
 STU_NET = Family("STU-Net", _is_stu_net, _read_version_1)
