@@ -10,12 +10,12 @@ from typing import Any
 from monai_tl.errors import USER_ERRORS, ConfigError, first_line
 from monai_tl.networks.network_spec import NetworkSpec
 from monai_tl.transfer.contract import CompleteContract, complete, contract_of
-from monai_tl.transfer.fits import Fit, find_fit
+from monai_tl.transfer.fits import TargetFit, find_fit
 from monai_tl.transfer.source import Source
 from monai_tl.workflow.merged_config import bundle_config, is_expression, read_yaml
 
 OWN = "monai_tl.networks."
-CHANNELS = ("in_channels", "out_channels")
+CHANNEL_ARGUMENTS = ("in_channels", "out_channels")
 BUILT = "build_network"
 
 
@@ -60,7 +60,7 @@ def read_target(bundle: str | Path) -> Target:
 def _network_of(config: Mapping[str, Any]) -> NetworkSpec | None:
     """Return the network that ``network_def`` sets; None if it is of another kind, or a setting must be evaluated."""
     entry = {name: _value(config, value) for name, value in config["network_def"].items()}
-    path, settings = str(entry.pop("_target_")), {name: value for name, value in entry.items() if name not in CHANNELS}
+    path, settings = str(entry.pop("_target_")), {name: value for name, value in entry.items() if name not in CHANNEL_ARGUMENTS}
     name = settings.pop("network") if path.endswith(f".{BUILT}") else path.rpartition(".")[2] if path.startswith(OWN) else None
     if settings.get("stages", 1) is None:
         settings.pop("stages")
@@ -77,11 +77,11 @@ def find_targets(folder: Path = Path("bundles")) -> tuple[Path, ...]:
     return tuple(sorted(path.parents[1] for path in folder.glob("*/configs/train.yaml")))
 
 
-def fits_of(source: Source, bundles: Sequence[str | Path]) -> Iterator[tuple[str, Fit]]:
+def fits_of(source: Source, bundles: Sequence[str | Path]) -> Iterator[tuple[str, TargetFit]]:
     """Yield each bundle with what it can take from a source; a bundle that cannot be read does not fit, and says why."""
     for bundle in bundles:
         try:
             target = read_target(bundle)
             yield str(bundle), find_fit(source, target.network, target.contract)
         except USER_ERRORS as error:
-            yield str(bundle), Fit(False, "", (first_line(error),))
+            yield str(bundle), TargetFit(False, "", (first_line(error),))

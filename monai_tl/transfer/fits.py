@@ -23,7 +23,7 @@ LIKE_SOURCE_FLAGS = "--network like_source"
 
 
 @dataclass(frozen=True)
-class Fit:
+class TargetFit:
     """What a target can take from a source.
 
     Attributes:
@@ -37,7 +37,7 @@ class Fit:
     reasons: tuple[str, ...]
 
 
-def find_fit(source: Source, network: NetworkSpec, contract: CompleteContract) -> Fit:
+def find_fit(source: Source, network: NetworkSpec, contract: CompleteContract) -> TargetFit:
     """Return whether a target fits a source: with its own network, or else with the source's.
 
     Args:
@@ -62,7 +62,7 @@ def find_fit(source: Source, network: NetworkSpec, contract: CompleteContract) -
     return replace(like, flags=flags, reasons=(_short(own.reasons), *like.reasons)) if like.fits else own
 
 
-def _fit(source: Source, spec: NetworkSpec, contract: CompleteContract) -> Fit:
+def _fit(source: Source, spec: NetworkSpec, contract: CompleteContract) -> TargetFit:
     network = outline(spec, len(contract.modalities), len(contract.classes))
     names, differing = stages(network), _other_function(source, network, contract)
     loaded = replace(source, weights=fitted(source.weights, network.state_dict(), source.path)[0])
@@ -72,7 +72,7 @@ def _fit(source: Source, spec: NetworkSpec, contract: CompleteContract) -> Fit:
     asked = AskedStages(names, (), fresh)
     obstacles = [*differing, *sides.unlike(), *sides.of_stages(asked)]
     flags = settling_flags(obstacles, asked)
-    return Fit(not obstacles or bool(flags), flags, tuple(one.what for one in obstacles))
+    return TargetFit(not obstacles or bool(flags), flags, tuple(one.what for one in obstacles))
 
 
 def _other_function(source: Source, network: nn.Module, contract: CompleteContract) -> list[Obstacle]:

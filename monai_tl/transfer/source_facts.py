@@ -13,7 +13,7 @@ from monai_tl.networks.stages import stages
 from monai_tl.text import plural
 from monai_tl.transfer.source import Source
 
-UNKNOWN = "unknown"
+NOT_KNOWN = "unknown"
 
 
 def source_facts(source: Source) -> dict[str, str]:
@@ -35,15 +35,15 @@ def source_facts(source: Source) -> dict[str, str]:
         "file": str(source.path),
         "sha256": source.sha256,
         "family": source.family,
-        "network": UNKNOWN if source.network is None else str(source.network),
+        "network": NOT_KNOWN if source.network is None else str(source.network),
         **({} if source.network is None else {"flags": source.network.flags}),
         "weights": f"{plural(len(source.weights), 'tensor')}, {numbers:,} numbers",
-        "stages": UNKNOWN if network is None else _stages_text(stages(network)),
+        "stages": NOT_KNOWN if network is None else _stages_text(stages(network)),
         "lacks": f"{', '.join(source.lacks)}: --fresh {','.join(source.lacks)}" if source.lacks else "nothing",
         "modalities": _counted(inputs, contract.modalities if contract else None),
         "classes": _counted(outputs, contract.classes if contract else None),
-        "spacing": f"{' × '.join(f'{edge:g}' for edge in known['spacing'])} mm" if known.get("spacing") else UNKNOWN,
-        "orientation": known.get("orientation") or UNKNOWN,
+        "spacing": f"{' × '.join(f'{edge:g}' for edge in known['spacing'])} mm" if known.get("spacing") else NOT_KNOWN,
+        "orientation": known.get("orientation") or NOT_KNOWN,
         "normalisation": _text(known.get("normalisation")),
         "licence": source.licence or "not stated",
     }
@@ -67,7 +67,7 @@ def _length(source: Source, port: Mapping[str, Sequence[int]]) -> int | None:
 
 def _counted(count: int | None, names: Sequence[str] | None) -> str:
     if names is None:
-        return UNKNOWN if count is None else f"{count}, their names are unknown"
+        return NOT_KNOWN if count is None else f"{count}, their names are unknown"
     return f"{len(names)}: {', '.join(names)}"
 
 
@@ -77,7 +77,7 @@ def _stages_text(found: StageMap) -> str:
 
 
 def _text(value: object) -> str:
-    return UNKNOWN if value is None else ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    return NOT_KNOWN if value is None else ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
 def said_of(source: Source) -> Iterator[str]:

@@ -31,7 +31,7 @@ def _read_genesis(opened: Opened) -> Reading:
     weights = without_wrappers(stored)
     head = f"{HEAD}.weight" in weights
     account_for_genesis(weights, opened.path, "Models Genesis", head=head)
-    facts = Expected(modalities=("CT",)) if weights[FIRST].shape[1] == 1 else Expected()
+    facts = Expected(modalities=("CT",)) if weights[FIRST].shape[1] == 1 else None
     return Reading(weights, None, facts, LICENCE, () if head else ("head",), tuple(notes), (CONTINUOUS_NORM, IMAGES))
 
 

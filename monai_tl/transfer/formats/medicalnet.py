@@ -10,7 +10,7 @@ from monai_tl.networks.dilated_resnet import DEPTHS
 from monai_tl.networks.network_spec import NetworkSpec
 from monai_tl.networks.outline import outline
 from monai_tl.transfer.formats.accounted import accounted
-from monai_tl.transfer.formats.family import Expected, Family, Opened, Reading
+from monai_tl.transfer.formats.family import Family, Opened, Reading
 from monai_tl.transfer.formats.unwrapping import state_dict_of, unwrapped, without_wrappers
 from monai_tl.transfer.tensors import Weights
 
@@ -42,7 +42,7 @@ def _read_medicalnet(opened: Opened) -> Reading:
     network = outline(spec, weights[STEM].shape[1], 2 if head is None else head.shape[0])
     lacks = accounted(weights, network, opened.path, str(spec), absent=() if "conv_seg.0.weight" in weights else ("conv_seg.",))
     licence = "MIT (published weights of MedicalNet)" if lacks else None
-    return Reading(weights, spec, Expected(), licence, lacks, tuple(notes), (FUNCTION, IMAGES))
+    return Reading(weights, spec, None, licence, lacks, tuple(notes), (FUNCTION, IMAGES))
 
 
 def _depth(weights: Weights, opened: Opened) -> int:

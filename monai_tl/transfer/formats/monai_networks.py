@@ -22,7 +22,7 @@ INVISIBLE = (
 )
 STRIDES = "its strides leave no trace in the weights: state them with --network UNet --set 'channels=[…],strides=[…]'"
 DEEP_HEADS = r"deep_supervision_heads\.|skip_layers\.(next_layer\.)*super_head\."  # of DynUNet
-NONE = r"(?!)"  # matches no name
+NO_WEIGHT = r"(?!)"  # matches no name
 CROSS = re.compile(r"vit\.blocks\.\d+\.norm2\.(weight|bias)")
 
 
@@ -40,7 +40,7 @@ class Guess:
     spec: NetworkSpec
     channels: tuple[int, int]
     note: str = INVISIBLE
-    unused: str = NONE
+    unused: str = NO_WEIGHT
 
 
 def guess_network(weights: Weights) -> tuple[Guess | None, str]:

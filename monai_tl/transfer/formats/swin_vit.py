@@ -9,14 +9,14 @@ from torch import Tensor
 from monai_tl.errors import TransferError
 from monai_tl.networks.outline import outline
 from monai_tl.transfer.formats.accounted import accounted, dropped, without_prefixes
-from monai_tl.transfer.formats.family import Expected, Family, Opened, Reading
+from monai_tl.transfer.formats.family import Family, Opened, Reading
 from monai_tl.transfer.formats.swin_unetr import MERGING, own_mlp_name, swin_channels, swin_unetr_spec
 from monai_tl.transfer.formats.unwrapping import state_dict_of, unwrapped
 from monai_tl.transfer.tensors import Weights
 
 WRAPPED = ("module.", "_orig_mod.")
 BEFORE = re.compile(r"(?:swin_vit|swinViT)\.")  # of new and old trainers; the published file has neither
-PATCH = "patch_embed.proj.weight"
+FIRST_KERNEL = "patch_embed.proj.weight"
 HEADS = ("rotation_head.", "contrastive_head.", "conv.")
 NOT_ENCODER = ("encoder", "decoder", "out.")  # beginnings of SwinUNETR's other weights
 LICENCE = "of the published weights not stated; the repository that published them is Apache-2.0"
@@ -25,7 +25,7 @@ IMAGES = (
     "other files of this layout saw other images, and this one does not say"
 )
 OTHER_IMAGES = "the published ssl_pretrained_weights.pth saw CT and MR"
-PARTS = "encoder."  # of ssl_pretrained_weights.pth
+ENCODER = "encoder."  # of ssl_pretrained_weights.pth
 
 
 def _bare(opened: Opened) -> dict[str, Tensor]:
@@ -40,7 +40,7 @@ def _stored(opened: Opened) -> dict[str, Tensor]:
 def _is_swin_vit(opened: Opened) -> bool:
     """Return whether a file holds a Swin transformer without the rest of a SwinUNETR."""
     weights = _bare(opened)
-    return PATCH in weights and weights[PATCH].ndim == 5 and "layers1.0.blocks.0.norm1.weight" in weights and not _rest(weights)
+    return FIRST_KERNEL in weights and weights[FIRST_KERNEL].ndim == 5 and "layers1.0.blocks.0.norm1.weight" in weights and not _rest(weights)
 
 
 def _rest(weights: Weights) -> bool:
@@ -55,7 +55,7 @@ def _read_swin_vit(opened: Opened) -> Reading:
 
 
 def _is_disruptive(opened: Opened) -> bool:
-    return f"{PARTS}layers1.0.0.blocks.0.norm1.weight" in _stored(opened)
+    return f"{ENCODER}layers1.0.0.blocks.0.norm1.weight" in _stored(opened)
 
 
 def _read_disruptive(opened: Opened) -> Reading:
@@ -77,7 +77,7 @@ def _accounted(weights: Weights, opened: Opened, absent: tuple[str, ...], notes:
             "stages: it is damaged, or of another version"
         )
     lacks = accounted(weights, outline(spec, *swin_channels(weights)), opened.path, str(spec), absent=absent)
-    return Reading(dict(weights), spec, Expected(), LICENCE, lacks, notes, (MERGING, images))
+    return Reading(dict(weights), spec, None, LICENCE, lacks, notes, (MERGING, images))
 
 
 SWIN_VIT = Family("SwinViT, self-supervised", _is_swin_vit, _read_swin_vit)

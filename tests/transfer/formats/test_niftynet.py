@@ -109,7 +109,7 @@ def test_logits_are_those_of_an_independent_network(tmp_path, trained):
 
 def test_facts_of_the_published_weights_are_not_claimed_for_others(tmp_path, trained):
     source = read_source(saved({"model": trained.state_dict()}, tmp_path))
-    assert (source.expected, source.licence, source.lacks) == (None, None, ())
+    assert (source.contract, source.licence, source.lacks) == (None, None, ())
 
 
 @pytest.mark.realdata
@@ -125,7 +125,7 @@ def test_logits_of_the_published_weights():
     assert torch.allclose(ours, expected, atol=1e-4)
     assert expected.min() < -1, "MONAI's HighResNet would end in a ReLU on these logits"
     assert source.licence.startswith("MIT")
-    expected = source.expected
+    expected = source.contract
     assert (expected.modalities, expected.spacing, expected.orientation) == (("T1",), (1.0, 1.0, 1.0), "RAS")
     assert (expected.normalisation, expected.classes) == (None, None)
     mentions(" ".join(source.remarks), "160 classes without names", "histogram landmarks")

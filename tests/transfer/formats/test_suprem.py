@@ -20,7 +20,7 @@ def test_the_whole_swin_backbone_is_loaded(tmp_path, trained):
     assert same(source.weights, trained, "") == 159
     assert (source.family, source.lacks) == ("SuPreM", ())
     assert source.licence.startswith("CC-BY-NC-ND")
-    expected = source.expected
+    expected = source.contract
     assert (expected.modalities, expected.spacing, expected.orientation) == (("CT",), (1.5, 1.5, 1.5), "RAS")
     assert expected.normalisation == "window(-175,250)"
     assert expected.classes is None, "its classes are text prompts"

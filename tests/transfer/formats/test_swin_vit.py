@@ -49,8 +49,7 @@ def test_every_weight_of_model_swinvit_is_loaded(tmp_path, trained):
     assert str(source.network) == f"SwinUNETR (feature_size={layouts.SIZE}, downsample=merging)"
     mentions(" ".join(source.notes), "4 weights … rotation_head.weight")
     mentions(" ".join(source.remarks), "mergingv2 … another function", "-1000…1000 HU")
-    assert source.expected.spacing is None
-    assert source.expected.normalisation is None, "BrainSegFounder's files have the same layout, and saw MR"
+    assert source.contract is None, "BrainSegFounder's files have the same layout, and saw MR"
 
 
 def test_the_naive_way_leaves_the_transformer_random(trained):
