@@ -40,7 +40,8 @@ def _stored(opened: Opened) -> dict[str, Tensor]:
 def _is_swin_vit(opened: Opened) -> bool:
     """Return whether a file holds a Swin transformer without the rest of a SwinUNETR."""
     weights = _bare(opened)
-    return FIRST_KERNEL in weights and weights[FIRST_KERNEL].ndim == 5 and "layers1.0.blocks.0.norm1.weight" in weights and not _rest(weights)
+    kernel = weights.get(FIRST_KERNEL)
+    return kernel is not None and kernel.ndim == 5 and "layers1.0.blocks.0.norm1.weight" in weights and not _rest(weights)
 
 
 def _rest(weights: Weights) -> bool:
