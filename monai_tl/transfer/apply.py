@@ -19,6 +19,7 @@ from monai_tl.transfer.contract import Contract, complete, merged
 from monai_tl.transfer.freeze import freeze as freeze_stages
 from monai_tl.transfer.network_pair import NetworkPair
 from monai_tl.transfer.obstacles import AskedStages, Obstacle, refuse_obstacles
+from monai_tl.transfer.other_function import function_obstacles
 from monai_tl.transfer.output_channels import adapt_outputs
 from monai_tl.transfer.plan import TransferPlan
 from monai_tl.transfer.shared_weights import with_one_name
@@ -121,7 +122,7 @@ def apply_transfer(
     sides, misnamed = _by_target_names(Sides(str(source), pair, own, own, target, called))
     why_fresh = sides.why_fresh() if fresh is None else ""
     asked = AskedStages(found, frozen, (sides.pair.head,) if why_fresh else tuple(fresh or ()), none_fresh=fresh == ())
-    unlike = [] if accept_differences else sides.unlike()
+    unlike = [] if accept_differences else [*function_obstacles(loaded, network, target), *sides.unlike()]
     others = [
         one for one in sides.of_stages(asked) if not (misnamed and one.flags.startswith("--rename"))
     ]  # settled by misnamed

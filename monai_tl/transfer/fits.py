@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from torch import nn
-
 from monai_tl.networks.network_spec import NetworkSpec
 from monai_tl.networks.outline import outline
-from monai_tl.networks.same_function import function_differences
 from monai_tl.networks.stages import stages
 from monai_tl.transfer.contract import CompleteContract
 from monai_tl.transfer.network_pair import NetworkPair
-from monai_tl.transfer.obstacles import AskedStages, Obstacle, settling_flags
+from monai_tl.transfer.obstacles import AskedStages, settling_flags
+from monai_tl.transfer.other_function import LIKE_SOURCE_FLAGS, function_obstacles, other_function
 from monai_tl.transfer.shared_weights import with_one_name
 from monai_tl.transfer.sides import Sides
 from monai_tl.transfer.source import Source
 from monai_tl.transfer.tensors import fitted
 
-LIKE_SOURCE_FLAGS = "--network like_source"
+DOUBT = "if the source's network has the settings assumed above, the target's computes otherwise: "
 
 
 @dataclass(frozen=True)
@@ -64,24 +62,16 @@ def find_fit(source: Source, network: NetworkSpec, contract: CompleteContract) -
 
 def _fit(source: Source, spec: NetworkSpec, contract: CompleteContract) -> TargetFit:
     network = outline(spec, len(contract.modalities), len(contract.classes))
-    names, differing = stages(network), _other_function(source, network, contract)
+    names, differing = stages(network), function_obstacles(source, network, contract)
     loaded = replace(source, weights=fitted(source.weights, network.state_dict(), source.path)[0])
     pair = NetworkPair.of({name: tuple(value.shape) for name, value in with_one_name(loaded, network).weights.items()}, network)
     sides = Sides(str(source.path), pair, source.contract, source.contract, contract, {})
     fresh = (pair.head,) if sides.why_fresh() else ()
     asked = AskedStages(names, (), fresh)
-    obstacles = [*differing, *sides.unlike(), *sides.of_stages(asked)]
+    obstacles = [*(replace(one, flags="") for one in differing), *sides.unlike(), *sides.of_stages(asked)]
     flags = settling_flags(obstacles, asked)
-    return TargetFit(not obstacles or bool(flags), flags, tuple(one.what for one in obstacles))
-
-
-def _other_function(source: Source, network: nn.Module, contract: CompleteContract) -> list[Obstacle]:
-    """List in what the target's network computes something else from the source's weights."""
-    if source.network is None:
-        return []
-    theirs = outline(source.network, len(contract.modalities), len(contract.classes))
-    told = function_differences(theirs, network)
-    return [Obstacle(f"the networks compute otherwise: {one}", "use the source's network") for one in told]
+    doubts = [f"{DOUBT}{one}" for one in other_function(source, network, contract)] if source.assumed else []
+    return TargetFit(not obstacles or bool(flags), flags, (*(one.what for one in obstacles), *doubts))
 
 
 def _short(reasons: Sequence[str]) -> str:

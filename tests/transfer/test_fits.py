@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -51,6 +53,14 @@ def test_weights_of_an_unknown_network_fit_nothing_else():
     found = find_fit(source, SPEC, TARGET)
     assert (found.fits, found.flags) == (False, "")
     mentions(" ".join(found.reasons), "another architecture")
+
+
+def test_settings_that_are_only_assumed_are_a_doubt_and_no_obstacle():
+    """A network of ReLUs is assumed where the weights do not show it; the user may know better."""
+    spec = NetworkSpec("HighRes3DNet", {"negative_slope": 0})
+    found = find_fit(replace(source_of(spec), assumed=True), NetworkSpec("HighRes3DNet"), TARGET)
+    assert (found.fits, found.flags) == (True, "")
+    mentions(found.reasons[0], "if the source's network has the settings assumed", "ReLU becomes LeakyReLU")
 
 
 @pytest.mark.parametrize(("slope", "flags"), [(0.02, ""), (0, "--network like_source")])

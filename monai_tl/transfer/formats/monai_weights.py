@@ -27,7 +27,7 @@ def _read_monai(opened: Opened) -> Reading:
     if guess is None:
         return Reading(weights, notes=(*notes, *added), remarks=(note,))
     used, heads = dropped(weights, guess.unused, "further heads of deep supervision")
-    return Reading(used, guess.spec, notes=(*notes, *added, *heads), remarks=(note,))
+    return Reading(used, guess.spec, notes=(*notes, *added, *heads), remarks=(note,), assumed=True)
 
 
 def _own(opened: Opened) -> tuple[dict[str, Tensor], tuple[str, ...]]:
