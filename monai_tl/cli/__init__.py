@@ -19,6 +19,7 @@ from monai_tl.cli.data_verbs import (
 from monai_tl.cli.prepare_verbs import prepare_files, prepare_ixi
 from monai_tl.cli.result_verbs import compare, report
 from monai_tl.cli.run_verbs import evaluate, predict, stages, train, transfer
+from monai_tl.cli.source_verbs import source
 from monai_tl.cli.study_verbs import depth, gather_tables, layers, size
 
 VERBS: dict[str, Any] = {
@@ -28,6 +29,7 @@ VERBS: dict[str, Any] = {
     "check": check,
     "bundle": {"new": bundle_new, "check": bundle_check, "render": bundle_render},
     "stages": stages,
+    "source": source,
     "train": train,
     "transfer": transfer,
     "evaluate": evaluate,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from monai_tl.errors import ConfigError, did_you_mean
+from monai_tl.settings.assignments import ASSIGNMENTS
 from monai_tl.settings.refusals import raise_refusals, read_value, refusal
 from monai_tl.settings.table import COUNT, EXPRESSION, LABELS, METRIC_NAMES, POLICY, SEED, SETTINGS
 from monai_tl.settings.values import Kind, Listed, Number, Text, Whole, Words, YesNo
@@ -17,6 +18,7 @@ Seed = Annotated[int, SEED]
 Split = Annotated[str, SETTINGS["split"]]
 MetricName = Annotated[str, Words(METRIC_NAMES)]
 Policy = Annotated[str, POLICY]
+Arguments = Annotated[dict[str, Any], ASSIGNMENTS]
 
 Verb = Callable[..., None]
 Verbs = Mapping[str, Any]  # name -> verb, or -> verbs
@@ -55,9 +57,10 @@ def checked(verb: Verb, arguments: Sequence[str]) -> list[str]:
         if not name or not (name in flags or others):
             raise ConfigError(f"unknown flag '--{name}': {did_you_mean(name, flags)}")
         _refuse_near_flag(name, flags, verb)
-        if name in texts:
+        if name in texts and not getattr(kinds.get(name), "repeated", False):
             raise ConfigError(f"--{name} is given twice; give it once")
-        texts[name] = value if equals else _next_value(name, kinds.get(name), given)
+        text = value if equals else _next_value(name, kinds.get(name), given)
+        texts[name] = f"{texts[name]},{text}" if name in texts else text
     _refuse_missing(verb, flags, texts)
     for name, text in texts.items():
         if name not in flags and text.startswith(EXPRESSION):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 GROUPS = {
     "data": ("phantom", "prepare", "datalist", "check"),
-    "training and transfer": ("bundle", "stages", "train", "transfer"),
+    "training and transfer": ("bundle", "stages", "source", "train", "transfer"),
     "results": ("evaluate", "predict", "compare", "report"),
     "studies": ("study",),
 }
@@ -40,6 +40,7 @@ EXAMPLES = {
     "bundle check": ("bundles/my_task", "bundles/brats_tumour_core"),
     "bundle render": ("bundles/my_task", "bundles/my_task --force"),
     "stages": ("", "--in_channels 1 --out_channels 3"),
+    "source": ("runs/hippocampus", "model_swinvit.pt --targets bundles/task04_hippocampus"),
     "train": (
         "--bundle bundles/ixi_hippocampus --dataset_dir data/ixi",
         "--bundle bundles/ixi_hippocampus --dataset_dir data/ixi --output runs/ixi --iterations 4000 --window 96,96,96",
@@ -151,6 +152,7 @@ FLAGS = {
     "check target": "bundle whose task.yaml has the plausible volumes",
     "evaluate target": "bundle on whose cases --source is scored",
     "datalist target": "bundle whose splits/study.json is used by --split study",
+    "targets": "bundles that may start from it, separated by commas; by default all in the folder bundles",
     "track": "BraTS track, if it cannot be detected, e.g. gli2023",
     "train": "the list that becomes the training split",
     "training_dice": "also score each run's training cases",

@@ -6,6 +6,7 @@ import math
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,8 +16,6 @@ from torch import Tensor, nn
 
 from monai_tl.errors import ConfigError
 
-# In place is safe here: each activation follows a BatchNorm, whose output is a new tensor that nothing else uses.
-ACTIVATION = ("leakyrelu", {"negative_slope": 0.02, "inplace": True})
 NORM = ("batch", {"momentum": 0.1, "eps": 1e-5})
 
 # Standard deviation of a standard normal distribution truncated at ±2.
@@ -37,8 +36,8 @@ class HighRes3DNet(nn.Sequential):
 
     The stages, in order: ``conv_0`` (3×3×3, 16 channels); ``res_1``, ``res_2`` and ``res_3`` (three residual blocks of two
     3×3×3 convolutions each; 16, 32 and 64 channels, dilation 1, 2 and 4); ``conv_1`` (1×1×1, 80 channels) and ``conv_2``
-    (1×1×1, the head). BatchNorm and LeakyReLU (slope 0.02) follow ``conv_0`` and ``conv_1`` and precede each convolution of a
-    residual block. If the number of channels grows, the shortcut is padded with zero channels.
+    (1×1×1, the head). BatchNorm and LeakyReLU follow ``conv_0`` and ``conv_1`` and precede each convolution of a residual
+    block. If the number of channels grows, the shortcut is padded with zero channels.
 
     Convolution weights are drawn from a normal distribution truncated at two standard deviations and scaled to a standard
     deviation of √(2 / fan_in) after truncation (He's initialisation, as TensorFlow's variance scaling). Biases start at zero.
@@ -57,7 +56,7 @@ class HighRes3DNet(nn.Sequential):
         torch.Size([1, 2, 12, 10, 8])
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, head_norm: bool = False) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, head_norm: bool = False, negative_slope: float = 0.02) -> None:
         """Build the stages and draw their initial weights from torch's global generator.
 
         Args:
@@ -65,6 +64,7 @@ class HighRes3DNet(nn.Sequential):
             out_channels: number of classes, background included.
             head_norm: if True, the head is a convolution without bias and a BatchNorm on the logits, as in the 2019 study;
                 if False, a convolution with bias, whose logits are not bounded.
+            negative_slope: of LeakyReLU below 0, as in the 2019 study; 0 is ReLU, as in NiftyNet's trained weights.
 
         Raises:
             ConfigError: if a number of channels is below 1.
@@ -74,21 +74,22 @@ class HighRes3DNet(nn.Sequential):
         head: dict[str, Any] = {"bias": False, "norm": NORM} if head_norm else {"bias": True, "norm": None}
         super().__init__(
             OrderedDict(
-                conv_0=_convolution(in_channels, 16, kernel_size=3),
-                res_1=_residual_blocks(16, 16, dilation=1),
-                res_2=_residual_blocks(16, 32, dilation=2),
-                res_3=_residual_blocks(32, 64, dilation=4),
-                conv_1=_convolution(64, 80, kernel_size=1),
+                conv_0=_convolution(in_channels, 16, 3, negative_slope),
+                res_1=_residual_blocks(16, 16, 1, negative_slope),
+                res_2=_residual_blocks(16, 32, 2, negative_slope),
+                res_3=_residual_blocks(32, 64, 4, negative_slope),
+                conv_1=_convolution(64, 80, 1, negative_slope),
                 conv_2=Convolution(3, 80, out_channels, kernel_size=1, act=None, **head),
             )
         )
         _initialise(self)
-        self.channels, self.head_norm = (in_channels, out_channels), head_norm
+        self.channels = in_channels, out_channels
+        self._again = partial(HighRes3DNet, head_norm=head_norm, negative_slope=negative_slope)
 
     def rebuild(self, more_inputs: bool, more_outputs: bool) -> HighRes3DNet:
         """Return a network without values that has one image channel or one class more, see `find_ports`."""
         with torch.device("meta"):
-            return HighRes3DNet(self.channels[0] + more_inputs, self.channels[1] + more_outputs, head_norm=self.head_norm)
+            return self._again(self.channels[0] + more_inputs, self.channels[1] + more_outputs)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load weights with the names of this class or of MONAI's ``HighResNet``; see ``torch.nn.Module.load_state_dict``."""
@@ -108,26 +109,32 @@ def own_names(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _convolution(in_channels: int, out_channels: int, kernel_size: int) -> Convolution:
+def _convolution(in_channels: int, out_channels: int, kernel_size: int, slope: float) -> Convolution:
     return Convolution(
         3,
         in_channels,
         out_channels,
         kernel_size=kernel_size,
         adn_ordering="NA",
-        act=ACTIVATION,
+        act=_activation(slope),
         norm=NORM,
         bias=False,
     )
 
 
-def _residual_blocks(in_channels: int, out_channels: int, dilation: int) -> nn.Sequential:
+def _residual_blocks(in_channels: int, out_channels: int, dilation: int, slope: float) -> nn.Sequential:
     return nn.Sequential(
         *(
-            HighResBlock(3, channels, out_channels, dilation=dilation, norm_type=NORM, acti_type=ACTIVATION)
+            HighResBlock(3, channels, out_channels, dilation=dilation, norm_type=NORM, acti_type=_activation(slope))
             for channels in (in_channels, out_channels, out_channels)
         )
     )
+
+
+def _activation(slope: float) -> tuple[str, dict[str, Any]]:
+    # In place is safe here: each activation follows a BatchNorm, whose output is a new tensor that nothing else uses. In-place
+    # LeakyReLU has no gradient at slope 0, and ReLU is what it then is.
+    return ("leakyrelu", {"negative_slope": slope, "inplace": True}) if slope else ("relu", {"inplace": True})
 
 
 @torch.no_grad()

@@ -46,6 +46,7 @@ class Source:
         licence: of the weights, if it is stated.
         lacks: groups of stages that the source has no weights for, e.g. ``("decoder", "head")``.
         remarks: what is assumed of the network, and what is known of the images in words only.
+        assumed: whether settings of the network that leave no trace in its weights are only assumed.
 
     Example:
         >>> from monai_tl import read_source
@@ -67,6 +68,7 @@ class Source:
     licence: str | None = None
     lacks: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    assumed: bool = False
 
 
 def read_source(location: str | Path, network: Weights | None = None) -> Source:
@@ -115,6 +117,7 @@ def read_source(location: str | Path, network: Weights | None = None) -> Source:
         licence=reading.licence,
         lacks=reading.lacks,
         remarks=(*reading.remarks, *doubts),
+        assumed=reading.assumed,
     )
 
 

@@ -90,6 +90,7 @@ class Reading:
     lacks: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    assumed: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,23 @@ from monai_tl.errors import USER_ERRORS, TransferError, first_line
 from monai_tl.transfer.formats.bundle import BUNDLE, OWN_RUN
 from monai_tl.transfer.formats.family import Family, Opened, Reading
 from monai_tl.transfer.formats.file_content import read_content
+from monai_tl.transfer.formats.genesis import GENESIS
 from monai_tl.transfer.formats.lightning import LIGHTNING
+from monai_tl.transfer.formats.medicalnet import MEDICALNET
+from monai_tl.transfer.formats.monai_weights import MONAI_NETWORK
+from monai_tl.transfer.formats.niftynet import NIFTYNET
 from monai_tl.transfer.formats.nnssl import NNSSL
 from monai_tl.transfer.formats.nnunet import NNUNET
 from monai_tl.transfer.formats.plain import CHECKPOINT
 from monai_tl.transfer.formats.stunet import STU_NET, VERSION_1
+from monai_tl.transfer.formats.suprem import SUPREM
+from monai_tl.transfer.formats.swin_vit import DISRUPTIVE, SWIN_VIT
+from monai_tl.transfer.formats.vista3d import VISTA3D
+from monai_tl.transfer.formats.voco import VOCO
 
-FAMILIES: tuple[Family, ...] = (NNSSL, NNUNET, OWN_RUN, BUNDLE, STU_NET, VERSION_1, LIGHTNING, CHECKPOINT)
+STATED = (NNSSL, NNUNET, OWN_RUN, BUNDLE, STU_NET, VERSION_1, LIGHTNING)
+NAMED = (VISTA3D, SUPREM, VOCO, DISRUPTIVE, SWIN_VIT, GENESIS, MEDICALNET, NIFTYNET)
+FAMILIES: tuple[Family, ...] = (*STATED, *NAMED, MONAI_NETWORK, CHECKPOINT)
 """What is stated in a file goes before what its weights are called, and special families before general ones."""
 
 

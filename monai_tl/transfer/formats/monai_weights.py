@@ -1,0 +1,39 @@
+"""Checkpoints of MONAI's networks, by themselves, under a key, or inside a wrapper."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from monai_tl.networks.highres3dnet import own_names
+from monai_tl.transfer.formats.accounted import dropped, without_prefixes
+from monai_tl.transfer.formats.family import Family, Opened, Reading
+from monai_tl.transfer.formats.monai_networks import guess_network, with_cross_attention
+from monai_tl.transfer.formats.unwrapping import PREFIXES, state_dict_of, unwrapped
+
+WRAPPED = (*PREFIXES, "backbone.")
+
+
+def _is_monai(opened: Opened) -> bool:
+    """Return whether a file's names are those of a network of MONAI, also if some of its weights do not fit."""
+    guess, note = guess_network(_own(opened)[0])
+    return guess is not None or bool(note)
+
+
+def _read_monai(opened: Opened) -> Reading:
+    """Read the weights; where they are not exactly those of a network, they are read as those of an unknown one."""
+    weights, added = _own(opened)
+    guess, note = guess_network(weights)
+    _, notes = unwrapped(opened.content, opened.path)
+    if guess is None:
+        return Reading(weights, notes=(*notes, *added), remarks=(note,))
+    used, heads = dropped(weights, guess.unused, "further heads of deep supervision")
+    return Reading(used, guess.spec, notes=(*notes, *added, *heads), remarks=(note,), assumed=True)
+
+
+def _own(opened: Opened) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Return the weights with the network's own names, and those that older MONAI did not have; a note on these."""
+    return with_cross_attention(own_names(without_prefixes(state_dict_of(opened.content), WRAPPED)))
+
+
+MONAI_NETWORK = Family("MONAI network", _is_monai, _read_monai)
+"""Recognised after the families that have names of their own."""
