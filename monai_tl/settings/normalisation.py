@@ -1,4 +1,4 @@
-"""How intensities are normalised, as configs write it: ``zscore_volume``, ``window(-175,250)`` …, for all modalities or each."""
+"""How intensities are normalised, as configs write it, for all modalities or each: ``zscore_volume``, ``window(-175,250)`` …"""
 
 from __future__ import annotations
 
@@ -49,6 +49,11 @@ class Normalisation:
     def __str__(self) -> str:
         """Return it as configs write it."""
         return f"{self.name}({','.join(map(_written, self.numbers))})" if self.numbers else self.name
+
+    @property
+    def in_units(self) -> bool:
+        """Whether its numbers are intensities, so that it only suits images in the same units."""
+        return self.name in ("window", "fixed")
 
     @property
     def in_words(self) -> str:
