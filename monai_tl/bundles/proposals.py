@@ -51,7 +51,12 @@ class Proposal:
 
 
 def propose(
-    data: Datalist, *, source: Contract | None = None, survey: Survey | None = None, resources: Resources | None = None
+    data: Datalist,
+    *,
+    source: Contract | None = None,
+    like_source: bool = False,
+    survey: Survey | None = None,
+    resources: Resources | None = None,
 ) -> tuple[Proposal, ...]:
     """Propose settings for training on the training cases of a datalist.
 
@@ -62,6 +67,7 @@ def propose(
     Args:
         data: datalist with a training split.
         source: what the weights to be transferred were trained on; None to train from scratch.
+        like_source: the source's spacing is proposed however coarse it is.
         survey: of these cases, if there is one already.
         resources: of the device; by default of the first GPU, or of two CPU cores.
 
@@ -79,7 +85,7 @@ def propose(
     """
     survey = survey or survey_training(data)
     resources = resources or resources_of(choose_device("auto"), 1 + len(survey.regions))
-    spacing = _spacing(survey, source)
+    spacing = _spacing(survey, source, like_source)
     window = _window(survey, np.array(spacing.value), resources, fixed=_spacing_of(source) == tuple(spacing.value))
     voxels = math.prod(window.value)
     batch_size = max(1, min(MOST, resources.step_voxels // voxels))
@@ -105,14 +111,14 @@ def propose(
     )
 
 
-def _spacing(survey: Survey, source: Contract | None) -> Proposal:
+def _spacing(survey: Survey, source: Contract | None, like_source: bool) -> Proposal:
     own, why = _own_spacing(survey.spacings)
     if source is None or source.spacing is None:
         return Proposal("spacing", own, why, _check_anisotropy(own))
     coarser = math.prod(source.spacing) / math.prod(own)
     name, across = narrowest(survey, source.spacing)
     theirs, at = f"{_times(source.spacing)} mm of the source", f"'{name}' is {across:.1f} voxels across at the source's spacing"
-    if coarser > COARSER and across < ACROSS:
+    if coarser > COARSER and across < ACROSS and not like_source:
         reason = f"{why}; not the {theirs}, whose voxels are {coarser:.2g} times as large, so that '{name}' would be only "
         reason += f"{across:.1f} voxels across (needed: {ACROSS:g})"
         again = f"Train the source again with --spacing {_flag(own)}: its weights work only at the spacing that they saw, and "

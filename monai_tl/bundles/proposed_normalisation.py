@@ -69,9 +69,9 @@ def _ct_scheme(survey: Survey, name: str) -> Normalisation | None:
 def _why_ct(survey: Survey, name: str) -> str:
     lowest, (low, high) = float(np.median(survey.ranges[name][:, 0])), PERCENTILES
     return (
-        f"{name} looks like CT (lowest value {lowest:.0f}): its voxels are clipped to the percentiles {low:g} and {high:g} of the "
-        f"intensities inside the regions of {plural(survey.sampled, 'case')}, then scaled by the mean and standard deviation of "
-        "these, as in nnU-Net"
+        f"{name} looks like CT (lowest value {lowest:.0f}): its voxels are clipped to the percentiles {low:g} and {high:g} of "
+        f"the intensities inside the regions of {plural(survey.sampled, 'case')}, then scaled by the mean and standard "
+        "deviation of these, as in nnU-Net"
     )
 
 

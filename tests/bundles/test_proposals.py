@@ -323,6 +323,15 @@ def test_modalities_of_two_kinds_are_normalised_each_in_its_own_way():
     mentions(theirs.check, "zscore_nonzero, fixed(500,289,5,995)")
 
 
+def test_a_coarse_spacing_of_a_source_is_only_taken_if_asked_for():
+    survey, coarse = made(regions={"core": sizes((60, 40, 30), (4, 4, 4))}), contract(spacing=2.0)
+    values = [
+        propose(SimpleNamespace(), source=coarse, survey=survey, resources=CPU, like_source=like)[0].value  # type: ignore[arg-type]
+        for like in (False, True)
+    ]
+    assert values == [[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]]
+
+
 def test_a_source_of_which_little_is_known_leaves_the_cases_to_decide():
     unknown = Contract(("T1",), None, None, None, ("background", "liver"))
     assert proposed(made(), "normalisation", unknown) == proposed(made(), "normalisation")
