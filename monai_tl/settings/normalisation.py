@@ -129,10 +129,10 @@ class Normalisations:
     def read(self, text: str) -> str | list[str]:
         """Read one, or several separated by commas; what is wrong with them is left to `fault`."""
         try:
-            found = shortest(read_normalisations(text))
+            found = [str(one) for one in read_normalisations(text)]
         except ValueError:
             return text
-        return found if isinstance(found, str) else list(found)
+        return found if len(found) > 1 else found[0]
 
     def allows(self, value: Any) -> bool:
         """Return whether the value can be read."""
