@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PROPOSED = ("spacing", "normalisation", "window", "batch_size", "inference_window", "iterations", "validate_every", "patience")
 """The settings that are proposed for a datalist unless they are given."""
-UNKNOWN = "It is unknown of the source: a transfer from that needs --accept_differences."
+UNKNOWN_OF_SOURCE = "It is unknown of the source: a transfer from that needs --accept_differences."
 CHANNELS = ("modalities", "classes")
 METADATA = ("metadata.json", "models/metadata.json", "configs/metadata.json")  # of a run, of a trained bundle, of a bundle
 
@@ -165,7 +165,7 @@ def _choices(asked: NewBundle, data: Datalist) -> tuple[tuple[Proposal, ...], tu
         found["orientation"] = Choice("orientation", contract.orientation, "as the source's weights expect")
     found |= {proposal.name: Choice(proposal.name, proposal.value, proposal.reason, proposal.check) for proposal in proposals}
     for name in [name for name in contract.unknown if name in found] if contract else []:
-        found[name] = found[name]._replace(check=f"{found[name].check} {UNKNOWN}".strip())
+        found[name] = found[name]._replace(check=f"{found[name].check} {UNKNOWN_OF_SOURCE}".strip())
     found |= {name: Choice(name, value, "as given") for name, value in given.items() if value != AUTO or name not in PROPOSED}
     return proposals, tuple(found[name] for name in RECIPE_SETTINGS if name in found)
 

@@ -18,7 +18,7 @@ FORMS: dict[str, tuple[tuple[str, ...], ...]] = {
     "percentile": (("low", "high"),),
     "fixed": (("mean", "sd"), ("mean", "sd", "low", "high")),
 }
-EXAMPLES = {
+WRITTEN = {
     "window": "window(-175,250)",
     "percentile": "percentile(0.5,99.5)",
     "fixed": "fixed(40,80) or fixed(40,80,-175,250)",
@@ -163,13 +163,11 @@ def _read(text: str) -> Normalisation:
     name, opened, inner = text.partition("(")
     name = name.strip()
     if name not in FORMS:
-        raise ValueError(
-            f"unknown normalisation {text!r}: {did_you_mean(name, FORMS)}; numbers follow as in {EXAMPLES['window']}"
-        )
+        raise ValueError(f"unknown normalisation {text!r}: {did_you_mean(name, FORMS)}")
     numbers = [number.strip() for number in inner.removesuffix(")").split(",")] if opened else []
     if len(numbers) not in map(len, FORMS[name]) or (opened and not inner.endswith(")")):
         takes = " or ".join(filter(None, map(", ".join, FORMS[name])))
-        needs = f"{takes}, e.g. {EXAMPLES[name]}" if takes else f"no numbers: {name}"
+        needs = f"{takes}, e.g. {WRITTEN[name]}" if takes else f"no numbers: {name}"
         raise ValueError(f"normalisation {name} takes {needs}; got {text!r}")
     if odd := [number for number in numbers if not DECIMAL.fullmatch(number)]:
         raise ValueError(f"normalisation {text!r}: {odd[0]!r} is not a number")
