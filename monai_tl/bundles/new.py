@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PROPOSED = ("spacing", "normalisation", "window", "batch_size", "inference_window", "iterations", "validate_every", "patience")
 """The settings that are proposed for a datalist unless they are given."""
+UNKNOWN_OF_SOURCE = "It is unknown of the source: a transfer from that needs --accept_differences."
 CHANNELS = ("modalities", "classes")
 METADATA = ("metadata.json", "models/metadata.json", "configs/metadata.json")  # of a run, of a trained bundle, of a bundle
 
@@ -48,6 +49,7 @@ class NewBundle:
         name: of the bundle; empty: the folder's.
         like: another bundle whose settings are taken.
         source: what the task's transfers start from: a bundle, a run folder or a weights file.
+        like_source: spacing, orientation and normalisation are the source's even where the cases or ``like`` suggest others.
         given: value by setting; ``auto``: the proposed one. ``modalities`` and ``classes`` select from the data.
     """
 
@@ -56,6 +58,7 @@ class NewBundle:
     name: str = ""
     like: Path | None = None
     source: str | None = None
+    like_source: bool = False
     given: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -104,7 +107,8 @@ def new_bundle(asked: NewBundle) -> MadeBundle:
     name = refuse_new_bundle(asked.folder, asked.name, asked.given)
     modalities, classes, regions = _channels(asked)
     proposals, choices = _choices(asked, replace(asked.data, modalities=modalities, regions=regions))
-    raise_refusals(recipe_problems({choice.name: choice.value for choice in choices}, len(regions)))
+    chosen = {choice.name: choice.value for choice in choices}
+    raise_refusals(recipe_problems({**chosen, "modalities": list(modalities)}, len(regions)))
     data = Path(str(asked.data.path))
     text = render_task(
         name=name,
@@ -116,7 +120,7 @@ def new_bundle(asked: NewBundle) -> MadeBundle:
         datalist=data.name,
         source=_place(Path(asked.source), asked.folder) if asked.source else "",
         noted=bool(proposals),
-        settings={choice.name: choice.value for choice in choices},
+        settings=chosen,
     )
     files = {TASK_FILE: text, **render_bundle(parse_task_file(text, asked.folder / TASK_FILE))}
     if proposals:
@@ -150,24 +154,29 @@ def _choices(asked: NewBundle, data: Datalist) -> tuple[tuple[Proposal, ...], tu
     """
     like = _settings_of(asked.like) if asked.like else {}
     given = {name: value for name, value in asked.given.items() if name in RECIPE_SETTINGS}
-    wanted = [name for name in PROPOSED if given.get(name) == AUTO or (name not in given and not asked.like)]
+    left = set(PROPOSED) if not asked.like else {"spacing", "normalisation"} if asked.like_source else set()
+    wanted = [name for name in PROPOSED if given.get(name) == AUTO or (name not in given and name in left)]
     if given.get("window", AUTO) != AUTO and "inference_window" not in given:
         wanted = [name for name in wanted if name != "inference_window"]  # it follows the given window
     contract = _contract_of(asked.source) if asked.source else None
-    proposals = _proposals(data, contract, wanted) if wanted else ()
+    proposals = _proposals(data, contract, wanted, asked.like_source) if wanted else ()
     found = {name: Choice(name, value, f"as in {asked.like}") for name, value in like.items()}
-    if contract and contract.orientation and "orientation" not in like:
+    if contract and contract.orientation and (asked.like_source or "orientation" not in like):
         found["orientation"] = Choice("orientation", contract.orientation, "as the source's weights expect")
     found |= {proposal.name: Choice(proposal.name, proposal.value, proposal.reason, proposal.check) for proposal in proposals}
+    for name in [name for name in contract.unknown if name in found] if contract else []:
+        found[name] = found[name]._replace(check=f"{found[name].check} {UNKNOWN_OF_SOURCE}".strip())
     found |= {name: Choice(name, value, "as given") for name, value in given.items() if value != AUTO or name not in PROPOSED}
     return proposals, tuple(found[name] for name in RECIPE_SETTINGS if name in found)
 
 
-def _proposals(data: Datalist, source: Contract | None, wanted: Iterable[str]) -> tuple[Proposal, ...]:
+def _proposals(data: Datalist, source: Contract | None, wanted: Iterable[str], like_source: bool) -> tuple[Proposal, ...]:
     from monai_tl.bundles.proposals import propose
 
     return tuple(
-        proposal for proposal in propose(data, source=source) if proposal.name in wanted and proposal.value is not None
+        proposal
+        for proposal in propose(data, source=source, like_source=like_source)
+        if proposal.name in wanted and proposal.value is not None
     )
 
 

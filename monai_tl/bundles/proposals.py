@@ -9,17 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from monai_tl.bundles.proposed_normalisation import propose_normalisation
 from monai_tl.bundles.training_costs import Resources, resources_of
 from monai_tl.bundles.training_survey import Numbers, Survey, cell, survey_lines, survey_training
 from monai_tl.datasets.case_checks import FEW_VALIDATION_CASES
 from monai_tl.datasets.datalist import Datalist
 from monai_tl.device import choose_device
-from monai_tl.text import in_time, listed, plural
+from monai_tl.text import in_time, plural
 from monai_tl.transfer.contract import Contract
 
-MASKED = 0.25  # share of exact zeros from which they may be a background that was set to 0
-SOLID = 0.97  # least share of their neighbours that are 0 as well: masked brains have 0.98 to 1, air around heads 0.88 to 0.95
-CT_AIR = -500.0  # Hounsfield units; no MRI has such values
 ISOTROPIC, ANISOTROPIC = 1.05, 3.0  # largest edge of a voxel divided by the smallest
 COARSER = 2.0  # volume of the source's voxels divided by the data's own, from which detail may be lost
 ACROSS = 3.0  # voxels: labels of real scans, resampled to 3 voxels across and back, keep a Dice of 0.87; to 2 across, of 0.80
@@ -53,7 +51,12 @@ class Proposal:
 
 
 def propose(
-    data: Datalist, *, source: Contract | None = None, survey: Survey | None = None, resources: Resources | None = None
+    data: Datalist,
+    *,
+    source: Contract | None = None,
+    like_source: bool = False,
+    survey: Survey | None = None,
+    resources: Resources | None = None,
 ) -> tuple[Proposal, ...]:
     """Propose settings for training on the training cases of a datalist.
 
@@ -64,6 +67,7 @@ def propose(
     Args:
         data: datalist with a training split.
         source: what the weights to be transferred were trained on; None to train from scratch.
+        like_source: the source's spacing is proposed however coarse it is.
         survey: of these cases, if there is one already.
         resources: of the device; by default of the first GPU, or of two CPU cores.
 
@@ -81,14 +85,14 @@ def propose(
     """
     survey = survey or survey_training(data)
     resources = resources or resources_of(choose_device("auto"), 1 + len(survey.regions))
-    spacing = _spacing(survey, source)
+    spacing = _spacing(survey, source, like_source)
     window = _window(survey, np.array(spacing.value), resources, fixed=_spacing_of(source) == tuple(spacing.value))
     voxels = math.prod(window.value)
     batch_size = max(1, min(MOST, resources.step_voxels // voxels))
     gib = batch_size * voxels * resources.voxel_bytes / 2**30
     return (
         spacing,
-        _normalisation(survey, source),
+        Proposal("normalisation", *propose_normalisation(survey, source)),
         window,
         Proposal(
             "batch_size",
@@ -107,14 +111,14 @@ def propose(
     )
 
 
-def _spacing(survey: Survey, source: Contract | None) -> Proposal:
+def _spacing(survey: Survey, source: Contract | None, like_source: bool) -> Proposal:
     own, why = _own_spacing(survey.spacings)
     if source is None or source.spacing is None:
         return Proposal("spacing", own, why, _check_anisotropy(own))
     coarser = math.prod(source.spacing) / math.prod(own)
     name, across = narrowest(survey, source.spacing)
     theirs, at = f"{_times(source.spacing)} mm of the source", f"'{name}' is {across:.1f} voxels across at the source's spacing"
-    if coarser > COARSER and across < ACROSS:
+    if coarser > COARSER and across < ACROSS and not like_source:
         reason = f"{why}; not the {theirs}, whose voxels are {coarser:.2g} times as large, so that '{name}' would be only "
         reason += f"{across:.1f} voxels across (needed: {ACROSS:g})"
         again = f"Train the source again with --spacing {_flag(own)}: its weights work only at the spacing that they saw, and "
@@ -170,41 +174,6 @@ def narrowest(survey: Survey, spacing: Sequence[float]) -> tuple[str, float]:
     across = {name: float((np.median(sizes.widths, axis=0) / np.array(spacing)).min()) for name, sizes in found.items()}
     name = min(across, key=lambda region: across[region])
     return name, across[name]
-
-
-def _normalisation(survey: Survey, source: Contract | None) -> Proposal:
-    masked = {name: (survey.zeros[name] >= MASKED) & (survey.solid[name] >= SOLID) for name in survey.zeros}
-    own = "zscore_nonzero" if all(float(np.mean(of)) > 0.5 for of in masked.values()) else "zscore_volume"
-    shares = listed([f"{np.median(of):.0%} of {name}" for name, of in survey.zeros.items()])
-    solid = listed([f"{np.median(of):.1%}" for of in survey.solid.values()])
-    means = "no background that was set to 0 in all modalities, so that all voxels count"
-    if own == "zscore_nonzero":
-        means = "a background that was set to 0, which is left out"
-    why = f"{shares} is exactly 0, and {solid} of the neighbours of these zeros (needed: {MASKED:.0%}, {SOLID:.0%}): {means}"
-    checks = _check_intensities(survey, masked, own)
-    if source is None or source.normalisation in (None, own):
-        return Proposal("normalisation", own, why, " ".join(checks))
-    checks.append(f"The cases suggest {own}: the source's weights will see other intensities than in their own training.")
-    reason = f"as the source, since weights work only with the intensities that they saw, although {why}"
-    return Proposal("normalisation", source.normalisation, reason, " ".join(checks))
-
-
-def _check_intensities(survey: Survey, masked: dict[str, Numbers], own: str) -> list[str]:
-    """Return what is odd about the intensities, one sentence each."""
-    checks = []
-    for name, of in masked.items():
-        lowest = float(np.median(survey.ranges[name][:, 0]))
-        if 0 < of.sum() < len(of) or (of.all() and own == "zscore_volume"):
-            checks.append(
-                f"The background of {name} was set to 0 in {of.sum()} of {len(of)} cases, not in all images, so that "
-                "the same tissue gets different intensities: mask all images or none."
-            )
-        if lowest < CT_AIR:
-            checks.append(
-                f"{name} looks like CT (lowest value {lowest:.0f}): z-scores depend on how much air is in the volume. Clip "
-                "Hounsfield units in image_transforms before the normalisation."
-            )
-    return checks
 
 
 def _window(survey: Survey, spacing: Numbers, resources: Resources, fixed: bool) -> Proposal:

@@ -28,6 +28,7 @@ from monai_tl.text import plural, printable
 Numbers = NDArray[Any]
 
 SAMPLE = 20  # cases whose voxels are read
+INSIDE = 10_000  # voxels inside the regions of each case, as in nnU-Net, so that all cases count alike
 GRID = 64  # voxels per side from which percentiles are computed
 BACKGROUND_NOISE = 1e-3  # standard deviations, as inference.postprocess.not_background
 
@@ -61,6 +62,7 @@ class Survey:
         ranges: modality -> (case, 3) lowest, 99.5th percentile, highest intensity.
         content: (case, 3) mm, edges of the box to which training crops: of what differs from the value of the corner voxel.
         regions: name -> sizes; without a row if no sampled case contains the region.
+        inside: modality -> intensities inside the regions, `INSIDE` of each sampled case that has any, evenly spaced.
     """
 
     cases: int
@@ -73,6 +75,7 @@ class Survey:
     ranges: dict[str, Numbers]
     content: Numbers
     regions: dict[str, RegionSizes]
+    inside: dict[str, Numbers]
 
 
 class _Image(NamedTuple):
@@ -82,6 +85,7 @@ class _Image(NamedTuple):
     solid: float
     range: tuple[float, float, float]
     box: list[tuple[int, int]]
+    inside: Numbers
 
 
 def survey_training(data: Datalist) -> Survey:
@@ -109,10 +113,7 @@ def survey_training(data: Datalist) -> Survey:
     headers = [open_scan(case[data.modalities[0]]) for case in cases]
     chosen = np.unique(np.linspace(0, len(cases) - 1, min(SAMPLE, len(cases))).round().astype(int))
     sample = [cases[at] for at in chosen]
-    measured = [
-        ({name: _measure_image(_voxels(case, name)) for name in data.modalities}, _measure_label(case, data.regions))
-        for case in follow(sample, "reading scans", "case")
-    ]
+    measured = [_measure_case(case, data) for case in follow(sample, "reading scans", "case")]
     labels = [sizes for _, sizes in measured]
     if not any(labels):
         values = ", ".join(map(str, data.foreground))
@@ -132,6 +133,7 @@ def survey_training(data: Datalist) -> Survey:
         ranges={name: np.array([image.range for image in of]) for name, of in images.items()},
         content=np.array([_content(headers[at], image) for at, (image, _) in zip(chosen, measured, strict=True)]),
         regions={name: _gathered([sizes[name] for sizes in labels if name in sizes]) for name in data.regions},
+        inside={name: np.concatenate([image.inside for image in of]) for name, of in images.items()},
     )
 
 
@@ -157,7 +159,16 @@ def _voxels(case: Case, role: str) -> Numbers:
     return voxels if (stored.slope, stored.inter) == (1, 0) else voxels * np.float64(stored.slope) + stored.inter
 
 
-def _measure_image(voxels: Numbers) -> _Image:
+def _measure_case(case: Case, data: Datalist) -> tuple[dict[str, _Image], dict[str, tuple[float, Numbers, Numbers]]]:
+    label = _voxels(case, "label")
+    sizes = _measure_label(case, data.regions, label)
+    at = np.flatnonzero(np.isin(label, sorted({value for of in data.regions.values() for value in of})))
+    at = at[np.linspace(0, len(at) - 1, INSIDE).round().astype(int)] if len(at) else at
+    return {name: _measure_image(_voxels(case, name), at) for name in data.modalities}, sizes
+
+
+def _measure_image(voxels: Numbers, foreground: Numbers) -> _Image:
+    """Measure one modality; ``foreground`` are indices into its raveled voxels."""
     zero = voxels == 0
     neighbours, zeros = 0, 0
     for axis in range(3):
@@ -174,7 +185,7 @@ def _measure_image(voxels: Numbers) -> _Image:
         found = np.flatnonzero(differs.any(axis=others))
         box.append((int(found[0]), int(found[-1]) + 1))
     intensities = float(voxels.min()), float(np.percentile(sample, 99.5)), float(voxels.max())
-    return _Image(float(zero.mean()), solid, intensities, box)
+    return _Image(float(zero.mean()), solid, intensities, box, voxels.ravel()[foreground].astype(np.float64))
 
 
 def _content(header: SpatialImage, images: Mapping[str, _Image]) -> Numbers:
@@ -184,9 +195,11 @@ def _content(header: SpatialImage, images: Mapping[str, _Image]) -> Numbers:
     return _ras(header, edges * nib.affines.voxel_sizes(header.affine))
 
 
-def _measure_label(case: Case, regions: Mapping[str, Sequence[int]]) -> dict[str, tuple[float, Numbers, Numbers]]:
+def _measure_label(
+    case: Case, regions: Mapping[str, Sequence[int]], label: Numbers
+) -> dict[str, tuple[float, Numbers, Numbers]]:
     """Return volume, extent and widths of each region that the label contains."""
-    header, label = open_scan(case["label"]), _voxels(case, "label")
+    header = open_scan(case["label"])
     if label.dtype.kind == "f" and not np.array_equal(label, np.rint(label)):
         raise DataError(f"{case['subject']}: label contains values that are not integers: {case['label']}")
     values = sorted({value for of in regions.values() for value in of})

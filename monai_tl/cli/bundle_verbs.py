@@ -22,20 +22,25 @@ def bundle_new(
     like: str | None = None,
     name: str = "",
     source: Annotated[str | None, PATH] = None,
+    like_source: bool = False,
     **settings: Any,
 ) -> None:
     """Make a bundle from a datalist: DIR --datalist FILE [--spacing auto] [--like BUNDLE] [--source BUNDLE_OR_RUN].
 
     Regions that share label values have a sigmoid each, others a softmax with the background; --classes and --modalities select
     some of them. Settings are proposed from the datalist, each with its reason in docs/settings.md, unless they are given or
-    taken from another bundle (--like). All facts are in task.yaml: edit it, then `monai_tl bundle render DIR`.
+    taken from another bundle (--like). --like_source takes spacing, orientation and normalisation from the source in any case.
+    All facts are in task.yaml: edit it, then `monai_tl bundle render DIR`.
     """
     from monai_tl.bundles.new import NewBundle, new_bundle, refuse_new_bundle, values_of
 
     place = Path(_one(folder, "bundle new"))
     given = {**settings, **({} if spacing is None else {"spacing": spacing})}
     refuse_new_bundle(place, name, given)
-    made = new_bundle(NewBundle(place, read_datalist(datalist), name, Path(like) if like else None, source, given))
+    if like_source and not source:
+        raise ConfigError("--like_source takes spacing, orientation and normalisation from a source: set --source")
+    asked = NewBundle(place, read_datalist(datalist), name, Path(like) if like else None, source, like_source, given)
+    made = new_bundle(asked)
     how = "exclusive, with the background (softmax)" if made.exclusive else "may overlap (a sigmoid each)"
     regions = f"{plural(len(made.regions), 'region')}, {how}"
     print(f"{place}: {regions}: {values_of(made.regions)}; from {', '.join(made.modalities)}")

@@ -69,6 +69,8 @@ FLAGS = {
     "bundle": "bundle to train",
     "bundle new datalist": "datalist of the task, as written by monai_tl datalist",
     "bundle new like": "another bundle whose settings are taken; nothing is proposed then",
+    "bundle new like_source": "spacing, orientation and normalisation are the source's in any case",
+    "transfer like_source": "train with the source's spacing, orientation and normalisation, except those that are set",
     "bundle new name": "name of the bundle; by default the folder's",
     "bundle new source": "what transfers to the task start from; spacing and normalisation are then its own",
     "bundle new spacing": "voxel spacing that images are resampled to; auto: as proposed, also with --like",

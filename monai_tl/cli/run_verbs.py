@@ -65,6 +65,7 @@ def transfer(
     freeze: Annotated[int | str | None, SETTINGS["freeze"]] = None,
     scratch: bool = False,
     random_prefix: bool = False,
+    like_source: bool = False,
     overlay: str | None = None,
     output: str | None = None,
     **overrides: Any,
@@ -75,15 +76,19 @@ def transfer(
     settings (`monai_tl bundle new`). Any id of its train.yaml and transfer.yaml is a flag: --dataset_dir DIR --norm
     track --fresh conv_2 --iterations 400 … --rename MR=T1 says that the source's modality MR is the target's T1. --scratch
     trains the same network without a source; --random_prefix is the control whose first stages are frozen at random weights.
+    --like_source trains with the source's spacing, orientation and normalisation, except those that are set.
     """
     if "run_dir" in overrides:
         raise ConfigError("the run folder is named by --output")
     if scratch and (random_prefix or freeze not in (None, 0)):
         raise ConfigError("--scratch trains every stage: omit --freeze and --random_prefix (or use --random_prefix alone)")
-    if source and (scratch or random_prefix):
-        raise ConfigError("--scratch and --random_prefix take no source: omit --source")
+    if (source or like_source) and (scratch or random_prefix):
+        omit = "--source" if source else "--like_source"
+        raise ConfigError(f"--scratch and --random_prefix take no source: omit {omit}")
     if target is None and "datalist" in overrides:
-        target = _target_of_datalist(source, output, needs_source=not (scratch or random_prefix), given=overrides)
+        target = _target_of_datalist(
+            source, output, needs_source=not (scratch or random_prefix), given=overrides, like=like_source
+        )
     target = target or TARGET
     configs = [bundle_config(target, name) for name in ("train", "transfer", *([overlay] if overlay else []))]
     frozen = 0 if scratch else default_of(configs, "freeze") if freeze is None else freeze
@@ -95,6 +100,8 @@ def transfer(
     if overrides.get("rename") and (scratch or random_prefix):
         raise ConfigError("--rename names the modalities of a source, and --scratch and --random_prefix take none: omit it")
     refuse_existing(Path(run_dir), resume=overrides.get("resume", False))
+    if like_source:
+        settings |= _taken_over(settings, configs, overrides)
     config = checked_config(configs, settings, flags_of(transfer))
     check_data(config, ("train", "validation"))
     check_start(config)
@@ -102,7 +109,9 @@ def transfer(
     print(f"next: monai_tl evaluate --run {run_dir} --split test")
 
 
-def _target_of_datalist(source: str | None, output: str | None, *, needs_source: bool, given: dict[str, Any]) -> str:
+def _target_of_datalist(
+    source: str | None, output: str | None, *, needs_source: bool, given: dict[str, Any], like: bool
+) -> str:
     """Return the bundle of a datalist, next to the run."""
     if source is None and needs_source:
         raise ConfigError("--datalist without --target makes a bundle for it, and needs what to transfer: set --source")
@@ -110,7 +119,19 @@ def _target_of_datalist(source: str | None, output: str | None, *, needs_source:
         refuse_existing(Path(output), resume=given.get("resume", False))
     from monai_tl.bundles.of_datalist import bundle_of_datalist
 
-    return str(bundle_of_datalist(given["datalist"], Path(output).parent if output else Path("runs"), source, given))
+    return str(
+        bundle_of_datalist(given["datalist"], Path(output).parent if output else Path("runs"), source, given, like_source=like)
+    )
+
+
+def _taken_over(settings: dict[str, Any], configs: list[Path], given: dict[str, Any]) -> dict[str, Any]:
+    """Return the source's spacing, orientation and normalisation, and print what was taken."""
+    config = checked_config(configs, settings, flags_of(transfer))
+    from monai_tl.transfer.like_source import like_source
+
+    taken = like_source(settings["source"], config, given)
+    print("like the source:", *taken.lines, sep="\n  ")
+    return taken.settings
 
 
 def evaluate(

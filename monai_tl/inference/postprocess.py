@@ -83,8 +83,8 @@ class ChooseRegionsd(MapTransform):
 def not_background(image: Tensor) -> Tensor:
     """Return where a normalised image (channel, i, j, k) differs from its background, the value of its corner.
 
-    A difference counts from 1/1000, or 1/50 of a channel's standard deviation where that is less, as in a scaled image with a few
-    very bright voxels; rounding in resampling, which changes a constant, never counts.
+    A difference counts from 1/1000, or 1/50 of a channel's standard deviation where that is less, as in an image that is scaled
+    to 0 to 1 and has a few very bright voxels; rounding in resampling, which changes a constant, never counts.
     """
     corner = image[:, :1, :1, :1]
     spread = image.flatten(1).std(dim=1, correction=0).reshape(corner.shape)

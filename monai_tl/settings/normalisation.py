@@ -1,4 +1,4 @@
-"""How intensities are normalised, as configs write it: ``zscore_volume``, ``window(-175,250)`` …, for all modalities or each."""
+"""How intensities are normalised, as configs write it, for all modalities or each: ``zscore_volume``, ``window(-175,250)`` …"""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FORMS: dict[str, tuple[tuple[str, ...], ...]] = {
     "percentile": (("low", "high"),),
     "fixed": (("mean", "sd"), ("mean", "sd", "low", "high")),
 }
-EXAMPLES = {
+WRITTEN = {
     "window": "window(-175,250)",
     "percentile": "percentile(0.5,99.5)",
     "fixed": "fixed(40,80) or fixed(40,80,-175,250)",
@@ -49,6 +49,11 @@ class Normalisation:
     def __str__(self) -> str:
         """Return it as configs write it."""
         return f"{self.name}({','.join(map(_written, self.numbers))})" if self.numbers else self.name
+
+    @property
+    def in_units(self) -> bool:
+        """Whether its numbers are intensities, so that it only suits images in the same units."""
+        return self.name in ("window", "fixed")
 
     @property
     def in_words(self) -> str:
@@ -124,10 +129,10 @@ class Normalisations:
     def read(self, text: str) -> str | list[str]:
         """Read one, or several separated by commas; what is wrong with them is left to `fault`."""
         try:
-            found = shortest(read_normalisations(text))
+            found = [str(one) for one in read_normalisations(text)]
         except ValueError:
             return text
-        return found if isinstance(found, str) else list(found)
+        return found if len(found) > 1 else found[0]
 
     def allows(self, value: Any) -> bool:
         """Return whether the value can be read."""
@@ -158,13 +163,11 @@ def _read(text: str) -> Normalisation:
     name, opened, inner = text.partition("(")
     name = name.strip()
     if name not in FORMS:
-        raise ValueError(
-            f"unknown normalisation {text!r}: {did_you_mean(name, FORMS)}; numbers follow as in {EXAMPLES['window']}"
-        )
+        raise ValueError(f"unknown normalisation {text!r}: {did_you_mean(name, FORMS)}")
     numbers = [number.strip() for number in inner.removesuffix(")").split(",")] if opened else []
     if len(numbers) not in map(len, FORMS[name]) or (opened and not inner.endswith(")")):
         takes = " or ".join(filter(None, map(", ".join, FORMS[name])))
-        needs = f"{takes}, e.g. {EXAMPLES[name]}" if takes else f"no numbers: {name}"
+        needs = f"{takes}, e.g. {WRITTEN[name]}" if takes else f"no numbers: {name}"
         raise ValueError(f"normalisation {name} takes {needs}; got {text!r}")
     if odd := [number for number in numbers if not DECIMAL.fullmatch(number)]:
         raise ValueError(f"normalisation {text!r}: {odd[0]!r} is not a number")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from monai_tl.datasets.regions import is_softmax
@@ -70,6 +70,28 @@ class Contract:
             return normalisation_for(self.normalisation, len(self.modalities))
         except ValueError as error:
             raise ConfigError(str(error)) from None
+
+    def normalisation_of(self, modalities: Sequence[str], otherwise: str | Sequence[str]) -> str | tuple[str, ...] | None:
+        """Return the normalisation with which a target with other modalities agrees; None if it is unknown.
+
+        Args:
+            modalities: of the target. One that is new to the source takes the source's normalisation, unless that differs by
+                modality or its numbers are intensities; then it takes the target's own.
+            otherwise: the target's own, for all modalities or one each.
+
+        Example:
+            >>> from monai_tl import Contract
+            >>> source = Contract(("CT",), (1, 1, 1), "RAS", "window(-175,250)", ("background", "liver"))
+            >>> source.normalisation_of(("CT", "PET"), "minmax")
+            ('window(-175,250)', 'minmax')
+        """
+        seen = _by_modality(self)
+        if not seen.keys() & set(modalities):
+            return self.normalisation
+        same = set(seen.values())
+        common = next(iter(same)) if len(same) == 1 and not any(one.in_units for one in same) else None
+        own = normalisation_for(otherwise, len(modalities))
+        return shortest([seen.get(name, common or how) for name, how in zip(modalities, own, strict=True)])
 
     @property
     def unknown(self) -> tuple[str, ...]:
@@ -187,25 +209,16 @@ def read_contract(metadata: Mapping[str, Any] | None, name: str) -> Contract | N
 
 def differences(source: Contract, target: Contract) -> list[Disagreement]:
     """Return every field in which two contracts differ, or which is unknown of the source, harmful ones first."""
-    pairs = [(field, getattr(source, field), getattr(target, field)) for field in FIELDS]
-    pairs = [
-        (field, _for_target(source, target) if field == "normalisation" else ours, theirs) for field, ours, theirs in pairs
-    ]
-    return [
-        Disagreement(field, ours, theirs, field in HARMFUL) for field, ours, theirs in pairs if ours is None or ours != theirs
-    ]
-
-
-def _for_target(source: Contract, target: Contract) -> str | tuple[str, ...] | None:
-    """Return the source's normalisation of the target's modalities; one that the source has not seen keeps the target's.
-
-    It is the source's as it is unless it differs by modality.
-    """
+    found = [Disagreement(field, getattr(source, field), getattr(target, field), field in HARMFUL) for field in FIELDS]
+    differing = [one for one in found if one.source is None or one.source != one.target]
+    if source.normalisation is None or target.normalisation is None or target.modalities is None:
+        return differing
     seen, own = _by_modality(source), _by_modality(target)
-    alike = isinstance(source.normalisation, str) and isinstance(target.normalisation, str)
-    if alike or not seen.keys() & own.keys():
-        return source.normalisation
-    return shortest([seen.get(name, how) for name, how in own.items()])
+    shared = seen.keys() & own.keys()
+    if shared and all(seen[name] == own[name] for name in shared):
+        return [one for one in differing if one.field != "normalisation"]
+    theirs = source.normalisation_of(target.modalities, target.normalisation)
+    return [replace(one, source=theirs) if one.field == "normalisation" else one for one in differing]
 
 
 def _by_modality(contract: Contract) -> dict[str, Normalisation]:

@@ -112,7 +112,7 @@ def parse_task_file(text: str, path: Path) -> TaskFile:
         read_published(content["published"], f"{path}: published") if "published" in content else None,
         texts={name: entry_value(content[name], TEXTS[name], f"{path}: {name}") for name in TEXTS if name in content},
         changelog=_by_name(content, "changelog", path, lambda text, where: str(entry_value(text, LINE, where))),
-        settings=_settings(content.get("settings", {}), path, lists.get("classes", ())),
+        settings=_settings(content.get("settings", {}), path, lists),
         plausible_ml=_by_name(content, "plausible_ml", path, _volumes),
         tolerance_mm=_by_name(content, "tolerance_mm", path, lambda number, where: float(entry_value(number, MM, where))),
         **lists,
@@ -127,9 +127,11 @@ def _by_name(content: Mapping[str, Any], entry: str, path: Path, read: Any) -> d
     return {str(name): read(of, f"{path}: {entry} of '{name}'") for name, of in given.items()}
 
 
-def _settings(content: Any, path: Path, classes: Sequence[str]) -> dict[str, Any]:
+def _settings(content: Any, path: Path, lists: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     refuse_other_entries(content, tuple(RECIPE_SETTINGS), f"{path}: settings")
-    invalid = recipe_problems(content, regions=len([name for name in classes if name != "background"]) or 1)
+    regions = len([name for name in lists.get("classes", ()) if name != "background"]) or 1
+    of = {"modalities": lists["modalities"]} if lists.get("modalities") else {}
+    invalid = recipe_problems({**content, **of}, regions)
     if invalid:
         raise ConfigError(list_problems(f"{path}: settings: {invalid[0]}", invalid[1:]))
     return dict(content)

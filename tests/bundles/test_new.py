@@ -39,7 +39,7 @@ def lists(tmp_path_factory, phantoms):
 @pytest.fixture(autouse=True)
 def nothing_proposed(monkeypatch):
     """What is proposed is tested elsewhere; a test that needs proposals makes its own."""
-    monkeypatch.setattr(proposals, "propose", lambda data, *, source=None: ())
+    monkeypatch.setattr(proposals, "propose", lambda data, **_: ())
     monkeypatch.setattr(proposals, "proposals_page", lambda made: "# Settings\n" + "".join(f"{p.name}\n" for p in made))
 
 
@@ -49,7 +49,7 @@ def config(bundle: Path, name: str = "train") -> dict:
 
 def propose(monkeypatch, **values):
     made = tuple(Proposal(name, value, "measured") for name, value in values.items())
-    monkeypatch.setattr(proposals, "propose", lambda data, *, source=None: made)
+    monkeypatch.setattr(proposals, "propose", lambda data, **_: made)
 
 
 def test_regions_that_exclude_each_other_make_a_softmax(verb, lists, tmp_path):
@@ -82,7 +82,7 @@ def test_regions_that_overlap_make_sigmoids(verb, lists, tmp_path):
 def test_some_regions_and_modalities_can_be_selected(monkeypatch, lists, tmp_path):
     """Settings are proposed for these alone."""
     seen = []
-    monkeypatch.setattr(proposals, "propose", lambda data, *, source=None: seen.append(data) or ())
+    monkeypatch.setattr(proposals, "propose", lambda data, **_: seen.append(data) or ())
     given = {"classes": ["whole tumour", "tumour core"], "modalities": ["T2"]}
     made = new_bundle(NewBundle(tmp_path / "b", read_datalist(lists / "brats.json"), given=given))
     assert (made.regions, made.exclusive) == ({"whole tumour": (1, 2, 4), "tumour core": (1, 4)}, False)
@@ -114,7 +114,7 @@ def test_a_given_setting_wins_over_another_bundles_and_that_over_a_proposed_one(
 
 def test_the_source_is_what_transfers_start_from(monkeypatch, verb, lists, source, tmp_path):
     seen = []
-    monkeypatch.setattr(proposals, "propose", lambda data, *, source=None: seen.append(source) or ())
+    monkeypatch.setattr(proposals, "propose", lambda data, *, source, like_source: seen.append(source) or ())
     monkeypatch.chdir(tmp_path)
     flags = ("--datalist", lists / "sides.json")
     assert verb("bundle", "new", "tasks/run", *flags, "--source", source).code == 0
@@ -134,6 +134,53 @@ def test_the_source_is_what_transfers_start_from(monkeypatch, verb, lists, sourc
     mentions(answer.err, "source 'tasks/run' holds no weights")
     answer = verb("study", "layers", "--target", "tasks/none", "--plan", "--sizes", "all", "--arms", "2")
     mentions(answer.err, "source 'tasks/run' holds no weights")
+
+
+def test_a_bundle_like_its_source(monkeypatch, verb, lists, tmp_path):
+    """Also where another bundle's settings, or the cases, suggest others; what is given wins, what is unknown is named."""
+    asked = []
+
+    def made(data, *, source, like_source):
+        asked.append((source.spacing, like_source))
+        return (Proposal("spacing", [3, 3, 3], "measured"), Proposal("normalisation", "minmax", "measured"))
+
+    monkeypatch.setattr(proposals, "propose", made)
+    metadata = json.loads((BRATS / "configs" / "metadata.json").read_text())
+    metadata["preprocessing"] = {"spacing": [3, 3, 3], "orientation": "LPS"}
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "metadata.json").write_text(json.dumps(metadata))
+    flags = ("--datalist", lists / "sides.json", "--like", IXI, "--source", source)
+    assert verb("bundle", "new", tmp_path / "unlike", *flags).code == 0
+    assert (config(tmp_path / "unlike")["spacing"], config(tmp_path / "unlike")["orientation"]) == ([1.0, 1.0, 1.0], "LPS")
+    answer = verb("bundle", "new", tmp_path / "like", *flags, "--like_source")
+    assert answer.code == 0, answer.err
+    assert asked == [((3.0, 3.0, 3.0), True)]
+    mentions(answer.out, "normalisation minmax: measured … unknown of the source … --accept_differences")
+    made_of = config(tmp_path / "like")
+    assert (made_of["spacing"], made_of["orientation"], made_of["normalisation"]) == ([3, 3, 3], "LPS", "minmax")
+    assert verb("bundle", "new", tmp_path / "given", *flags, "--like_source", "--spacing", "2,2,2").code == 0
+    assert config(tmp_path / "given")["spacing"] == [2, 2, 2]
+
+
+def test_normalisations_reach_every_file_of_a_bundle(verb, lists, tmp_path):
+    how = "window( -175.0,250),zscore_nonzero"
+    answer = verb("bundle", "new", tmp_path / "b", "--datalist", lists / "sides.json", "--normalisation", how)
+    assert answer.code == 0, answer.err
+    expected = ["window(-175,250)", "zscore_nonzero"]
+    assert config(tmp_path / "b")["normalisation"] == config(tmp_path / "b", "inference")["normalisation"] == expected
+    metadata = json.loads((tmp_path / "b" / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    assert metadata["preprocessing"]["normalisation"] == expected
+    mentions((tmp_path / "b" / "docs" / "README.md").read_text(encoding="utf-8"), "clipped to -175 to 250", "non-zero voxels")
+    assert verb("bundle", "check", tmp_path / "b").code == 0
+    task = tmp_path / "b" / "task.yaml"
+    text = task.read_text(encoding="utf-8")
+    written = next(line for line in text.splitlines() if "normalisation:" in line)
+    task.write_text(text.replace(written, "  normalisation: [window(-100,100), minmax]"), encoding="utf-8")
+    assert verb("bundle", "render", tmp_path / "b").code == 0
+    assert config(tmp_path / "b")["normalisation"] == ["window(-100,100)", "minmax"]
+    task.write_text(text.replace(written, "  normalisation: [minmax, minmax, minmax]"), encoding="utf-8")
+    mentions(verb("bundle", "render", tmp_path / "b").err, "one for each of the 2; got 3")
 
 
 def test_paths_below_the_working_directory_are_relative_to_the_bundle(monkeypatch, lists, tmp_path):
@@ -173,6 +220,9 @@ def test_paths_below_the_working_directory_are_relative_to_the_bundle(monkeypatc
         (["--datalist", "sides.json", "--classes", "background,left"], ["no region 'left'", "left hippocampus"]),
         (["--datalist", "sides.json", "--classes", "a,a"], ["classes takes different names"]),
         (["--datalist", "sides.json", "--modalities", "T1,FLAIR"], ["no modality 'FLAIR'", "T1, T2"]),
+        (["--datalist", "sides.json", "--normalisation", "window(400,-100)"], ["low (400) must be below high (-100)"]),
+        (["--datalist", "sides.json", "--normalisation", "minmax,minmax,window(0,1)"], ["one for each of the 2; got 3"]),
+        (["--datalist", "sides.json", "--like_source"], ["--like_source", "set --source"]),
         (["--datalist", "sides.json", "--like", "nowhere"], ["--like", "task.yaml", "'nowhere'"]),
         (["--datalist", "sides.json", "--source", "nowhere"], ["source 'nowhere' does not exist"]),
         (["--datalist", "sides.json", "--source", "."], ["source '.'", "metadata.json"]),

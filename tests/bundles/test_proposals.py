@@ -83,6 +83,7 @@ def made(**parts: Any) -> Survey:
         "ranges": {"T1": np.array([[0.0, 500.0, 900.0]])},
         "content": np.array([[160.0, 160.0, 160.0]]),
         "regions": {"core": sizes((60, 40, 30))},
+        "inside": {"T1": np.array([300.0, 400.0])},
     }
     return Survey(**usual | parts)
 
@@ -291,10 +292,66 @@ def test_masks_in_some_images_are_reported():
     mentions(proposed(some, "normalisation").check, "2 of 3 cases")
 
 
-def test_a_ct_is_recognised():
-    found = proposed(made(ranges={"T1": np.array([[-1024.0, 300, 1200]])}), "normalisation")
-    mentions(found.check, "T1 looks like CT", "-1024")
-    assert proposed(made(), "normalisation").check == ""
+AIR = np.array([[-1024.0, 300, 1200]])
+
+
+def test_a_ct_is_recognised_and_normalised_by_the_intensities_inside_the_regions():
+    """Of 0, 1 … 1000, the mean is 500, the variance (1001² - 1) / 12, the 0.5th percentile 5 and the 99.5th 995."""
+    survey = made(ranges={"T1": AIR}, inside={"T1": np.arange(1001.0)})
+    found = proposed(survey, "normalisation")
+    assert found.value == "fixed(500,289,5,995)"
+    mentions(found.reason, "T1 looks like CT (lowest value -1024)", "percentiles 0.5 and 99.5 … regions of 1 case … nnU-Net")
+    assert found.check == ""
+    assert proposed(made(inside={"T1": np.arange(1001.0)}), "normalisation").value == "zscore_volume", "no air, no CT"
+    constant = proposed(made(ranges={"T1": AIR}, inside={"T1": np.full(9, 40.0)}), "normalisation")
+    assert constant.value == "zscore_volume", "regions of one intensity have no deviation"
+
+
+def test_modalities_of_two_kinds_are_normalised_each_in_its_own_way():
+    both: dict[str, Any] = {
+        "zeros": {"PET": np.array([0.85]), "CT": np.array([0.0])},
+        "solid": {"PET": np.array([1.0]), "CT": np.array([0.0])},
+        "ranges": {"PET": np.array([[0.0, 5, 9]]), "CT": AIR},
+        "inside": {"PET": np.arange(9.0), "CT": np.arange(1001.0)},
+    }
+    found = proposed(made(**both), "normalisation")
+    assert found.value == ["zscore_nonzero", "fixed(500,289,5,995)"]
+    mentions(found.reason, "CT looks like CT", "85% of PET")
+    source = Contract(("CT",), (1, 1, 1), "RAS", "window(-175,250)", ("background", "liver"))
+    theirs = proposed(made(**both), "normalisation", source)
+    assert theirs.value == ["zscore_nonzero", "window(-175,250)"], "what is new to the source keeps what the cases suggest"
+    mentions(theirs.check, "zscore_nonzero, fixed(500,289,5,995)")
+
+
+def test_a_coarse_spacing_of_a_source_is_only_taken_if_asked_for():
+    survey, coarse = made(regions={"core": sizes((60, 40, 30), (4, 4, 4))}), contract(spacing=2.0)
+    values = [
+        propose(SimpleNamespace(), source=coarse, survey=survey, resources=CPU, like_source=like)[0].value  # type: ignore[arg-type]
+        for like in (False, True)
+    ]
+    assert values == [[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]]
+
+
+def test_a_source_of_which_little_is_known_leaves_the_cases_to_decide():
+    unknown = Contract(("T1",), None, None, None, ("background", "liver"))
+    assert proposed(made(), "normalisation", unknown) == proposed(made(), "normalisation")
+    assert proposed(made(), "spacing", unknown) == proposed(made(), "spacing")
+
+
+def test_intensities_inside_the_regions_are_those_of_each_case_alike(tmp_path):
+    """A large region and a small one: half of the sample is of each."""
+    image = np.full((12, 10, 8), -1000, np.int16)
+    image[3:7, 2:7, 4:6] = 40
+    other = np.full((12, 10, 8), -1000, np.int16)
+    other[5, 5, 5] = 140
+    small = np.zeros((12, 10, 8), np.uint8)
+    small[5, 5, 5] = 1
+    survey = survey_training(
+        listed_cases(tmp_path, {"a": image, "b": other}, {"a": block(), "b": small}, splits={"train": ["a", "b"]})
+    )
+    values, counts = np.unique(survey.inside["T1"], return_counts=True)
+    assert (values.tolist(), counts.tolist()) == ([40, 140], [10_000, 10_000])
+    assert proposed(survey, "normalisation").value == "fixed(90,50,40,140)"
 
 
 def test_the_normalisation_of_a_source_wins():

@@ -99,6 +99,7 @@ def test_the_command_line_reads_one_or_several_and_refuses_others():
     kind = SETTINGS["normalisation"]
     assert read_value("normalisation", kind, "window( -175, 250.0)") == "window(-175,250)"
     assert read_value("normalisation", kind, "window(-175,250),zscore_volume") == ["window(-175,250)", "zscore_volume"]
+    assert read_value("normalisation", kind, "minmax,minmax") == ["minmax", "minmax"], "one modality would not take two"
     with pytest.raises(ConfigError, match=r"low \(400\) must be below high \(-100\)"):
         read_value("normalisation", kind, "window(400,-100)")
 
