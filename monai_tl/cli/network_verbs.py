@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from monai_tl.cli.arguments import Arguments, Count
 from monai_tl.errors import ConfigError
-from monai_tl.networks.network_flags import read_stages
+from monai_tl.networks.network_flags import read_stages, refuse_reserved_settings
 from monai_tl.workflow.merged_config import bundle_config, merge_configs, read_run_config
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def stages(
     if bundle is not None and (network or set or stages):
         raise ConfigError("--bundle has its own network: omit --network, --set and --stages")
     given = read_stages(stages)
+    refuse_reserved_settings(set or {})
     from monai_tl.networks.build import build_network
     from monai_tl.networks.network_summary import prefix_lines, summarise_network
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+import yaml
 from torch import nn
 
 from monai_tl.errors import TransferError
@@ -39,7 +40,10 @@ def summarise_network(network: nn.Module) -> str:
 
 def prefix_lines(network: nn.Module) -> str:
     """Return a network's stages as a config has them: ``stage: [prefix, …]``, a line each."""
-    return "\n".join(f"  {name}: [{', '.join(own)}]" for name, own in stages(network).prefixes.items())
+    lists = {
+        name: yaml.safe_dump(list(own), default_flow_style=True, width=10**6) for name, own in stages(network).prefixes.items()
+    }
+    return "\n".join(f"  {name}: {own.strip()}" for name, own in lists.items())
 
 
 def _ports(ports: Mapping[str, tuple[int, ...]], shapes: Mapping[str, tuple[int, ...]]) -> str:

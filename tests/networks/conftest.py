@@ -67,3 +67,9 @@ def patch_of(name: str, channels: int, batch: int = 1) -> torch.Tensor:
     """Return random voxels of a size that the network takes."""
     generator = torch.Generator().manual_seed(1)
     return torch.randn(batch, channels, *SMALL[VARIANTS.get(name, (name,))[0]][1], generator=generator)
+
+
+def note_gradient(flow: list[tuple[str, bool]], part: str, module: nn.Module, inputs: object, output: object) -> None:
+    """Note whether a module's output needs a gradient, as a hook of its forward pass."""
+    parts = output if isinstance(output, list | tuple) else [output]
+    flow.append((part, any(isinstance(one, torch.Tensor) and one.requires_grad for one in parts)))
