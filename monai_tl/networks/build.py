@@ -111,7 +111,7 @@ def _imported(path: str, name: str, extra: str) -> Callable[..., nn.Module]:
         raise ConfigError(f"network '{name}': {module} cannot be imported ({first_line(error)}){install}") from error
     if not callable(found):
         raise ConfigError(f"network '{name}': {module} has no class {kind}")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _refuse_settings(make: Callable[..., nn.Module], known: KnownNetwork, name: str, settings: Mapping[str, Any]) -> None:

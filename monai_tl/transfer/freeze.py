@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from monai_tl.networks.moving_statistics import stop_moving_statistics
 from monai_tl.networks.stage_names import resolve_freeze
 from monai_tl.networks.stages import parts_of_stages, stages
 from monai_tl.settings.table import refuse_settings
@@ -53,12 +54,14 @@ def freeze(
     found = stages(network)
     chosen = resolve_freeze(found, frozen) if isinstance(frozen, int | str) else found.expand(frozen)
     masks: dict[str, Tensor | None] = dict(getattr(network, FROZEN, {}))
+    modules = parts_of_stages(network.named_modules(remove_duplicate=False), found, chosen if norm == "freeze" else ())
+    stop_moving_statistics(modules)
     for name, parameter in parts_of_stages(network.named_parameters(remove_duplicate=False), found, chosen).items():
         parameter.requires_grad_(False)
         masks[name] = None
     if norm == "freeze":
         masks.update(dict.fromkeys(parts_of_stages(network.named_buffers(remove_duplicate=False), found, chosen)))
-        for module in parts_of_stages(network.named_modules(remove_duplicate=False), found, chosen).values():
+        for module in modules.values():
             _stay_in_evaluation_mode(module)
     for name, channels in (trained_inputs or {}).items():
         masks[name] = _train_only(network, name, channels)
