@@ -1,0 +1,266 @@
+"""Strategies: how a target starts and learns, as values that are read from one grammar and can be printed and compared.
+
+This module needs no PyTorch, so that a command line is checked before its import, which takes seconds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from monai_tl.errors import ConfigError, TransferError, did_you_mean
+from monai_tl.networks.stage_map import StageMap
+from monai_tl.settings.values import DECIMAL, Kind, Number, Text, Whole
+
+SCRATCH, CONTROL = "scratch", "random"  # the strategy without transfer; prefix of the names of those with frozen random stages
+UNTRAINED = "untrained"  # scores the source without any training on the target
+PREFIX, STAGE_SET = "prefix", "freeze="
+OPENMIND = "Wald et al. 2025, arXiv 2412.17041"
+
+
+@dataclass(frozen=True)
+class StrategyKind:
+    """What all strategies of one kind share.
+
+    Attributes:
+        label: in a sentence and in figures; ``{}`` is the strategy's value.
+        does: what it does, a clause for explanations.
+        paper: authors, year and identifier; empty for a control.
+        takes: its value; None if it has none.
+        parameters: further parameters with their values, which the paper or this toolkit chose.
+        freezes: whether it decides by itself which stages are frozen, so that ``freeze`` must be 0.
+        source: whether it needs a source's weights.
+    """
+
+    label: str
+    does: str
+    paper: str = ""
+    takes: Kind | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    freezes: bool = False
+    source: bool = True
+
+
+KINDS: dict[str, StrategyKind] = {
+    UNTRAINED: StrategyKind(UNTRAINED, "the source’s weights, not fine-tuned", freezes=True),
+    SCRATCH: StrategyKind(SCRATCH, "random weights, every stage trained", freezes=True, source=False),
+    PREFIX: StrategyKind(
+        "freeze {}", "the source’s weights, the first {} stages frozen", "Yosinski et al. 2014, arXiv 1411.1792",
+        Whole(0, what="a number of stages"), freezes=True,
+    ),
+    CONTROL: StrategyKind(
+        "random freeze {}", "no source: the first {} stages frozen at random weights", "Yosinski et al. 2014, arXiv 1411.1792",
+        Whole(1, what="a number of stages"), freezes=True, source=False,
+    ),
+    "head": StrategyKind(
+        "head only", "the source’s weights, only the head trained", "Kumar et al. 2022, arXiv 2202.10054", freezes=True
+    ),
+    "decoder": StrategyKind(
+        "decoder only", "the source’s weights, the encoder frozen, decoder and head trained", OPENMIND, freezes=True
+    ),
+    STAGE_SET: StrategyKind(
+        "freeze {}", "the source’s weights, {} frozen, all other stages trained", "",
+        Text("names of stages, joined by +, e.g. conv_0+res_2", r"[^,=+\s]+(\+[^,=+\s]+)*"), freezes=True,
+    ),
+    "gradual": StrategyKind(
+        "gradual unfreezing", "the source’s weights, stages unfrozen one after the other, from the head inwards",
+        "Howard and Ruder 2018, arXiv 1801.06146", freezes=True,
+    ),
+    "llrd": StrategyKind(
+        "stage-wise rates {}", "the source’s weights, the learning rate of each stage {} times that of the next",
+        "Bao et al. 2022, arXiv 2106.08254", Number(above=0, below=1, example="llrd0.75"),
+    ),
+    "l2sp": StrategyKind(
+        "L2-SP {}", "the source’s weights, and a penalty of {} on their distance from the source’s",
+        "Li et al. 2018, arXiv 1802.01483", Number(above=0, example="l2sp0.01"),
+    ),
+    "lora": StrategyKind(
+        "LoRA rank {}", "the source’s weights frozen, low-rank adapters of rank {} and the head trained",
+        "Hu et al. 2022, arXiv 2106.09685", Whole(1, 256, example="lora8"),
+    ),
+    "bitfit": StrategyKind(
+        "biases and norms", "the source’s weights, only biases, weights of norms and the head trained",
+        "Ben Zaken et al. 2022, arXiv 2106.10199",
+    ),
+    "ema": StrategyKind(
+        "averaged weights", "the source’s weights, every stage trained; a moving average of the weights is kept",
+        "Polyak and Juditsky 1992, doi 10.1137/0330046",
+    ),
+    "warmup": StrategyKind(
+        "full with warm-up", "the source’s weights, every stage trained after a linear warm-up", OPENMIND
+    ),
+    "valley": StrategyKind(
+        "valley", "the source’s weights: the decoder alone, then a warm-up of all stages, then all stages", OPENMIND,
+        freezes=True,
+    ),
+    "sawtooth": StrategyKind(
+        "sawtooth", "the source’s weights: the decoder with warm-up, then all stages with a warm-up of their own", OPENMIND,
+        freezes=True,
+    ),
+}  # fmt: skip
+VALUED = (STAGE_SET, "random", "llrd", "l2sp", "lora")
+EXAMPLES = ("scratch", "0", "2", "random2", "untrained", "head", "decoder", "freeze=conv_0+res_2", "gradual", "llrd0.75")
+EXAMPLES += ("l2sp0.01", "lora8", "bitfit", "ema", "warmup", "valley", "sawtooth")
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """How a target starts and learns; printed, it is its name in configs, flags and studies.
+
+    Attributes:
+        kind: a key of ``KINDS``, such as ``"lora"``.
+        value: its value, e.g. the rank of ``lora8``; None for kinds without one.
+
+    Example:
+        >>> from monai_tl.transfer.strategy import read_strategy
+        >>> strategy = read_strategy("lora8")
+        >>> strategy.label, strategy.paper
+        ('LoRA rank 8', 'Hu et al. 2022, arXiv 2106.09685')
+        >>> strategy.settings("runs/hippocampus")
+        {'source': 'runs/hippocampus', 'freeze': 0, 'strategy': 'lora8'}
+    """
+
+    kind: str
+    value: int | float | str | None = None
+
+    def __str__(self) -> str:
+        """Return its name."""
+        return self.name
+
+    @property
+    def name(self) -> str:
+        """Return its name, e.g. ``scratch``, ``2``, ``random2``, ``llrd0.75``."""
+        word = "" if self.kind == PREFIX else self.kind
+        return word if self.value is None else f"{word}{self.value}"
+
+    @property
+    def folder(self) -> str:
+        """Return its name as part of a folder's name."""
+        return re.sub(r"[^\w.-]+", "-", self.name)
+
+    @property
+    def label(self) -> str:
+        """Return its name for sentences and figures, e.g. ``"freeze 2"``, ``"LoRA rank 8"``."""
+        return KINDS[self.kind].label.format(self.value)
+
+    @property
+    def paper(self) -> str:
+        """Return authors, year and identifier of its source; empty if it has none."""
+        return KINDS[self.kind].paper
+
+    @property
+    def takes_source(self) -> bool:
+        """Return whether the network is initialised with a source's weights."""
+        return KINDS[self.kind].source
+
+    @property
+    def explanation(self) -> str:
+        """Return a description in one clause."""
+        if self == Strategy(PREFIX, 0):
+            return "the source’s weights, every stage trained"
+        text = KINDS[self.kind].does.format(str(self.value).replace("+", ", "))
+        return text.replace("first 1 stages", "first stage")
+
+    def settings(self, source: str | Path | None) -> dict[str, Any]:
+        """Return the settings of ``transfer.yaml`` that define it; ``source`` is not used by strategies that take none."""
+        origin = str(source) if source is not None and self.takes_source else None
+        settings: dict[str, Any] = {"source": origin, "freeze": 0}
+        if self.kind in (PREFIX, CONTROL):
+            settings["freeze"] = self.value
+        elif self.kind == UNTRAINED:
+            settings["fresh"] = []
+        elif self.kind != SCRATCH:
+            settings["strategy"] = self.name
+        if self.kind == CONTROL:
+            settings["norm"] = "track"  # random stages have no trained statistics to preserve
+        return settings
+
+    def frozen(self, stages: StageMap) -> tuple[str, ...]:
+        """Return the stages that it freezes from the first step to the last.
+
+        Raises:
+            TransferError: if the network lacks a stage that it names, or has no decoder although it needs one.
+        """
+        if self.kind in (PREFIX, CONTROL):
+            count = self.value if isinstance(self.value, int) else stages.names.index(str(self.value)) + 1
+            return stages.names[:count]
+        if self.kind == "head":
+            return stages.names[:-1]
+        if self.kind == "decoder":
+            return stages.encoder
+        return stages.expand(str(self.value).split("+")) if self.kind == STAGE_SET else ()
+
+    def refuse_stages(self, stages: StageMap) -> None:
+        """Refuse a network that lacks the stages which the strategy needs.
+
+        Raises:
+            ConfigError, TransferError: with the stages that exist.
+        """
+        most = len(stages) - 1
+        if self.kind in (PREFIX, CONTROL) and isinstance(self.value, int) and self.value > most:
+            raise ConfigError(f"strategy {self}: {self.value} stages cannot be frozen; needed is a number up to {most}")
+        if self.kind in ("decoder", "valley", "sawtooth") and not stages.decoder:
+            raise TransferError(
+                f"strategy {self} needs a network with a decoder; this one keeps its resolution: its stages are "
+                f"{', '.join(stages)}. Choose the trained stages by freeze=, e.g. freeze={stages.names[0]}"
+            )
+        if stages.head in self.frozen(stages):
+            raise TransferError(f"strategy {self} freezes the head, {stages.head}, which is always trained: omit it")
+
+    def refuse_freeze(self, freeze: int | str) -> None:
+        """Refuse ``freeze`` beside a strategy that decides itself what is frozen.
+
+        Raises:
+            ConfigError: with the strategies that take it.
+        """
+        if KINDS[self.kind].freezes and freeze not in (0, "0"):
+            others = ", ".join(name for name, kind in KINDS.items() if not kind.freezes)
+            raise ConfigError(
+                f"strategy {self} decides itself which stages are frozen: set freeze to 0, not {freeze!r}; freeze goes with "
+                f"{others}"
+            )
+
+
+def read_strategy(text: str, stages: StageMap | None = None) -> Strategy:
+    """Read a strategy from its name: ``lora8``, ``2``, ``random2``, ``freeze=conv_0+res_2``.
+
+    Args:
+        text: the name.
+        stages: of the network; None if they are not known yet, so that names and numbers of stages are not checked.
+
+    Raises:
+        ConfigError, TransferError: for an unknown name, a value out of its range, or stages that the network does not have.
+
+    Example:
+        >>> from monai_tl.transfer.strategy import read_strategy
+        >>> read_strategy("llrd1.5")
+        Traceback (most recent call last):
+        monai_tl.errors.ConfigError: strategy llrd takes a number above 0 and below 1, e.g. llrd0.75; got '1.5'
+    """
+    text = str(text).strip()
+    strategy = _parse(text)
+    if stages is not None:
+        strategy.refuse_stages(stages)
+    return strategy
+
+
+def _parse(text: str) -> Strategy:
+    if re.fullmatch(r"0|[1-9]\d*", text):
+        return Strategy(PREFIX, int(text))
+    if text in KINDS and KINDS[text].takes is None:
+        return Strategy(text)
+    kind = next((name for name in VALUED if text.startswith(name)), None)
+    if kind is None:
+        raise ConfigError(f"no strategy is called '{text}': {did_you_mean(text, EXAMPLES)}")
+    takes, value = KINDS[kind].takes, text.removeprefix(kind)
+    assert takes is not None  # of all valued kinds
+    try:
+        read = takes.read(value) if not isinstance(takes, Number) or DECIMAL.fullmatch(value) else None
+    except ValueError:
+        read = None
+    if read is None or not takes.allows(read):
+        raise ConfigError(f"strategy {kind} takes {takes.takes}; got '{value}'")
+    return Strategy(kind, read)
