@@ -51,7 +51,7 @@ def estimate(planned: Design) -> Estimate:
     After a minute of measuring, the remaining arms are assumed to be as slow as the slowest one so far.
     """
     study, seconds = planned.study, dict[str, float]()
-    by_freeze: dict[Any, float] = {}
+    by_start: dict[tuple[Any, Any], float] = {}
     began = time.monotonic()
     parser = _parser(study, {"source": None})
     threads = torch.get_num_threads()
@@ -59,11 +59,12 @@ def estimate(planned: Design) -> Estimate:
     try:
         trained = [run for run in _first_of_each(study) if "iterations" in run.settings]
         for run in sorted(trained, key=lambda run: int(run.settings["freeze"])):
-            key = run.settings["freeze"]
-            if key not in by_freeze and time.monotonic() - began < ENOUGH:
-                parser = _parser(study, {"source": None, "freeze": key})
-                by_freeze[key] = _seconds(_training_step(parser), 2)
-            seconds[run.arm] = by_freeze.get(key, max(by_freeze.values()))
+            start = {name: run.settings[name] for name in ("freeze", "strategy") if name in run.settings}
+            key = start["freeze"], start.get("strategy")
+            if key not in by_start and time.monotonic() - began < ENOUGH:
+                parser = _parser(study, {"source": None, **start})
+                by_start[key] = _seconds(_training_step(parser), 2)
+            seconds[run.arm] = by_start.get(key, max(by_start.values()))
         window = _seconds(_prediction(parser), 2)
     finally:
         torch.set_num_threads(threads)

@@ -21,7 +21,7 @@ from monai_tl.study.study_plan import PlannedRun, Study, read_study
 from monai_tl.study.study_tables import CurveRow, RunRow, write_study_scores
 from monai_tl.training.cost import read_costs
 from monai_tl.training.metrics_table import read_metrics
-from monai_tl.transfer.arms import SCRATCH
+from monai_tl.transfer.strategy import SCRATCH
 
 NEAR = 0.9  # of scratch's best validation Dice
 MetricRows = Sequence[Mapping[str, Any]]  # rows of metrics.csv

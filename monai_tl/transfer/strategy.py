@@ -102,8 +102,7 @@ KINDS: dict[str, StrategyKind] = {
     ),
 }  # fmt: skip
 VALUED = (STAGE_SET, "random", "llrd", "l2sp", "lora")
-EXAMPLES = ("scratch", "0", "2", "random2", "untrained", "head", "decoder", "freeze=conv_0+res_2", "gradual", "llrd0.75")
-EXAMPLES += ("l2sp0.01", "lora8", "bitfit", "ema", "warmup", "valley", "sawtooth")
+LEARNING = ("gradual", "llrd0.75", "l2sp0.01", "lora8", "bitfit", "ema", "warmup", "valley", "sawtooth")
 
 
 @dataclass(frozen=True)
@@ -201,7 +200,9 @@ class Strategy:
         """
         most = len(stages) - 1
         if self.kind in (PREFIX, CONTROL) and isinstance(self.value, int) and self.value > most:
-            raise ConfigError(f"strategy {self}: {self.value} stages cannot be frozen; needed is a number up to {most}")
+            raise ConfigError(
+                f"no strategy is called '{self}', since {self.value} stages cannot be frozen: {did_you_mean('', names_of(stages))}"
+            )
         if self.kind in ("decoder", "valley", "sawtooth") and not stages.decoder:
             raise TransferError(
                 f"strategy {self} needs a network with a decoder; this one keeps its resolution: its stages are "
@@ -241,20 +242,31 @@ def read_strategy(text: str, stages: StageMap | None = None) -> Strategy:
         monai_tl.errors.ConfigError: strategy llrd takes a number above 0 and below 1, e.g. llrd0.75; got '1.5'
     """
     text = str(text).strip()
-    strategy = _parse(text)
+    strategy = _parse(text, stages)
     if stages is not None:
         strategy.refuse_stages(stages)
     return strategy
 
 
-def _parse(text: str) -> Strategy:
+def names_of(stages: StageMap | None) -> tuple[str, ...]:
+    """Return the names of all strategies of a network, for hints; those with a value have an example."""
+    most = len(stages) - 1 if stages else None
+    first = stages.names[0] if stages else "conv_0"
+    counts = ("0", f"0 to {most}", f"random1 to random{most}") if most else ("0", "2", "random2")
+    decoder = ("decoder",) if stages is None or stages.decoder else ()
+    without = () if decoder else ("valley", "sawtooth")
+    learning = tuple(name for name in LEARNING if name not in without)
+    return (UNTRAINED, SCRATCH, *counts[most is not None :], "head", *decoder, f"freeze={first}", *learning)
+
+
+def _parse(text: str, stages: StageMap | None) -> Strategy:
     if re.fullmatch(r"0|[1-9]\d*", text):
         return Strategy(PREFIX, int(text))
     if text in KINDS and KINDS[text].takes is None:
         return Strategy(text)
     kind = next((name for name in VALUED if text.startswith(name)), None)
     if kind is None:
-        raise ConfigError(f"no strategy is called '{text}': {did_you_mean(text, EXAMPLES)}")
+        raise ConfigError(f"no strategy is called '{text}': {did_you_mean(text, names_of(stages))}")
     takes, value = KINDS[kind].takes, text.removeprefix(kind)
     assert takes is not None  # of all valued kinds
     try:

@@ -17,7 +17,7 @@ from monai_tl.statistics.measure import Measure
 from monai_tl.statistics.verdicts import way
 from monai_tl.study.study_tables import RunRow
 from monai_tl.text import printable
-from monai_tl.transfer.arms import UNTRAINED
+from monai_tl.transfer.strategy import UNTRAINED
 
 NAN = math.nan
 ARM, SUBJECTS = Column("Arm", "arm", "arm"), Column("Training subjects", "n", "count")
