@@ -55,7 +55,7 @@ def build_network(
     build = partial(_instance, kind, known.channels, arguments)
     built = build(in_channels, out_channels)
     if stages is not None:
-        built.stage_map = StageMap(dict(stages))  # type: ignore[assignment]
+        built.stage_map = StageMap({name: tuple(own) for name, own in stages.items()})  # type: ignore[assignment]
     built.rebuild = partial(_rebuilt, build, in_channels, out_channels)  # type: ignore[assignment]
     return built
 
@@ -64,8 +64,8 @@ def _class_at(known: KnownNetwork, name: str) -> Callable[..., nn.Module]:
     module, _, kind = known.path.rpartition(".")
     if not module:
         raise ConfigError(
-            f"no network is called '{name}': {did_you_mean(name, KNOWN_NETWORKS)}; a class of your own is named with its module, "
-            "e.g. my_package.MyNet"
+            f"no network is called '{name}': {did_you_mean(name, KNOWN_NETWORKS)}; a class of your own is named with its "
+            "module, e.g. my_package.MyNet"
         )
     try:
         found = getattr(import_module(module), kind, None)
@@ -74,7 +74,7 @@ def _class_at(known: KnownNetwork, name: str) -> Callable[..., nn.Module]:
         raise ConfigError(f"network '{name}': {module} cannot be imported ({first_line(error)}){install}") from error
     if not callable(found):
         raise ConfigError(f"network '{name}': {module} has no class {kind}")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _refuse_unknown_settings(

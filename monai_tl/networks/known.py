@@ -1,4 +1,4 @@
-"""The stages of known networks: rules for MONAI's and nnU-Net's classes, by name, as a network's parts depend on its settings."""
+"""The stages of known networks: rules for MONAI's and nnU-Net's classes."""
 
 from __future__ import annotations
 

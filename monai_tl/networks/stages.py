@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
@@ -11,6 +12,8 @@ from torch.nn.modules.conv import _ConvNd
 from monai_tl.errors import TransferError
 from monai_tl.networks.known import stage_rule
 from monai_tl.networks.stage_map import StageMap
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,21 @@ def shared_names(network: nn.Module) -> dict[str, str]:
     }
 
 
+def parts_of_stages(named: Iterable[tuple[str, Part]], found: StageMap, chosen: Sequence[str]) -> dict[str, Part]:
+    """Return the weights, buffers or modules of some stages by name, each once although it may have several names.
+
+    Args:
+        named: of a network, e.g. ``network.named_parameters(remove_duplicate=False)``: with all names of shared ones.
+        found: the network's stages.
+        chosen: names of stages.
+    """
+    parts: dict[int, tuple[str, Part]] = {}
+    for name, part in named:
+        if found.stage_of(name) in chosen:
+            parts.setdefault(id(part), (name, part))
+    return dict(parts.values())
+
+
 def _declared(network: nn.Module) -> StageMap:
     declared = getattr(network, "stage_map", None)
     if isinstance(declared, StageMap):
@@ -128,12 +146,14 @@ def stage_table(network: nn.Module) -> list[StageRow]:
     Raises:
         TransferError: if the network has no named stages.
     """
-    named = stages(network)
-    parameters = [sum(weight.numel() for weight in stage.parameters()) for stage in named.values()]
+    found = stages(network)
+    modules = [parts_of_stages(network.named_modules(remove_duplicate=False), found, [name]).values() for name in found]
+    weights = [parts_of_stages(network.named_parameters(remove_duplicate=False), found, [name]).values() for name in found]
+    parameters = [sum(weight.numel() for weight in own) for own in weights]
     one_resolution = _has_one_resolution(network)
     return [
-        StageRow(k, name, parameters[k], sum(parameters[k:]), _multiply_adds(stage) if one_resolution else None)
-        for k, (name, stage) in enumerate(named.items())
+        StageRow(k, name, parameters[k], sum(parameters[k:]), _multiply_adds(modules[k]) if one_resolution else None)
+        for k, name in enumerate(found)
     ]
 
 
@@ -162,9 +182,9 @@ def _has_one_resolution(network: nn.Module) -> bool:
     return all(set(stride if isinstance(stride, tuple) else (stride,)) == {1} for stride in strides)
 
 
-def _multiply_adds(stage: nn.Module) -> int:
+def _multiply_adds(modules: Iterable[nn.Module]) -> int:
     # at stride 1 each weight of a convolution is used once per voxel
-    return sum(module.weight.numel() for module in stage.modules() if isinstance(module, _ConvNd))
+    return sum(module.weight.numel() for module in modules if isinstance(module, _ConvNd))
 
 
 def _count(number: int | None) -> str:
