@@ -135,6 +135,9 @@ def read_request(request: Request) -> tuple[Request, dict[str, Any]]:
             raise ConfigError(f"--{key} differs from run to run of a study: omit it; it is set by {flag}")
     config = {**merge_configs(files), "bundle_root": os.path.abspath(request.target)}
     config = check_overrides(config, request.settings, request.also, never=OF_A_RUN)
+    if config.get("strategy") is not None:
+        named = files[-1].parent
+        raise ConfigError(f"the configs in {named} set strategy to {config['strategy']}: set it to null, as arms differ in it")
     return replace(request, settings={key: value_at(config, key) for key in request.settings}), config
 
 

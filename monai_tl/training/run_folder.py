@@ -38,6 +38,7 @@ from monai_tl.training.run_cases import check_run_cases, record_run_cases
 from monai_tl.training.run_files import BEST, LAST, RUN_FORMAT, refuse_existing
 from monai_tl.transfer.contract import Contract, describe, lineage_of
 from monai_tl.transfer.freeze import frozen_sha256
+from monai_tl.transfer.strategy import refuse_no_source
 from monai_tl.transfer.transfer_report import transfer_summary
 from monai_tl.workflow.config_check import running_parser
 from monai_tl.workflow.merged_config import bundle_config, read_yaml, references
@@ -83,6 +84,8 @@ def check_run(
     check_label_grid(data, contract, parser)
     overlap = check_run_cases(data, transfer_report, resumed)
     if transfer_report is not None:
+        if config.get("strategy") is not None and transfer_report["source"] is None:
+            refuse_no_source(transfer_report["strategy"]["name"])
         logger.info(transfer_summary({**transfer_report, "overlap": overlap}))
 
 

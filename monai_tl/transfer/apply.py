@@ -15,9 +15,9 @@ from monai_tl.errors import TransferError
 from monai_tl.networks.stage_names import chosen_fresh, resolve_freeze
 from monai_tl.networks.stages import shared_names, stages
 from monai_tl.settings.table import refuse_settings
+from monai_tl.transfer.apply_strategy import apply_strategy, partly_trained, report_strategy
 from monai_tl.transfer.channels import adapt_channels
 from monai_tl.transfer.contract import Contract, differences, read_contract
-from monai_tl.transfer.freeze import freeze as freeze_stages
 from monai_tl.transfer.network_pair import NetworkPair
 from monai_tl.transfer.obstacles import AskedStages, Obstacle, refuse_obstacles
 from monai_tl.transfer.output_channels import adapt_outputs
@@ -25,6 +25,7 @@ from monai_tl.transfer.plan import TransferPlan
 from monai_tl.transfer.shared_weights import with_one_name
 from monai_tl.transfer.sides import Sides
 from monai_tl.transfer.source import Source, read_source
+from monai_tl.transfer.strategy import choose_strategy
 from monai_tl.transfer.transfer_report import Origins, report_transfer, transfer_summary
 
 logger = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ def apply_transfer(
     contract: Contract,
     *,
     source_contract: Contract | None = None,
+    strategy: str | int | None = None,
     freeze: int | str = 0,
     norm: str = "freeze",
     fresh: Sequence[str] | str | None = None,
@@ -80,7 +82,9 @@ def apply_transfer(
             "scratch" and, with ``freeze``, "random prefix").
         contract: what the target expects of its images.
         source_contract: what the source expects of its images; needed only without a ``metadata.json`` next to its weights.
-        freeze: the number of first stages to freeze, or the name of the last one.
+        strategy: name of a strategy, e.g. ``"lora8"``, see `monai_tl.transfer.strategy`; None: the one that ``freeze`` and the
+            source imply.
+        freeze: the number of first stages to freeze, the name of the last one, or frozen stages joined by a plus sign.
         norm: ``freeze`` or ``track`` the BatchNorm statistics of frozen stages, see `freeze`.
         fresh: stages that keep their initial values. None: the head if it shares no region with the source's, or the classes
             of one exclude each other and those of the other do not; ``[]`` or ``"none"``: no stage. A head that is not fresh
@@ -106,14 +110,19 @@ def apply_transfer(
           the head is newly initialised: the source has none of the target's regions (tumour core)
     """
     found = stages(network)
-    frozen = resolve_freeze(found, freeze)
+    learned = choose_strategy(strategy, freeze, found, source=source is not None)
+    frozen = learned.frozen(found) or resolve_freeze(found, freeze)
+    if not learned.takes_source:
+        source, norm = None, "track" if strategy is not None else norm  # random stages have no trained statistics
     refuse_settings(norm=norm, new_channels=new_channels)
     called = read_rename(rename)
     if fresh is not None:
         fresh = chosen_fresh(found, fresh)
     if source is None:
-        freeze_stages(network, frozen, norm=norm)
-        return Transfer(network, report_transfer(network, frozen, contract, Origins(), norm=norm))
+        partly = partly_trained(learned, network, frozen, ())
+        report = report_transfer(network, contract, Origins(), norm=norm)
+        apply_strategy(network, learned, frozen, partly=partly, norm=norm)
+        return Transfer(network, report | report_strategy(network, learned, frozen, partly, report["weights"]))
     loaded = with_one_name(read_source(source, network.state_dict()), network)
     own = _source_contract(read_contract(loaded.metadata, str(source)), source_contract, str(source))
     pair = NetworkPair.of({name: tuple(value.shape) for name, value in loaded.weights.items()}, network)
@@ -127,9 +136,12 @@ def apply_transfer(
     refuse_obstacles([*unlike, *misnamed, *others], asked)
     plan = sides.plan(asked.fresh)
     network.load_state_dict(_planned_weights(plan, loaded, network, sides, new_channels), strict=True)
-    freeze_stages(network, frozen, norm=norm, trained_inputs=_trained_inputs(plan, frozen, sides, new_channels))
     origins = sides.origins(plan, new_channels, why_fresh)
-    return Transfer(network, report_transfer(network, frozen, contract, origins, norm=norm, plan=plan, source=loaded), plan)
+    report = report_transfer(network, contract, origins, norm=norm, plan=plan, source=loaded)
+    partly = partly_trained(learned, network, frozen, asked.fresh)
+    inputs = _trained_inputs(plan, (*frozen, *partly), sides, new_channels)
+    apply_strategy(network, learned, frozen, partly=partly, norm=norm, trained_inputs=inputs)
+    return Transfer(network, report | report_strategy(network, learned, frozen, partly, report["weights"]), plan)
 
 
 def _source_contract(stored: Contract | None, given: Contract | None, source: str) -> Contract | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from monai_tl.errors import ConfigError, TransferError
 from monai_tl.networks.stage_map import StageMap
-from monai_tl.transfer.strategy import CONTROL, KINDS, SCRATCH, UNTRAINED, Strategy, names_of, read_strategy
+from monai_tl.transfer.strategy import CONTROL, KINDS, PREFIX, SCRATCH, STAGE_SET, UNTRAINED, Strategy, names_of, read_strategy
 
 
 def read_arms(texts: Sequence[str], stages: StageMap) -> tuple[Strategy, ...]:
@@ -22,7 +22,7 @@ def read_arms(texts: Sequence[str], stages: StageMap) -> tuple[Strategy, ...]:
     arms: dict[Strategy, str] = {}
     for text in texts:
         arm = read_strategy(text, stages)
-        same = [name for other, name in arms.items() if other == arm or other.folder == arm.folder]
+        same = [name for other, name in arms.items() if _are_one(other, arm, stages)]
         if same:
             both = f"'{text}'" if same[0] == text else f"'{text}' ({same[0]})"
             raise ConfigError(f"the arm {both} is given twice; name each arm once")
@@ -30,6 +30,12 @@ def read_arms(texts: Sequence[str], stages: StageMap) -> tuple[Strategy, ...]:
     if not arms:
         raise ConfigError(f"a study needs at least one arm: there are {', '.join(names_of(stages))}")
     return tuple(arms)
+
+
+def _are_one(arm: Strategy, other: Strategy, stages: StageMap) -> bool:
+    """Return whether two arms are the same, also if their frozen stages are only named in another way."""
+    only_freeze = {arm.kind, other.kind} <= {PREFIX, STAGE_SET, "head", "decoder"}
+    return arm.folder == other.folder or (only_freeze and arm.frozen(stages) == other.frozen(stages))
 
 
 def arm_order(arm: str) -> tuple[int, int, str]:

@@ -12,6 +12,14 @@ from monai_tl.settings.table import refuse_settings
 from monai_tl.transfer.freeze import partly_frozen
 
 
+STAGE_RATE = "monai_tl_stage_rate"  # attribute of a network whose strategy sets the rates of its stages
+
+
+def scale_rates(network: nn.Module, stage_rate: float) -> None:
+    """Set the factor on the learning rate for each stage away from the head, for later calls of `parameter_groups`."""
+    setattr(network, STAGE_RATE, stage_rate)
+
+
 def parameter_groups(
     network: nn.Module,
     learning_rate: float,
@@ -28,7 +36,8 @@ def parameter_groups(
     Args:
         network: a network with the stages that `stages` lists; the last one is the head.
         learning_rate: peak learning rate.
-        stage_rate: factor for each stage away from the head, above 0.
+        stage_rate: factor for each stage away from the head, above 0. A network whose strategy sets it (``llrd0.75``) has its
+            own: then it must be 1.
         head_rate: factor for the head, above 0.
         weight_decay: the optimiser's weight decay. It is 0 for weights with some frozen channels, since weight decay also
             changes channels that get no gradient.
@@ -50,6 +59,10 @@ def parameter_groups(
         >>> optimizer = torch.optim.AdamW(groups)
     """
     refuse_settings(learning_rate=learning_rate, stage_rate=stage_rate, head_rate=head_rate, weight_decay=weight_decay)
+    if own := getattr(network, STAGE_RATE, None):
+        if stage_rate != 1.0:
+            raise ConfigError(f"the strategy sets the factor per stage to {own}: set stage_rate to 1.0, not {stage_rate}")
+        stage_rate = own
     partly = partly_frozen(network)
     found = stages(network)
     groups = []

@@ -6,13 +6,13 @@ This module needs no PyTorch, so that a command line is checked before its impor
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from monai_tl.errors import ConfigError, TransferError, did_you_mean
 from monai_tl.networks.stage_map import StageMap
+from monai_tl.networks.stage_names import freeze_text, resolve_freeze
 from monai_tl.settings.values import DECIMAL, Kind, Number, Text, Whole
 
 SCRATCH, CONTROL = "scratch", "random"  # the strategy without transfer; prefix of the names of those with frozen random stages
@@ -30,7 +30,7 @@ class StrategyKind:
         does: what it does, a clause for explanations.
         paper: authors, year and identifier; empty for a control.
         takes: its value; None if it has none.
-        parameters: further parameters with their values, which the paper or this toolkit chose.
+        called: what its value is, for the record.
         freezes: whether it decides by itself which stages are frozen, so that ``freeze`` must be 0.
         source: whether it needs a source's weights.
     """
@@ -39,7 +39,7 @@ class StrategyKind:
     does: str
     paper: str = ""
     takes: Kind | None = None
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    called: str = ""
     freezes: bool = False
     source: bool = True
 
@@ -49,11 +49,11 @@ KINDS: dict[str, StrategyKind] = {
     SCRATCH: StrategyKind(SCRATCH, "random weights, every stage trained", freezes=True, source=False),
     PREFIX: StrategyKind(
         "freeze {}", "the source’s weights, the first {} stages frozen", "Yosinski et al. 2014, arXiv 1411.1792",
-        Whole(0, what="a number of stages"), freezes=True,
+        Whole(0, what="a number of stages"), "frozen stages", freezes=True,
     ),
     CONTROL: StrategyKind(
         "random freeze {}", "no source: the first {} stages frozen at random weights", "Yosinski et al. 2014, arXiv 1411.1792",
-        Whole(1, what="a number of stages"), freezes=True, source=False,
+        Whole(1, what="a number of stages from 1"), "frozen stages", freezes=True, source=False,
     ),
     "head": StrategyKind(
         "head only", "the source’s weights, only the head trained", "Kumar et al. 2022, arXiv 2202.10054", freezes=True
@@ -63,7 +63,8 @@ KINDS: dict[str, StrategyKind] = {
     ),
     STAGE_SET: StrategyKind(
         "freeze {}", "the source’s weights, {} frozen, all other stages trained", "",
-        Text("names of stages, joined by +, e.g. conv_0+res_2", r"[^,=+\s]+(\+[^,=+\s]+)*"), freezes=True,
+        Text("what --freeze takes: stages joined by +, e.g. conv_0+res_2, or the last frozen one", r"[^,=\s]+"), "frozen stages",
+        freezes=True,
     ),
     "gradual": StrategyKind(
         "gradual unfreezing", "the source’s weights, stages unfrozen one after the other, from the head inwards",
@@ -71,15 +72,15 @@ KINDS: dict[str, StrategyKind] = {
     ),
     "llrd": StrategyKind(
         "stage-wise rates {}", "the source’s weights, the learning rate of each stage {} times that of the next",
-        "Bao et al. 2022, arXiv 2106.08254", Number(above=0, below=1, example="llrd0.75"),
+        "Bao et al. 2022, arXiv 2106.08254", Number(above=0, below=1, example="llrd0.75"), "factor per stage",
     ),
     "l2sp": StrategyKind(
         "L2-SP {}", "the source’s weights, and a penalty of {} on their distance from the source’s",
-        "Li et al. 2018, arXiv 1802.01483", Number(above=0, example="l2sp0.01"),
+        "Li et al. 2018, arXiv 1802.01483", Number(above=0, example="l2sp0.01"), "penalty",
     ),
     "lora": StrategyKind(
         "LoRA rank {}", "the source’s weights frozen, low-rank adapters of rank {} and the head trained",
-        "Hu et al. 2022, arXiv 2106.09685", Whole(1, 256, example="lora8"),
+        "Hu et al. 2022, arXiv 2106.09685", Whole(1, 256, example="lora8"), "rank",
     ),
     "bitfit": StrategyKind(
         "biases and norms", "the source’s weights, only biases, weights of norms and the head trained",
@@ -138,12 +139,17 @@ class Strategy:
     @property
     def folder(self) -> str:
         """Return its name as part of a folder's name."""
-        return re.sub(r"[^\w.-]+", "-", self.name)
+        return re.sub(r"[^\w.+-]+", "-", self.name)
 
     @property
     def label(self) -> str:
         """Return its name for sentences and figures, e.g. ``"freeze 2"``, ``"LoRA rank 8"``."""
         return KINDS[self.kind].label.format(self.value)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Return its value by what it is, e.g. ``{"rank": 8}``."""
+        return {} if self.value is None else {KINDS[self.kind].called: self.value}
 
     @property
     def paper(self) -> str:
@@ -160,14 +166,17 @@ class Strategy:
         """Return a description in one clause."""
         if self == Strategy(PREFIX, 0):
             return "the source’s weights, every stage trained"
-        text = KINDS[self.kind].does.format(str(self.value).replace("+", ", "))
-        return text.replace("first 1 stages", "first stage")
+        value = str(self.value)
+        if self.kind == STAGE_SET:
+            named = value.removeprefix("+").replace("+", ", ")
+            value = named if "+" in value else f"the {value}" if value == "encoder" else f"all stages up to {value}"
+        return KINDS[self.kind].does.format(value).replace("first 1 stages", "first stage")
 
     def settings(self, source: str | Path | None) -> dict[str, Any]:
         """Return the settings of ``transfer.yaml`` that define it; ``source`` is not used by strategies that take none."""
         origin = str(source) if source is not None and self.takes_source else None
         settings: dict[str, Any] = {"source": origin, "freeze": 0}
-        if self.kind in (PREFIX, CONTROL):
+        if self.kind in (PREFIX, CONTROL, STAGE_SET):
             settings["freeze"] = self.value
         elif self.kind == UNTRAINED:
             settings["fresh"] = []
@@ -183,14 +192,11 @@ class Strategy:
         Raises:
             TransferError: if the network lacks a stage that it names, or has no decoder although it needs one.
         """
-        if self.kind in (PREFIX, CONTROL):
-            count = self.value if isinstance(self.value, int) else stages.names.index(str(self.value)) + 1
-            return stages.names[:count]
+        if self.kind in (PREFIX, CONTROL, STAGE_SET):
+            return resolve_freeze(stages, self.value)  # type: ignore[arg-type]  # these kinds have a number or a text
         if self.kind == "head":
             return stages.names[:-1]
-        if self.kind == "decoder":
-            return stages.encoder
-        return stages.expand(str(self.value).split("+")) if self.kind == STAGE_SET else ()
+        return stages.encoder if self.kind == "decoder" else ()
 
     def refuse_stages(self, stages: StageMap) -> None:
         """Refuse a network that lacks the stages which the strategy needs.
@@ -203,13 +209,12 @@ class Strategy:
             raise ConfigError(
                 f"no strategy is called '{self}', since {self.value} stages cannot be frozen: {did_you_mean('', names_of(stages))}"
             )
-        if self.kind in ("decoder", "valley", "sawtooth") and not stages.decoder:
+        if self.kind == "decoder" and not stages.decoder:
             raise TransferError(
                 f"strategy {self} needs a network with a decoder; this one keeps its resolution: its stages are "
-                f"{', '.join(stages)}. Choose the trained stages by freeze=, e.g. freeze={stages.names[0]}"
+                f"{', '.join(stages)}. Choose the frozen stages, e.g. freeze={stages.names[0]}, or head"
             )
-        if stages.head in self.frozen(stages):
-            raise TransferError(f"strategy {self} freezes the head, {stages.head}, which is always trained: omit it")
+        self.frozen(stages)
 
     def refuse_freeze(self, freeze: int | str) -> None:
         """Refuse ``freeze`` beside a strategy that decides itself what is frozen.
@@ -248,15 +253,49 @@ def read_strategy(text: str, stages: StageMap | None = None) -> Strategy:
     return strategy
 
 
+def choose_strategy(text: str | int | None, freeze: int | str, stages: StageMap, *, source: bool) -> Strategy:
+    """Return the strategy that the settings ``strategy`` and ``freeze`` ask for.
+
+    Args:
+        text: the name of a strategy; None: the one that ``freeze`` and the source imply.
+        freeze: as in `monai_tl.transfer.freeze.freeze`.
+        stages: of the network.
+        source: whether there is a source.
+
+    Raises:
+        ConfigError, TransferError: as `read_strategy` does, for stages that do not exist, for a strategy that decides itself what
+            is frozen beside ``freeze``, or one that trains nothing.
+    """
+    frozen = resolve_freeze(stages, freeze)
+    if text is not None:
+        strategy = read_strategy(str(text), stages)
+        strategy.refuse_freeze(freeze)
+        if strategy.kind == UNTRAINED:
+            raise ConfigError("strategy untrained trains nothing: monai_tl evaluate --source SOURCE --target BUNDLE scores it")
+        return strategy
+    if not source:
+        return Strategy(CONTROL, freeze) if frozen else Strategy(SCRATCH)
+    chosen = freeze_text(stages, frozen) if frozen else "0"
+    return Strategy(PREFIX, int(chosen)) if chosen.isdecimal() else Strategy(STAGE_SET, chosen.removeprefix("+"))
+
+
+def refuse_no_source(text: str) -> None:
+    """Refuse a strategy that starts from a source's weights, for a training that has none.
+
+    Raises:
+        ConfigError: with the strategies that take none.
+    """
+    if read_strategy(text).takes_source:
+        raise ConfigError(f"strategy {text} starts from a source's weights, but source is null: set source, or strategy scratch")
+
+
 def names_of(stages: StageMap | None) -> tuple[str, ...]:
     """Return the names of all strategies of a network, for hints; those with a value have an example."""
     most = len(stages) - 1 if stages else None
-    first = stages.names[0] if stages else "conv_0"
+    some = "+".join(stages.names[: max(1, most - 1) : 2][:2]) if stages and most else "conv_0+res_2"
     counts = ("0", f"0 to {most}", f"random1 to random{most}") if most else ("0", "2", "random2")
     decoder = ("decoder",) if stages is None or stages.decoder else ()
-    without = () if decoder else ("valley", "sawtooth")
-    learning = tuple(name for name in LEARNING if name not in without)
-    return (UNTRAINED, SCRATCH, *counts[most is not None :], "head", *decoder, f"freeze={first}", *learning)
+    return (UNTRAINED, SCRATCH, *counts[most is not None :], "head", *decoder, f"freeze={some}", *LEARNING)
 
 
 def _parse(text: str, stages: StageMap | None) -> Strategy:
@@ -269,6 +308,8 @@ def _parse(text: str, stages: StageMap | None) -> Strategy:
         raise ConfigError(f"no strategy is called '{text}': {did_you_mean(text, names_of(stages))}")
     takes, value = KINDS[kind].takes, text.removeprefix(kind)
     assert takes is not None  # of all valued kinds
+    if kind == STAGE_SET and value.isdecimal():
+        return Strategy(PREFIX, int(value))
     try:
         read = takes.read(value) if not isinstance(takes, Number) or DECIMAL.fullmatch(value) else None
     except ValueError:

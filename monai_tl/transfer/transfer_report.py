@@ -10,9 +10,7 @@ from typing import Any
 from torch import nn
 
 from monai_tl.networks.ports import find_ports
-from monai_tl.networks.stages import parts_of_stages, stage_weights, stages
 from monai_tl.transfer.contract import Contract
-from monai_tl.transfer.freeze import frozen_sha256
 from monai_tl.transfer.network_pair import shapes_of
 from monai_tl.transfer.plan import TransferPlan
 from monai_tl.transfer.source import Source
@@ -43,7 +41,6 @@ class Origins:
 
 def report_transfer(
     network: nn.Module,
-    frozen: Sequence[str],
     contract: Contract,
     origins: Origins,
     *,
@@ -51,11 +48,10 @@ def report_transfer(
     plan: TransferPlan | None = None,
     source: Source | None = None,
 ) -> dict[str, Any]:
-    """Return the fate of each weight and the state of each stage, as plain data.
+    """Return the fate of each weight, as plain data; `report_strategy` adds how it learns.
 
     Args:
-        network: after the transfer, its stages frozen.
-        frozen: names of the frozen stages.
+        network: after the transfer, before its strategy is applied.
         contract: what the target expects of its images.
         origins: of the target's channels.
         norm: as in `monai_tl.transfer.freeze.freeze`.
@@ -74,9 +70,7 @@ def report_transfer(
         "head": origins.head,
         "norm": norm,
         "input_weights": list(find_ports(network).inputs) if hasattr(network, "rebuild") else [],
-        "stages": _stage_rows(network, frozen, fates),
         "weights": fates,
-        "held_sha256": frozen_sha256(network),
     }
 
 
@@ -136,19 +130,3 @@ def _source_row(source: Source, plan: TransferPlan | None) -> dict[str, Any]:
         "unused": list(plan.unused if plan else ()),
         "notes": list(source.notes),
     }
-
-
-def _stage_rows(network: nn.Module, frozen: Sequence[str], fates: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Return the state of each stage, its numbers of parameters, and the fates of its weights."""
-    found, rows = stages(network), {}
-    for name, weights in stage_weights(network).items():
-        own = parts_of_stages(network.named_parameters(remove_duplicate=False), found, [name]).values()
-        trainable = sum(parameter.numel() for parameter in own if parameter.requires_grad)
-        state = "trained" if name not in frozen else "frozen" if trainable == 0 else "frozen, new channels trained"
-        rows[name] = {
-            "state": state,
-            "parameters": sum(parameter.numel() for parameter in own),
-            "trainable": trainable,
-            "weights": dict(sorted(Counter(fates[weight].split(":")[0] for weight in weights).items())),
-        }
-    return rows
