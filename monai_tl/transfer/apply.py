@@ -25,7 +25,7 @@ from monai_tl.transfer.plan import TransferPlan
 from monai_tl.transfer.shared_weights import with_one_name
 from monai_tl.transfer.sides import Sides
 from monai_tl.transfer.source import Source, read_source
-from monai_tl.transfer.strategy import choose_strategy
+from monai_tl.transfer.strategy import Strategy, choose_strategy
 from monai_tl.transfer.transfer_report import Origins, report_transfer, transfer_summary
 
 logger = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ class Transfer:
         network: the target network, changed in place.
         report: plain data, as in a run's ``transfer_report.json``: source, differences, the state of each stage, the fate of
             each weight, and the sha256 of all frozen values.
+        strategy: how the target learns.
         plan: the fate of each weight; None without a source.
 
     Example:
@@ -53,6 +54,7 @@ class Transfer:
 
     network: nn.Module
     report: dict[str, Any]
+    strategy: Strategy
     plan: TransferPlan | None = None
 
     def __str__(self) -> str:
@@ -122,7 +124,7 @@ def apply_transfer(
         partly = partly_trained(learned, network, frozen, ())
         report = report_transfer(network, contract, Origins(), norm=norm)
         apply_strategy(network, learned, frozen, partly=partly, norm=norm)
-        return Transfer(network, report | report_strategy(network, learned, frozen, partly, report["weights"]))
+        return Transfer(network, report | report_strategy(network, learned, frozen, partly, report["weights"]), learned)
     loaded = with_one_name(read_source(source, network.state_dict()), network)
     own = _source_contract(read_contract(loaded.metadata, str(source)), source_contract, str(source))
     pair = NetworkPair.of({name: tuple(value.shape) for name, value in loaded.weights.items()}, network)
@@ -141,7 +143,7 @@ def apply_transfer(
     partly = partly_trained(learned, network, frozen, asked.fresh)
     inputs = _trained_inputs(plan, (*frozen, *partly), sides, new_channels)
     apply_strategy(network, learned, frozen, partly=partly, norm=norm, trained_inputs=inputs)
-    return Transfer(network, report | report_strategy(network, learned, frozen, partly, report["weights"]), plan)
+    return Transfer(network, report | report_strategy(network, learned, frozen, partly, report["weights"]), learned, plan)
 
 
 def _source_contract(stored: Contract | None, given: Contract | None, source: str) -> Contract | None:

@@ -9,9 +9,9 @@ from typing import Any
 from torch import nn
 
 from monai_tl.networks.stages import parts_of_stages, stages
-from monai_tl.transfer.freeze import freeze, freeze_weights, frozen_sha256, partly_frozen
-from monai_tl.transfer.lora import add_lora, is_adapter
-from monai_tl.transfer.rates import scale_rates
+from monai_tl.transfer.freeze import ADAPTED, freeze, freeze_weights, frozen_sha256, partly_frozen
+from monai_tl.transfer.lora import FACTORS, add_lora
+from monai_tl.transfer.rates import set_rates
 from monai_tl.transfer.strategy import Strategy
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
@@ -55,7 +55,9 @@ def apply_strategy(
         kept = _biases_and_norms(network) | {id(network.get_parameter(name)) for name in trained_inputs or {}}
         freeze_weights(network, [name for name, weight in own.items() if id(weight) not in kept])
     elif strategy.kind == "llrd":
-        scale_rates(network, float(strategy.value or 1.0))
+        set_rates(network, stage_rate=float(strategy.value or 1.0))
+    elif strategy.kind == "l2sp":
+        set_rates(network, weight_decay=0.0)  # weight decay would pull the weights to 0, not to the source's
     with_adapters = partly if strategy.kind == "lora" else ()
     freeze(network, (*frozen, *with_adapters), norm=norm, trained_inputs=trained_inputs)
     if with_adapters:
@@ -87,7 +89,7 @@ def _stage_rows(network: nn.Module, states: Mapping[str, str], fates: Mapping[st
     new_inputs = {found.stage_of(name) for name in partly_frozen(network)}
     for name in found:
         own = parts_of_stages(network.named_parameters(remove_duplicate=False), found, [name])
-        ordinary = [weight for key, weight in own.items() if not is_adapter(key)]
+        ordinary = [weight for key, weight in own.items() if FACTORS not in key or key.endswith(ADAPTED)]
         weights = Counter(fate.split(":")[0] for weight, fate in fates.items() if found.stage_of(weight) == name)
         rows[name] = {
             "state": states.get(name, "trained") + (", new channels trained" if name in new_inputs else ""),

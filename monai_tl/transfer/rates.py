@@ -12,12 +12,12 @@ from monai_tl.settings.table import refuse_settings
 from monai_tl.transfer.freeze import partly_frozen
 
 
-STAGE_RATE = "monai_tl_stage_rate"  # attribute of a network whose strategy sets the rates of its stages
+RATES = "monai_tl_rates"  # attribute of a network whose strategy sets rates: arguments of `parameter_groups`
 
 
-def scale_rates(network: nn.Module, stage_rate: float) -> None:
-    """Set the factor on the learning rate for each stage away from the head, for later calls of `parameter_groups`."""
-    setattr(network, STAGE_RATE, stage_rate)
+def set_rates(network: nn.Module, **rates: float) -> None:
+    """Let a network's strategy set arguments of later calls of `parameter_groups`: ``stage_rate`` or ``weight_decay``."""
+    setattr(network, RATES, rates)
 
 
 def parameter_groups(
@@ -40,7 +40,7 @@ def parameter_groups(
             own: then it must be 1.
         head_rate: factor for the head, above 0.
         weight_decay: the optimiser's weight decay. It is 0 for weights with some frozen channels, since weight decay also
-            changes channels that get no gradient.
+            changes channels that get no gradient; and in a network whose strategy has a pull of its own (``l2sp0.01``).
 
     Returns:
         Dicts of ``name``, ``params``, ``lr`` and ``weight_decay``, in the network's order.
@@ -59,10 +59,10 @@ def parameter_groups(
         >>> optimizer = torch.optim.AdamW(groups)
     """
     refuse_settings(learning_rate=learning_rate, stage_rate=stage_rate, head_rate=head_rate, weight_decay=weight_decay)
-    if own := getattr(network, STAGE_RATE, None):
-        if stage_rate != 1.0:
-            raise ConfigError(f"the strategy sets the factor per stage to {own}: set stage_rate to 1.0, not {stage_rate}")
-        stage_rate = own
+    own: dict[str, float] = getattr(network, RATES, {})
+    if "stage_rate" in own and stage_rate != 1.0:
+        raise ConfigError(f"the strategy sets stage_rate to {own['stage_rate']}: set stage_rate to 1.0, not {stage_rate}")
+    stage_rate, weight_decay = own.get("stage_rate", stage_rate), own.get("weight_decay", weight_decay)
     partly = partly_frozen(network)
     found = stages(network)
     groups = []
