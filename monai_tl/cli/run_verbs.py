@@ -87,7 +87,9 @@ def transfer(
     learned = None if strategy is None else _asked_strategy(strategy, freeze)
     takes_source = learned.takes_source if learned else not (scratch or random_prefix)
     if source and not takes_source:
-        raise ConfigError(f"{f'--strategy {learned}' if learned else '--scratch and --random_prefix'} take no source: omit --source")
+        raise ConfigError(
+            f"{f'--strategy {learned}' if learned else '--scratch and --random_prefix'} take no source: omit --source"
+        )
     if target is None and "datalist" in overrides:
         target = _target_of_datalist(source, output, needs_source=takes_source, given=overrides)
     target = target or TARGET

@@ -75,7 +75,9 @@ def report_strategy(
         fates: weight, by its ordinary name -> ``copied``, ``adapted: …`` or ``fresh``.
     """
     named = {"name": strategy.name, "label": strategy.label, "paper": strategy.paper, "parameters": strategy.parameters}
-    states = dict.fromkeys(frozen, "frozen") | dict.fromkeys(partly, "adapter" if strategy.kind == "lora" else "biases and norms")
+    states = dict.fromkeys(frozen, "frozen") | dict.fromkeys(
+        partly, "adapter" if strategy.kind == "lora" else "biases and norms"
+    )
     return {
         "strategy": named,
         "stages": _stage_rows(network, states, fates),

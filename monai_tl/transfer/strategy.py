@@ -286,7 +286,9 @@ def refuse_no_source(text: str) -> None:
         ConfigError: with the strategies that take none.
     """
     if read_strategy(text).takes_source:
-        raise ConfigError(f"strategy {text} starts from a source's weights, but source is null: set source, or strategy scratch")
+        raise ConfigError(
+            f"strategy {text} starts from a source's weights, but source is null: set source, or strategy scratch"
+        )
 
 
 def names_of(stages: StageMap | None) -> tuple[str, ...]:
