@@ -15,6 +15,7 @@ from monai_tl.networks.stages import parts_of_stages, stages
 from monai_tl.settings.table import refuse_settings
 
 FROZEN = "monai_tl_frozen"  # attribute of a network in which `freeze` lists the frozen weights and buffers
+ADAPTED = ".parametrizations.weight.original"  # end of a frozen weight's name if its layer has an adapter, see `add_lora`
 MASKED = "monai_tl_masked"  # attribute of a weight whose gradient is already masked
 
 
@@ -97,6 +98,7 @@ def frozen_values(network: nn.Module) -> dict[str, Tensor]:
     """
     values: dict[str, Tensor] = dict(network.named_parameters(remove_duplicate=False))
     values |= dict(network.named_buffers(remove_duplicate=False))
+    values = {name.replace(ADAPTED, ".weight"): value for name, value in values.items()}
     masks: dict[str, Tensor | None] = getattr(network, FROZEN, {})
     copies = {name: values[name].detach().cpu().clone() for name in masks}
     return {name: copies[name] if mask is None else copies[name][~mask.expand_as(copies[name])] for name, mask in masks.items()}
