@@ -28,8 +28,12 @@ def test_a_warm_up_rises_to_1_and_the_curve_begins_at_1():
 
 @pytest.mark.parametrize(
     ("curve", "quarter", "half", "end"),
-    [("constant", 1, 1, 1), ("linear", 0.75, 0.5, 0), ("poly", 0.75**0.9, 0.5**0.9, 0)]
-    + [("cosine", (1 + math.sqrt(0.5)) / 2, 0.5, 0)],
+    [
+        ("constant", 1, 1, 1),
+        ("linear", 0.75, 0.5, 0),
+        ("poly", 0.75**0.9, 0.5**0.9, 0),
+        ("cosine", (1 + math.sqrt(0.5)) / 2, 0.5, 0),
+    ],
 )
 def test_curves(curve, quarter, half, end):
     phase = Phase(1, 8, ALL, curve=curve)
@@ -92,8 +96,12 @@ def test_impossible_phases_are_refused(given, message):
 
 @pytest.mark.parametrize(
     ("bounds", "message"),
-    [([], "begins at iteration 1"), ([(2, 5)], "begins at iteration 1"), ([(1, 4), (6, 9)], "4 … 6 … 5")]
-    + [([(1, 4), (4, 9)], "4 … 4 … 5")],
+    [
+        ([], "begins at iteration 1"),
+        ([(2, 5)], "begins at iteration 1"),
+        ([(1, 4), (6, 9)], "4 … 6 … 5"),
+        ([(1, 4), (4, 9)], "4 … 4 … 5"),
+    ],
 )
 def test_gaps_and_overlaps_are_refused(bounds, message):
     with pytest.raises(ConfigError) as refused:
