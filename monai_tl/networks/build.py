@@ -19,7 +19,7 @@ MORE = (1, 2, 4, 8, 16)  # channels added to find the input kernels: some networ
 
 
 def build_network(
-    network: str,
+    network: str | Callable[..., nn.Module],
     in_channels: int,
     out_channels: int,
     *,
@@ -29,7 +29,8 @@ def build_network(
     """Build a network whose weights can be transferred: its stages, input kernels and output layers are known.
 
     Args:
-        network: name of a known network, e.g. ``"SegResNet"``, or the dotted path of a class, e.g. ``"my_package.MyNet"``.
+        network: name of a known network, e.g. ``"SegResNet"``, the dotted path of a class, e.g. ``"my_package.MyNet"``, or a
+            function that is called as ``network(in_channels, out_channels, **settings)``.
         in_channels: number of image channels.
         out_channels: number of classes.
         stages: stage -> prefixes of weight names, the head last; None: as `monai_tl.networks.stages.stages` finds them.
@@ -48,11 +49,13 @@ def build_network(
         >>> stages(network).decoder
         ('dec_2', 'dec_1', 'dec_0')
     """
-    known = KNOWN_NETWORKS.get(network) or KnownNetwork(network, None)
-    kind = _class_at(known, network)
-    arguments = {**known.settings, **settings}
-    _refuse_unknown_settings(kind, known, network, settings)
-    build = partial(_instance, kind, known.channels, arguments)
+    if callable(network):
+        build = partial(_instance, network, None, settings)
+    else:
+        known = KNOWN_NETWORKS.get(network) or KnownNetwork(network, None)
+        kind = _class_at(known, network)
+        _refuse_unknown_settings(kind, known, network, settings)
+        build = partial(_instance, kind, known.channels, {**known.settings, **settings})
     built = build(in_channels, out_channels)
     if stages is not None:
         built.stage_map = StageMap({name: tuple(own) for name, own in stages.items()})  # type: ignore[assignment]
@@ -89,9 +92,15 @@ def _refuse_unknown_settings(
 
 
 def _instance(
-    kind: Callable[..., nn.Module], channels: tuple[str, str], settings: Mapping[str, Any], in_channels: int, out_channels: int
+    kind: Callable[..., nn.Module],
+    channels: tuple[str, str] | None,
+    settings: Mapping[str, Any],
+    in_channels: int,
+    out_channels: int,
 ) -> nn.Module:
     try:
+        if channels is None:
+            return kind(in_channels, out_channels, **settings)
         return kind(**{channels[0]: in_channels, channels[1]: out_channels}, **settings)
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise ConfigError(f"{getattr(kind, '__name__', kind)} cannot be built: {first_line(error)}") from error

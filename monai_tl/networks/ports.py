@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from monai_tl.errors import TransferError
 from monai_tl.networks.stages import stage_weights
+
+Shaped = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -48,16 +49,15 @@ def find_ports(network: nn.Module) -> Ports:
             f"{type(network).__name__} cannot be built with other numbers of channels, so its input kernels are unknown: build "
             "it by monai_tl.build_network('CLASS', in_channels=…, out_channels=…)"
         )
-    return Ports(_other_axes(network, rebuild(True, False)), _other_axes(network, rebuild(False, True)))
+    same = rebuild(False, False).state_dict()  # not the network itself, which may have been changed since it was built
+    names = [name for own in stage_weights(network).values() for name in own if name in same]
+    inputs, outputs = (_other_axes(names, same, rebuild(*more).state_dict()) for more in ((True, False), (False, True)))
+    return Ports(inputs, outputs)
 
 
-def _other_axes(network: nn.Module, other: nn.Module) -> dict[str, tuple[int, ...]]:
-    """Return the axes in which the weights of two networks differ in length, by name."""
-    ours, theirs = network.state_dict(), other.state_dict()
-    names = [name for own in stage_weights(network).values() for name in own]
+def _other_axes(names: Iterable[str], same: Shaped, other: Shaped) -> dict[str, tuple[int, ...]]:
+    """Return the axes in which weights of two networks differ in length, by name."""
     differing = {
-        name: tuple(axis for axis, length in enumerate(ours[name].shape) if length != theirs[name].shape[axis])
-        for name in names
-        if isinstance(ours[name], torch.Tensor)
+        name: tuple(axis for axis, length in enumerate(same[name].shape) if length != other[name].shape[axis]) for name in names
     }
     return {name: axes for name, axes in differing.items() if axes}
