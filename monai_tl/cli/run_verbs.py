@@ -74,9 +74,10 @@ def transfer(
 
     The target is a bundle, or a datalist alone (--datalist FILE): then a bundle is made next to the run, with proposed
     settings (`monai_tl bundle new`). --strategy names how it learns, as the arms of a study are named: head, gradual,
-    llrd0.75, l2sp0.01, lora8, bitfit, ema, warmup … Any id of its train.yaml and transfer.yaml is a flag: --dataset_dir DIR --norm
-    track --fresh conv_2 --iterations 400 … --rename MR=T1 says that the source's modality MR is the target's T1. --scratch
-    trains the same network without a source; --random_prefix is the control whose first stages are frozen at random weights.
+    llrd0.75, l2sp0.01, lora8, bitfit, ema, warmup … Any id of its train.yaml and transfer.yaml is a flag: --dataset_dir DIR
+    --norm track --fresh conv_2 --iterations 400 … --rename MR=T1 says that the source's modality MR is the target's T1.
+    --scratch trains the same network without a source; --random_prefix is the control whose first stages are frozen at random
+    weights.
     """
     if "run_dir" in overrides:
         raise ConfigError("the run folder is named by --output")

@@ -51,18 +51,17 @@ def estimate(planned: Design) -> Estimate:
     After a minute of measuring, the remaining arms are assumed to be as slow as the slowest one so far.
     """
     study, seconds = planned.study, dict[str, float]()
-    by_start: dict[tuple[Any, Any], float] = {}
+    by_start: dict[tuple[tuple[str, Any], ...], float] = {}
     began = time.monotonic()
     parser = _parser(study, {"source": None})
     threads = torch.get_num_threads()
     torch.set_num_threads(study.threads)
     try:
         trained = [run for run in _first_of_each(study) if "iterations" in run.settings]
-        for run in sorted(trained, key=lambda run: int(run.settings["freeze"])):
-            start = {name: run.settings[name] for name in ("freeze", "strategy") if name in run.settings}
-            key = start["freeze"], start.get("strategy")
+        for run in sorted(trained, key=lambda run: str(run.settings["freeze"])):
+            key = tuple((name, run.settings[name]) for name in ("freeze", "strategy") if name in run.settings)
             if key not in by_start and time.monotonic() - began < ENOUGH:
-                parser = _parser(study, {"source": None, **start})
+                parser = _parser(study, {"source": None, **dict(key)})
                 by_start[key] = _seconds(_training_step(parser), 2)
             seconds[run.arm] = by_start.get(key, max(by_start.values()))
         window = _seconds(_prediction(parser), 2)

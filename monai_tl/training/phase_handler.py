@@ -36,7 +36,7 @@ class FollowPhases:
         norm: statistics of frozen stages, ``freeze`` or ``track``, see `monai_tl.transfer.freeze.freeze`.
 
     Raises:
-        ConfigError: for an unknown ``norm``, if a phase trains a stage that the network lacks, or if nothing in it is trainable.
+        ConfigError: for an unknown ``norm``, or if a phase trains a stage that the network lacks, or nothing that is trainable.
     """
 
     def __init__(self, run_dir: str | Path, network: nn.Module, schedule: Schedule, norm: str = "freeze") -> None:

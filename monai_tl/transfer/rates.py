@@ -11,7 +11,6 @@ from monai_tl.networks.stages import parts_of_stages, stages
 from monai_tl.settings.table import refuse_settings
 from monai_tl.transfer.freeze import partly_frozen
 
-
 RATES = "monai_tl_rates"  # attribute of a network whose strategy sets rates: arguments of `parameter_groups`
 
 
@@ -59,10 +58,10 @@ def parameter_groups(
         >>> optimizer = torch.optim.AdamW(groups)
     """
     refuse_settings(learning_rate=learning_rate, stage_rate=stage_rate, head_rate=head_rate, weight_decay=weight_decay)
-    own: dict[str, float] = getattr(network, RATES, {})
-    if "stage_rate" in own and stage_rate != 1.0:
-        raise ConfigError(f"the strategy sets stage_rate to {own['stage_rate']}: set stage_rate to 1.0, not {stage_rate}")
-    stage_rate, weight_decay = own.get("stage_rate", stage_rate), own.get("weight_decay", weight_decay)
+    fixed: dict[str, float] = getattr(network, RATES, {})
+    if "stage_rate" in fixed and stage_rate != 1.0:
+        raise ConfigError(f"the strategy sets stage_rate to {fixed['stage_rate']}: set stage_rate to 1.0, not {stage_rate}")
+    stage_rate, weight_decay = fixed.get("stage_rate", stage_rate), fixed.get("weight_decay", weight_decay)
     partly = partly_frozen(network)
     found = stages(network)
     groups = []

@@ -63,8 +63,8 @@ KINDS: dict[str, StrategyKind] = {
     ),
     STAGE_SET: StrategyKind(
         "freeze {}", "the source’s weights, {} frozen, all other stages trained", "",
-        Text("what --freeze takes: stages joined by +, e.g. conv_0+res_2, or the last frozen one", r"[^,=\s]+"), "frozen stages",
-        freezes=True,
+        Text("what --freeze takes: stages joined by +, e.g. conv_0+res_2, or the last frozen one", r"[^,=\s]+"),
+        "frozen stages", freezes=True,
     ),
     "gradual": StrategyKind(
         "gradual unfreezing", "the source’s weights, stages unfrozen one after the other, from the head inwards",
@@ -206,9 +206,8 @@ class Strategy:
         """
         most = len(stages) - 1
         if self.kind in (PREFIX, CONTROL) and isinstance(self.value, int) and self.value > most:
-            raise ConfigError(
-                f"no strategy is called '{self}', since {self.value} stages cannot be frozen: {did_you_mean('', names_of(stages))}"
-            )
+            existing = did_you_mean("", names_of(stages))
+            raise ConfigError(f"no strategy is called '{self}', since {self.value} stages cannot be frozen: {existing}")
         if self.kind == "decoder" and not stages.decoder:
             raise TransferError(
                 f"strategy {self} needs a network with a decoder; this one keeps its resolution: its stages are "
@@ -263,8 +262,8 @@ def choose_strategy(text: str | int | None, freeze: int | str, stages: StageMap,
         source: whether there is a source.
 
     Raises:
-        ConfigError, TransferError: as `read_strategy` does, for stages that do not exist, for a strategy that decides itself what
-            is frozen beside ``freeze``, or one that trains nothing.
+        ConfigError, TransferError: as `read_strategy` does, for stages that do not exist, for a strategy that decides itself
+            what is frozen beside ``freeze``, or one that trains nothing.
     """
     frozen = resolve_freeze(stages, freeze)
     if text is not None:
