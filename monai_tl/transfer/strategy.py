@@ -144,7 +144,8 @@ class Strategy:
     @property
     def label(self) -> str:
         """Return its name for sentences and figures, e.g. ``"freeze 2"``, ``"LoRA rank 8"``."""
-        return KINDS[self.kind].label.format(self.value)
+        alone = isinstance(self.value, str) and self.value.startswith("+")  # one stage
+        return KINDS[self.kind].label.format(f"only {str(self.value)[1:]}" if alone else self.value)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -275,7 +276,7 @@ def choose_strategy(text: str | int | None, freeze: int | str, stages: StageMap,
     if not source:
         return Strategy(CONTROL, freeze) if frozen else Strategy(SCRATCH)
     chosen = freeze_text(stages, frozen) if frozen else "0"
-    return Strategy(PREFIX, int(chosen)) if chosen.isdecimal() else Strategy(STAGE_SET, chosen.removeprefix("+"))
+    return Strategy(PREFIX, int(chosen)) if chosen.isdecimal() else Strategy(STAGE_SET, chosen)
 
 
 def refuse_no_source(text: str) -> None:
