@@ -212,7 +212,8 @@ def finish_run(run_dir: str, network: nn.Module, transfer_report: Mapping[str, A
     metadata = read_json(folder / "metadata.json", remedy="restore it")
     write_json(folder / "metadata.json", {**metadata, "validation_dice": last["best"]["value"]})
     note_weights(folder, folder / BEST)
-    frozen = [name for name, row in (transfer_report or {"stages": {}})["stages"].items() if row["state"] != "trained"]
+    rows = (transfer_report or {"stages": {}})["stages"]
+    frozen = [name for name, row in rows.items() if row["state"].split(",")[0] == "frozen"]
     logger.info(
         "best validation Dice %.3f at iteration %d of %d; weights in %s%s",
         last["best"]["value"], last["best"]["iteration"], last["iteration"], folder / BEST,

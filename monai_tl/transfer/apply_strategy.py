@@ -74,12 +74,11 @@ def report_strategy(
         strategy, frozen, partly: as there.
         fates: weight, by its ordinary name -> ``copied``, ``adapted: …`` or ``fresh``.
     """
-    named = {"name": strategy.name, "label": strategy.label, "paper": strategy.paper, "parameters": strategy.parameters}
     states = dict.fromkeys(frozen, "frozen") | dict.fromkeys(
         partly, "adapter" if strategy.kind == "lora" else "biases and norms"
     )
     return {
-        "strategy": named,
+        "strategy": strategy.as_dict(),
         "stages": _stage_rows(network, states, fates),
         "held_sha256": frozen_sha256(network),
     }

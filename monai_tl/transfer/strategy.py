@@ -173,6 +173,10 @@ class Strategy:
             value = named if "+" in value else f"the {value}" if value == "encoder" else f"all stages up to {value}"
         return KINDS[self.kind].does.format(value).replace("first 1 stages", "first stage")
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data, as in ``transfer_report.json``."""
+        return {"name": self.name, "label": self.label, "paper": self.paper, "parameters": self.parameters}
+
     def settings(self, source: str | Path | None) -> dict[str, Any]:
         """Return the settings of ``transfer.yaml`` that define it; ``source`` is not used by strategies that take none."""
         origin = str(source) if source is not None and self.takes_source else None
@@ -277,6 +281,15 @@ def choose_strategy(text: str | int | None, freeze: int | str, stages: StageMap,
         return Strategy(CONTROL, freeze) if frozen else Strategy(SCRATCH)
     chosen = freeze_text(stages, frozen) if frozen else "0"
     return Strategy(PREFIX, int(chosen)) if chosen.isdecimal() else Strategy(STAGE_SET, chosen)
+
+
+def is_plain(name: str) -> bool:
+    """Return whether a strategy is said completely by its source and its frozen stages, as ``scratch``, ``2``, ``random2`` are.
+
+    Args:
+        name: of a strategy, or as `choose_strategy` makes it.
+    """
+    return name.startswith((*map(str, range(10)), STAGE_SET, CONTROL, SCRATCH, UNTRAINED))
 
 
 def refuse_no_source(text: str) -> None:

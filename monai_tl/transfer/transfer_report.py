@@ -11,8 +11,10 @@ from torch import nn
 from monai_tl.networks.ports import find_ports
 from monai_tl.transfer.contract import Contract
 from monai_tl.transfer.network_pair import shapes_of
+from monai_tl.transfer.phases import Phase
 from monai_tl.transfer.plan import TransferPlan
 from monai_tl.transfer.source import Source
+from monai_tl.transfer.strategy import is_plain
 
 POOR_SOURCE = 0.1  # validation Dice below which a source is reported as having learned almost nothing
 
@@ -80,6 +82,7 @@ def transfer_summary(report: dict[str, Any]) -> str:
         *(f"renamed: the source's {old} is the target's {new}" for old, new in report["rename"].items()),
         *report["contract"]["differences"],
         *(report.get("overlap") or {}).get("said", []),
+        *_strategy_lines(report),
         *_stage_lines(report),
         *(f"{name}: {fate}" for name, fate in report["weights"].items() if fate.startswith("adapted")),
         *(f"channel {name}: {origin}" for name, origin in report["channels"].items()),
@@ -98,6 +101,19 @@ def _source_lines(source: dict[str, Any] | None) -> list[str]:
         poor = "; the source has learned almost nothing, so this transfer can show little" if dice < POOR_SOURCE else ""
         lines.append(f"the source's validation Dice on its own task: {dice:.3f}{poor}")
     return lines + list(source.get("notes", ()))
+
+
+def _strategy_lines(report: dict[str, Any]) -> list[str]:
+    """Return what a strategy is, if stages alone do not say it: its name, its paper, its phases."""
+    strategy = report.get("strategy", {})
+    if not strategy or is_plain(strategy["name"]):
+        return []
+    rows = report["stages"].values()
+    counts = f"{sum(row['trainable'] for row in rows):,} of {sum(row['parameters'] for row in rows):,} parameters"
+    lines = [f"strategy {strategy['label']} ({strategy['paper']}): {counts} trainable"]
+    schedule = strategy.get("schedule", {})
+    lines += [schedule["note"]] if schedule.get("note") else []
+    return lines + [str(Phase(**phase)) for phase in schedule.get("phases", ())]
 
 
 def _stage_lines(report: dict[str, Any]) -> list[str]:
