@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import pytest
@@ -55,3 +56,43 @@ def test_killed_and_resumed_it_ends_the_same(strategy, tiny_flags, tmp_path, ver
     report = json.loads((whole / "transfer_report.json").read_text())
     assert report["strategy"]["name"] == strategy
     assert set(weights(whole / "model.pt")) == set(report["weights"])  # an ordinary network
+
+
+@pytest.mark.slow
+def test_a_study_compares_them(tiny_flags, tmp_path, verb):
+    """Planned with its cost, run, gathered and reported; folders are safe, and each arm trains what its name says."""
+    folder, arms = tmp_path / "study", "freeze=conv_0+res_2,lora2,valley"
+    words = ("study", "layers", *tiny_flags, "--arms", arms, "--seeds", "1", "--output", folder)
+    planned = verb(*words, "--plan")
+    assert planned.code == 0, planned.err
+    assert {line.split()[0] for line in planned.out.splitlines() if "up to 4" in line} == set(arms.split(","))
+    answer = verb(*words)
+    assert answer.code == 0, answer.err
+    assert sorted(path.name for path in (folder / "runs").iterdir()) == [
+        "freeze-conv_0+res_2_n3_seed0", "lora2_n3_seed0", "valley_n3_seed0",
+    ]  # fmt: skip
+    trained = {row["arm"]: float(row["trainable"]) for row in csv.DictReader((folder / "runs.csv").open())}
+    assert trained["lora2"] < trained["freeze=conv_0+res_2"] < trained["valley"]
+    assert verb("report", folder).code == 0
+    page = (folder / "report.html").read_text()
+    mentions(page, "freeze conv_0+res_2", "LoRA rank 2", "Hu et al. 2022, arXiv 2106.09685", "Trained parameters")
+    assert verb(*words).code == 0, "finished runs are skipped"
+    mentions(verb(*words[:-2], "--strategy", "lora2", "--output", folder).err, "--strategy differs from run to run", "--arms")
+
+
+@pytest.mark.slow
+def test_phases_are_proven_and_named(tiny_flags, tmp_path, verb):
+    run = tmp_path / "run"
+    answer = verb(*flags_of_run(tiny_flags, "gradual", run))
+    assert answer.code == 0, answer.err
+    said = answer.out + answer.err
+    mentions(said, "gradual unfreezing (Howard and Ruder 2018, arXiv 1801.06146)", "iterations 1–1: conv_2")
+    report = json.loads((run / "transfer_report.json").read_text())
+    states = {name: row["state"] for name, row in report["stages"].items()}
+    assert states == {
+        "conv_0": "frozen until iteration 5", "res_1": "frozen until iteration 4", "res_2": "frozen until iteration 3",
+        "res_3": "frozen until iteration 2", "conv_1": "frozen until iteration 1", "conv_2": "trained",
+    }  # fmt: skip
+    rows = list(csv.DictReader((run / "phases.csv").open()))
+    assert [row["frozen"].count("+") for row in rows[:4]] == [4, 3, 2, 1]
+    assert all(row["sha256_begin"] == row["sha256_end"] for row in rows)
