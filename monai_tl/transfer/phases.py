@@ -120,7 +120,7 @@ class Schedule:
         for before, after in pairwise(self.phases):
             if after.first != before.last + 1:
                 raise ConfigError(
-                    f"schedule {self.name}: a phase ends with iteration {before.last} and the next one begins at {after.first}; "
+                    f"schedule {self.name}: a phase ends with iteration {before.last} and the next begins at {after.first}; "
                     f"it must begin at {before.last + 1}"
                 )
 

@@ -65,7 +65,7 @@ def valley(stages: StageMap, iterations: int, warm_up: float = WARM_UP, always: 
 
 
 def sawtooth(stages: StageMap, iterations: int, warm_up: float = WARM_UP, always: Sequence[str] = ()) -> Schedule:
-    """Return `valley` with a warm-up of the decoder too, in the first half of the decoder's own iterations (OpenMind's code)."""
+    """Return `valley` with a warm-up of the decoder too, in the first half of its own iterations (OpenMind's code)."""
     return _decoder_first("sawtooth", stages, iterations, warm_up, always)
 
 
