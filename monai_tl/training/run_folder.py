@@ -208,7 +208,8 @@ def finish_run(run_dir: str, network: nn.Module, transfer_report: Mapping[str, A
     metadata = read_json(folder / "metadata.json", remedy="restore it")
     write_json(folder / "metadata.json", {**metadata, "validation_dice": last["best"]["value"]})
     note_weights(folder, folder / BEST)
-    frozen = [name for name, row in (transfer_report or {"stages": {}})["stages"].items() if _is_frozen(row)]
+    rows = (transfer_report or {"stages": {}})["stages"]
+    frozen = [name for name, row in rows.items() if row["state"].split(",")[0] == "frozen"]
     logger.info(
         "best validation Dice %.3f at iteration %d of %d; weights in %s%s",
         last["best"]["value"], last["best"]["iteration"], last["iteration"], folder / BEST,
@@ -221,11 +222,6 @@ def finish_run(run_dir: str, network: nn.Module, transfer_report: Mapping[str, A
         )
     if best_is_last(read_metrics(folder / "metrics.csv")):
         logger.warning(TRAIN_LONGER)
-
-
-def _is_frozen(row: Mapping[str, Any]) -> bool:
-    """Return whether a stage of a transfer report was frozen in all iterations."""
-    return row["state"].startswith("frozen") and "until" not in row["state"]
 
 
 def _log_phases(folder: Path, transfer_report: Mapping[str, Any], iteration: int) -> None:
