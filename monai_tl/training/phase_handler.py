@@ -13,7 +13,7 @@ from torch import nn
 from monai_tl.errors import ConfigError
 from monai_tl.networks.stages import parts_of_stages, stages
 from monai_tl.settings.table import refuse_settings
-from monai_tl.training.phase_record import PHASES, FrozenInterval, read_phases, write_phases
+from monai_tl.training.phase_record import PHASES, FrozenInterval, phases_before, write_phases
 from monai_tl.transfer.freeze import frozen_sha256
 from monai_tl.transfer.phase_freeze import stages_frozen
 from monai_tl.transfer.phases import Phase, Schedule
@@ -71,13 +71,14 @@ class FollowPhases:
         """In the first iteration of a phase, or of a resumed training, freeze what the phase does not train.
 
         Raises:
+            DataError: if a resumed training's ``phases.csv`` is missing or damaged.
             RuntimeError: if frozen values are not those with which a resumed phase began.
         """
         if self.current is not None:
             return
         iteration = trainer.state.iteration
         if self.rows is None:
-            self.rows = _rows_before(read_phases(self.run_dir), iteration)
+            self.rows = phases_before(self.run_dir, iteration)
         phase = self.schedule.phase_at(iteration)
         trained = self.stages.expand(phase.trained)
         self.frozen.enter_context(
@@ -131,8 +132,3 @@ class FollowPhases:
         named = list(self.network.named_parameters(remove_duplicate=False))
         weights = ((name, parts_of_stages(named, self.stages, [name]).values()) for name in names)
         return [name for name, own in weights if any(weight.requires_grad for weight in own)]
-
-
-def _rows_before(rows: list[FrozenInterval], iteration: int) -> list[FrozenInterval]:
-    """Return the rows that began before an iteration; later ones are of iterations that a resumed training repeats."""
-    return [row for row in rows if row.first < iteration]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from monai_tl.errors import DataError
 from monai_tl.storage.tables import read_table, write_table
 
 PHASES = "phases.csv"
+REMEDY = "restore it: it holds the proof of what was frozen; or train again in another folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,5 +56,45 @@ def read_phases(folder: Path) -> list[FrozenInterval]:
         DataError: if it is damaged, with the line.
     """
     path = folder / PHASES
-    remedy = "restore it: it holds the proof of what was frozen; or train again in another folder"
-    return read_table(path, FrozenInterval, remedy=remedy) if path.is_file() else []
+    return read_table(path, FrozenInterval, remedy=REMEDY) if path.is_file() else []
+
+
+def phases_before(folder: Path, iteration: int) -> list[FrozenInterval]:
+    """Read the rows that began before an iteration; later ones are of iterations that a resumed training repeats.
+
+    Raises:
+        DataError: if the file is damaged, or if the rows lack an iteration.
+    """
+    rows = [row for row in read_phases(folder) if row.first < iteration]
+    known = 0
+    for row in rows:
+        if row.first != known + 1:
+            break
+        known = row.last
+    if known < iteration - 1:
+        raise DataError(
+            f"{folder / PHASES} lacks iteration {known + 1}, and this training has come to {iteration - 1}: {REMEDY}"
+        )
+    return rows
+
+
+def proven_phases(folder: Path, schedule: Mapping[str, Any], iteration: int) -> list[FrozenInterval]:
+    """Read a finished training's ``phases.csv``, and check that it proves all phases of its schedule.
+
+    Args:
+        folder: run folder.
+        schedule: as `monai_tl.transfer.phases.Schedule.as_dict` returns it.
+        iteration: the last iteration of the training.
+
+    Raises:
+        DataError: if the file is damaged.
+        RuntimeError: if it lacks a phase, has another one, or a frozen value changed.
+    """
+    rows = read_phases(folder)
+    wanted = [(one["first"], min(one["last"], iteration)) for one in schedule["phases"] if one["first"] <= iteration]
+    if [(row.first, row.last) for row in rows] != wanted or not all(row.is_proven for row in rows):
+        raise RuntimeError(
+            f"{folder / PHASES} does not prove what was frozen in the {len(wanted)} phases of {iteration} iterations "
+            f"({'; '.join(map(str, rows)) or 'it has no rows'}): do not use this run, and report it as a bug"
+        )
+    return rows

@@ -34,6 +34,7 @@ from monai_tl.storage.records import refuse_differences, setting_differences
 from monai_tl.training.label_grid import refuse_lost_labels, resample_labels
 from monai_tl.training.losses import refuse_unfit_loss
 from monai_tl.training.metrics_table import TRAIN_LONGER, best_is_last, read_metrics
+from monai_tl.training.phase_record import proven_phases
 from monai_tl.training.run_cases import check_run_cases, record_run_cases
 from monai_tl.training.run_files import BEST, LAST, RUN_FORMAT, refuse_existing
 from monai_tl.transfer.contract import Contract, describe, lineage_of
@@ -209,6 +210,7 @@ def finish_run(run_dir: str, network: nn.Module, transfer_report: Mapping[str, A
     if transfer_report is not None and (changed or last_sha256 != transfer_report["held_sha256"]):
         raise RuntimeError(f"frozen weights have changed in '{folder}': do not use this run, and report it as a bug")
     last = torch.load(folder / LAST, map_location="cpu", weights_only=True)
+    _log_phases(folder, transfer_report or {}, last["iteration"])
     metadata = read_json(folder / "metadata.json", remedy="restore it")
     write_json(folder / "metadata.json", {**metadata, "validation_dice": last["best"]["value"]})
     note_weights(folder, folder / BEST)
@@ -226,6 +228,18 @@ def finish_run(run_dir: str, network: nn.Module, transfer_report: Mapping[str, A
         )
     if best_is_last(read_metrics(folder / "metrics.csv")):
         logger.warning(TRAIN_LONGER)
+
+
+def _log_phases(folder: Path, transfer_report: Mapping[str, Any], iteration: int) -> None:
+    """Log what was frozen in each phase of a schedule, with the proof.
+
+    Raises:
+        RuntimeError: if it is not proven.
+    """
+    schedule = transfer_report.get("strategy", {}).get("schedule")
+    if schedule and len(schedule["phases"]) > 1:
+        for row in proven_phases(folder, schedule, iteration):
+            logger.info("%s", row)
 
 
 def _refuse_other_run(

@@ -1,6 +1,7 @@
 """Stages frozen and unfrozen during a training by MONAI's trainer: what moved in which iteration, the proof, and resuming."""
 
 from collections import OrderedDict
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from monai_tl.networks.build import build_network
 from monai_tl.networks.stages import parts_of_stages, stages
 from monai_tl.training.checkpoint import KeepState
 from monai_tl.training.phase_handler import FollowPhases
-from monai_tl.training.phase_record import read_phases
+from monai_tl.training.phase_record import proven_phases, read_phases, write_phases
 from monai_tl.transfer.freeze import freeze, frozen_sha256
 from monai_tl.transfer.phase_rates import PhaseRates
 from monai_tl.transfer.phases import Phase, Schedule
@@ -279,18 +280,44 @@ def test_what_was_frozen_before_stays_frozen_in_all_phases(tmp_path):
     assert all(row.is_proven for row in rows)
 
 
-def test_a_lost_record_is_begun_again_with_what_is_left_to_prove(tmp_path):
+def cut_at(folder, iteration):
+    """Train by valley until an iteration, and return the schedule."""
     network = chain()
 
-    def kill(iteration, network):
-        if iteration == 5:
+    def kill(now, network):
+        if now == iteration:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path, network, scheduled("valley", network), disturb=kill)
-    (tmp_path / "phases.csv").unlink()
-    train(tmp_path, chain(), scheduled("valley", network), resume=True)
-    assert [(row.first, row.last, row.is_proven) for row in read_phases(tmp_path)] == [(5, 6, True), (7, 20, True)]
+        train(folder, network, scheduled("valley", network), disturb=kill)
+    return scheduled("valley", network)
+
+
+def test_a_training_whose_record_is_lost_is_not_resumed(tmp_path):
+    schedule = cut_at(tmp_path, 9)
+    rows = read_phases(tmp_path)
+    for left, message in ((rows[:1], "lacks iteration 7 … 8: restore"), ([], "lacks iteration 1 … 8: restore")):
+        write_phases(tmp_path, left)
+        with pytest.raises(DataError) as refused:
+            train(tmp_path, chain(), schedule, resume=True)
+        mentions(str(refused.value), message)
+
+
+def test_a_finished_training_has_to_prove_all_phases(tmp_path):
+    schedule = cut_at(tmp_path, 9)
+    with pytest.raises(RuntimeError) as unfinished:
+        proven_phases(tmp_path, schedule.as_dict(), TOTAL)
+    mentions(str(unfinished.value), "phases.csv … 2 phases of 20 … 1–6 … unchanged … 7–20: nothing frozen")
+    train(tmp_path, chain(), schedule, resume=True)
+    rows = proven_phases(tmp_path, schedule.as_dict(), TOTAL)
+    assert [str(row) for row in rows] == [
+        "iterations 1–6: conv_0, res_1, conv_1 frozen, unchanged bit for bit",
+        "iterations 7–20: nothing frozen",
+    ]
+    for damaged in (rows[1:], [replace(rows[0], sha256_end="0"), rows[1]], [replace(rows[0], last=5), rows[1]]):
+        write_phases(tmp_path, damaged)
+        with pytest.raises(RuntimeError):
+            proven_phases(tmp_path, schedule.as_dict(), TOTAL)
 
 
 def test_what_cannot_be_followed_is_refused_before_any_work(tmp_path):

@@ -4,6 +4,7 @@ import io
 
 import pytest
 import torch
+from monai.optimizers import WarmupCosineSchedule
 
 from monai_tl.errors import ConfigError
 from monai_tl.networks.stages import stages
@@ -73,3 +74,12 @@ def test_a_group_of_new_channels_has_its_stages_rates(tiny):
     optimizer = torch.optim.AdamW([{"name": "first, new channels", "params": list(tiny().first.parameters()), "lr": 1.0}])
     scheduler = PhaseRates(optimizer, valley(stages(tiny()), ITERATIONS))
     assert [rate for (rate,) in rates(optimizer, scheduler, 4)] == [0, 0, 0.5, 1]
+
+
+def test_another_scheduler_of_the_same_optimiser_that_was_built_before_changes_nothing(tiny):
+    """A config may build its own scheduler, which is then replaced: it has already set a rate."""
+    whole = rates(*built(tiny()), ITERATIONS)
+    network = tiny()
+    optimizer = torch.optim.AdamW(parameter_groups(network, 1e-2, stage_rate=0.5))
+    WarmupCosineSchedule(optimizer, warmup_steps=2, t_total=ITERATIONS, warmup_multiplier=0.05)
+    assert rates(optimizer, PhaseRates(optimizer, valley(stages(network), ITERATIONS)), ITERATIONS) == whole
