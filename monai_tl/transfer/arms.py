@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from monai_tl.errors import ConfigError, TransferError
 from monai_tl.networks.stage_map import StageMap
-from monai_tl.transfer.strategy import CONTROL, KINDS, PREFIX, SCRATCH, STAGE_SET, UNTRAINED, Strategy, names_of, read_strategy
+from monai_tl.transfer.strategy import CONTROL, STRATEGIES, PREFIX, SCRATCH, STAGE_SET, UNTRAINED, Strategy, names_of, read_strategy
 
 
 def read_arms(texts: Sequence[str], stages: StageMap) -> tuple[Strategy, ...]:
@@ -47,7 +47,7 @@ def arm_order(arm: str) -> tuple[int, int, str]:
     strategy = known_strategy(arm)
     if strategy is None or strategy.kind == CONTROL:
         return 2, 0, arm
-    return 3, list(KINDS).index(strategy.kind), arm
+    return 3, list(STRATEGIES).index(strategy.kind), arm
 
 
 def arm_words(arm: str) -> str:

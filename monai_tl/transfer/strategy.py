@@ -19,6 +19,7 @@ SCRATCH, CONTROL = "scratch", "random"  # the strategy without transfer; prefix 
 UNTRAINED = "untrained"  # scores the source without any training on the target
 PREFIX, STAGE_SET = "prefix", "freeze="
 OPENMIND = "Wald et al. 2025, arXiv 2412.17041"
+THEIR_CODE = f"{OPENMIND} (their code)"
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class StrategyKind:
     source: bool = True
 
 
-KINDS: dict[str, StrategyKind] = {
+STRATEGIES: dict[str, StrategyKind] = {
     UNTRAINED: StrategyKind(UNTRAINED, "the source’s weights, not fine-tuned", freezes=True),
     SCRATCH: StrategyKind(SCRATCH, "random weights, every stage trained", freezes=True, source=False),
     PREFIX: StrategyKind(
@@ -59,7 +60,7 @@ KINDS: dict[str, StrategyKind] = {
         "head only", "the source’s weights, only the head trained", "Kumar et al. 2022, arXiv 2202.10054", freezes=True
     ),
     "decoder": StrategyKind(
-        "decoder only", "the source’s weights, the encoder frozen, decoder and head trained", OPENMIND, freezes=True
+        "decoder only", "the source’s weights, the encoder frozen, decoder and head trained", THEIR_CODE, freezes=True
     ),
     STAGE_SET: StrategyKind(
         "freeze {}", "the source’s weights, {} frozen, all other stages trained", "",
@@ -88,7 +89,7 @@ KINDS: dict[str, StrategyKind] = {
     ),
     "ema": StrategyKind(
         "averaged weights", "the source’s weights, every stage trained; a moving average of the weights is kept",
-        "Polyak and Juditsky 1992, doi 10.1137/0330046",
+        "Tarvainen and Valpola 2017, arXiv 1703.01780",
     ),
     "warmup": StrategyKind(
         "full with warm-up", "the source’s weights, every stage trained after a linear warm-up", OPENMIND
@@ -98,7 +99,7 @@ KINDS: dict[str, StrategyKind] = {
         freezes=True,
     ),
     "sawtooth": StrategyKind(
-        "sawtooth", "the source’s weights: the decoder with warm-up, then all stages with a warm-up of their own", OPENMIND,
+        "sawtooth", "the source’s weights: the decoder with warm-up, then all stages with a warm-up of their own", THEIR_CODE,
         freezes=True,
     ),
 }  # fmt: skip
@@ -111,7 +112,7 @@ class Strategy:
     """How a target starts and learns; printed, it is its name in configs, flags and studies.
 
     Attributes:
-        kind: a key of ``KINDS``, such as ``"lora"``.
+        kind: a key of ``STRATEGIES``, such as ``"lora"``.
         value: its value, e.g. the rank of ``lora8``; None for kinds without one.
 
     Example:
@@ -145,22 +146,22 @@ class Strategy:
     def label(self) -> str:
         """Return its name for sentences and figures, e.g. ``"freeze 2"``, ``"LoRA rank 8"``."""
         alone = isinstance(self.value, str) and self.value.startswith("+")  # one stage
-        return KINDS[self.kind].label.format(f"only {str(self.value)[1:]}" if alone else self.value)
+        return STRATEGIES[self.kind].label.format(f"only {str(self.value)[1:]}" if alone else self.value)
 
     @property
     def parameters(self) -> dict[str, Any]:
         """Return its value by what it is, e.g. ``{"rank": 8}``."""
-        return {} if self.value is None else {KINDS[self.kind].called: self.value}
+        return {} if self.value is None else {STRATEGIES[self.kind].called: self.value}
 
     @property
     def paper(self) -> str:
         """Return authors, year and identifier of its source; empty if it has none."""
-        return KINDS[self.kind].paper
+        return STRATEGIES[self.kind].paper
 
     @property
     def takes_source(self) -> bool:
         """Return whether the network is initialised with a source's weights."""
-        return KINDS[self.kind].source
+        return STRATEGIES[self.kind].source
 
     @property
     def explanation(self) -> str:
@@ -171,7 +172,7 @@ class Strategy:
         if self.kind == STAGE_SET:
             named = value.removeprefix("+").replace("+", ", ")
             value = named if "+" in value else f"the {value}" if value == "encoder" else f"all stages up to {value}"
-        return KINDS[self.kind].does.format(value).replace("first 1 stages", "first stage")
+        return STRATEGIES[self.kind].does.format(value).replace("first 1 stages", "first stage")
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data, as in ``transfer_report.json``."""
@@ -226,8 +227,8 @@ class Strategy:
         Raises:
             ConfigError: with the strategies that take it.
         """
-        if KINDS[self.kind].freezes and freeze not in (0, "0"):
-            others = ", ".join(name for name, kind in KINDS.items() if not kind.freezes)
+        if STRATEGIES[self.kind].freezes and freeze not in (0, "0"):
+            others = ", ".join(name for name, kind in STRATEGIES.items() if not kind.freezes)
             raise ConfigError(
                 f"strategy {self} decides itself which stages are frozen: set freeze to 0, not {freeze!r}; freeze goes with "
                 f"{others}"
@@ -316,12 +317,12 @@ def names_of(stages: StageMap | None) -> tuple[str, ...]:
 def _parse(text: str, stages: StageMap | None) -> Strategy:
     if re.fullmatch(r"0|[1-9]\d*", text):
         return Strategy(PREFIX, int(text))
-    if text in KINDS and KINDS[text].takes is None:
+    if text in STRATEGIES and STRATEGIES[text].takes is None:
         return Strategy(text)
     kind = next((name for name in VALUED if text.startswith(name)), None)
     if kind is None:
         raise ConfigError(f"no strategy is called '{text}': {did_you_mean(text, names_of(stages))}")
-    takes, value = KINDS[kind].takes, text.removeprefix(kind)
+    takes, value = STRATEGIES[kind].takes, text.removeprefix(kind)
     assert takes is not None  # of all valued kinds
     if kind == STAGE_SET and value.isdecimal():
         return Strategy(PREFIX, int(value))

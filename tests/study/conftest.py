@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from monai_tl.networks.stage_map import StageMap
 from monai_tl.storage.files import write_json
 from monai_tl.study.request import Request
-from monai_tl.networks.stage_map import StageMap
 from monai_tl.study.study_plan import PlannedRun, Study, cross
 from monai_tl.study.subsets import Size
 from monai_tl.training.cost import Cost, write_costs

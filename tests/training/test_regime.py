@@ -97,7 +97,10 @@ def of_stages(network, chosen):
     return {key for key, _ in network.named_parameters() if found.stage_of(key) in chosen}
 
 
-@pytest.mark.parametrize("strategy", ["0", "1", "head", "decoder", "freeze=FIRST+THIRD", "llrd0.5", "l2sp0.01", "ema", "warmup"])
+WHOLE = ["0", "1", "head", "decoder", "freeze=FIRST+THIRD", "llrd0.5", "l2sp0.01", "ema", "warmup"]
+
+
+@pytest.mark.parametrize("strategy", WHOLE)
 def test_whole_stages_are_trained_or_not(strategy, name, transferred, tmp_path):
     plain = build(name)
     found = stages(plain)
@@ -212,7 +215,7 @@ def test_averaged_weights_are_validated_and_no_others(transferred, tmp_path):
 
 @pytest.mark.parametrize("strategy", ["lora2", "bitfit", "gradual", "valley", "head"])
 def test_a_new_channel_is_learned_by_every_strategy(strategy, transferred, tmp_path):
-    """Its kernels start at 0: were they frozen, the network would never see it. Those of the known one are as frozen as asked."""
+    """Its kernels start at 0: were they frozen, the network would never see it. The known one's are frozen as asked."""
     both = Contract(("T1", "T2"), (1.0, 1.0, 1.0), "RAS", "zscore_volume", ("background", "tumour"))
     transfer = transferred(strategy, both)
     (kernel,) = transfer.report["input_weights"]

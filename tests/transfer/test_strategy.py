@@ -6,7 +6,7 @@ import pytest
 
 from monai_tl.errors import ConfigError, TransferError
 from monai_tl.networks.stage_map import StageMap
-from monai_tl.transfer.strategy import KINDS, Strategy, choose_strategy, names_of, read_strategy, refuse_no_source
+from monai_tl.transfer.strategy import STRATEGIES, Strategy, choose_strategy, names_of, read_strategy, refuse_no_source
 from tests.conftest import mentions
 
 UNET = StageMap({name: (name,) for name in ("a", "b", "up", "head")}, decoder=("up",))
@@ -41,8 +41,8 @@ def test_every_name_in_the_hints_is_one(name):
 
 
 def test_every_kind_is_in_the_hints_and_all_but_controls_have_a_paper():
-    assert {read_strategy(name).kind for name in names_of(None)} == set(KINDS)
-    assert {name for name, kind in KINDS.items() if not kind.paper} == {"untrained", "scratch", "freeze="}
+    assert {read_strategy(name).kind for name in names_of(None)} == set(STRATEGIES)
+    assert {name for name, kind in STRATEGIES.items() if not kind.paper} == {"untrained", "scratch", "freeze="}
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ import re
 
 from monai_tl.report.kit.figures import COLOURS, GLYPHS, LINES, MARKERS, Look, look
 from monai_tl.transfer.arms import known_strategy
-from monai_tl.transfer.strategy import CONTROL, KINDS, PREFIX, UNTRAINED
+from monai_tl.transfer.strategy import CONTROL, STRATEGIES, PREFIX, UNTRAINED
 
 RANDOM = Look("#6e6e6e", "-.", "<", "◀")  # controls are grey
 BARE = Look("#6e6e6e", ":", "*", "★")
 ORDER = ("scratch", "0", "1", "2", "3", "4", "5")
-OTHERS = tuple(kind for kind in KINDS if kind not in (UNTRAINED, "scratch", PREFIX, CONTROL))
+OTHERS = tuple(kind for kind in STRATEGIES if kind not in (UNTRAINED, "scratch", PREFIX, CONTROL))
 HATCHES = ("", "////", "....", "xxxx", "----", "++++", "oooo")
 
 
