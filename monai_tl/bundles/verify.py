@@ -24,8 +24,8 @@ SAME_IN_INFERENCE = (*CONTRACT, *PARTS, "head_norm", "inference_overlap", "devic
 READ_BY_VERBS: dict[str, tuple[str, ...]] = {
     "train": (*RUN_VALUES, *WINDOWS, *PARTS, *RUN_BY, "datalist", "run_dir", "resume", "regions", "softmax", "contract", "seed",
               "iterations", "validate_every", "transfer_report", "loss", "validate#crop", "validate#inferer"),
-    "transfer": ("run_dir", "source", "freeze", "norm", "fresh", "new_channels", "accept_differences", "accept_overlap",
-                 "network", "transfer_report"),
+    "transfer": ("run_dir", "source", "strategy", "freeze", "norm", "fresh", "new_channels", "accept_differences",
+                 "accept_overlap", "network", "transfer_report"),
     "untrained": ("run_dir", "freeze", "fresh", "run"),
     "evaluate": ("split", "ckpt", "scores", "overlays", "accept_overlap", "initialize", "run"),
     "inference": (*READ_BY_PREDICTION, *RUN_VALUES, *WINDOWS, *PARTS, "ckpt", "output_dir", "probabilities", "split", "run"),

@@ -25,7 +25,7 @@ CONFIGS = {"train": ("train",), "evaluate": ("train", "evaluate"), "predict": ("
 NAMED_OTHERWISE = ("bundle_root", "run_dir", "output_dir", "val_interval")  # set by flags of the verbs, or fixed
 ONLY = {"bundle new": (*RECIPE_SETTINGS, "modalities", "classes")}  # the settings of verbs that take no other ids
 HEADLINES = {"bundle new": "Settings, with the recipe's defaults, which hold where nothing is proposed:"}
-OF_ARMS = ("seed", "freeze", "resume")  # differ between the runs of a study
+OF_ARMS = ("seed", "freeze", "strategy", "resume")  # differ between the runs of a study
 
 
 def overview(verbs: Verbs, words: tuple[str, ...] = ()) -> str:

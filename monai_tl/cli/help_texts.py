@@ -45,7 +45,11 @@ EXAMPLES = {
         "--bundle bundles/ixi_hippocampus --dataset_dir data/ixi",
         "--bundle bundles/ixi_hippocampus --dataset_dir data/ixi --output runs/ixi --iterations 4000 --window 96,96,96",
     ),
-    "transfer": ("--freeze 2 --dataset_dir data/brats", "--scratch --dataset_dir data/brats --output runs/scratch --seed 1"),
+    "transfer": (
+        "--freeze 2 --dataset_dir data/brats",
+        "--strategy lora8 --dataset_dir data/brats",
+        "--scratch --dataset_dir data/brats --output runs/scratch --seed 1",
+    ),
     "evaluate": (
         "--run runs/freeze_2 --split test --metrics dice,hd95,nsd",
         "--predictions nnunet/test --datalist data/brats/datalist.json --output runs/nnunet",

@@ -14,7 +14,7 @@ from monai_tl.settings.table import PATH, SETTINGS
 from monai_tl.study.study_plan import STUDY_FILE, read_study
 from monai_tl.training.run_files import refuse_changed_datalist, refuse_existing
 from monai_tl.training.run_inputs import check_data, check_start
-from monai_tl.transfer.arms import UNTRAINED, Arm
+from monai_tl.transfer.strategy import CONTROL, PREFIX, SCRATCH, UNTRAINED, Strategy, read_strategy
 from monai_tl.transfer.weight_files import weights_at
 from monai_tl.workflow.launch import run_configs
 from monai_tl.workflow.merged_config import (
@@ -51,6 +51,7 @@ def transfer(
     *,
     source: str | None = None,
     target: str | None = None,
+    strategy: Annotated[int | str | None, SETTINGS["strategy"]] = None,
     freeze: Annotated[int | str | None, SETTINGS["freeze"]] = None,
     scratch: bool = False,
     random_prefix: bool = False,
@@ -59,35 +60,39 @@ def transfer(
     output: str | None = None,
     **overrides: Any,
 ) -> None:
-    """Fine-tune a target from a source with frozen first stages: --freeze 2 [--source S] [--target BUNDLE] [--output RUN].
+    """Fine-tune a target from a source: --freeze 2 or --strategy lora8 [--source S] [--target BUNDLE] [--output RUN].
 
     The target is a bundle, or a datalist alone (--datalist FILE): then a bundle is made next to the run, with proposed
-    settings (`monai_tl bundle new`). Any id of its train.yaml and transfer.yaml is a flag: --dataset_dir DIR --norm
-    track --fresh conv_2 --iterations 400 … --rename MR=T1 says that the source's modality MR is the target's T1. --scratch
-    trains the same network without a source; --random_prefix is the control whose first stages are frozen at random weights.
-    --like_source trains with the source's spacing, orientation and normalisation, except those that are set.
+    settings (`monai_tl bundle new`). --strategy names how it learns, as the arms of a study are named: head, gradual,
+    llrd0.75, l2sp0.01, lora8, bitfit, ema, warmup … Any id of its train.yaml and transfer.yaml is a flag: --dataset_dir DIR
+    --norm track --fresh conv_2 --iterations 400 … --rename MR=T1 says that the source's modality MR is the target's T1.
+    --scratch trains the same network without a source; --random_prefix is the control whose first stages are frozen at random
+    weights. --like_source trains with the source's spacing, orientation and normalisation, except those that are set.
     """
     if "run_dir" in overrides:
         raise ConfigError("the run folder is named by --output")
     if scratch and (random_prefix or freeze not in (None, 0)):
         raise ConfigError("--scratch trains every stage: omit --freeze and --random_prefix (or use --random_prefix alone)")
-    if (source or like_source) and (scratch or random_prefix):
-        omit = "--source" if source else "--like_source"
-        raise ConfigError(f"--scratch and --random_prefix take no source: omit {omit}")
+    if strategy is not None and (scratch or random_prefix):
+        raise ConfigError("--strategy says how the target learns: omit --scratch and --random_prefix (or --strategy scratch)")
+    learned = None if strategy is None else _asked_strategy(strategy, freeze)
+    takes_source = learned.takes_source if learned else not (scratch or random_prefix)
+    if (source or like_source) and not takes_source:
+        without = f"--strategy {learned}" if learned else "--scratch and --random_prefix"
+        raise ConfigError(f"{without} take no source: omit {'--source' if source else '--like_source'}")
     if target is None and "datalist" in overrides:
-        target = _target_of_datalist(
-            source, output, needs_source=not (scratch or random_prefix), given=overrides, like=like_source
-        )
+        target = _target_of_datalist(source, output, needs_source=takes_source, given=overrides, like=like_source)
     target = target or TARGET
     configs = [bundle_config(target, name) for name in ("train", "transfer", *([overlay] if overlay else []))]
-    frozen = 0 if scratch else default_of(configs, "freeze") if freeze is None else freeze
-    arm = Arm("scratch" if scratch else "random" if random_prefix else "transfer", frozen)
-    name = "scratch" if scratch else f"{'random' if random_prefix else 'freeze'}_{frozen}"
-    run_dir = output or f"runs/{Path(target).resolve().name.removesuffix('_bundle')}_{name}"
-    start = arm.settings(source or source_of_target(target) or SOURCE)
+    if learned is None:
+        frozen = 0 if scratch else default_of(configs, "freeze") if freeze is None else freeze
+        learned = Strategy(SCRATCH) if scratch else Strategy(CONTROL if random_prefix else PREFIX, frozen)
+    run_dir = output or f"runs/{Path(target).resolve().name.removesuffix('_bundle')}_{_run_name(learned, freeze)}"
+    start = learned.settings(source or source_of_target(target) or SOURCE)
+    start |= {"freeze": freeze} if strategy is not None and freeze is not None else {}
     settings = {**start, "bundle_root": target, **overrides, "run_dir": run_dir}
-    if overrides.get("rename") and (scratch or random_prefix):
-        raise ConfigError("--rename names the modalities of a source, and --scratch and --random_prefix take none: omit it")
+    if overrides.get("rename") and not learned.takes_source:
+        raise ConfigError(f"--rename names the modalities of a source, and {learned} takes none: omit it")
     refuse_existing(Path(run_dir), resume=overrides.get("resume", False))
     if like_source:
         settings |= _taken_over(settings, configs, overrides)
@@ -96,6 +101,28 @@ def transfer(
     check_start(config)
     run_configs(configs, settings, also=flags_of(transfer))
     print(f"next: monai_tl evaluate --run {run_dir} --split test")
+
+
+def _asked_strategy(strategy: int | str, freeze: int | str | None) -> Strategy:
+    """Return the strategy that is asked for.
+
+    Raises:
+        ConfigError: for an unknown one, one beside which ``freeze`` has no meaning, or one that trains nothing.
+    """
+    learned = read_strategy(str(strategy))
+    if learned.kind == UNTRAINED:
+        raise ConfigError("--strategy untrained trains nothing: monai_tl evaluate --source SOURCE --target BUNDLE scores it")
+    learned.refuse_freeze(freeze or 0)
+    return learned
+
+
+def _run_name(learned: Strategy, freeze: int | str | None) -> str:
+    """Return the part of a run folder's name that says how the run learned."""
+    words = {PREFIX: "freeze", CONTROL: "random"}
+    if learned.kind in words:
+        return f"{words[learned.kind]}_{learned.value}"
+    both = f"_freeze_{freeze}" if freeze and "freeze" not in learned.name else ""
+    return f"{learned.folder}{both}"
 
 
 def _target_of_datalist(
@@ -233,7 +260,7 @@ def _keep_untrained(source: str, target: str, output: str, overrides: dict[str, 
         raise ConfigError("an untrained source is scored as it is, so no stage can be fresh: omit --fresh")
     configs = [bundle_config(target, name) for name in ("train", "transfer", "untrained")]
     refuse_existing(Path(output), resume=False)
-    settings = {"bundle_root": target, **Arm(UNTRAINED).settings(source), **overrides, "run_dir": output}
+    settings = {"bundle_root": target, **Strategy(UNTRAINED).settings(source), **overrides, "run_dir": output}
     read = (*RUN_BY, "validate")
     config = checked_config(configs, settings, flags_of(evaluate), read=read)
     check_data(config, ("test",))

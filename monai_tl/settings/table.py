@@ -46,8 +46,10 @@ METRIC_NAMES = (
     "dice", "hd95", "nsd", "asd", "volume_error", "relative_volume_error", "sensitivity", "precision", "lesion_f1"
 )  # fmt: skip
 LENGTH = Number(above=0, unit="mm")
-STAGES = "the number of frozen stages, a whole number from 0, or the name of the last frozen stage, e.g. 2 or res_1"
+STAGES = "the number of frozen stages, a whole number from 0, or the name of the last frozen stage, e.g. 2 or res_1, or frozen "
+STAGES += "stages joined by +, e.g. conv_0+res_2"
 STAGE = Text("a stage's name", r"[^\W\d]\w*")
+STRATEGY = Text("the name of a strategy, e.g. head, lora8, gradual, llrd0.75 (see docs/strategies.md)", r"[^\s#]+")
 
 SETTINGS: dict[str, Kind] = {
     # where
@@ -88,7 +90,8 @@ SETTINGS: dict[str, Kind] = {
     "workers": Whole(0, 128, unit="processes", example="4"),
     # transfer
     "source": Either((Nothing(), PATH), "a bundle, a run folder, a .pt or .safetensors file, or null"),
-    "freeze": Either((Whole(0), STAGE), STAGES),
+    "strategy": Either((Nothing(), Whole(0), STRATEGY), STRATEGY.what),
+    "freeze": Either((Whole(0), Text(STAGES, r"\+?[^\W\d]\w*(\+[^\W\d]\w*)*")), STAGES),
     "norm": Words(("freeze", "track")),
     "fresh": Either(
         (Nothing(), Text("", r"[^\[\]()]*\S[^\[\]()]*"), Listed(STAGE, "", different=True, empty=True)),
@@ -143,6 +146,7 @@ DESCRIPTIONS = {
     "cache_rate": "preprocessed cases that are kept in memory",
     "workers": "processes that draw training patches",
     "source": "weights to transfer; null: random weights",
+    "strategy": "how the target learns; null: as freeze says",
     "freeze": "",  # the text of its kind is enough
     "norm": "BatchNorm statistics of frozen stages: freeze them too, or let them follow the new data",
     "fresh": "stages that are newly initialised; null: the head if it shares no region with the source's",

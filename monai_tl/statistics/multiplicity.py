@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from monai_tl.errors import ConfigError
-from monai_tl.transfer.arms import CONTROL, SCRATCH, UNTRAINED
+from monai_tl.transfer.strategy import CONTROL, SCRATCH, UNTRAINED
 
 ALL = "all"
 Pair = tuple[str, str]  # arm, and the one it is compared with

@@ -39,9 +39,9 @@ from monai_tl.study.subsets import STRATA, Size, drawing_order, read_sizes, trai
 from monai_tl.text import name_some
 from monai_tl.training.run_cases import check_run_cases, take_prints
 from monai_tl.training.run_folder import PATHS, check_label_grid, learned_regions
-from monai_tl.transfer.arms import UNTRAINED, Arm
 from monai_tl.transfer.contract import refuse_other_classes
 from monai_tl.transfer.source import find_weights, read_source
+from monai_tl.transfer.strategy import UNTRAINED, Strategy
 from monai_tl.workflow.config_check import check_config
 from monai_tl.workflow.merged_config import bundle_config
 
@@ -86,8 +86,7 @@ def design(request: Request, before: Study | None = None) -> Design:
         refuse_changed_scans(before.scans, prints, data)
     metrics, tolerance = asked_scoring(request)
     Scoring(list(parser.get_parsed_content("regions")), metrics, tolerance)  # a tolerance for each region
-    names = list(stages(parser.get_parsed_content("network_def")))
-    arms = asked_arms(request, names)
+    arms = asked_arms(request, stages(parser.get_parsed_content("network_def")))
     sizes = read_sizes(request.sizes, data.splits["train"], named_lists(request))
     budgets = read_budgets(request, arms, parser.get_parsed_content("iterations"), parser.get_parsed_content("validate_every"))
     weights = find_weights(Path(request.source)).absolute() if any(arm.takes_source for arm in arms) else None
@@ -241,7 +240,7 @@ def _refuse_bad_cases(data: Datalist, modalities: Sequence[str]) -> None:
         raise DataError(list_problems(count, lines))
 
 
-def _try(files: Sequence[Path], request: Request, arm: Arm, source: str | None) -> None:
+def _try(files: Sequence[Path], request: Request, arm: Strategy, source: str | None) -> None:
     """Build an arm's training, its transfer included, without reading a scan, so that errors show before the first run.
 
     Raises:

@@ -51,19 +51,19 @@ def estimate(planned: Design) -> Estimate:
     After a minute of measuring, the remaining arms are assumed to be as slow as the slowest one so far.
     """
     study, seconds = planned.study, dict[str, float]()
-    by_freeze: dict[Any, float] = {}
+    by_start: dict[tuple[tuple[str, Any], ...], float] = {}
     began = time.monotonic()
     parser = _parser(study, {"source": None})
     threads = torch.get_num_threads()
     torch.set_num_threads(study.threads)
     try:
         trained = [run for run in _first_of_each(study) if "iterations" in run.settings]
-        for run in sorted(trained, key=lambda run: int(run.settings["freeze"])):
-            key = run.settings["freeze"]
-            if key not in by_freeze and time.monotonic() - began < ENOUGH:
-                parser = _parser(study, {"source": None, "freeze": key})
-                by_freeze[key] = _seconds(_training_step(parser), 2)
-            seconds[run.arm] = by_freeze.get(key, max(by_freeze.values()))
+        for run in sorted(trained, key=lambda run: str(run.settings["freeze"])):
+            key = tuple((name, run.settings[name]) for name in ("freeze", "strategy") if name in run.settings)
+            if key not in by_start and time.monotonic() - began < ENOUGH:
+                parser = _parser(study, {**dict(key), "source": run.settings["source"] if "strategy" in run.settings else None})
+                by_start[key] = _seconds(_training_step(parser), 2)
+            seconds[run.arm] = by_start.get(key, max(by_start.values()))
         window = _seconds(_prediction(parser), 2)
     finally:
         torch.set_num_threads(threads)
@@ -143,6 +143,10 @@ def _training_step(parser: ConfigParser) -> Callable[[], None]:
     """Return a function that does one training step as the configs define it."""
     network, loss = parser.get_parsed_content("network"), parser.get_parsed_content("loss")
     optimizer, inferer = parser.get_parsed_content("optimizer"), parser.get_parsed_content("train#inferer")
+    average = None
+    if "regime" in parser:
+        regime = parser.get_parsed_content("regime")
+        loss, average = regime.objective(loss), regime.averaged(network)
     image = _voxels(parser, "window", int(parser.get_parsed_content("batch_size")))
     label = (image[:, :1] > 0.9).float()
     network.train()
@@ -151,6 +155,8 @@ def _training_step(parser: ConfigParser) -> Callable[[], None]:
         optimizer.zero_grad(set_to_none=True)
         loss(inferer(image, network), label).backward()
         optimizer.step()
+        if average:
+            average.update()
 
     return step
 

@@ -20,7 +20,7 @@ from monai_tl.study.study_plan import PlannedRun, Study
 from monai_tl.study.worker import Order, perform
 from monai_tl.text import in_time
 from monai_tl.training.metrics_table import read_metrics
-from monai_tl.transfer.arms import UNTRAINED
+from monai_tl.transfer.strategy import UNTRAINED
 
 FAULTS, LOGS = "faults", "logs"
 Ended = Generator[tuple[str, Outcome], None, None]

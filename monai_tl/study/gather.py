@@ -15,13 +15,14 @@ from monai_tl.evaluation.score_files import how_to_score, scores_of
 from monai_tl.evaluation.score_record import read_record
 from monai_tl.evaluation.scores import Score, Scoring, summarise
 from monai_tl.statistics.score_array import RunKey
+from monai_tl.storage.files import naming_damage, read_json
 from monai_tl.storage.tables import write_table
 from monai_tl.study.execute import state_of
 from monai_tl.study.study_plan import PlannedRun, Study, read_study
 from monai_tl.study.study_tables import CurveRow, RunRow, write_study_scores
 from monai_tl.training.cost import read_costs
 from monai_tl.training.metrics_table import read_metrics
-from monai_tl.transfer.arms import SCRATCH
+from monai_tl.transfer.strategy import SCRATCH
 
 NEAR = 0.9  # of scratch's best validation Dice
 MetricRows = Sequence[Mapping[str, Any]]  # rows of metrics.csv
@@ -158,7 +159,17 @@ def _run_row(folder: Path, run: PlannedRun, state: tuple[str, str], curve: Metri
         memory_mib=max((cost.memory_mib for cost in costs), default=math.nan),
         training_dice=_training_dice(folder, run),
         fault=state[1],
+        trainable=_trainable(folder / run.folder / "transfer_report.json"),
     )
+
+
+def _trainable(path: Path) -> float:
+    """Return the number of parameters that a run trains; NaN if there is no report of it yet."""
+    if not path.is_file():
+        return math.nan
+    report = read_json(path, required=("stages",), remedy="restore it")
+    with naming_damage(path, "restore it"):
+        return float(sum(row["trainable"] for row in report["stages"].values()))
 
 
 def _training_dice(folder: Path, run: PlannedRun) -> float:

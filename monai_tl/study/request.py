@@ -10,6 +10,7 @@ from typing import Any
 
 from monai_tl.datasets.datalist import Datalist, read_datalist
 from monai_tl.errors import ConfigError, DataError
+from monai_tl.networks.stage_map import StageMap
 from monai_tl.networks.stage_names import known_stages
 from monai_tl.settings.refusals import raise_refusals
 from monai_tl.settings.table import METRIC_NAMES, SPLITS, problems
@@ -17,7 +18,8 @@ from monai_tl.storage.files import read_json
 from monai_tl.study.study_plan import STUDY_FILE, Study, read_budget, read_study
 from monai_tl.study.subsets import read_sizes
 from monai_tl.training.run_inputs import check_classes
-from monai_tl.transfer.arms import Arm, read_arms
+from monai_tl.transfer.arms import read_arms
+from monai_tl.transfer.strategy import Strategy
 from monai_tl.transfer.weight_files import weights_at
 from monai_tl.workflow.merged_config import bundle_config, is_expression, merge_configs, plain_text, value_at
 from monai_tl.workflow.overrides import check_overrides
@@ -25,6 +27,7 @@ from monai_tl.workflow.overrides import check_overrides
 OF_A_RUN = {
     "seed": "--seeds",
     "freeze": "--arms",
+    "strategy": "--arms",
     "run_dir": "--output",
     "resume": "nothing: a study always resumes",
     "transfer": "--arms",
@@ -88,7 +91,7 @@ def check_request(request: Request, folder: Path) -> None:
     modalities = config["modalities"]
     for split in SPLITS if data and not is_expression(modalities) else ():
         data.split(split, modalities)  # type: ignore[union-attr]
-    arms = asked_arms(request, stages.names) if stages else ()
+    arms = asked_arms(request, stages) if stages else ()
     if data:
         check_classes(config, data)
         read_sizes(request.sizes, data.splits["train"], named_lists(request))
@@ -132,6 +135,9 @@ def read_request(request: Request) -> tuple[Request, dict[str, Any]]:
             raise ConfigError(f"--{key} differs from run to run of a study: omit it; it is set by {flag}")
     config = {**merge_configs(files), "bundle_root": os.path.abspath(request.target)}
     config = check_overrides(config, request.settings, request.also, never=OF_A_RUN)
+    if config.get("strategy") is not None:
+        named = files[-1].parent
+        raise ConfigError(f"the configs in {named} set strategy to {config['strategy']}: set it to null, as arms differ in it")
     return replace(request, settings={key: value_at(config, key) for key in request.settings}), config
 
 
@@ -170,7 +176,7 @@ def study_datalist(path: Path) -> Datalist:
     return data
 
 
-def asked_arms(request: Request, stages: Sequence[str]) -> tuple[Arm, ...]:
+def asked_arms(request: Request, stages: StageMap) -> tuple[Strategy, ...]:
     """Return the requested arms; by default all depths, from the head inwards.
 
     Raises:
@@ -179,7 +185,7 @@ def asked_arms(request: Request, stages: Sequence[str]) -> tuple[Arm, ...]:
     return read_arms(request.arms or [str(k) for k in reversed(range(len(stages)))], stages)
 
 
-def read_budgets(request: Request, arms: Sequence[Arm], iterations: int, every: int) -> dict[str, int]:
+def read_budgets(request: Request, arms: Sequence[Strategy], iterations: int, every: int) -> dict[str, int]:
     """Return the iterations of each arm; the seeds are checked, too.
 
     Raises:

@@ -11,7 +11,7 @@ from monai_tl.errors import ConfigError, DataError, did_you_mean
 from monai_tl.storage.files import naming_damage, read_json, write_json
 from monai_tl.storage.records import refuse_differences, setting_differences, setting_text
 from monai_tl.study.subsets import Size
-from monai_tl.transfer.arms import UNTRAINED, Arm
+from monai_tl.transfer.strategy import UNTRAINED, Strategy
 
 STUDY_FILE = "study.json"
 FORMAT = 1
@@ -27,7 +27,7 @@ class PlannedRun:
 
     Attributes:
         name: unique in the study, e.g. ``scratch_n26_seed0``.
-        arm: name of its arm, see `monai_tl.transfer.arms`.
+        arm: name of its arm, see `monai_tl.transfer.strategy`.
         n: number of training subjects.
         seed: of initial weights, patches and the choice of training subjects.
         folder: its run folder, relative to the study's folder.
@@ -101,7 +101,7 @@ class Study:
 
 
 def cross(
-    arms: Sequence[Arm], sizes: Sequence[Size], seeds: Sequence[int], source: str | None, iterations: Mapping[str, int]
+    arms: Sequence[Strategy], sizes: Sequence[Size], seeds: Sequence[int], source: str | None, iterations: Mapping[str, int]
 ) -> Iterator[PlannedRun]:
     """Yield every run of a grid.
 
@@ -115,7 +115,7 @@ def cross(
             origin = "list" if size.listed else "all" if size.subjects is not None else f"seed{seed}"
             datalist = f"datalists/{origin}_n{size.n}.json"
             for arm in arms:
-                name = f"{arm.name}_n{size.n}_seed{seed}"
+                name = f"{arm.folder}_n{size.n}_seed{seed}"
                 own = {**arm.settings(source), "seed": seed}
                 own |= {} if arm.kind == UNTRAINED else {"iterations": iterations[arm.name]}
                 yield PlannedRun(name, arm.name, size.n, seed, f"runs/{name}", datalist, own)
@@ -129,7 +129,7 @@ def read_budget(text: str, arms: Sequence[str], iterations: int) -> dict[str, in
     """
     budget, named = {"default": iterations}, set[str]()
     for part in filter(None, (part.strip() for part in text.split(","))):
-        arm, equals, value = part.partition("=")
+        arm, equals, value = part.rpartition("=")
         if not equals or not value.isdecimal() or int(value) < 1:
             raise ConfigError(f"budget takes iterations by arm, e.g. scratch=5000,default=1500; got '{part}'")
         if arm not in (*arms, "default"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ class RunRow:
         memory_mib: peak memory in MiB, of the GPU if one is used, else of the process.
         training_dice: mean Dice over its own training cases with the weights of best validation, if that was requested.
         fault: reason of a failure, one line.
+        trainable: number of trained parameters.
     """
 
     arm: str
@@ -86,6 +88,7 @@ class RunRow:
     memory_mib: float
     training_dice: float
     fault: str
+    trainable: float = math.nan  # tables of earlier versions have none
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,8 @@ class KeepState:
         key_metric: name of that metric; larger is better.
         patience: training stops after this many iterations without a better validation, counted from the first validation with
             a Dice above 0. 0: training never stops early.
+        patience_after: validations up to this iteration are not counted, as the last stages are still to be unfrozen: see
+            `monai_tl.transfer.phases.Schedule.settled_after`.
         resume: continue from ``last.pt`` if it exists.
         averaged: the averaged weights, if the evaluator validates them; ``model.pt`` holds them then.
     """
@@ -58,6 +60,7 @@ class KeepState:
         key_metric: str = "val_dice",
         patience: int = 0,
         resume: bool | str = False,
+        patience_after: int = 0,
         averaged: AverageWeights | None = None,
     ) -> None:
         """Store the parts; nothing is read or written yet."""
@@ -67,7 +70,7 @@ class KeepState:
             self.parts["averaged"] = averaged
         self.validated = network if averaged is None else averaged.network
         self.evaluator, self.key_metric = evaluator, key_metric
-        self.patience, self.resume = patience, is_true(resume)
+        self.patience, self.patience_after, self.resume = patience, patience_after, is_true(resume)
         self.best: dict[str, Any] = {"value": None, "iteration": 0}
         self.stopping: EarlyStopping | None = None
         self.stopped = False
@@ -117,7 +120,7 @@ class KeepState:
         if not math.isnan(value) and (self.best["value"] is None or value > self.best["value"]):
             self.best = {"value": value, "iteration": iteration}
             self._write(BEST, merged_state(self.validated))
-        if self.stopping and (self.best["value"] or 0) > 0:
+        if self.stopping and (self.best["value"] or 0) > 0 and iteration > self.patience_after:
             self.stopping(self.evaluator)
             self.stopped = bool(trainer.should_terminate)
         if self.stopped:

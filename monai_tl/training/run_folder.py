@@ -34,11 +34,13 @@ from monai_tl.storage.records import refuse_differences, setting_differences
 from monai_tl.training.label_grid import refuse_lost_labels, resample_labels
 from monai_tl.training.losses import refuse_unfit_loss
 from monai_tl.training.metrics_table import TRAIN_LONGER, best_is_last, read_metrics
+from monai_tl.training.phase_record import proven_phases
 from monai_tl.training.run_cases import check_run_cases, record_run_cases
 from monai_tl.training.run_files import BEST, LAST, RUN_FORMAT, refuse_existing
 from monai_tl.transfer.contract import Contract, complete, describe, lineage_of
 from monai_tl.transfer.freeze import frozen_sha256
 from monai_tl.transfer.lora import load_merged
+from monai_tl.transfer.strategy import refuse_no_source
 from monai_tl.transfer.transfer_report import transfer_summary
 from monai_tl.workflow.config_check import running_parser
 from monai_tl.workflow.merged_config import bundle_config, read_yaml, references
@@ -85,6 +87,8 @@ def check_run(
     check_label_grid(data, contract, parser)
     overlap = check_run_cases(data, transfer_report, resumed)
     if transfer_report is not None:
+        if config.get("strategy") is not None and transfer_report["source"] is None:
+            refuse_no_source(transfer_report["strategy"]["name"])
         logger.info(transfer_summary({**transfer_report, "overlap": overlap}))
 
 
@@ -208,10 +212,12 @@ def finish_run(run_dir: str, network: nn.Module, transfer_report: Mapping[str, A
     if transfer_report is not None and (changed or last_sha256 != transfer_report["held_sha256"]):
         raise RuntimeError(f"frozen weights have changed in '{folder}': do not use this run, and report it as a bug")
     last = torch.load(folder / LAST, map_location="cpu", weights_only=True)
+    _log_phases(folder, transfer_report or {}, last["iteration"])
     metadata = read_json(folder / "metadata.json", remedy="restore it")
     write_json(folder / "metadata.json", {**metadata, "validation_dice": last["best"]["value"]})
     note_weights(folder, folder / BEST)
-    frozen = [name for name, row in (transfer_report or {"stages": {}})["stages"].items() if row["state"] != "trained"]
+    rows = (transfer_report or {"stages": {}})["stages"]
+    frozen = [name for name, row in rows.items() if row["state"].split(",")[0] == "frozen"]
     logger.info(
         "best validation Dice %.3f at iteration %d of %d; weights in %s%s",
         last["best"]["value"], last["best"]["iteration"], last["iteration"], folder / BEST,
@@ -224,6 +230,18 @@ def finish_run(run_dir: str, network: nn.Module, transfer_report: Mapping[str, A
         )
     if best_is_last(read_metrics(folder / "metrics.csv")):
         logger.warning(TRAIN_LONGER)
+
+
+def _log_phases(folder: Path, transfer_report: Mapping[str, Any], iteration: int) -> None:
+    """Log what was frozen in each phase of a schedule, with the proof.
+
+    Raises:
+        RuntimeError: if it is not proven.
+    """
+    schedule = transfer_report.get("strategy", {}).get("schedule")
+    if schedule and len(schedule["phases"]) > 1:
+        for row in proven_phases(folder, schedule, iteration):
+            logger.info("%s", row)
 
 
 def _refuse_other_run(

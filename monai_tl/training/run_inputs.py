@@ -8,8 +8,9 @@ from typing import Any
 
 from monai_tl.datasets.datalist import Datalist, read_datalist
 from monai_tl.datasets.regions import regions_of
-from monai_tl.errors import TransferError, list_problems
-from monai_tl.networks.stage_names import chosen_fresh, known_stages, resolve_freeze
+from monai_tl.errors import ConfigError, TransferError, list_problems
+from monai_tl.networks.stage_names import chosen_fresh, known_stages
+from monai_tl.transfer.strategy import choose_strategy, refuse_no_source
 from monai_tl.transfer.weight_files import weights_at
 from monai_tl.workflow.merged_config import is_expression, plain_text
 
@@ -50,15 +51,17 @@ def check_start(config: Mapping[str, Any]) -> None:
     """Refuse unknown stages, if the network is one that is known by name, and a source without weights; all in one error.
 
     Raises:
-        TransferError: as `apply_transfer` does.
+        TransferError: as `apply_transfer` does; also for a strategy that needs a source, without one.
     """
     found, freeze, fresh = known_stages(config.get("network_def")), config.get("freeze"), config.get("fresh")
     problems: list[str] = []
-    if found and freeze is not None and not is_expression(freeze):
-        problems += _refusal_of(lambda: resolve_freeze(found, freeze))
+    strategy, source = config.get("strategy"), plain_text(config, "source")
+    if found and freeze is not None and not is_expression(freeze) and not is_expression(strategy):
+        problems += _refusal_of(lambda: choose_strategy(strategy, freeze, found, source=config.get("source") is not None))
     if found and fresh is not None and not is_expression(fresh):
         problems += _refusal_of(lambda: chosen_fresh(found, fresh))
-    source = plain_text(config, "source")
+    if strategy is not None and not is_expression(strategy) and config.get("source") is None:
+        problems += _refusal_of(lambda: refuse_no_source(str(strategy)))
     if source is not None:
         problems += _refusal_of(lambda: weights_at(source))
     if problems:
@@ -70,6 +73,6 @@ def check_start(config: Mapping[str, Any]) -> None:
 def _refusal_of(check: Callable[[], object]) -> list[str]:
     try:
         check()
-    except TransferError as error:
+    except (TransferError, ConfigError) as error:
         return [str(error)]
     return []

@@ -18,9 +18,9 @@ from monai_tl.storage.files import atomic_write, write_json
 from monai_tl.training.run_cases import check_run_cases, record_run_cases
 from monai_tl.training.run_files import BEST, RUN_FORMAT, refuse_existing
 from monai_tl.training.run_folder import config_of_run, provenance_of, write_run_folder
-from monai_tl.transfer.arms import UNTRAINED
 from monai_tl.transfer.contract import Contract, describe, lineage_of, refuse_other_classes
 from monai_tl.transfer.lora import merged_state
+from monai_tl.transfer.strategy import UNTRAINED, Strategy
 from monai_tl.transfer.tensors import name_first
 from monai_tl.transfer.transfer_report import transfer_summary
 
@@ -67,7 +67,7 @@ def keep_untrained(
     )  # the run trains on no case
     overlap = check_run_cases(test_only, transfer_report)
     stages = {name: {**row, "state": UNTRAINED, "trainable": 0} for name, row in transfer_report["stages"].items()}
-    transfer_report = {**transfer_report, "stages": stages}
+    transfer_report = {**transfer_report, "stages": stages, "strategy": Strategy(UNTRAINED).as_dict()}
     logger.info(transfer_summary({**transfer_report, "overlap": overlap}))
     described = describe(metadata, contract, lineage_of(transfer_report), regions)
     records = {

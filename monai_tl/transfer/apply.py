@@ -14,9 +14,9 @@ from monai_tl.datasets.modality_names import ANY_RENAME, near_names, read_rename
 from monai_tl.networks.stage_names import chosen_fresh, resolve_freeze
 from monai_tl.networks.stages import shared_names, stages
 from monai_tl.settings.table import refuse_settings
+from monai_tl.transfer.apply_strategy import apply_strategy, partly_trained, report_strategy
 from monai_tl.transfer.channels import adapt_channels
 from monai_tl.transfer.contract import Contract, complete, merged
-from monai_tl.transfer.freeze import freeze as freeze_stages
 from monai_tl.transfer.network_pair import NetworkPair
 from monai_tl.transfer.obstacles import AskedStages, Obstacle, refuse_obstacles
 from monai_tl.transfer.other_function import function_obstacles
@@ -25,6 +25,7 @@ from monai_tl.transfer.plan import TransferPlan
 from monai_tl.transfer.shared_weights import with_one_name
 from monai_tl.transfer.sides import Sides
 from monai_tl.transfer.source import Source, read_source
+from monai_tl.transfer.strategy import Strategy, choose_strategy
 from monai_tl.transfer.transfer_report import Origins, report_transfer, transfer_summary
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class Transfer:
         network: the target network, changed in place.
         report: plain data, as in a run's ``transfer_report.json``: source, differences, the state of each stage, the fate of
             each weight, and the sha256 of all frozen values.
+        strategy: how the target learns.
         plan: the fate of each weight; None without a source.
 
     Example:
@@ -52,6 +54,7 @@ class Transfer:
 
     network: nn.Module
     report: dict[str, Any]
+    strategy: Strategy
     plan: TransferPlan | None = None
 
     def __str__(self) -> str:
@@ -65,6 +68,7 @@ def apply_transfer(
     contract: Contract,
     *,
     source_contract: Contract | None = None,
+    strategy: str | int | None = None,
     freeze: int | str = 0,
     norm: str = "freeze",
     fresh: Sequence[str] | str | None = None,
@@ -81,7 +85,9 @@ def apply_transfer(
         contract: what the target expects of its images.
         source_contract: what the source expects of its images; needed only for what no ``metadata.json`` next to its weights
             states.
-        freeze: the number of first stages to freeze, or the name of the last one.
+        strategy: name of a strategy, e.g. ``"lora8"``, see `monai_tl.transfer.strategy`; None: the one that ``freeze`` and the
+            source imply.
+        freeze: the number of first stages to freeze, the name of the last one, or frozen stages joined by a plus sign.
         norm: ``freeze`` or ``track`` the BatchNorm statistics of frozen stages, see `freeze`.
         fresh: stages that keep their initial values. None: the head if it shares no region with the source's, or the classes
             of one exclude each other and those of the other do not; ``[]`` or ``"none"``: no stage. A head that is not fresh
@@ -108,14 +114,19 @@ def apply_transfer(
     """
     target = complete(contract)
     found = stages(network)
-    frozen = resolve_freeze(found, freeze)
+    learned = choose_strategy(strategy, freeze, found, source=source is not None)
+    frozen = learned.frozen(found) or resolve_freeze(found, freeze)
+    if not learned.takes_source:
+        source, norm = None, "track" if strategy is not None else norm  # random stages have no trained statistics
     refuse_settings(norm=norm, new_channels=new_channels)
     called = read_rename(rename)
     if fresh is not None:
         fresh = chosen_fresh(found, fresh)
     if source is None:
-        freeze_stages(network, frozen, norm=norm)
-        return Transfer(network, report_transfer(network, frozen, contract, Origins(), norm=norm))
+        partly = partly_trained(learned, network, frozen, ())
+        report = report_transfer(network, contract, Origins(), norm=norm)
+        apply_strategy(network, learned, frozen, partly=partly, norm=norm)
+        return Transfer(network, report | report_strategy(network, learned, frozen, partly, report["weights"]), learned)
     loaded = with_one_name(read_source(source, network.state_dict()), network)
     own = merged(loaded.contract, source_contract)
     pair = NetworkPair.of({name: tuple(value.shape) for name, value in loaded.weights.items()}, network)
@@ -129,9 +140,12 @@ def apply_transfer(
     refuse_obstacles([*unlike, *misnamed, *others], asked)
     plan = sides.plan(asked.fresh)
     network.load_state_dict(_planned_weights(plan, loaded, network, sides, new_channels), strict=True)
-    freeze_stages(network, frozen, norm=norm, trained_inputs=_trained_inputs(plan, frozen, sides, new_channels))
     origins = sides.origins(plan, new_channels, why_fresh)
-    return Transfer(network, report_transfer(network, frozen, contract, origins, norm=norm, plan=plan, source=loaded), plan)
+    report = report_transfer(network, contract, origins, norm=norm, plan=plan, source=loaded)
+    partly = partly_trained(learned, network, frozen, asked.fresh)
+    inputs = _trained_inputs(plan, (*frozen, *partly), sides, new_channels)
+    apply_strategy(network, learned, frozen, partly=partly, norm=norm, trained_inputs=inputs)
+    return Transfer(network, report | report_strategy(network, learned, frozen, partly, report["weights"]), learned, plan)
 
 
 def _by_target_names(sides: Sides) -> tuple[Sides, list[Obstacle]]:

@@ -1,90 +1,64 @@
-"""The arms of a comparison: what is transferred from the source and what is frozen, as settings of the target's configs."""
+"""The arms of a comparison: strategies by name, their order, and their names in sentences."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from monai_tl.errors import ConfigError
-
-SCRATCH, CONTROL = "scratch", "random"  # the arm without transfer; prefix of the names of arms with frozen random stages
-UNTRAINED = "untrained"  # the arm that scores the source without any training on the target
+from monai_tl.errors import ConfigError, TransferError
+from monai_tl.networks.stage_map import StageMap
+from monai_tl.transfer.strategy import CONTROL, STRATEGIES, PREFIX, SCRATCH, STAGE_SET, UNTRAINED, Strategy, names_of, read_strategy
 
 
-@dataclass(frozen=True)
-class Arm:
-    """One way to start a training.
-
-    Attributes:
-        kind: ``"transfer"`` from a source; ``"scratch"`` without one; ``"random"``: frozen random stages, the control;
-            ``"untrained"``: the source without any training on the target.
-        freeze: the number of frozen first stages, or the name of the last one.
-    """
-
-    kind: str
-    freeze: int | str = 0
-
-    @property
-    def name(self) -> str:
-        """Return its name in a study, e.g. ``scratch``, ``2``, ``random2``."""
-        return {"transfer": str(self.freeze), "random": f"random{self.freeze}"}.get(self.kind, self.kind)
-
-    @property
-    def takes_source(self) -> bool:
-        """Return whether the network is initialised with the source's weights."""
-        return self.kind in ("transfer", UNTRAINED)
-
-    def settings(self, source: str | Path | None) -> dict[str, Any]:
-        """Return the settings of ``transfer.yaml`` that define this arm; ``source`` is None for arms that use none."""
-        origin = str(source) if source is not None and self.takes_source else None
-        settings: dict[str, Any] = {"source": origin, "freeze": self.freeze}
-        if self.kind == UNTRAINED:
-            settings["fresh"] = []
-        if self.kind == "random":
-            settings["norm"] = "track"  # random stages have no trained statistics to preserve
-        return settings
-
-
-def read_arms(texts: Sequence[str], stages: Sequence[str]) -> tuple[Arm, ...]:
-    """Parse the names of arms: ``untrained``, ``scratch``, ``0`` to ``5``, ``random2``.
+def read_arms(texts: Sequence[str], stages: StageMap) -> tuple[Strategy, ...]:
+    """Parse the names of arms: ``untrained``, ``scratch``, ``0`` to ``5``, ``random2``, ``lora8``, …
 
     Args:
         texts: the names, in order.
         stages: of the network, the head last.
 
     Raises:
-        ConfigError: for an unknown name, or one that is given twice.
+        ConfigError, TransferError: for an unknown name, or an arm that is given twice.
     """
-    arms: list[Arm] = []
-    existing = f"there are untrained, scratch, 0 to {len(stages) - 1}, and random1 to random{len(stages) - 1}"
+    arms: dict[Strategy, str] = {}
     for text in texts:
-        match = re.fullmatch(rf"(scratch|{UNTRAINED})|(random)?(\d+)", text)
-        if not match or text == "random0":
-            raise ConfigError(f"no arm is called '{text}': {existing}")
-        arm = Arm(match[1]) if match[1] else Arm("random" if match[2] else "transfer", int(match[3]))
-        if arm.freeze not in range(len(stages)):
-            raise ConfigError(f"no arm is called '{text}', since {int(arm.freeze)} stages cannot be frozen: {existing}")
-        if arm in arms:
-            raise ConfigError(f"the arm '{text}' is given twice; name each arm once")
-        arms.append(arm)
+        arm = read_strategy(text, stages)
+        same = [name for other, name in arms.items() if _are_one(other, arm, stages)]
+        if same:
+            both = f"'{text}'" if same[0] == text else f"'{text}' ({same[0]})"
+            raise ConfigError(f"the arm {both} is given twice; name each arm once")
+        arms[arm] = text
     if not arms:
-        raise ConfigError(f"a study needs at least one arm: {existing}")
+        raise ConfigError(f"a study needs at least one arm: there are {', '.join(names_of(stages))}")
     return tuple(arms)
 
 
+def _are_one(arm: Strategy, other: Strategy, stages: StageMap) -> bool:
+    """Return whether two arms are the same, also if their frozen stages are only named in another way."""
+    only_freeze = {arm.kind, other.kind} <= {PREFIX, STAGE_SET, "head", "decoder"}
+    return arm.folder == other.folder or (only_freeze and arm.frozen(stages) == other.frozen(stages))
+
+
 def arm_order(arm: str) -> tuple[int, int, str]:
-    """Return the sort key of an arm: untrained, scratch, 0 … 5, then random controls and others by name."""
+    """Return the sort key of an arm: untrained, scratch, 0 … 5, random controls, then other strategies and arms by name."""
     if arm in (UNTRAINED, SCRATCH):
         return 0, int(arm == SCRATCH), arm
-    return (1, int(arm), arm) if arm.isdecimal() else (2, 0, arm)
+    if arm.isdecimal():
+        return 1, int(arm), arm
+    strategy = known_strategy(arm)
+    if strategy is None or strategy.kind == CONTROL:
+        return 2, 0, arm
+    return 3, list(STRATEGIES).index(strategy.kind), arm
 
 
 def arm_words(arm: str) -> str:
-    """Return an arm's name for use in a sentence: ``"freeze 1"``, ``"random freeze 2"``, ``"scratch"``."""
-    if arm.isdecimal():
-        return f"freeze {arm}"
-    frozen = arm.removeprefix(CONTROL)
-    return f"{CONTROL} freeze {frozen}" if arm.startswith(CONTROL) and frozen.isdecimal() else arm
+    """Return an arm's name for use in a sentence: ``"freeze 1"``, ``"random freeze 2"``, ``"LoRA rank 8"``."""
+    strategy = known_strategy(arm)
+    return strategy.label if strategy else arm
+
+
+def known_strategy(arm: str) -> Strategy | None:
+    """Return the strategy that an arm's name stands for; None if it stands for none, as in tables made by hand."""
+    try:
+        return read_strategy(arm)
+    except (ConfigError, TransferError):
+        return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -65,6 +65,20 @@ def freeze(
             _stay_in_evaluation_mode(module)
     for name, channels in (trained_inputs or {}).items():
         masks[name] = _train_only(network, name, channels)
+    setattr(network, FROZEN, masks)
+
+
+def freeze_weights(network: nn.Module, names: Iterable[str]) -> None:
+    """Freeze single weights of a network and of every later copy of it, in place; buffers and modes are not changed.
+
+    Args:
+        network: any network.
+        names: of the weights, as in ``named_parameters()``.
+    """
+    masks: dict[str, Tensor | None] = dict(getattr(network, FROZEN, {}))
+    for name in names:
+        network.get_parameter(name).requires_grad_(False)
+        masks[name] = None
     setattr(network, FROZEN, masks)
 
 

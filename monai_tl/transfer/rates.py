@@ -11,6 +11,13 @@ from monai_tl.networks.stages import parts_of_stages, stages
 from monai_tl.settings.table import refuse_settings
 from monai_tl.transfer.freeze import partly_frozen
 
+RATES = "monai_tl_rates"  # attribute of a network whose strategy sets rates: arguments of `parameter_groups`
+
+
+def set_rates(network: nn.Module, **rates: float) -> None:
+    """Let a network's strategy set arguments of later calls of `parameter_groups`: ``stage_rate`` or ``weight_decay``."""
+    setattr(network, RATES, rates)
+
 
 def parameter_groups(
     network: nn.Module,
@@ -28,10 +35,11 @@ def parameter_groups(
     Args:
         network: a network with the stages that `stages` lists; the last one is the head.
         learning_rate: peak learning rate.
-        stage_rate: factor for each stage away from the head, above 0.
+        stage_rate: factor for each stage away from the head, above 0. A network whose strategy sets it (``llrd0.75``) has its
+            own: then it must be 1.
         head_rate: factor for the head, above 0.
         weight_decay: the optimiser's weight decay. It is 0 for weights with some frozen channels, since weight decay also
-            changes channels that get no gradient.
+            changes channels that get no gradient; and in a network whose strategy has a pull of its own (``l2sp0.01``).
 
     Returns:
         Dicts of ``name``, ``params``, ``lr`` and ``weight_decay``, in the network's order.
@@ -50,6 +58,10 @@ def parameter_groups(
         >>> optimizer = torch.optim.AdamW(groups)
     """
     refuse_settings(learning_rate=learning_rate, stage_rate=stage_rate, head_rate=head_rate, weight_decay=weight_decay)
+    fixed: dict[str, float] = getattr(network, RATES, {})
+    if "stage_rate" in fixed and stage_rate != 1.0:
+        raise ConfigError(f"the strategy sets stage_rate to {fixed['stage_rate']}: set stage_rate to 1.0, not {stage_rate}")
+    stage_rate, weight_decay = fixed.get("stage_rate", stage_rate), fixed.get("weight_decay", weight_decay)
     partly = partly_frozen(network)
     found = stages(network)
     groups = []

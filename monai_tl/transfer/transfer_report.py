@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from torch import nn
 
 from monai_tl.networks.ports import find_ports
-from monai_tl.networks.stages import parts_of_stages, stage_weights, stages
 from monai_tl.transfer.contract import Contract
-from monai_tl.transfer.freeze import frozen_sha256
 from monai_tl.transfer.network_pair import shapes_of
+from monai_tl.transfer.phases import Phase
 from monai_tl.transfer.plan import TransferPlan
 from monai_tl.transfer.source import Source
+from monai_tl.transfer.strategy import is_plain
 
 POOR_SOURCE = 0.1  # validation Dice below which a source is reported as having learned almost nothing
 
@@ -43,7 +42,6 @@ class Origins:
 
 def report_transfer(
     network: nn.Module,
-    frozen: Sequence[str],
     contract: Contract,
     origins: Origins,
     *,
@@ -51,11 +49,10 @@ def report_transfer(
     plan: TransferPlan | None = None,
     source: Source | None = None,
 ) -> dict[str, Any]:
-    """Return the fate of each weight and the state of each stage, as plain data.
+    """Return the fate of each weight, as plain data; `report_strategy` adds how it learns.
 
     Args:
-        network: after the transfer, its stages frozen.
-        frozen: names of the frozen stages.
+        network: after the transfer, before its strategy is applied.
         contract: what the target expects of its images.
         origins: of the target's channels.
         norm: as in `monai_tl.transfer.freeze.freeze`.
@@ -74,9 +71,7 @@ def report_transfer(
         "head": origins.head,
         "norm": norm,
         "input_weights": list(find_ports(network).inputs) if hasattr(network, "rebuild") else [],
-        "stages": _stage_rows(network, frozen, fates),
         "weights": fates,
-        "held_sha256": frozen_sha256(network),
     }
 
 
@@ -87,6 +82,7 @@ def transfer_summary(report: dict[str, Any]) -> str:
         *(f"renamed: the source's {old} is the target's {new}" for old, new in report["rename"].items()),
         *report["contract"]["differences"],
         *(report.get("overlap") or {}).get("said", []),
+        *_strategy_lines(report),
         *_stage_lines(report),
         *(f"{name}: {fate}" for name, fate in report["weights"].items() if fate.startswith("adapted")),
         *(f"channel {name}: {origin}" for name, origin in report["channels"].items()),
@@ -105,6 +101,19 @@ def _source_lines(source: dict[str, Any] | None) -> list[str]:
         poor = "; the source has learned almost nothing, so this transfer can show little" if dice < POOR_SOURCE else ""
         lines.append(f"the source's validation Dice on its own task: {dice:.3f}{poor}")
     return lines + list(source.get("notes", ()))
+
+
+def _strategy_lines(report: dict[str, Any]) -> list[str]:
+    """Return what a strategy is, if stages alone do not say it: its name, its paper, its phases."""
+    strategy = report.get("strategy", {})
+    if not strategy or is_plain(strategy["name"]):
+        return []
+    rows = report["stages"].values()
+    counts = f"{sum(row['trainable'] for row in rows):,} of {sum(row['parameters'] for row in rows):,} parameters"
+    lines = [f"strategy {strategy['label']} ({strategy['paper']}): {counts} trainable"]
+    schedule = strategy.get("schedule", {})
+    lines += [schedule["note"]] if schedule.get("note") else []
+    return lines + [str(Phase(**phase)) for phase in schedule.get("phases", ())]
 
 
 def _stage_lines(report: dict[str, Any]) -> list[str]:
@@ -136,19 +145,3 @@ def _source_row(source: Source, plan: TransferPlan | None) -> dict[str, Any]:
         "unused": list(plan.unused if plan else ()),
         "notes": list(source.notes),
     }
-
-
-def _stage_rows(network: nn.Module, frozen: Sequence[str], fates: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Return the state of each stage, its numbers of parameters, and the fates of its weights."""
-    found, rows = stages(network), {}
-    for name, weights in stage_weights(network).items():
-        own = parts_of_stages(network.named_parameters(remove_duplicate=False), found, [name]).values()
-        trainable = sum(parameter.numel() for parameter in own if parameter.requires_grad)
-        state = "trained" if name not in frozen else "frozen" if trainable == 0 else "frozen, new channels trained"
-        rows[name] = {
-            "state": state,
-            "parameters": sum(parameter.numel() for parameter in own),
-            "trainable": trainable,
-            "weights": dict(sorted(Counter(fates[weight].split(":")[0] for weight in weights).items())),
-        }
-    return rows

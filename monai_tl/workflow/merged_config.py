@@ -94,7 +94,7 @@ def source_of_target(bundle: str) -> str | None:
     Raises:
         ConfigError: if the bundle has no ``transfer.yaml``.
     """
-    config = {**merge_configs([bundle_config(bundle, "transfer")]), "bundle_root": bundle}
+    config = {**read_yaml(bundle_config(bundle, "transfer")), "bundle_root": bundle}
     path = plain_text(config, "source") if "source" in config else None
     if path is None or ".." not in Path(path).parts:
         return path

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from monai_tl.networks.stage_map import StageMap
 from monai_tl.storage.files import write_json
 from monai_tl.study.request import Request
 from monai_tl.study.study_plan import PlannedRun, Study, cross
@@ -18,7 +19,7 @@ from monai_tl.training.metrics_table import write_metrics
 from monai_tl.transfer.arms import read_arms
 from tests.conftest import BRATS, TINY, leave_scores, score_of
 
-STAGES = ("conv_0", "res_1", "res_2", "res_3", "conv_1", "conv_2")
+STAGES = StageMap({name: (name,) for name in ("conv_0", "res_1", "res_2", "res_3", "conv_1", "conv_2")})
 
 
 @pytest.fixture

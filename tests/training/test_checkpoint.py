@@ -15,7 +15,7 @@ from tests.conftest import mentions
 EPOCH = 10  # iterations between validations
 
 
-def train(folder, values, *, patience=0, resume=False, epochs=None, spoil=None):
+def train(folder, values, *, patience=0, resume=False, epochs=None, spoil=None, patience_after=0):
     """Train one weight that counts its iterations; validation gives ``values`` in turn."""
     network = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.zeros_(network.weight)
@@ -36,7 +36,9 @@ def train(folder, values, *, patience=0, resume=False, epochs=None, spoil=None):
     def validate(engine):
         evaluator.state.metrics["val_dice"] = values[engine.state.epoch - 1]
 
-    keep = KeepState(folder, network, optimizer, scheduler, evaluator, patience=patience, resume=resume)
+    keep = KeepState(
+        folder, network, optimizer, scheduler, evaluator, patience=patience, resume=resume, patience_after=patience_after
+    )
     keep.attach(trainer)
     trainer.run(range(EPOCH), max_epochs=epochs or len(values), epoch_length=EPOCH)
     return trainer, keep
@@ -66,6 +68,15 @@ def test_it_stops_after_so_many_iterations_without_a_better_validation(tmp_path)
     assert trainer.state.iteration == 40
     assert torch.load(tmp_path / "last.pt", weights_only=True)["stopped"] is True
     assert train(tmp_path / "all", [0.1, 0.5, 0.4, 0.45, 0.9], patience=0)[0].state.iteration == 50
+
+
+def test_it_does_not_stop_before_the_last_stages_are_unfrozen(tmp_path):
+    """Patience counts from the first validation after ``patience_after``, although the best came before."""
+    values = [0.9, 0.4, 0.4, 0.4, 0.5, 0.3, 0.3, 0.95]
+    assert train(tmp_path / "plain", values, patience=20)[0].state.iteration == 30
+    trainer, keep = train(tmp_path / "phases", values, patience=20, patience_after=30)
+    assert trainer.state.iteration == 70
+    assert keep.best == {"value": 0.9, "iteration": 10}
 
 
 def test_a_stopped_run_stays_stopped_when_resumed(tmp_path):

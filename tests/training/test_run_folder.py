@@ -14,10 +14,12 @@ from monai_tl.datasets.case_checks import check_split
 from monai_tl.datasets.datalist import read_datalist
 from monai_tl.errors import ConfigError, DataError
 from monai_tl.settings.table import is_true
+from monai_tl.training.phase_record import FrozenInterval, write_phases
 from monai_tl.training.run_files import refuse_changed_datalist, refuse_existing
 from monai_tl.training.run_folder import finish_run, refuse_unknown_ids
 from monai_tl.transfer.freeze import frozen_sha256
 from monai_tl.transfer.lora import add_lora, merged_state
+from monai_tl.transfer.phases import Phase, Schedule
 from monai_tl.workflow.merged_config import bundle_config, read_run_config
 from tests.conftest import IXI, mentions
 
@@ -164,3 +166,26 @@ def test_a_frozen_value_that_changed_invalidates_a_run(tmp_path, adapted_run, sp
         torch.save({**weights, name: weights[name] + 0.1 * torch.randn(weights[name].shape)}, tmp_path / "model.pt")
     with pytest.raises(RuntimeError, match="frozen weights have changed"):
         finish_run(str(tmp_path), network, report)
+
+
+def test_a_run_in_phases_is_finished_only_with_their_proof(tmp_path, caplog):
+    """Stages that were frozen for some phases are reported as such, and not as unchanged in ``model.pt``."""
+    network = torch.nn.Sequential(OrderedDict(body=torch.nn.Linear(1, 1), head=torch.nn.Linear(1, 1)))
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    torch.save({"best": {"value": 0.5, "iteration": 4}, "iteration": 6}, tmp_path / "last.pt")
+    (tmp_path / "metadata.json").write_text("{}")
+    schedule = Schedule("valley", (Phase(1, 2, ("head",)), Phase(3, 8, ("body", "head"))))
+    report = {
+        "held_sha256": frozen_sha256(network),
+        "stages": {"body": {"state": "frozen until iteration 2"}, "head": {"state": "trained"}},
+        "strategy": {"schedule": schedule.as_dict()},
+    }
+    with pytest.raises(RuntimeError) as missing:
+        finish_run(str(tmp_path), network, report)
+    mentions(str(missing.value), "phases.csv … 2 phases of 6 … no rows")
+    rows = [FrozenInterval(1, 2, "head", "body", "a", "a"), FrozenInterval(3, 6, "body+head", "", "b", "b")]
+    write_phases(tmp_path, rows)
+    with caplog.at_level("INFO"):
+        finish_run(str(tmp_path), network, report)
+    mentions(caplog.text, "iterations 1–2: body frozen, unchanged bit for bit … 3–6: nothing frozen … Dice 0.500")
+    assert caplog.text.count("unchanged bit for bit") == 1

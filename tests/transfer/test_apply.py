@@ -98,7 +98,11 @@ def test_the_report_lists_the_fate_of_every_weight(tiny, contract, run_folder, t
             "head.bias": "fresh",
         },
         "held_sha256": frozen_sha256(network),
-    }
+        "strategy": {
+            "name": "2", "label": "freeze 2", "paper": "Yosinski et al. 2014, arXiv 1411.1792",
+            "parameters": {"frozen stages": 2},
+        },
+    }  # fmt: skip
     assert json.loads(json.dumps(done.report))["stages"] == done.report["stages"]
 
 

@@ -24,6 +24,7 @@ from monai_tl.report.runs.scored_by import ScoredBy
 from monai_tl.report.runs.transfer_summary import ELSEWHERE, RUN_REMEDY, TransferSummary, read_transfer_summary
 from monai_tl.storage.files import read_json
 from monai_tl.text import printable
+from monai_tl.training.cost import Cost, read_costs
 from monai_tl.training.metrics_table import read_metrics
 from monai_tl.training.run_files import RUN_FORMAT
 
@@ -48,6 +49,7 @@ class Run:
         overlays: pictures of cases, by subject.
         every: the scores of all regions and metrics, with their record; None if there are none, or they are refused.
         refused: why the run has no ``scores`` in spite of a score table; empty if it has, or there is none.
+        costs: rows of ``cost.csv``.
         seen: note on scored cases that were trained on before, if the user accepted this; else empty.
     """
 
@@ -64,6 +66,7 @@ class Run:
     every: RunScores | None = None
     refused: str = ""
     seen: str = ""
+    costs: tuple[Cost, ...] = ()
 
     @property
     def record(self) -> ScoreRecord | None:
@@ -202,6 +205,7 @@ def _read(folder: Path, name: str, split: str, by: ScoredBy) -> Run:
         every=valid,
         refused=refused,
         seen=seen_in_short(valid.record) if valid else "",
+        costs=tuple(read_costs(folder / "cost.csv")),
     )
 
 

@@ -44,6 +44,7 @@ class RunLine:
     best_at: str
     seconds: float
     origin: str
+    cost: str
     command: str
     setting: str
     evaluate: str
@@ -187,6 +188,7 @@ def _row(run: Run, own: Look | None, cells: list[str], by: ScoredBy, split: str)
         best_at=f"{best['iteration']} of {run.curve[-1]['iteration']}" if best else NONE,
         seconds=run.curve[-1]["seconds"] if run.curve else float("nan"),
         origin=words.origin(run),
+        cost=words.cost(run),
         command=words.command(run),
         setting=words.setting(run),
         evaluate=_remedy(run, by, split),

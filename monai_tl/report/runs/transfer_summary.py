@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_tl.storage.files import naming_damage
+from monai_tl.transfer.strategy import is_plain
 
 ELSEWHERE = "elsewhere"  # the kind of segmentations that were made elsewhere
 FATES = ("copied", "adapted", "fresh")
@@ -45,16 +46,24 @@ class TransferSummary:
     channels: tuple[str, ...] = ()  # and what was renamed to match them
     outputs: tuple[str, ...] = ()
     overlap: tuple[str, ...] = ()  # test cases compared with the source's cases
+    strategy: str = ""  # how the target learned, unless source and frozen stages say it
+    paper: str = ""
 
     @property
     def frozen(self) -> tuple[str, ...]:
         """The frozen stages; their new input channels may be trained."""
-        return tuple(stage.name for stage in self.stages if stage.state != "trained")
+        return tuple(stage.name for stage in self.stages if _is_frozen(stage))
 
     @property
     def trained(self) -> tuple[str, ...]:
         """The stages whose parameters are all trained."""
         return tuple(stage.name for stage in self.stages if stage.state == "trained")
+
+    @property
+    def trainable(self) -> str:
+        """How many parameters are trained, of how many."""
+        trained, count = (sum(getattr(stage, name) for stage in self.stages) for name in ("trainable", "parameters"))
+        return f"{trained:,} of {count:,} parameters"
 
     def count(self, fate: str) -> int:
         """Return the number of weights that were ``copied``, ``adapted`` or ``fresh``."""
@@ -89,7 +98,8 @@ def _summarise(report: dict[str, Any]) -> TransferSummary:
         for name, row in report["stages"].items()
     )
     source = report["source"]
-    frozen = any(stage.state != "trained" for stage in stages)
+    frozen, strategy = any(map(_is_frozen, stages)), report.get("strategy") or {"name": ""}
+    named = bool(strategy["name"]) and not is_plain(strategy["name"])
     with_source = "untrained" if report.get("untrained") else "transfer"
     return TransferSummary(
         kind=with_source if source is not None else "random prefix" if frozen else "scratch",
@@ -107,5 +117,12 @@ def _summarise(report: dict[str, Any]) -> TransferSummary:
             *(f"{name}: {fate}" for name, fate in report.get("regions", {}).items()),
             *([f"the head is newly initialised: {report['head']}"] if report.get("head") else []),
         ),
+        strategy=str(strategy["label"]) if named else "",
+        paper=str(strategy["paper"]) if named else "",
         overlap=tuple(str(line) for line in (report.get("overlap") or {}).get("said", ())),
     )
+
+
+def _is_frozen(stage: Stage) -> bool:
+    """Return whether a stage is frozen from the first step to the last; its new input channels may be trained."""
+    return stage.state.split(",")[0] in ("frozen", "untrained")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -129,7 +130,18 @@ def origin(run: Run) -> str:
     weights = ", ".join(f"{summary.count(fate)} {fate}" for fate in ("copied", "adapted", "fresh"))
     stages = f"{frozen} frozen" if frozen else "no stage frozen"
     dice = "" if summary.source_dice is None else f", validation Dice {summary.source_dice:.3f} in its own task"
-    return f"Transfer from {printable(summary.source)} (sha256 {summary.sha256}…{dice}): weights {weights}; {stages}."
+    strategy = f" Strategy: {printable(summary.strategy)} ({printable(summary.paper)})." if summary.strategy else ""
+    return f"Transfer from {printable(summary.source)} (sha256 {summary.sha256}…{dice}): weights {weights}; {stages}.{strategy}"
+
+
+def cost(run: Run) -> str:
+    """Return what a run trained and what that cost; empty if nothing is recorded."""
+    trained = [f"{run.transfer.trainable} trained"] if run.transfer.stages else []
+    if run.costs:
+        step = statistics.median(row.step_seconds for row in run.costs)
+        memory = max(row.memory_mib for row in run.costs)
+        trained += [f"{step:.3f} s per step (median)", f"peak memory {memory:,.0f} MiB"]
+    return f"{', '.join(trained)}." if trained else ""
 
 
 def command(run: Run) -> str:

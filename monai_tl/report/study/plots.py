@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from monai_tl.report.kit.figures import WIDTH, Look, as_png, as_svg, house_style, shorten
-from monai_tl.transfer.arms import SCRATCH
+from monai_tl.transfer.strategy import SCRATCH
 
 INK = "#333333"
 PALE = 0.78  # share by which a box's colour is mixed with white

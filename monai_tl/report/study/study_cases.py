@@ -15,7 +15,8 @@ from monai_tl.report.study.study_facts import StudyFacts
 from monai_tl.statistics.measure import Measure
 from monai_tl.study.study_tables import RunRow
 from monai_tl.text import NONE, printable
-from monai_tl.transfer.arms import SCRATCH, arm_words
+from monai_tl.transfer.arms import arm_words
+from monai_tl.transfer.strategy import SCRATCH
 
 ARMS_PICTURED = 8  # largest number of arms with pictures in the page
 

@@ -23,7 +23,8 @@ from monai_tl.study.run_state import is_finished
 from monai_tl.study.study_plan import Study as Plan
 from monai_tl.study.study_plan import read_study as read_plan
 from monai_tl.study.study_tables import CurveRow, RunRow, read_study_scores, read_study_table
-from monai_tl.transfer.arms import SCRATCH, arm_order
+from monai_tl.transfer.arms import arm_order
+from monai_tl.transfer.strategy import SCRATCH
 from monai_tl.workflow.published import Published
 from monai_tl.workflow.task_file import read_task_file
 

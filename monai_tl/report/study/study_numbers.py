@@ -17,7 +17,7 @@ from monai_tl.statistics.measure import Measure
 from monai_tl.statistics.verdicts import way
 from monai_tl.study.study_tables import RunRow
 from monai_tl.text import printable
-from monai_tl.transfer.arms import UNTRAINED
+from monai_tl.transfer.strategy import UNTRAINED
 
 NAN = math.nan
 ARM, SUBJECTS = Column("Arm", "arm", "arm"), Column("Training subjects", "n", "count")
@@ -145,7 +145,8 @@ def speed_table(study: StudyFacts) -> StudyTable | None:
         Column("Median iterations to it", "target_iterations", "count"),
         Column("Median time to it", "target_seconds", "duration"),
         Column(f"Mean {dice} over the iterations", "area", "number"), Column(f"Best {dice}", "best_dice", "number"),
-        Column("Median step, s", "step_seconds", "number"), Column("Peak memory, MiB", "memory_mib", "count"),
+        Column("Trained parameters", "trainable", "count"), Column("Median step, s", "step_seconds", "number"),
+        Column("Peak memory, MiB", "memory_mib", "count"),
     )  # fmt: skip
     rows, looks = list[list[object]](), list[Look | None]()
     for n in study.sizes:
@@ -167,12 +168,14 @@ def _speed(study: StudyFacts, arm: str, n: int, runs: Sequence[RunRow]) -> list[
     iterations = targets(study, arm, n)
     reached = sum(not math.isnan(value) for value in iterations)
     seconds = [run.target_seconds for run in runs if (run.n, run.seed) in study.has_target]
-    memory = [run.memory_mib for run in runs if not math.isnan(run.memory_mib)]
+    memory, trained = ([value for value in column if not math.isnan(value)] for column in (
+        [run.memory_mib for run in runs], [run.trainable for run in runs],
+    ))  # fmt: skip
     steps = [run.step_seconds for run in runs if not math.isnan(run.step_seconds)]
     return [
         arm, n, len(runs), f"{reached} of {len(iterations)}" if iterations else "no target",
         late_median(iterations), late_median(seconds), mean([run.area for run in runs]), mean([run.best_dice for run in runs]),
-        float(np.median(steps)) if steps else NAN, max(memory, default=NAN),
+        max(trained, default=NAN), float(np.median(steps)) if steps else NAN, max(memory, default=NAN),
     ]  # fmt: skip
 
 

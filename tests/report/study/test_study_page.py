@@ -235,7 +235,7 @@ def test_hostile_ids_and_faults_stay_text(make_study, report):
         arms=("scratch", "1"), sizes=(26,), subjects=[EVIL, "$x_1$", "a&b", "#5_%", "ok", "\x1b[31m"], left_out=left_out
     )
     runs = read_study_table(folder / "runs.csv", RunRow)
-    runs = [RunRow(*[getattr(run, name) for name in RunRow.__slots__[:-1]], EVIL if run.fault else "") for run in runs]
+    runs = [RunRow(*[getattr(run, name) for name in RunRow.__slots__[:-2]], EVIL if run.fault else "") for run in runs]
     write_table(folder / "runs.csv", RunRow, runs)
     text, page = report(folder)
     assert not any("onerror" in attrs for _, attrs in page.tags)
