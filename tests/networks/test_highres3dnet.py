@@ -247,3 +247,14 @@ def test_bf16_autocast_stays_within_its_precision(network, image):
 def test_a_network_without_channels_is_refused(in_channels, out_channels):
     with pytest.raises(ConfigError, match=f"1 channel.*{in_channels}.*{out_channels}"):
         HighRes3DNet(in_channels, out_channels)
+
+
+def test_a_slope_of_0_is_relu_that_can_be_trained_and_is_kept_by_rebuilding():
+    network = HighRes3DNet(in_channels=1, out_channels=2, negative_slope=0)
+    kinds = {type(module).__name__ for module in network.modules() if "ReLU" in type(module).__name__}
+    assert kinds == {"ReLU"}
+    network(torch.randn(1, 1, 8, 8, 8)).sum().backward()
+    assert all(weight.grad is not None for weight in network.parameters())
+    again = network.rebuild(True, False)
+    assert {type(module).__name__ for module in again.modules() if "ReLU" in type(module).__name__} == {"ReLU"}
+    assert again.conv_0.conv.weight.shape[1] == 2

@@ -31,8 +31,12 @@ def _read_monai(opened: Opened) -> Reading:
 
 
 def _own(opened: Opened) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Return the weights with the network's own names, and those that older MONAI did not have; a note on these."""
-    return with_cross_attention(own_names(without_prefixes(state_dict_of(opened.content), WRAPPED)))
+    """Return the weights with the network's own names, and those that older MONAI did not have; notes on both."""
+    stored = state_dict_of(opened.content)
+    bare = without_prefixes(stored, WRAPPED)
+    prefix = next(iter(stored), "").removesuffix(next(iter(bare), ""))
+    weights, added = with_cross_attention(own_names(bare))
+    return weights, (*([f"the prefix '{prefix}' is removed from the names"] if prefix else []), *added)
 
 
 MONAI_NETWORK = Family("MONAI network", _is_monai, _read_monai)
