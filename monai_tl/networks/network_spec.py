@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from monai_tl.networks.build import build_network
+from monai_tl.settings.assignments import ASSIGNMENTS
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,11 @@ class NetworkSpec:
 
     def __str__(self) -> str:
         """Return name and settings: ``SegResNet (init_filters=16)``."""
-        settings = [f"{name}={_text(value)}" for name, value in self.settings.items()]
-        return f"{self.network} ({', '.join(settings)})" if settings else self.network
+        settings = ", ".join(ASSIGNMENTS.write({name: value}) for name, value in self.settings.items())
+        return f"{self.network} ({settings})" if settings else self.network
 
     @property
     def flags(self) -> str:
         """The flags that build this network: ``--network SegResNet --set init_filters=16``."""
-        settings = ",".join(f"{name}={_text(value)}" for name, value in self.settings.items())
+        settings = ASSIGNMENTS.write(self.settings)
         return f"--network {shlex.quote(self.network)}" + (f" --set {shlex.quote(settings)}" if settings else "")
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))

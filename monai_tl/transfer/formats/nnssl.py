@@ -11,7 +11,7 @@ from monai_tl.errors import TransferError
 from monai_tl.networks.network_spec import NetworkSpec
 from monai_tl.transfer.formats import nnunet_plans
 from monai_tl.transfer.formats.family import Expected, Family, Opened, Reading
-from monai_tl.transfer.formats.nnunet import WEIGHTS
+from monai_tl.transfer.formats.nnunet import WEIGHTS, refuse_unaccounted
 from monai_tl.transfer.formats.nnunet_names import UNTRANSPOSED, along_ijk, one_name_each
 from monai_tl.transfer.formats.unwrapping import unwrapped, without_wrappers
 from monai_tl.transfer.tensors import Weights
@@ -50,8 +50,10 @@ def _read_nnssl(opened: Opened) -> Reading:
     if network is not None:
         encoder, transposed = along_ijk(encoder, UNTRANSPOSED)
         notes += transposed
+    unchecked = refuse_unaccounted(encoder, network, opened.path, "encoder.")
     expected, of_images = _expected(plan)
-    return Reading(encoder, network, expected, lacks=("decoder", "head"), notes=tuple(notes), remarks=(*of_network, *of_images))
+    remarks = (*of_network, *unchecked, *of_images)
+    return Reading(encoder, network, expected, lacks=("decoder", "head"), notes=tuple(notes), remarks=remarks)
 
 
 def _network(plans: Mapping[str, Any]) -> tuple[NetworkSpec | None, list[str]]:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from monai_tl.errors import TransferError
+from monai_tl.errors import ConfigError, TransferError
+from monai_tl.networks.network_spec import NetworkSpec
+from monai_tl.networks.outline import outline
+from monai_tl.networks.stages import stage_weights
 from monai_tl.text import listed
 from monai_tl.transfer.formats import nnunet_plans
+from monai_tl.transfer.formats.accounted import all_shapes, refuse_mismatches
 from monai_tl.transfer.formats.family import Expected, Family, Opened, Reading
 from monai_tl.transfer.formats.nnunet_names import along_ijk, one_name_each
 from monai_tl.transfer.formats.unwrapping import unwrapped, without_wrappers
+from monai_tl.transfer.tensors import Weights
 from monai_tl.transfer.weight_files import folds_of
 
 WEIGHTS = "network_weights"
@@ -29,7 +35,7 @@ def _read_nnunet(opened: Opened) -> Reading:
     wrapped, _ = unwrapped(opened.content[WEIGHTS], opened.path)
     weights, notes = one_name_each(without_wrappers(wrapped), opened.path)
     plans, dataset, name = _plans(opened)
-    forward = plans.get("transpose_forward", (0, 1, 2))
+    forward = plans["transpose_forward"]
     config = nnunet_plans.configuration(plans, name, opened.path)
     weights, transposed = along_ijk(weights, forward)
     network, of_network = nnunet_plans.network_of(config, forward)
@@ -42,11 +48,41 @@ def _read_nnunet(opened: Opened) -> Reading:
         normalisation=normalisation,
         classes=_classes(weights, dataset, opened),
     )
-    remarks = [*of_network, *of_channels, *of_normalisation]
+    unchecked = refuse_unaccounted(weights, network, opened.path)
+    remarks = [*of_network, *of_channels, *of_normalisation, *unchecked]
     if expected.orientation is None:
         remarks.append("nnU-Net keeps the axes of each image, so the orientation is unknown; the spacing is along i, j, k")
     notes = [*_fold_note(opened), *notes, *transposed]
     return Reading(weights, network, expected, notes=tuple(notes), remarks=tuple(remarks))
+
+
+def refuse_unaccounted(weights: Weights, spec: NetworkSpec | None, path: Path, part: str = "") -> list[str]:
+    """Refuse weights that are missing, left over or of another shape than in the network that the plans describe, by name.
+
+    Args:
+        weights: with one name each, along i, j, k.
+        spec: the network; None if it cannot be built here.
+        path: the file, for messages.
+        part: beginning of the names of what the file holds, e.g. ``"encoder."``; empty: all of the network.
+
+    Returns:
+        A line that says why they were not compared; empty if they were.
+
+    Raises:
+        TransferError: as described.
+    """
+    kernel = next((weights[name] for name in FIRST_KERNELS if name in weights), None)
+    heads = [value for name, value in weights.items() if name.startswith(SEGMENTATION_LAYERS)]
+    if spec is None:
+        return []
+    try:
+        network = outline(spec, 1 if kernel is None else kernel.shape[1], heads[-1].shape[0] if heads else 2)
+    except ConfigError as error:
+        return [f"network: its weights were not compared with {spec.network}, as it cannot be built ({error})"]
+    own = {name for names in stage_weights(network).values() for name in names if name.startswith(part)}
+    expected = {name: shape for name, shape in all_shapes(network).items() if name in own}
+    refuse_mismatches(weights, expected, path, f"a {spec.network} as its plans describe it")
+    return []
 
 
 def _plans(opened: Opened) -> tuple[dict[str, Any], dict[str, Any] | None, str]:
@@ -103,4 +139,4 @@ def _fold_note(opened: Opened) -> list[str]:
     return [f"{used} is used; {exist}: {opened.location}/{others[0]} names it"]
 
 
-NNUNET = Family("nnU-Net v2", _is_nnunet, _read_nnunet)
+NNUNET_2 = Family("nnU-Net v2", _is_nnunet, _read_nnunet)

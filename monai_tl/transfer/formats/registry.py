@@ -14,7 +14,7 @@ from monai_tl.transfer.formats.medicalnet import MEDICALNET
 from monai_tl.transfer.formats.monai_weights import MONAI_NETWORK
 from monai_tl.transfer.formats.niftynet import NIFTYNET
 from monai_tl.transfer.formats.nnssl import NNSSL
-from monai_tl.transfer.formats.nnunet import NNUNET
+from monai_tl.transfer.formats.nnunet import NNUNET_2
 from monai_tl.transfer.formats.plain import CHECKPOINT
 from monai_tl.transfer.formats.stunet import STU_NET, VERSION_1
 from monai_tl.transfer.formats.suprem import SUPREM
@@ -22,7 +22,7 @@ from monai_tl.transfer.formats.swin_vit import DISRUPTIVE, SWIN_VIT
 from monai_tl.transfer.formats.vista3d import VISTA3D
 from monai_tl.transfer.formats.voco import VOCO
 
-STATED = (NNSSL, NNUNET, OWN_RUN, BUNDLE, STU_NET, VERSION_1, LIGHTNING)
+STATED = (NNSSL, NNUNET_2, OWN_RUN, BUNDLE, STU_NET, VERSION_1, LIGHTNING)
 NAMED = (VISTA3D, SUPREM, VOCO, DISRUPTIVE, SWIN_VIT, GENESIS, MEDICALNET, NIFTYNET)
 FAMILIES: tuple[Family, ...] = (*STATED, *NAMED, MONAI_NETWORK, CHECKPOINT)
 """What is stated in a file goes before what its weights are called, and special families before general ones."""

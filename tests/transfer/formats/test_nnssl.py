@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch
 from monai_tl.errors import TransferError
 from monai_tl.transfer.source import load_weights, read_source
 from tests.conftest import mentions
-from tests.transfer.formats.sidecar_layouts import NNSSL_PLAN, built, nnssl_checkpoint, nnunet_network, stu_net_weights, told
+from tests.transfer.formats.sidecar_layouts import NNSSL_PLAN, nnssl_checkpoint, nnunet_network, stu_net_weights, told
 
 
 def saved(content, path):
@@ -34,7 +35,7 @@ def test_stem_and_encoder_are_read_and_the_pre_training_s_decoder_is_not(tmp_pat
 
 def test_an_encoder_alone_never_loads_as_a_whole_network(tmp_path):
     path = saved(nnssl_checkpoint(), tmp_path / "a.pth")
-    network = built("ResidualEncoderUNet", read_source(path).network.settings, 1, 3)
+    network = read_source(path).network.build(1, 3)
     with pytest.raises(TransferError, match=r"Missing.*decoder\."):
         load_weights(network, path)
 
@@ -58,10 +59,13 @@ def test_the_plan_may_be_next_to_the_file(tmp_path):
 
 def test_the_large_encoder_is_known_by_its_name(tmp_path):
     plan = {**NNSSL_PLAN, "architecture_plans": {"arch_class_name": "ResEncL", "arch_kwargs": None}}
-    spec = read_source(saved(nnssl_checkpoint(plan), tmp_path / "a.pth")).network
-    assert spec.network == "ResidualEncoderUNet"
-    assert spec.settings["features_per_stage"] == [32, 64, 128, 256, 320, 320]
-    assert spec.settings["n_blocks_per_stage"] == [1, 3, 4, 6, 6, 6]
+    with pytest.raises(TransferError) as raised:  # this one is smaller
+        read_source(saved(nnssl_checkpoint(plan), tmp_path / "a.pth"))
+    mentions(
+        str(raised.value),
+        "ResidualEncoderUNet … lacks encoder.stages.1.blocks.1",
+        "(4, 4, 3, 3, 1) instead of (32, 32, 3, 3, 3)",
+    )
 
 
 def test_a_transformer_is_read_and_not_built(tmp_path):
@@ -78,6 +82,20 @@ def test_a_transformer_is_read_and_not_built(tmp_path):
     assert source.weights.keys() == weights.keys()
     assert source.weights["down_projection.proj.weight"].shape == (2, 1, 1, 2, 3), "its tokens have an order, too"
     mentions(told(source), "PrimusM cannot be built here")
+
+
+@pytest.mark.parametrize("damage", ["missing", "renamed", "shape"])
+def test_a_damaged_encoder_is_refused_by_name(tmp_path, damage):
+    content, part = nnssl_checkpoint(), "encoder.stages.2.blocks.1.conv2"
+    weights = content["network_weights"]
+    for name in [name for name in weights if part in name]:
+        value = weights.pop(name)
+        if damage == "renamed":
+            weights[name.replace("conv2", "conv9")] = value
+        elif damage == "shape":
+            weights[name] = torch.cat([value, value])
+    with pytest.raises(TransferError, match=re.escape(part)):
+        read_source(saved(content, tmp_path / "a.pth"))
 
 
 def test_an_encoder_elsewhere_than_the_plan_says_is_refused(tmp_path):

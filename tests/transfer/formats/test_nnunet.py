@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from monai_tl.errors import TransferError
+from monai_tl.networks.known import KNOWN_NETWORKS
 from monai_tl.transfer.contract import Contract
 from monai_tl.transfer.formats.nnunet_plans import normalisation_of
 from monai_tl.transfer.source import find_weights, load_weights, read_source
@@ -53,7 +55,7 @@ def test_the_network_computes_along_ijk_what_nnunet_computes_along_its_axes(tmp_
     network, plans, dataset = nnunet_network(kind), nnunet_plans(kind, transpose), nnunet_dataset()
     source = read_source(write_nnunet(tmp_path, nnunet_checkpoint(network, plans, dataset), plans, dataset))
     assert source.network.network == kind
-    ours = load_weights(built(kind, source.network.settings, 1, 3, seed=1), tmp_path)
+    ours = load_weights(source.network.build(1, 3).eval(), tmp_path)
     image = torch.rand(1, 1, 8, 12, 16)
     expected = through_nnunet(network, image, transpose)
     with torch.no_grad():
@@ -147,6 +149,13 @@ def test_classes_are_the_outputs(tmp_path, labels, classes):
     assert read_source(write_nnunet(tmp_path, content, plans, dataset)).contract.classes == classes
 
 
+def test_without_nnunet_s_networks_a_file_is_still_read(folder, monkeypatch):
+    monkeypatch.setitem(KNOWN_NETWORKS, KIND, replace(KNOWN_NETWORKS[KIND], path=f"not_installed.{KIND}", factory=""))
+    source = read_source(folder)
+    assert source.network.network == KIND
+    mentions(told(source), "not compared … pip install 'monai_tl[nnunet]'")
+
+
 def test_only_one_reader_of_nnunet_turns_images(tmp_path):
     plans, dataset = {**nnunet_plans(), "image_reader_writer": "NibabelIOWithReorient"}, nnunet_dataset()
     source = read_source(write_nnunet(tmp_path, nnunet_checkpoint(nnunet_network(), plans, dataset), plans, dataset))
@@ -167,7 +176,7 @@ def test_older_plans_are_rebuilt(tmp_path):
         "pool_op_kernel_sizes": ARCHITECTURE["strides"],
     }
     source = read_source(write_nnunet(tmp_path, nnunet_checkpoint(nnunet_network(), plans, dataset), plans, dataset))
-    load_weights(built(KIND, source.network.settings, 1, 3, seed=1), tmp_path)
+    load_weights(source.network.build(1, 3), tmp_path)
     mentions(told(source), "older nnU-Net … rebuilt")
 
 
@@ -257,8 +266,6 @@ def names_of(weights, part):
 @pytest.mark.parametrize("part", ["seg_layers.1.weight", "encoder.stages.1.0.convs.0", "transpconvs.0.bias"])
 @pytest.mark.parametrize("damage", ["missing", "renamed", "shape"])
 def test_a_damaged_file_is_refused_by_name(folder, part, damage):
-    source = read_source(folder)
-
     def change(content):
         weights = content["network_weights"]
         for name in names_of(weights, part):
@@ -273,9 +280,8 @@ def test_a_damaged_file_is_refused_by_name(folder, part, damage):
         with pytest.raises(TransferError, match="has 6 outputs.*names 3 classes"):
             read_source(folder)
         return
-    network = built(KIND, source.network.settings, 1, 3, seed=1)
     with pytest.raises(TransferError) as raised:
-        load_weights(network, folder)
+        read_source(folder)
     mentions(str(raised.value), part)
 
 
