@@ -66,13 +66,12 @@ class LossWithSource(nn.Module):
         """Return the loss with the penalty; the prediction is passed to the other loss as it is."""
         loss: Tensor = self.loss(prediction, label)
         penalty = torch.zeros((), device=loss.device)
-        with torch.autocast(loss.device.type, enabled=False):
-            for weight, start in zip(self.transferred, self.start, strict=True):
-                if weight.requires_grad:
-                    penalty = penalty + self.alpha / 2 * (weight.float() - start).square().sum()
-            for weight in self.fresh:
-                if weight.requires_grad:
-                    penalty = penalty + self.beta / 2 * weight.float().square().sum()
+        for weight, start in zip(self.transferred, self.start, strict=True):
+            if weight.requires_grad:
+                penalty = penalty + self.alpha / 2 * (weight.float() - start).square().sum()
+        for weight in self.fresh:
+            if weight.requires_grad:
+                penalty = penalty + self.beta / 2 * weight.float().square().sum()
         self.penalty = penalty.detach()
         return loss + penalty
 
