@@ -30,11 +30,11 @@ class PhaseRates(LRScheduler):
         >>> import torch
         >>> from monai_tl.transfer.phase_rates import PhaseRates
         >>> from monai_tl.transfer.phases import Phase, Schedule
-        >>> groups = [{"name": name, "params": [torch.nn.Parameter(torch.zeros(1))], "lr": 0.1} for name in ("body", "head")]
+        >>> groups = [{"name": name, "params": [torch.nn.Parameter(torch.zeros(1))], "lr": 1.0} for name in ("body", "head")]
         >>> schedule = Schedule("head first", (Phase(1, 5, ("head",), warm_up=5), Phase(6, 9, ("body", "head"))))
         >>> rates = PhaseRates(torch.optim.AdamW(groups), schedule)
         >>> rates.get_last_lr()
-        [0.0, 0.02]
+        [0.0, 0.2]
     """
 
     def __init__(self, optimizer: Optimizer, schedule: Schedule) -> None:
