@@ -6,7 +6,17 @@ from collections.abc import Sequence
 
 from monai_tl.errors import ConfigError, TransferError
 from monai_tl.networks.stage_map import StageMap
-from monai_tl.transfer.strategy import CONTROL, STRATEGIES, PREFIX, SCRATCH, STAGE_SET, UNTRAINED, Strategy, names_of, read_strategy
+from monai_tl.transfer.strategy import (
+    CONTROL,
+    STRATEGIES,
+    PREFIX,
+    SCRATCH,
+    STAGE_SET,
+    UNTRAINED,
+    Strategy,
+    names_of,
+    read_strategy,
+)
 
 
 def read_arms(texts: Sequence[str], stages: StageMap) -> tuple[Strategy, ...]:
