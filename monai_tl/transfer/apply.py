@@ -25,7 +25,7 @@ from monai_tl.transfer.plan import TransferPlan
 from monai_tl.transfer.shared_weights import with_one_name
 from monai_tl.transfer.sides import Sides
 from monai_tl.transfer.source import Source, read_source
-from monai_tl.transfer.strategy import Strategy, choose_strategy
+from monai_tl.transfer.strategy import CONTROL, Strategy, choose_strategy
 from monai_tl.transfer.transfer_report import Origins, report_transfer, transfer_summary
 
 logger = logging.getLogger(__name__)
@@ -117,7 +117,9 @@ def apply_transfer(
     learned = choose_strategy(strategy, freeze, found, source=source is not None)
     frozen = learned.frozen(found) or resolve_freeze(found, freeze)
     if not learned.takes_source:
-        source, norm = None, "track" if strategy is not None else norm  # random stages have no trained statistics
+        source = None
+        if learned.kind == CONTROL and strategy is not None:
+            norm = "track"  # random stages have no trained statistics to preserve
     refuse_settings(norm=norm, new_channels=new_channels)
     called = read_rename(rename)
     if fresh is not None:

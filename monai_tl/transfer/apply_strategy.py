@@ -52,7 +52,7 @@ def apply_strategy(
     """
     if strategy.kind == "bitfit":
         own = parts_of_stages(network.named_parameters(remove_duplicate=False), stages(network), partly)
-        kept = _biases_and_norms(network) | {id(network.get_parameter(name)) for name in trained_inputs or {}}
+        kept = _biases_and_norms(network)
         freeze_weights(network, [name for name, weight in own.items() if id(weight) not in kept])
     elif strategy.kind == "llrd":
         set_rates(network, stage_rate=float(strategy.value or 1.0))

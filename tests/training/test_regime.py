@@ -220,7 +220,8 @@ def test_a_new_channel_is_learned_by_every_strategy(strategy, transferred, tmp_p
     transfer = transferred(strategy, both)
     (kernel,) = transfer.report["input_weights"]
     before = merged_state(transfer.network)[kernel].clone()
-    train(transfer, tmp_path, iterations=12)
+    _, moved = train(transfer, tmp_path, iterations=12)
+    assert kernel in moved[1], "from the first step"
     after = merged_state(transfer.network)[kernel]
     assert not torch.equal(after[:, 1], before[:, 1])
     assert torch.equal(after[:, 0], before[:, 0]) == (strategy in ("lora2", "bitfit", "head"))

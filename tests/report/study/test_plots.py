@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from monai_tl.report.kit.figures import SOFTWARE, look
-from monai_tl.report.study.arm_display import ORDER, hatch_of, look_of
+from monai_tl.report.study.arm_display import ORDER, explain_arm, hatch_of, look_of
 from monai_tl.report.study.plots import (
     ArmBox,
     Line,
@@ -23,6 +23,7 @@ from monai_tl.report.study.plots import (
     draw_times,
     pale,
 )
+from monai_tl.transfer.strategy import names_of
 
 NAN = math.nan
 ODD = ("$x_1$", r"$\frac{$", "_hidden", "<&>", "x" * 200)
@@ -45,6 +46,14 @@ def test_arms_are_distinguishable_without_colour():
     assert len({own.marker for own in looks}) == len({own.glyph for own in looks}) == len(ARMS)
     assert len({own.colour for own in looks}) == len(ARMS)
     assert len({hatch_of(arm) for arm in ARMS}) == len(ARMS)
+
+
+def test_strategies_are_distinguishable():
+    """By colour, line and marker together; also those of one kind, and deeper networks."""
+    more = ("lora4", "lora16", "llrd0.5", "l2sp0.1", "freeze=encoder", *map(str, range(6, 13)))
+    arms = [*ORDER, *(name for name in names_of(None) if name not in (*ORDER, "random2", "untrained")), *more]
+    assert len({look_of(arm)[:3] for arm in arms}) == len(arms)
+    assert all(explain_arm(arm) != explain_arm("unknown") for arm in arms)
 
 
 def test_the_same_figure_each_time():
