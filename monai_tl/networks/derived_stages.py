@@ -14,7 +14,7 @@ from monai_tl.networks.stage_map import StageMap
 from monai_tl.networks.trial_pass import spatial_size, trial_pass
 
 HEAD = "head"
-FEW = 4  # blocks: with fewer, the largest one is taken apart
+FEWEST = 4  # blocks: with fewer, the largest one is taken apart
 
 
 def derive_stages(network: nn.Module) -> StageMap:
@@ -109,7 +109,7 @@ def _blocks(network: nn.Module, layers: Sequence[str], last: Sequence[str]) -> l
     while True:
         coarse = [name for name in blocks if parts(name) and is_container(name)]
         whole = sum(not any(_is_in(name, block) for name in last) for block in blocks)  # blocks without a part of the head
-        if not coarse and whole < FEW:
+        if not coarse and whole < FEWEST:
             # not into single layers, unless there is nothing else
             deep = [name for name in blocks if parts(name) and (not whole or any(parts(child) for child in parts(name)))]
             coarse = sorted(deep, key=weights)[-1:]

@@ -21,12 +21,14 @@ class Ports:
         inputs: weight -> axes whose length depends on the number of image channels, e.g. ``{"conv_0.conv.weight": (1,)}``.
         outputs: weight -> axes whose length depends on the number of classes: 0 in a convolution, 1 in a transposed one, both
             if the last convolution follows another one with as many channels.
+        images: weight -> axes of further layers that return as many channels as the image has, as those of an autoencoder.
         several: weight among these -> how often its axis counts each channel, if that is not once, as in the patch embedding of
             a perceptron (once for each voxel of a patch). Such a weight cannot be taken apart by channel.
     """
 
     inputs: Mapping[str, tuple[int, ...]]
     outputs: Mapping[str, tuple[int, ...]]
+    images: Mapping[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
     several: Mapping[str, int] = field(default_factory=dict, repr=False)
 
 
@@ -54,9 +56,11 @@ def find_ports(network: nn.Module) -> Ports:
         )
     same = rebuild(False, False)  # not the network itself, which may have been changed since it was built
     names = [name for own in stage_weights(network).values() for name in own]
-    inputs = axes_that_differ(same, rebuild(True, False), names)
+    both = axes_that_differ(same, rebuild(True, False), names)
+    inputs = {name: axes for name, axes in both.items() if axes != (0,)}
     outputs = axes_that_differ(same, rebuild(False, True), names)
-    return Ports(inputs, outputs, _counted_several_times(same, channels_of(network), inputs, outputs))
+    images = {name: axes for name, axes in both.items() if name not in inputs}
+    return Ports(inputs, outputs, images, _counted_several_times(same, channels_of(network), inputs, outputs))
 
 
 def axes_that_differ(network: nn.Module, other: nn.Module, names: Iterable[str]) -> dict[str, tuple[int, ...]]:

@@ -28,7 +28,8 @@ def seg_res_net_ds_stages(network: nn.Module) -> StageMap:
 def seg_res_net_ds2_stages(network: nn.Module) -> StageMap:
     """Return the stages of ``SegResNetDS2``: the decoder for points is one stage; the other one makes the segmentation."""
     decoder, heads = _seg_res_net_decoder(network, "", "up_layers_auto")
-    return u_shape(_seg_res_net_encoder(network, ""), {"points": ("up_layers",), **decoder}, heads)
+    _, others = _seg_res_net_decoder(network, "", "up_layers")
+    return u_shape(_seg_res_net_encoder(network, ""), {"points": ("up_layers",), **decoder}, (*heads, *others))
 
 
 def vista3d_stages(network: nn.Module) -> StageMap:

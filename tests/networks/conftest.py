@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from monai_tl.networks.build import build_network
+from monai_tl.networks.stages import stages
 
 THREE = {"channels": [4, 8, 16], "strides": [2, 2]}
 NNUNET = {"n_stages": 3, "features_per_stage": [4, 8, 8], "strides": [1, 2, 2]}
@@ -67,6 +68,16 @@ def patch_of(name: str, channels: int, batch: int = 1) -> torch.Tensor:
     """Return random voxels of a size that the network takes."""
     generator = torch.Generator().manual_seed(1)
     return torch.randn(batch, channels, *SMALL[VARIANTS.get(name, (name,))[0]][1], generator=generator)
+
+
+SLOW = ("AHNet", "FlexibleUNet", "MedNeXtB", "MedNeXtM", "MedNeXtL", "SwinUNETR", "UNETR", "VNet", "DiNTS", "BasicUNet")
+
+
+def depths(name: str) -> list[int]:
+    """Return the numbers of frozen stages that are tried: all, or the first, the middle and the last."""
+    last = len(stages(small(name))) - 1
+    known = VARIANTS.get(name, (name,))[0]
+    return sorted({1, last // 2, last} - {0}) if known.startswith(SLOW) else list(range(1, last + 1))
 
 
 def note_gradient(flow: list[tuple[str, bool]], part: str, module: nn.Module, inputs: object, output: object) -> None:

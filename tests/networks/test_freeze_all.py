@@ -19,16 +19,9 @@ from monai_tl.networks.known import KNOWN_NETWORKS, unused_weights
 from monai_tl.networks.stages import parts_of_stages, stage_weights, stages
 from monai_tl.transfer.freeze import freeze, frozen_sha256, frozen_values
 from monai_tl.transfer.rates import parameter_groups
-from tests.networks.conftest import ALL, SMALL, VARIANTS, note_gradient, patch_of, small
+from tests.networks.conftest import ALL, SMALL, depths, note_gradient, patch_of, small
 
 RUN_TWICE = {"SegResNetVAE": ("up_", "vae_")}  # its autoencoder, whose loss is not used, runs through the frozen decoder
-SLOW = ("AHNet", "FlexibleUNet", "MedNeXtB", "MedNeXtM", "MedNeXtL", "SwinUNETR", "UNETR", "VNet", "DiNTS", "BasicUNet")
-
-
-def depths(name: str) -> list[int]:
-    last = len(stages(small(name))) - 1
-    known = VARIANTS.get(name, (name,))[0]
-    return sorted({1, last // 2, last} - {0}) if known.startswith(SLOW) else list(range(1, last + 1))
 
 
 def train(name: str, network: nn.Module) -> None:

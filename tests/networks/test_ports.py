@@ -89,7 +89,7 @@ def test_output_layers_are_those_that_are_known(name):
 @torch.no_grad()
 def test_an_input_kernel_acts_on_its_channel_alone(name):
     network = small(name, in_channels=2).eval()
-    kernels = {key: axes for key, axes in find_ports(network).inputs.items() if not key.startswith("vae_")}
+    kernels = find_ports(network).inputs
     assert set(kernels.values()) == {IN}
     image = patch_of(name, 2)
     only_first = image.clone()
@@ -137,6 +137,12 @@ def test_axes_that_count_a_channel_several_times_are_named():
 
     ports = find_ports(build_network(Shuffled, 2, 3, stages={"head": ["head"]}))
     assert ports.several == {"head.weight": 8, "head.bias": 8}
+
+
+def test_layers_that_return_an_image_are_no_input_kernels():
+    ports = find_ports(small("SegResNetVAE"))
+    assert list(ports.inputs) == ["convInit.conv.weight"]
+    assert ports.images == {"vae_conv_final.2.conv.weight": OUT, "vae_conv_final.2.conv.bias": OUT}
 
 
 def test_ports_are_found_without_a_change_of_the_random_state_or_of_the_network():
