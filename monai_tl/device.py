@@ -65,11 +65,17 @@ class MixedPrecisionInferer(Inferer):
     def __call__(self, inputs: Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
         """Infer ``(batch, channel, i, j, k)`` to float32 logits ``(batch, class, i, j, k)``."""
 
-        def forward(images: Tensor, *more: Any, **named: Any) -> Tensor:
+        def forward(images: Tensor, *more: Any, **named: Any) -> Any:
             images = images.as_tensor() if isinstance(images, MetaTensor) else images
             images = images.contiguous(memory_format=torch.channels_last_3d)
             with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bfloat16):
-                logits: Tensor = network(images, *more, **named)
-            return logits.float()
+                logits = network(images, *more, **named)
+            return _as_float32(logits)
 
+        forward.__wrapped__ = network  # type: ignore[attr-defined]  # for an inferer that asks which sizes it takes
         return self.inferer(inputs, forward, *args, **kwargs)
+
+
+def _as_float32(logits: Any) -> Any:
+    """Convert logits, or a list of them for a network that returns several, as deep supervision does."""
+    return logits.float() if isinstance(logits, Tensor) else [_as_float32(part) for part in logits]

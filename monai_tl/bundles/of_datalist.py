@@ -10,10 +10,13 @@ from typing import Any
 from monai_tl.bundles.new import CHANNELS, NewBundle, new_bundle, values_of
 from monai_tl.datasets.datalist import read_datalist
 from monai_tl.errors import ConfigError
+from monai_tl.transfer.network_of_source import AskedNetwork
 from monai_tl.workflow.merged_config import bundle_config, merge_configs, plain_text
 
 
-def bundle_of_datalist(datalist: str, runs: Path, source: str | None, given: Mapping[str, Any]) -> Path:
+def bundle_of_datalist(
+    datalist: str, runs: Path, source: str | None, given: Mapping[str, Any], network: AskedNetwork | None = None
+) -> Path:
     """Return the bundle of a datalist in a folder of runs; it is made if it does not exist.
 
     It is called ``NAME_bundle``, NAME being the folder of the datalist, so that all runs on these data share it. Settings are
@@ -24,6 +27,7 @@ def bundle_of_datalist(datalist: str, runs: Path, source: str | None, given: Map
         runs: folder of the runs.
         source: what the first transfer starts from.
         given: flags of the run, of which a new bundle takes modalities and classes; all others are of this run alone.
+        network: of a new bundle; None: HighRes3DNet.
 
     Raises:
         ConfigError: if a folder of this name exists and is no bundle of this datalist.
@@ -38,7 +42,7 @@ def bundle_of_datalist(datalist: str, runs: Path, source: str | None, given: Map
         print(f"{folder}: the bundle of {datalist}, made before")
         return folder
     known = {key: value for key, value in given.items() if key in CHANNELS}
-    made = new_bundle(NewBundle(folder, data, source=source, given=known))
+    made = new_bundle(NewBundle(folder, data, source=source, given=known, network=network or AskedNetwork()))
     chosen = ", ".join(f"{choice.name} {choice.value}" for choice in made.choices)
     print(f"{folder}: a bundle for {datalist}: {values_of(made.regions)}; {chosen}; why: {folder / 'docs' / 'settings.md'}")
     return folder

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from monai_tl.bundles.proposed_setting import OtherNetwork, Proposal
 from monai_tl.bundles.training_costs import Resources, resources_of
 from monai_tl.bundles.training_survey import Numbers, Survey, cell, survey_lines, survey_training
 from monai_tl.datasets.case_checks import FEW_VALIDATION_CASES
@@ -35,25 +34,13 @@ LARGE_CACHE = 8.0  # GiB
 UNEVEN = 1.5  # largest edge of the cases' voxels divided by the smallest, along one axis
 
 
-@dataclass(frozen=True)
-class Proposal:
-    """A proposed value of a setting.
-
-    Attributes:
-        name: of a setting in `monai_tl.settings.table`.
-        value: as it is written in a config.
-        reason: one sentence with the measured numbers.
-        check: what to look at before the value is used; empty if nothing.
-    """
-
-    name: str
-    value: Any
-    reason: str
-    check: str = ""
-
-
 def propose(
-    data: Datalist, *, source: Contract | None = None, survey: Survey | None = None, resources: Resources | None = None
+    data: Datalist,
+    *,
+    source: Contract | None = None,
+    survey: Survey | None = None,
+    resources: Resources | None = None,
+    network: OtherNetwork | None = None,
 ) -> tuple[Proposal, ...]:
     """Propose settings for training on the training cases of a datalist.
 
@@ -66,6 +53,7 @@ def propose(
         source: what the weights to be transferred were trained on; None to train from scratch.
         survey: of these cases, if there is one already.
         resources: of the device; by default of the first GPU, or of two CPU cores.
+        network: to be trained; None: HighRes3DNet, with which context, memory and time were measured.
 
     Returns:
         spacing, normalisation, window, batch_size, inference_window, iterations, validate_every and patience, in this order.
@@ -85,10 +73,11 @@ def propose(
     window = _window(
         survey, np.array(spacing.value), resources, fixed=source is not None and list(source.spacing) == spacing.value
     )
+    window = network.window(window) if network else window
     voxels = math.prod(window.value)
     batch_size = max(1, min(MOST, resources.step_voxels // voxels))
     gib = batch_size * voxels * resources.voxel_bytes / 2**30
-    return (
+    proposals = (
         spacing,
         _normalisation(survey, source),
         window,
@@ -107,6 +96,7 @@ def propose(
         ),
         *_schedule(survey, spacing.value, voxels, batch_size, resources),
     )
+    return network.noted(proposals) if network else proposals
 
 
 def _spacing(survey: Survey, source: Contract | None) -> Proposal:

@@ -6,7 +6,8 @@ import difflib
 from pathlib import Path
 from typing import Annotated, Any
 
-from monai_tl.cli.arguments import Count, Split, flags_of, names, read_label_map
+from monai_tl.cli.arguments import Arguments, Count, Split, flags_of, names, read_label_map
+from monai_tl.cli.network_flags import NetworkName, Stages, with_network
 from monai_tl.datasets.datalist import read_datalist
 from monai_tl.errors import ConfigError
 from monai_tl.inference.model_files import READ_BY_PREDICTION, find_model_files
@@ -15,6 +16,7 @@ from monai_tl.study.study_plan import STUDY_FILE, read_study
 from monai_tl.training.run_files import refuse_changed_datalist, refuse_existing
 from monai_tl.training.run_inputs import check_data, check_start
 from monai_tl.transfer.arms import UNTRAINED, Arm
+from monai_tl.transfer.network_of_source import AskedNetwork
 from monai_tl.transfer.weight_files import weights_at
 from monai_tl.workflow.launch import run_configs
 from monai_tl.workflow.merged_config import (
@@ -41,17 +43,28 @@ def stages(*, in_channels: Count = 2, out_channels: Count = 2, head_norm: bool =
     print(format_stage_table(stage_table(HighRes3DNet(in_channels, out_channels, head_norm=head_norm))))
 
 
-def train(*, bundle: str, output: str | None = None, overlay: str | None = None, **overrides: Any) -> None:
+def train(
+    *,
+    bundle: str,
+    output: str | None = None,
+    overlay: str | None = None,
+    network: NetworkName | None = None,
+    set: Arguments | None = None,
+    stages: Stages = None,
+    **overrides: Any,
+) -> None:
     """Train the network of a bundle: --bundle bundles/ixi_hippocampus [--dataset_dir DIR] [--output RUN].
 
     The run follows the bundle's train.yaml, any id of which is a flag: --iterations 4000 --window "[96,96,96]"
-    --modalities "['T1']" … The run folder is the bundle's models folder unless --output names another.
+    --modalities "['T1']" … The run folder is the bundle's models folder unless --output names another. Another network is set
+    by --network SegResNet --set init_filters=16.
     """
     if "run_dir" in overrides:
         raise ConfigError("the run folder is named by --output")
     run_dir = output or str(Path(bundle) / "models")
     configs = [bundle_config(bundle, name) for name in ("train", *([overlay] if overlay else []))]
     refuse_existing(Path(run_dir), resume=overrides.get("resume", False))
+    overrides = with_network(overrides, AskedNetwork(network, set, stages), configs)
     overrides = {"bundle_root": bundle, **overrides, "run_dir": run_dir}
     check_data(checked_config(configs, overrides, flags_of(train)), ("train", "validation"))
     run_configs(configs, overrides, also=flags_of(train))
@@ -67,6 +80,9 @@ def transfer(
     random_prefix: bool = False,
     overlay: str | None = None,
     output: str | None = None,
+    network: NetworkName | None = None,
+    set: Arguments | None = None,
+    stages: Stages = None,
     **overrides: Any,
 ) -> None:
     """Fine-tune a target from a source with frozen first stages: --freeze 2 [--source S] [--target BUNDLE] [--output RUN].
@@ -75,6 +91,7 @@ def transfer(
     settings (`monai_tl bundle new`). Any id of its train.yaml and transfer.yaml is a flag: --dataset_dir DIR --norm
     track --fresh conv_2 --iterations 400 … --rename MR=T1 says that the source's modality MR is the target's T1. --scratch
     trains the same network without a source; --random_prefix is the control whose first stages are frozen at random weights.
+    --network like_source takes the source's network instead of the target's.
     """
     if "run_dir" in overrides:
         raise ConfigError("the run folder is named by --output")
@@ -82,19 +99,22 @@ def transfer(
         raise ConfigError("--scratch trains every stage: omit --freeze and --random_prefix (or use --random_prefix alone)")
     if source and (scratch or random_prefix):
         raise ConfigError("--scratch and --random_prefix take no source: omit --source")
+    asked = AskedNetwork(network, set, stages)
     if target is None and "datalist" in overrides:
-        target = _target_of_datalist(source, output, needs_source=not (scratch or random_prefix), given=overrides)
+        target = _target_of_datalist(source, output, needs_source=not (scratch or random_prefix), given=overrides, asked=asked)
     target = target or TARGET
     configs = [bundle_config(target, name) for name in ("train", "transfer", *([overlay] if overlay else []))]
     frozen = 0 if scratch else default_of(configs, "freeze") if freeze is None else freeze
     arm = Arm("scratch" if scratch else "random" if random_prefix else "transfer", frozen)
     name = "scratch" if scratch else f"{'random' if random_prefix else 'freeze'}_{frozen}"
     run_dir = output or f"runs/{Path(target).resolve().name.removesuffix('_bundle')}_{name}"
-    start = arm.settings(source or source_of_target(target) or SOURCE)
+    source = source or source_of_target(target) or SOURCE
+    start = arm.settings(source)
     settings = {**start, "bundle_root": target, **overrides, "run_dir": run_dir}
     if overrides.get("rename") and (scratch or random_prefix):
         raise ConfigError("--rename names the modalities of a source, and --scratch and --random_prefix take none: omit it")
     refuse_existing(Path(run_dir), resume=overrides.get("resume", False))
+    settings = with_network(settings, asked, configs, source)
     config = checked_config(configs, settings, flags_of(transfer))
     check_data(config, ("train", "validation"))
     check_start(config)
@@ -102,7 +122,9 @@ def transfer(
     print(f"next: monai_tl evaluate --run {run_dir} --split test")
 
 
-def _target_of_datalist(source: str | None, output: str | None, *, needs_source: bool, given: dict[str, Any]) -> str:
+def _target_of_datalist(
+    source: str | None, output: str | None, *, needs_source: bool, given: dict[str, Any], asked: AskedNetwork
+) -> str:
     """Return the bundle of a datalist, next to the run."""
     if source is None and needs_source:
         raise ConfigError("--datalist without --target makes a bundle for it, and needs what to transfer: set --source")
@@ -110,7 +132,7 @@ def _target_of_datalist(source: str | None, output: str | None, *, needs_source:
         refuse_existing(Path(output), resume=given.get("resume", False))
     from monai_tl.bundles.of_datalist import bundle_of_datalist
 
-    return str(bundle_of_datalist(given["datalist"], Path(output).parent if output else Path("runs"), source, given))
+    return str(bundle_of_datalist(given["datalist"], Path(output).parent if output else Path("runs"), source, given, asked))
 
 
 def evaluate(

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from monai_tl.bundles import proposals, training_costs, training_survey
-from monai_tl.bundles.proposals import CONTEXT, REACH, Proposal, proposals_page, propose
+from monai_tl.bundles.proposals import CONTEXT, REACH, proposals_page, propose
+from monai_tl.bundles.proposed_setting import Proposal
 from monai_tl.bundles.training_costs import Resources, resources_of
 from monai_tl.bundles.training_survey import RegionSizes, Survey, survey_training
 from monai_tl.datasets.datalist import Datalist, make_datalist
