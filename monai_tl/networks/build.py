@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import io
+import os
+import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -11,11 +17,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from monai_tl.errors import ConfigError, did_you_mean, first_line
+from monai_tl.errors import ConfigError, TransferError, did_you_mean, first_line
+from monai_tl.networks.derived_stages import derive_stages
 from monai_tl.networks.known import KNOWN_NETWORKS, KnownNetwork
+from monai_tl.networks.network_flags import read_stages
 from monai_tl.networks.stage_map import StageMap
 
 MORE = (1, 2, 4, 8, 16)  # channels added to find the input kernels: some networks take only multiples of a number
+CLASS_NAME = re.compile(r"(?:torch\.nn|dynamic_network_architectures)\.[\w.]+")  # as nnU-Net's plans name classes
 
 
 def build_network(
@@ -23,17 +32,21 @@ def build_network(
     in_channels: int,
     out_channels: int,
     *,
-    stages: Mapping[str, Sequence[str]] | None = None,
+    stages: Mapping[str, Sequence[str]] | str | None = None,
     **settings: Any,
 ) -> nn.Module:
     """Build a network whose weights can be transferred: its stages, input kernels and output layers are known.
 
+    It returns one tensor of logits; of a network that returns a list, the one of full resolution. Deep supervision is off.
+
     Args:
-        network: name of a known network, e.g. ``"SegResNet"``, or the dotted path of a class, e.g. ``"my_package.MyNet"``.
+        network: name of a known network, e.g. ``"SegResNet"``, or the dotted path of a class, e.g. ``"my_package.MyNet"``,
+            which may be in the working directory.
         in_channels: number of image channels.
         out_channels: number of classes.
-        stages: stage -> prefixes of weight names, the head last; None: as `monai_tl.networks.stages.stages` finds them.
-        settings: arguments of the class, e.g. ``init_filters=16``.
+        stages: stage -> prefixes of weight names, the head last; ``"auto"``: in the order in which its layers run; None: as
+            `monai_tl.networks.stages.stages` finds them.
+        settings: arguments of the class, e.g. ``init_filters=16``. Text such as ``torch.nn.Conv3d`` names a class.
 
     Returns:
         The network, with a method ``rebuild(more_inputs, more_outputs)`` that builds it with other numbers of channels.
@@ -48,25 +61,37 @@ def build_network(
         >>> stages(network).decoder
         ('dec_2', 'dec_1', 'dec_0')
     """
+    given = read_stages(stages)
     known = KNOWN_NETWORKS.get(network) or KnownNetwork(network, None)
-    kind = _class_at(known, network)
+    make = _found(known.factory or known.path, known, network)
     arguments = {**known.settings, **settings}
-    _refuse_unknown_settings(kind, known, network, settings)
-    build = partial(_instance, kind, known.channels, arguments)
+    _refuse_settings(make, known, network, settings)
+    build = partial(_instance, make, known, network, _with_classes(arguments))
     built = build(in_channels, out_channels)
-    if stages is not None:
-        built.stage_map = StageMap(dict(stages))  # type: ignore[assignment]
-    built.rebuild = partial(_rebuilt, build, in_channels, out_channels)  # type: ignore[assignment]
+    built.rebuild = Rebuild(build, (in_channels, out_channels))  # type: ignore[assignment]
+    if known.output is not None:
+        built.register_forward_hook(partial(main_output, position=known.output))
+    if isinstance(given, str):
+        built.stage_map = derive_stages(built)  # type: ignore[assignment]
+    elif given is not None:
+        built.stage_map = _checked(StageMap(given), built)  # type: ignore[assignment]
     return built
 
 
-def _class_at(known: KnownNetwork, name: str) -> Callable[..., nn.Module]:
-    module, _, kind = known.path.rpartition(".")
+def main_output(module: nn.Module, inputs: Any, output: Any, *, position: int) -> Any:
+    """Return one of several outputs of a network, as a hook of its forward pass; a tensor is returned as it is."""
+    return output if isinstance(output, torch.Tensor) else output[position]
+
+
+def _found(path: str, known: KnownNetwork, name: str) -> Callable[..., nn.Module]:
+    module, _, kind = path.rpartition(".")
     if not module:
         raise ConfigError(
-            f"no network is called '{name}': {did_you_mean(name, KNOWN_NETWORKS)}; a class of your own is named with its module, "
-            "e.g. my_package.MyNet"
+            f"no network is called '{name}': {did_you_mean(name, KNOWN_NETWORKS)}; a class of your own is named with its "
+            "module, e.g. my_package.MyNet"
         )
+    if name not in KNOWN_NETWORKS and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     try:
         found = getattr(import_module(module), kind, None)
     except ImportError as error:
@@ -74,44 +99,104 @@ def _class_at(known: KnownNetwork, name: str) -> Callable[..., nn.Module]:
         raise ConfigError(f"network '{name}': {module} cannot be imported ({first_line(error)}){install}") from error
     if not callable(found):
         raise ConfigError(f"network '{name}': {module} has no class {kind}")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
-def _refuse_unknown_settings(
-    kind: Callable[..., nn.Module], known: KnownNetwork, name: str, settings: Mapping[str, Any]
-) -> None:
-    taken = inspect.signature(kind).parameters
+def _refuse_settings(make: Callable[..., nn.Module], known: KnownNetwork, name: str, settings: Mapping[str, Any]) -> None:
+    for key, (only, why) in known.fixed.items():
+        if key in settings and settings[key] != only:
+            raise ConfigError(f"network '{name}': {key} is {only!r}, not {settings[key]!r}: {why}")
+    taken = inspect.signature(make).parameters
     if any(one.kind is one.VAR_KEYWORD for one in taken.values()):
         return
-    for key in (*known.channels, *settings):
+    for key, what in zip(known.channels, ("image channels", "classes"), strict=True):
         if key not in taken:
-            raise ConfigError(f"network '{name}' takes no argument '{key}': {did_you_mean(key, taken)}")
+            raise ConfigError(f"network '{name}' takes no argument '{key}' ({what}); it takes {', '.join(taken) or 'none'}")
+    own = [key for key in taken if key not in known.channels]
+    for key in settings:
+        if key not in own:
+            raise ConfigError(f"network '{name}' takes no argument '{key}': {did_you_mean(key, own)}")
+
+
+def _with_classes(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with a class wherever a text names one."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, str) and CLASS_NAME.fullmatch(value):
+            module, _, kind = value.rpartition(".")
+            try:
+                value = getattr(import_module(module), kind)
+            except (ImportError, AttributeError) as error:
+                raise ConfigError(f"{key}: there is no {value}") from error
+        found[key] = value
+    return found
 
 
 def _instance(
-    kind: Callable[..., nn.Module], channels: tuple[str, str], settings: Mapping[str, Any], in_channels: int, out_channels: int
+    make: Callable[..., nn.Module],
+    known: KnownNetwork,
+    name: str,
+    settings: Mapping[str, Any],
+    in_channels: int,
+    out_channels: int,
 ) -> nn.Module:
     try:
-        return kind(**{channels[0]: in_channels, channels[1]: out_channels}, **settings)
-    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-        raise ConfigError(f"{getattr(kind, '__name__', kind)} cannot be built: {first_line(error)}") from error
+        with redirect_stdout(io.StringIO()):  # DiNTS prints what its docstring says
+            built = make(**{known.channels[0]: in_channels, known.channels[1]: out_channels}, **settings)
+    except Exception as error:  # a user's class may raise anything
+        refusal = f"network '{name}' cannot be built with {in_channels} image channels, {out_channels} classes"
+        raise ConfigError(f"{refusal}{_listed(settings)}: {first_line(error)}") from error
+    if not isinstance(built, nn.Module):
+        raise ConfigError(f"network '{name}' is no torch.nn.Module: it built a {type(built).__name__}")
+    if known.extra == "nnunet":
+        built.apply(built.initialize)  # type: ignore[arg-type]  # nnU-Net draws its weights so, outside the class
+    return built
 
 
-def _rebuilt(
-    build: Callable[[int, int], nn.Module], inputs: int, outputs: int, more_inputs: bool, more_outputs: bool
-) -> nn.Module:
-    """Return the network with more channels; without weights, where the class allows it. Torch's random state is unchanged."""
-    state = torch.get_rng_state()
-    refusal: ConfigError | None = None
-    try:
-        for more in MORE:
-            for device in ("meta", "cpu"):
-                try:
-                    with torch.device(device):
-                        return build(inputs + more * more_inputs, outputs + more * more_outputs)
-                except ConfigError as error:
-                    refusal = error
-        assert refusal is not None
-        raise refusal
-    finally:
-        torch.set_rng_state(state)
+def _listed(settings: Mapping[str, Any]) -> str:
+    return f" and {', '.join(f'{name}={value!r}' for name, value in settings.items())}" if settings else ""
+
+
+@dataclass(frozen=True)
+class Rebuild:
+    """Builds a network again with more channels; without weights, where the class allows it.
+
+    Attributes:
+        build: builds it from the numbers of image channels and of classes.
+        channels: the network's own numbers of image channels and of classes.
+    """
+
+    build: Callable[[int, int], nn.Module]
+    channels: tuple[int, int]
+
+    def __call__(self, more_inputs: bool, more_outputs: bool) -> nn.Module:
+        """Return the network with more channels. Torch's random state is unchanged."""
+        state, refusal = torch.get_rng_state(), list[ConfigError]()
+        try:
+            for more in MORE:
+                for device in ("meta", "cpu"):
+                    try:
+                        with torch.device(device):
+                            return self.build(self.channels[0] + more * more_inputs, self.channels[1] + more * more_outputs)
+                    except ConfigError as error:
+                        refusal.append(error)
+            raise refusal[0]
+        finally:
+            torch.set_rng_state(state)
+
+
+def _checked(given: StageMap, network: nn.Module) -> StageMap:
+    """Return stages whose prefixes name modules or weights of the network.
+
+    Raises:
+        TransferError: for another prefix, with the nearest name.
+    """
+    names = dict.fromkeys([*(name for name, _ in network.named_modules(remove_duplicate=False) if name), *network.state_dict()])
+    for stage, prefixes in given.prefixes.items():
+        for prefix in prefixes:
+            if prefix not in names:
+                level = [name for name in names if name.count(".") == prefix.count(".")]
+                raise TransferError(
+                    f"stages: {stage} names '{prefix}', which the network has not: {did_you_mean(prefix, level[:40])}"
+                )
+    return given

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
 from monai_tl.errors import TransferError
 from monai_tl.networks.stages import stage_weights
+from monai_tl.networks.trial_pass import channels_of
 
 
 @dataclass(frozen=True)
@@ -20,10 +21,13 @@ class Ports:
         inputs: weight -> axes whose length depends on the number of image channels, e.g. ``{"conv_0.conv.weight": (1,)}``.
         outputs: weight -> axes whose length depends on the number of classes: 0 in a convolution, 1 in a transposed one, both
             if the last convolution follows another one with as many channels.
+        several: weight among these -> how often its axis counts each channel, if that is not once, as in the patch embedding of
+            a perceptron (once for each voxel of a patch). Such a weight cannot be taken apart by channel.
     """
 
     inputs: Mapping[str, tuple[int, ...]]
     outputs: Mapping[str, tuple[int, ...]]
+    several: Mapping[str, int] = field(default_factory=dict, repr=False)
 
 
 def find_ports(network: nn.Module) -> Ports:
@@ -48,16 +52,33 @@ def find_ports(network: nn.Module) -> Ports:
             f"{type(network).__name__} cannot be built with other numbers of channels, so its input kernels are unknown: build "
             "it by monai_tl.build_network('CLASS', in_channels=…, out_channels=…)"
         )
-    return Ports(_other_axes(network, rebuild(True, False)), _other_axes(network, rebuild(False, True)))
-
-
-def _other_axes(network: nn.Module, other: nn.Module) -> dict[str, tuple[int, ...]]:
-    """Return the axes in which the weights of two networks differ in length, by name."""
-    ours, theirs = network.state_dict(), other.state_dict()
     names = [name for own in stage_weights(network).values() for name in own]
+    inputs = axes_that_differ(network, rebuild(True, False), names)
+    outputs = axes_that_differ(network, rebuild(False, True), names)
+    return Ports(inputs, outputs, _counted_several_times(network, inputs, outputs))
+
+
+def axes_that_differ(network: nn.Module, other: nn.Module, names: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Return the axes in which weights and buffers of two networks differ in length, by name."""
+    ours, theirs = network.state_dict(), other.state_dict()
     differing = {
         name: tuple(axis for axis, length in enumerate(ours[name].shape) if length != theirs[name].shape[axis])
         for name in names
-        if isinstance(ours[name], torch.Tensor)
+        if name in ours and isinstance(ours[name], torch.Tensor)
     }
     return {name: axes for name, axes in differing.items() if axes}
+
+
+def _counted_several_times(
+    network: nn.Module, inputs: Mapping[str, tuple[int, ...]], outputs: Mapping[str, tuple[int, ...]]
+) -> dict[str, int]:
+    channels, weights = channels_of(network), network.state_dict()
+    if channels is None:
+        return {}
+    lengths = [
+        (name, weights[name].shape[axis], count)
+        for port, count in ((inputs, channels[0]), (outputs, channels[1]))
+        for name, axes in port.items()
+        for axis in axes
+    ]
+    return {name: length // count for name, length, count in lengths if length != count}

@@ -16,7 +16,7 @@ class StageMap:
     whose other weights in ``decoder`` belong to other stages.
 
     Attributes:
-        prefixes: stage -> names of the modules and weights that belong to it, e.g. ``{"enc_0": ("convInit", "down_layers.0")}``.
+        prefixes: stage -> names of the modules and weights that belong to it, e.g. ``{"enc_0": ("conv_0", "down.0")}``.
         decoder: stages between the encoder and the head; empty in a network that keeps its resolution.
 
     Raises:

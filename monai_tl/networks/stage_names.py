@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from monai_tl.errors import TransferError, did_you_mean
+from monai_tl.networks.stage_map import StageMap
 
 KNOWN = {"monai_tl.networks.highres3dnet.HighRes3DNet": ("conv_0", "res_1", "res_2", "res_3", "conv_1", "conv_2")}
 
 
-def known_stages(network_def: Any) -> tuple[str, ...] | None:
-    """Return the stages of a network in a config, in order; None if the network must be built to find them."""
-    return KNOWN.get(network_def.get("_target_", "")) if isinstance(network_def, Mapping) else None
+def known_stages(network_def: Any) -> StageMap | None:
+    """Return the stages of a network in a config; None if the network must be built to find them."""
+    names = KNOWN.get(network_def.get("_target_", "")) if isinstance(network_def, Mapping) else None
+    return StageMap({name: (name,) for name in names}) if names else None
 
 
 def listed_stages(fresh: Sequence[str] | str) -> tuple[str, ...]:
@@ -22,23 +24,35 @@ def listed_stages(fresh: Sequence[str] | str) -> tuple[str, ...]:
     return tuple(fresh)
 
 
-def resolve_freeze(names: Sequence[str], freeze: int | str) -> tuple[str, ...]:
+def resolve_freeze(stages: StageMap, freeze: int | str) -> tuple[str, ...]:
     """Return the names of the stages that ``freeze`` freezes.
 
     Args:
-        names: all stages in order, the head last.
-        freeze: the number of frozen stages (``2`` or ``"2"``), or the name of the last frozen stage (``"res_1"``).
+        stages: of the network; the head is always trained.
+        freeze: the number of frozen stages (``2`` or ``"2"``), the name of the last frozen stage (``"res_1"``), ``"encoder"``,
+            or exactly the stages joined by a plus sign (``"conv_0+res_2"``; ``"+res_2"`` is that stage alone).
 
     Returns:
         The frozen stages in order; none for 0.
 
     Raises:
-        TransferError: if the stage does not exist, or if the number is out of range; the head is always trained.
+        TransferError: if a stage does not exist, or if the number is out of range.
+
+    Example:
+        >>> from monai_tl import HighRes3DNet, stages
+        >>> from monai_tl.networks.stage_names import resolve_freeze
+        >>> found = stages(HighRes3DNet(in_channels=1, out_channels=2))
+        >>> resolve_freeze(found, 2), resolve_freeze(found, "res_2"), resolve_freeze(found, "conv_0+res_2")
+        (('conv_0', 'res_1'), ('conv_0', 'res_1', 'res_2'), ('conv_0', 'res_2'))
     """
-    *freezable, head = names
+    *freezable, head = stages
     if isinstance(freeze, str):
+        if "+" in freeze:
+            return _joined(stages, freeze)
         if freeze in freezable:
             return tuple(freezable[: freezable.index(freeze) + 1])
+        if freeze == "encoder" and freeze not in stages.names:
+            return stages.encoder
         if freeze.isdecimal() and int(freeze) <= len(freezable):
             return tuple(freezable[: int(freeze)])
     # bool is a subclass of int
@@ -50,8 +64,32 @@ def resolve_freeze(names: Sequence[str], freeze: int | str) -> tuple[str, ...]:
     )
 
 
-def refuse_unknown_stages(fresh: Sequence[str], existing: Sequence[str]) -> None:
-    """Raise a TransferError if a stage in ``fresh`` does not exist; the existing ones are listed."""
-    for stage in fresh:
-        if stage not in existing:
-            raise TransferError(f"fresh: no stage is called '{stage}': {did_you_mean(stage, existing)}")
+def freeze_text(stages: StageMap, frozen: Sequence[str]) -> str:
+    """Return what ``freeze`` is called for some stages: a number if they are the first ones, else their names joined by +."""
+    if tuple(frozen) == stages.names[: len(frozen)]:
+        return str(len(frozen))
+    return "+".join(frozen) if len(frozen) > 1 else f"+{frozen[0]}"
+
+
+def _joined(stages: StageMap, freeze: str) -> tuple[str, ...]:
+    *freezable, head = stages
+    chosen = [name.strip() for name in freeze.removeprefix("+").split("+")]
+    for name in chosen:
+        if name not in freezable:
+            raise TransferError(
+                f"freeze: '{name}' in {freeze!r} cannot be frozen; the head, {head}, is always trained: "
+                f"{did_you_mean(name, freezable)}"
+            )
+    return tuple(name for name in freezable if name in chosen)
+
+
+def chosen_fresh(stages: StageMap, fresh: Sequence[str] | str) -> tuple[str, ...]:
+    """Return the stages to be newly initialised, from names of stages and of groups (``encoder``, ``decoder``, ``head``).
+
+    Raises:
+        TransferError: if a name does not exist; the existing ones are listed.
+    """
+    try:
+        return stages.expand(listed_stages(fresh))
+    except TransferError as error:
+        raise TransferError(f"fresh: {error}") from None

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from torch import nn
-from torch.nn.modules.conv import _ConvNd
 
 from monai_tl.errors import TransferError
 from monai_tl.networks.known import stage_rule
+from monai_tl.networks.stage_costs import multiply_adds
 from monai_tl.networks.stage_map import StageMap
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class StageRow:
     parameters: int
     trainable: int
     multiply_adds: int | None
-    """Multiply-adds of the stage's convolutions per voxel; None in a network that changes its resolution."""
+    """Multiply-adds of the stage per voxel of the image; None if the network takes no cube to count them on."""
 
 
 def stages(network: nn.Module) -> StageMap:
@@ -89,6 +92,21 @@ def shared_names(network: nn.Module) -> dict[str, str]:
     }
 
 
+def parts_of_stages(named: Iterable[tuple[str, Part]], found: StageMap, chosen: Sequence[str]) -> dict[str, Part]:
+    """Return the weights, buffers or modules of some stages by name, each once although it may have several names.
+
+    Args:
+        named: of a network, e.g. ``network.named_parameters(remove_duplicate=False)``: with all names of shared ones.
+        found: the network's stages.
+        chosen: names of stages.
+    """
+    parts: dict[int, tuple[str, Part]] = {}
+    for name, part in named:
+        if found.stage_of(name) in chosen:
+            parts.setdefault(id(part), (name, part))
+    return dict(parts.values())
+
+
 def _declared(network: nn.Module) -> StageMap:
     declared = getattr(network, "stage_map", None)
     if isinstance(declared, StageMap):
@@ -123,18 +141,19 @@ def _own_name(names: Sequence[str], found: StageMap) -> str:
 def stage_table(network: nn.Module) -> list[StageRow]:
     """Return each stage's parameters, the parameters trained if all stages before it are frozen, and its multiply-adds.
 
-    All parameters are counted, whether or not they require a gradient. Multiply-adds are those of convolutions.
+    All parameters are counted, whether or not they require a gradient. Multiply-adds: `monai_tl.networks.stage_costs`.
 
     Raises:
-        TransferError: if the network has no named stages.
+        TransferError: if the network has no stages.
     """
-    named = stages(network)
-    parameters = [sum(weight.numel() for weight in stage.parameters()) for stage in named.values()]
-    one_resolution = _has_one_resolution(network)
-    return [
-        StageRow(k, name, parameters[k], sum(parameters[k:]), _multiply_adds(stage) if one_resolution else None)
-        for k, (name, stage) in enumerate(named.items())
-    ]
+    found = stages(network)
+    weights = [parts_of_stages(network.named_parameters(remove_duplicate=False), found, [name]).values() for name in found]
+    parameters = [sum(weight.numel() for weight in own) for own in weights]
+    try:
+        costs, _edge = multiply_adds(network, found)
+    except TransferError:
+        costs = {}
+    return [StageRow(k, name, parameters[k], sum(parameters[k:]), costs.get(name)) for k, name in enumerate(found)]
 
 
 def format_stage_table(rows: Sequence[StageRow]) -> str:
@@ -154,17 +173,6 @@ def format_stage_table(rows: Sequence[StageRow]) -> str:
         for name, *cells in lines
     )
     return "\n".join(line.rstrip() for line in text)
-
-
-def _has_one_resolution(network: nn.Module) -> bool:
-    """Return whether all convolutions and pooling layers have stride 1."""
-    strides = [module.stride for module in network.modules() if hasattr(module, "stride")]
-    return all(set(stride if isinstance(stride, tuple) else (stride,)) == {1} for stride in strides)
-
-
-def _multiply_adds(stage: nn.Module) -> int:
-    # at stride 1 each weight of a convolution is used once per voxel
-    return sum(module.weight.numel() for module in stage.modules() if isinstance(module, _ConvNd))
 
 
 def _count(number: int | None) -> str:

@@ -88,7 +88,7 @@ def check_request(request: Request, folder: Path) -> None:
     modalities = config["modalities"]
     for split in SPLITS if data and not is_expression(modalities) else ():
         data.split(split, modalities)  # type: ignore[union-attr]
-    arms = asked_arms(request, stages) if stages else ()
+    arms = asked_arms(request, stages.names) if stages else ()
     if data:
         check_classes(config, data)
         read_sizes(request.sizes, data.splits["train"], named_lists(request))

@@ -9,7 +9,7 @@ from typing import Any
 from monai_tl.datasets.datalist import Datalist, read_datalist
 from monai_tl.datasets.regions import regions_of
 from monai_tl.errors import TransferError, list_problems
-from monai_tl.networks.stage_names import known_stages, listed_stages, refuse_unknown_stages, resolve_freeze
+from monai_tl.networks.stage_names import chosen_fresh, known_stages, resolve_freeze
 from monai_tl.transfer.weight_files import weights_at
 from monai_tl.workflow.merged_config import is_expression, plain_text
 
@@ -52,12 +52,12 @@ def check_start(config: Mapping[str, Any]) -> None:
     Raises:
         TransferError: as `apply_transfer` does.
     """
-    names, freeze, fresh = known_stages(config.get("network_def")), config.get("freeze"), config.get("fresh")
+    found, freeze, fresh = known_stages(config.get("network_def")), config.get("freeze"), config.get("fresh")
     problems: list[str] = []
-    if names and freeze is not None and not is_expression(freeze):
-        problems += _refusal_of(lambda: resolve_freeze(names, freeze))
-    if names and fresh is not None and not is_expression(fresh):
-        problems += _refusal_of(lambda: refuse_unknown_stages(listed_stages(fresh), names))
+    if found and freeze is not None and not is_expression(freeze):
+        problems += _refusal_of(lambda: resolve_freeze(found, freeze))
+    if found and fresh is not None and not is_expression(fresh):
+        problems += _refusal_of(lambda: chosen_fresh(found, fresh))
     source = plain_text(config, "source")
     if source is not None:
         problems += _refusal_of(lambda: weights_at(source))

@@ -12,19 +12,20 @@ from torch import Tensor, nn
 
 from monai_tl.datasets.modality_names import ANY_RENAME, near_names, read_rename, rename_flag, rename_problems, renamed
 from monai_tl.errors import TransferError
-from monai_tl.networks.stage_names import listed_stages, refuse_unknown_stages, resolve_freeze
-from monai_tl.networks.stages import stages
+from monai_tl.networks.stage_names import chosen_fresh, resolve_freeze
+from monai_tl.networks.stages import shared_names, stages
 from monai_tl.settings.table import refuse_settings
 from monai_tl.transfer.channels import adapt_channels
 from monai_tl.transfer.contract import Contract, differences, read_contract
 from monai_tl.transfer.freeze import freeze as freeze_stages
-from monai_tl.transfer.network_pair import NetworkPair, stage_of
+from monai_tl.transfer.network_pair import NetworkPair
 from monai_tl.transfer.obstacles import AskedStages, Obstacle, refuse_obstacles
 from monai_tl.transfer.output_channels import adapt_outputs
 from monai_tl.transfer.plan import TransferPlan
+from monai_tl.transfer.shared_weights import with_one_name
 from monai_tl.transfer.sides import Sides
 from monai_tl.transfer.source import Source, read_source
-from monai_tl.transfer.transfer_report import Origins, report_transfer, shapes_of, transfer_summary
+from monai_tl.transfer.transfer_report import Origins, report_transfer, transfer_summary
 
 logger = logging.getLogger(__name__)
 
@@ -104,22 +105,21 @@ def apply_transfer(
           conv_2   trained      162 of    162 parameters trainable; weights: 2 fresh (newly initialised)
           the head is newly initialised: the source has none of the target's regions (tumour core)
     """
-    names = tuple(stages(network))
-    frozen = resolve_freeze(names, freeze)
+    found = stages(network)
+    frozen = resolve_freeze(found, freeze)
     refuse_settings(norm=norm, new_channels=new_channels)
     called = read_rename(rename)
     if fresh is not None:
-        fresh = listed_stages(fresh)
-        refuse_unknown_stages(fresh, names)
+        fresh = chosen_fresh(found, fresh)
     if source is None:
         freeze_stages(network, frozen, norm=norm)
         return Transfer(network, report_transfer(network, frozen, contract, Origins(), norm=norm))
-    loaded = read_source(source, network.state_dict())
+    loaded = with_one_name(read_source(source, network.state_dict()), network)
     own = _source_contract(read_contract(loaded.metadata, str(source)), source_contract, str(source))
-    pair = NetworkPair({name: tuple(value.shape) for name, value in loaded.weights.items()}, shapes_of(network))
+    pair = NetworkPair.of({name: tuple(value.shape) for name, value in loaded.weights.items()}, network)
     sides, misnamed = _by_target_names(Sides(str(source), pair, own, own, contract, called))
     why_fresh = sides.why_fresh() if fresh is None else ""
-    asked = AskedStages(names, frozen, (sides.pair.head,) if why_fresh else tuple(fresh or ()), none_fresh=fresh == ())
+    asked = AskedStages(found, frozen, (sides.pair.head,) if why_fresh else tuple(fresh or ()), none_fresh=fresh == ())
     unlike = [] if accept_differences else sides.unlike()
     others = [
         one for one in sides.of_stages(asked) if not (misnamed and one.flags.startswith("--rename"))
@@ -160,21 +160,25 @@ def _planned_weights(plan: TransferPlan, source: Source, network: nn.Module, sid
     state, learned, contract = network.state_dict(), sides.learned, sides.contract
     for name in plan.adapted:
         assert learned is not None  # the plan adapts channels only if the source's are known
-        if name == sides.pair.first:
+        if name in sides.pair.ports.inputs:
             state[name] = adapt_channels(source.weights[name], learned.modalities, contract.modalities, new)
         else:
-            state[name] = adapt_outputs(source.weights[name], state[name], learned.classes, contract.classes)
-    return state | {name: source.weights[name] for name in plan.copied}
+            axes = sides.pair.ports.outputs[name]
+            state[name] = adapt_outputs(source.weights[name], state[name], learned.classes, contract.classes, axes)
+    state |= {name: source.weights[name] for name in plan.copied}
+    return state | {other: state[name] for other, name in shared_names(network).items()}
 
 
 def _trained_inputs(plan: TransferPlan, frozen: Sequence[str], sides: Sides, new: str) -> dict[str, list[int]]:
     """Return the input channels to train in frozen weights: new modalities, which the network could not use otherwise."""
-    first, learned, modalities = sides.pair.first, sides.learned, sides.contract.modalities
-    if learned is None or first not in plan.adapted:
+    pair, learned, modalities = sides.pair, sides.learned, sides.contract.modalities
+    adapted = [name for name in pair.ports.inputs if name in plan.adapted]
+    if learned is None or not adapted:
         return {}
     _warn_of_near_names(learned.modalities, modalities)
     unseen = [index for index, name in enumerate(modalities) if name not in learned.modalities]
-    if not unseen or stage_of(first) not in frozen:
+    fixed = [name for name in adapted if pair.stages.stage_of(name) in frozen]
+    if not unseen or not fixed:
         return {}
     if new == "frozen":
         logger.warning(
@@ -182,7 +186,7 @@ def _trained_inputs(plan: TransferPlan, frozen: Sequence[str], sides: Sides, new
             ", ".join(modalities[index] for index in unseen),
         )
         return {}
-    return {first: unseen}
+    return dict.fromkeys(fixed, unseen)
 
 
 def _warn_of_near_names(source: Sequence[str], target: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from monai_tl.settings.table import refuse_settings
 
 
 def adapt_channels(kernel: Tensor, source: Sequence[str], target: Sequence[str], new: str = "zero") -> Tensor:
-    """Return a first convolution's kernel for other image channels, which are matched by name, never by position.
+    """Return an input kernel for other image channels, which are matched by name, never by position.
 
     Args:
         kernel: ``(out, len(source), i, j, k)``.

@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from monai_tl.errors import TransferError, did_you_mean
 from monai_tl.networks.stage_names import resolve_freeze
-from monai_tl.networks.stages import stages
+from monai_tl.networks.stages import parts_of_stages, stages
 from monai_tl.settings.table import refuse_settings
 
 FROZEN = "monai_tl_frozen"  # attribute of a network in which `freeze` lists the frozen weights and buffers
@@ -30,7 +29,8 @@ def freeze(
 
     Args:
         network: a network with the stages that `stages` lists.
-        frozen: the number of first stages, the name of the last one (``"res_1"``), or the names of all (``["conv_0"]``).
+        frozen: the number of first stages, the name of the last one (``"res_1"``), some stages joined by a plus sign
+            (``"conv_0+res_2"``), or a list of stages and groups of stages (``["conv_0"]``, ``["encoder"]``).
         norm: ``freeze`` also freezes buffers (BatchNorm statistics) and keeps the stages in evaluation mode. ``track``
             freezes only parameters: statistics follow the new data, as in the 2019 study.
         trained_inputs: input channels of a frozen weight that are trained nevertheless, such as
@@ -49,19 +49,16 @@ def freeze(
         False
     """
     refuse_settings(norm=norm)
-    existing = stages(network)
-    frozen = resolve_freeze(list(existing), frozen) if isinstance(frozen, int | str) else frozen
-    for name in frozen:
-        if name not in existing:
-            raise TransferError(f"no stage is called '{name}': {did_you_mean(name, existing)}")
+    found = stages(network)
+    chosen = resolve_freeze(found, frozen) if isinstance(frozen, int | str) else found.expand(frozen)
     masks: dict[str, Tensor | None] = dict(getattr(network, FROZEN, {}))
-    for name in frozen:
-        stage = existing[name]
-        stage.requires_grad_(False)
-        masks.update({f"{name}.{key}": None for key, _ in stage.named_parameters()})
-        if norm == "freeze":
-            masks.update({f"{name}.{key}": None for key, _ in stage.named_buffers()})
-            _stay_in_evaluation_mode(stage)
+    for name, parameter in parts_of_stages(network.named_parameters(remove_duplicate=False), found, chosen).items():
+        parameter.requires_grad_(False)
+        masks[name] = None
+    if norm == "freeze":
+        masks.update(dict.fromkeys(parts_of_stages(network.named_buffers(remove_duplicate=False), found, chosen)))
+        for module in parts_of_stages(network.named_modules(remove_duplicate=False), found, chosen).values():
+            _stay_in_evaluation_mode(module)
     for name, channels in (trained_inputs or {}).items():
         masks[name] = _train_only(network, name, channels)
     setattr(network, FROZEN, masks)
@@ -84,7 +81,8 @@ def frozen_values(network: nn.Module) -> dict[str, Tensor]:
         >>> all(torch.equal(value, before[name]) for name, value in frozen_values(network).items())
         True
     """
-    values = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    values: dict[str, Tensor] = dict(network.named_parameters(remove_duplicate=False))
+    values |= dict(network.named_buffers(remove_duplicate=False))
     masks: dict[str, Tensor | None] = getattr(network, FROZEN, {})
     copies = {name: values[name].detach().cpu().clone() for name in masks}
     return {name: copies[name] if mask is None else copies[name][~mask.expand_as(copies[name])] for name, mask in masks.items()}
@@ -105,14 +103,15 @@ def partly_frozen(network: nn.Module) -> set[str]:
     return {name for name, mask in masks.items() if mask is not None}
 
 
-def _stay_in_evaluation_mode(stage: nn.Module) -> None:
+def _stay_in_evaluation_mode(module: nn.Module) -> None:
     # Set on the module itself: MONAI's trainer calls network.train() in every iteration, after all events open to handlers.
-    for module in stage.modules():
-        module.eval()
-        module.train = partial(_no_training_mode, module)  # type: ignore[method-assign]  # a partial is copied with its module
+    module.training = False
+    module.train = partial(_no_training_mode, module)  # type: ignore[method-assign]  # a partial is copied with its module
 
 
 def _no_training_mode(module: nn.Module, mode: bool = True) -> nn.Module:
+    for child in module.children():  # of which some may belong to a trained stage
+        child.train(mode)
     return module
 
 

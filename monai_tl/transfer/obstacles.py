@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from monai_tl.errors import TransferError, list_problems
+from monai_tl.networks.stage_map import StageMap
+from monai_tl.networks.stage_names import freeze_text
 
 
 @dataclass(frozen=True)
@@ -40,26 +42,40 @@ class AskedStages:
     """What the user asked of the stages.
 
     Attributes:
-        names: of all stages, in order; empty if nothing can be frozen.
+        stages: of the target; None if nothing can be frozen.
         frozen: the frozen ones.
         fresh: the ones to be newly initialised.
         none_fresh: whether the user asked for none, as is also done to score a source untrained.
     """
 
-    names: tuple[str, ...] = ()
+    stages: StageMap | None = None
     frozen: tuple[str, ...] = ()
     fresh: tuple[str, ...] = ()
     none_fresh: bool = False
 
     def flags(self, more: Sequence[str]) -> str:
         """Return ``--fresh`` with more stages, and before it the ``--freeze`` that this needs: a frozen stage is not fresh."""
-        fresh = sorted(dict.fromkeys([*self.fresh, *more]), key=lambda name: (*self.names, name).index(name))
+        fresh = tuple(dict.fromkeys([*self.fresh, *more]))
+        if self.stages:
+            fresh = self.stages.expand(fresh)
+            decoder = self.stages.decoder
+            if len(decoder) > 1 and set(decoder) <= set(fresh):  # the group's name is shorter
+                fresh = (
+                    *(name for name in fresh[: fresh.index(decoder[0])]),
+                    "decoder",
+                    *(fresh[fresh.index(decoder[-1]) + 1 :]),
+                )
         return f"{self.thaw(more)} --fresh {','.join(fresh)}".strip()
 
     def thaw(self, more: Sequence[str] = ()) -> str:
         """Return the ``--freeze`` with which no fresh stage is frozen; empty if none is."""
-        both = [at for at, name in enumerate(self.names) if name in self.frozen and name in (*self.fresh, *more)]
-        return f"--freeze {both[0]}" if both else ""
+        names = self.stages.names if self.stages else ()
+        both = [name for name in names if name in self.frozen and name in (*self.fresh, *more)]
+        if not both or self.stages is None:
+            return ""
+        if self.frozen == names[: len(self.frozen)]:
+            return f"--freeze {names.index(both[0])}"
+        return f"--freeze {freeze_text(self.stages, [name for name in self.frozen if name not in both])}"
 
 
 def refuse_obstacles(obstacles: Iterable[Obstacle], asked: AskedStages) -> None:
@@ -86,7 +102,7 @@ def _together(obstacles: Sequence[Obstacle], asked: AskedStages) -> str:
     needed = [name for one in obstacles if not one.flags for name in one.fresh]
     fresh = {*asked.fresh, *needed}
     flags = [one.flags for one in obstacles if one.flags and not (one.fresh and fresh.issuperset(one.fresh))]
-    if asked.names and fresh.issuperset(asked.names):
+    if asked.stages and fresh.issuperset(asked.stages.names):
         return ""
     stages = asked.flags(needed) if set(needed) - set(asked.fresh) else asked.thaw()
     return " ".join(dict.fromkeys(filter(None, [*flags, stages])))

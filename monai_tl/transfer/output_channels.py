@@ -7,25 +7,28 @@ that both have: a background alone is transferred to no other task.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from monai_tl.datasets.regions import BACKGROUND, is_softmax
 
 
-def adapt_outputs(weight: Tensor, initial: Tensor, source: Sequence[str], target: Sequence[str]) -> Tensor:
+def adapt_outputs(
+    weight: Tensor, initial: Tensor, source: Sequence[str], target: Sequence[str], axes: Sequence[int] = (0,)
+) -> Tensor:
     """Return a head's weight for other output channels, which are matched by name, never by position.
 
     Args:
-        weight: of the source's head, ``(len(source), …)``.
-        initial: of the target's head before the transfer, ``(len(target), …)``.
+        weight: of the source's head, with ``len(source)`` entries along each of ``axes``.
+        initial: of the target's head before the transfer, with ``len(target)`` entries there.
         source: class of each output channel of ``weight``.
         target: class of each output channel of the result.
+        axes: the axes that count classes: 0 in a convolution, 1 in a transposed one, both where classes are mixed.
 
     Returns:
-        ``(len(target), …)``, type and device of ``initial``: the source's values for each class that it has, else the
-        initial ones.
+        Shape, type and device of ``initial``: the source's values where it has the classes of all axes, else the initial ones.
 
     Example:
         >>> import torch
@@ -34,10 +37,14 @@ def adapt_outputs(weight: Tensor, initial: Tensor, source: Sequence[str], target
         >>> adapt_outputs(bias, torch.full([3], 9.0), ["background", "left", "right"], ["background", "right", "core"])
         tensor([0., 2., 9.])
     """
+    shared = [name for name in target if name in source]
+    to, taken = ([names.index(name) for name in shared] for names in (list(target), list(source)))
+    places, values = [torch.arange(length) for length in initial.shape], weight
+    for axis in axes:
+        places[axis] = torch.tensor(to)
+        values = values.index_select(axis, torch.tensor(taken))
     adapted = initial.clone()
-    for at, name in enumerate(target):
-        if name in source:
-            adapted[at] = weight[source.index(name)]
+    adapted[torch.meshgrid(*places, indexing="ij")] = values.to(initial)
     return adapted
 
 
@@ -61,23 +68,6 @@ def by_position(source: Sequence[str], target: Sequence[str]) -> bool:
     """Return whether a head that is kept although it shares no region keeps its channels by position, as when it is scored."""
     shared = set(source) & set(target) - {BACKGROUND}
     return not shared and len(source) == len(target) and is_softmax(source) == is_softmax(target)
-
-
-def output_weights(shapes: Mapping[str, tuple[int, ...]], classes: int) -> tuple[str, ...]:
-    """Return the weights of a head whose first axis is the class: the last convolution and what follows it.
-
-    Args:
-        shapes: of the head's weights, in order.
-        classes: number of output channels.
-
-    Returns:
-        Names; none if the last convolution has another number of output channels.
-    """
-    names = list(shapes)
-    kernels = [at for at, name in enumerate(names) if len(shapes[name]) == 5]
-    if not kernels or shapes[names[kernels[-1]]][0] != classes:
-        return ()
-    return tuple(name for name in names[kernels[-1] :] if shapes[name][:1] == (classes,))
 
 
 def describe_outputs(source: Sequence[str], target: Sequence[str]) -> dict[str, str]:

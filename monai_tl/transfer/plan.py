@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from monai_tl.networks.stage_names import refuse_unknown_stages
+from torch import nn
+
+from monai_tl.networks.stage_names import chosen_fresh
 from monai_tl.text import listed
-from monai_tl.transfer.network_pair import Names, NetworkPair, Shapes, plan_obstacles, stage_of, why_fresh_head
+from monai_tl.transfer.network_pair import Names, NetworkPair, Shapes, plan_obstacles, why_fresh_head
 from monai_tl.transfer.obstacles import AskedStages, refuse_obstacles
 from monai_tl.transfer.tensors import Weights
 
@@ -45,7 +47,7 @@ class TransferPlan:
 
 def plan_transfer(
     source: Shapes | Weights,
-    target: Shapes | Weights,
+    target: nn.Module,
     *,
     fresh: Sequence[str] = (),
     source_channels: Sequence[str] | None = None,
@@ -55,13 +57,13 @@ def plan_transfer(
 ) -> TransferPlan:
     """Plan, weight by weight, what is transferred from a source to a target network.
 
-    Nothing is loaded, so a plan can be printed, tested and stored with its run.
+    Nothing is loaded, so a plan can be printed, tested and stored with its run; the network may be on the meta device.
 
     Args:
         source: shape of each trained weight, ``(out, in, i, j, k)`` for a 3D convolution, or the weights themselves.
-        target: shape of each target weight, in the network's order, or the network's ``state_dict()``; each name begins
-            with its stage.
-        fresh: stages that keep their initial values, e.g. ``("conv_2",)``.
+        target: network with the stages that `stages` lists. Image channels and classes can differ from the source's if its
+            input kernels and output layers are known, as those of a network from `build_network` are.
+        fresh: stages that keep their initial values, and groups of stages: ``("conv_2",)``, ``("decoder", "head")``.
         source_channels: modality of each image channel of the source; None if unknown.
         target_channels: modality of each image channel of the target; None if unknown.
         source_classes: class of each output channel of the source; None if unknown.
@@ -77,32 +79,39 @@ def plan_transfer(
         >>> network = HighRes3DNet(in_channels=4, out_channels=2)
         >>> source = read_source("runs/hippocampus", network.state_dict())
         >>> modalities = {"source_channels": ("T1", "T2"), "target_channels": ("T1", "T1ce", "T2", "FLAIR")}
-        >>> plan = plan_transfer(source.weights, network.state_dict(), fresh=["conv_2"], **modalities)
+        >>> plan = plan_transfer(source.weights, network, fresh=["conv_2"], **modalities)
         >>> plan.adapted
         {'conv_0.conv.weight': 'channels T1,T1ce,T2,FLAIR from T1,T2'}
         >>> len(plan.copied), plan.fresh
         (119, ('conv_2.conv.weight', 'conv_2.conv.bias'))
     """
-    pair = NetworkPair(_shapes_of(source), _shapes_of(target))
-    refuse_unknown_stages(fresh, pair.stages)
-    channels, classes = _both(source_channels, target_channels), _both(source_classes, target_classes)
-    refuse_obstacles(plan_obstacles(pair, fresh, (source_channels, target_channels), classes), AskedStages(fresh=tuple(fresh)))
-    wanted = pair.wanted(fresh)
-    adapted = {}
-    if channels and pair.first in wanted and channels[0] != channels[1]:
-        adapted[pair.first] = f"channels {','.join(channels[1])} from {','.join(channels[0])}"
+    pair = NetworkPair.of({name: tuple(getattr(value, "shape", value)) for name, value in source.items()}, target)
+    chosen = chosen_fresh(pair.stages, fresh)
+    channels, classes = (source_channels, target_channels), _both(source_classes, target_classes)
+    refuse_obstacles(plan_obstacles(pair, chosen, channels, classes), AskedStages(pair.stages, fresh=chosen))
+    return plan_pair(pair, chosen, channels, classes)
+
+
+def plan_pair(
+    pair: NetworkPair,
+    fresh: Sequence[str],
+    channels: tuple[Sequence[str] | None, Sequence[str] | None],
+    classes: Names | None,
+) -> TransferPlan:
+    """Plan a transfer that nothing prevents, see `plan_obstacles`, whose arguments these are."""
+    wanted, modalities = pair.wanted(fresh), _both(*channels)
+    adapted: dict[str, str] = {}
+    if modalities and modalities[0] != modalities[1]:
+        how = f"channels {','.join(modalities[1])} from {','.join(modalities[0])}"
+        adapted |= {name: how for name in wanted if name in pair.ports.inputs}
     if classes and classes[0] != classes[1] and pair.head not in fresh and not why_fresh_head(pair, *classes):
         adapted |= dict.fromkeys(pair.outputs(*classes), _outputs_text(*classes))
     return TransferPlan(
         copied=tuple(name for name in wanted if name not in adapted),
         adapted=adapted,
-        fresh=tuple(name for name in pair.target if stage_of(name) in fresh),
-        unused=tuple(name for name in pair.source if stage_of(name) in fresh),
+        fresh=tuple(name for name in pair.target if pair.stages.stage_of(name) in fresh),
+        unused=tuple(name for name in pair.source if pair.stages.stage_of(name) in fresh),
     )
-
-
-def _shapes_of(weights: Shapes | Weights) -> Shapes:
-    return {name: tuple(getattr(value, "shape", value)) for name, value in weights.items()}
 
 
 def _both(source: Sequence[str] | None, target: Sequence[str] | None) -> Names | None:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from monai_tl.errors import ConfigError
-from monai_tl.networks.stages import stages
+from monai_tl.networks.stages import parts_of_stages, stages
 from monai_tl.settings.table import refuse_settings
 from monai_tl.transfer.freeze import partly_frozen
 
@@ -51,11 +51,12 @@ def parameter_groups(
     """
     refuse_settings(learning_rate=learning_rate, stage_rate=stage_rate, head_rate=head_rate, weight_decay=weight_decay)
     partly = partly_frozen(network)
-    names = list(stages(network))
+    found = stages(network)
     groups = []
-    for distance, stage in zip(range(len(names) - 1, -1, -1), names, strict=True):
+    for distance, stage in zip(range(len(found) - 1, -1, -1), found, strict=True):
         rate = learning_rate * (head_rate if distance == 0 else stage_rate**distance)
-        trainable = {f"{stage}.{name}": p for name, p in stages(network)[stage].named_parameters() if p.requires_grad}
+        own = parts_of_stages(network.named_parameters(remove_duplicate=False), found, [stage])
+        trainable = {name: parameter for name, parameter in own.items() if parameter.requires_grad}
         whole = [p for name, p in trainable.items() if name not in partly]
         part = [p for name, p in trainable.items() if name in partly]
         if whole:
@@ -63,5 +64,5 @@ def parameter_groups(
         if part:
             groups.append({"name": f"{stage}, new channels", "params": part, "lr": rate, "weight_decay": 0.0})
     if not groups:
-        raise ConfigError(f"nothing is trainable: all stages are frozen ({', '.join(names)}); freeze fewer stages")
+        raise ConfigError(f"nothing is trainable: all stages are frozen ({', '.join(found)}); freeze fewer stages")
     return groups

@@ -11,7 +11,7 @@ from monai_tl.transfer.contract import Contract, differences
 from monai_tl.transfer.network_pair import NetworkPair, plan_obstacles, why_fresh_head
 from monai_tl.transfer.obstacles import AskedStages, Obstacle
 from monai_tl.transfer.output_channels import describe_outputs
-from monai_tl.transfer.plan import TransferPlan, plan_transfer
+from monai_tl.transfer.plan import TransferPlan, plan_pair
 from monai_tl.transfer.transfer_report import Origins
 
 
@@ -54,7 +54,7 @@ class Sides:
     def of_stages(self, asked: AskedStages) -> list[Obstacle]:
         """List what prevents the transfer of single stages, also of those that are to be both frozen and fresh."""
         both = [name for name in asked.fresh if name in asked.frozen]
-        nothing_left = set(self.pair.stages) <= set(asked.fresh)
+        nothing_left = set(self.pair.stages.names) <= set(asked.fresh)
         fresh = [name for name in asked.fresh if name not in both or nothing_left]
         found = list(plan_obstacles(self.pair, fresh, *self._names()))
         if not both:
@@ -72,16 +72,7 @@ class Sides:
 
     def plan(self, fresh: Sequence[str]) -> TransferPlan:
         """Plan what the target takes from the source."""
-        channels, classes = self._names()
-        return plan_transfer(
-            self.pair.source,
-            self.pair.target,
-            fresh=fresh,
-            source_channels=channels[0],
-            target_channels=channels[1],
-            source_classes=classes[0] if classes else None,
-            target_classes=classes[1] if classes else None,
-        )
+        return plan_pair(self.pair, fresh, *self._names())
 
     def origins(self, plan: TransferPlan, new_channels: str, why_fresh: str) -> Origins:
         """Describe where the target's channels come from."""
@@ -89,7 +80,7 @@ class Sides:
         if learned is None:
             return Origins(differences=(self._unknown(),), head=why_fresh)
         own_names = {new: old for old, new in self.rename.items()}
-        new_inputs = self.pair.first in plan.adapted
+        new_inputs = bool(self.pair.ports.inputs.keys() & plan.adapted.keys())
         other_outputs = learned.classes != contract.classes and not any(name in plan.fresh for name in self.pair.of_head)
         return Origins(
             contract=self.own,

@@ -9,10 +9,11 @@ from typing import Any
 
 from torch import nn
 
-from monai_tl.networks.stages import stages
+from monai_tl.networks.ports import find_ports
+from monai_tl.networks.stages import parts_of_stages, stage_weights, stages
 from monai_tl.transfer.contract import Contract
 from monai_tl.transfer.freeze import frozen_sha256
-from monai_tl.transfer.network_pair import Shapes, input_weight, stage_of
+from monai_tl.transfer.network_pair import shapes_of
 from monai_tl.transfer.plan import TransferPlan
 from monai_tl.transfer.source import Source
 
@@ -72,17 +73,11 @@ def report_transfer(
         "regions": dict(origins.regions),
         "head": origins.head,
         "norm": norm,
-        "input_weight": input_weight(shapes_of(network)),
-        "stages": {name: _stage_row(network, name, stage, frozen) for name, stage in stages(network).items()},
+        "input_weights": list(find_ports(network).inputs) if hasattr(network, "rebuild") else [],
+        "stages": _stage_rows(network, frozen, fates),
         "weights": fates,
         "held_sha256": frozen_sha256(network),
     }
-
-
-def shapes_of(network: nn.Module) -> Shapes:
-    """Return the shape of each weight, in the order of the stages."""
-    state = network.state_dict()
-    return {name: tuple(value.shape) for stage in stages(network) for name, value in state.items() if stage_of(name) == stage}
 
 
 def transfer_summary(report: dict[str, Any]) -> str:
@@ -114,20 +109,17 @@ def _source_lines(source: dict[str, Any] | None) -> list[str]:
 
 def _stage_lines(report: dict[str, Any]) -> list[str]:
     """Return a line for each stage, with aligned columns: its state, its trainable parameters, the fates of its weights."""
-    fates: dict[str, Counter[str]] = {}
-    for name, fate in report["weights"].items():
-        fates.setdefault(stage_of(name), Counter())[fate.split(":")[0]] += 1
     rows = report["stages"]
     stage_width, state_width = max(map(len, rows), default=0), max((len(row["state"]) for row in rows.values()), default=0)
     digits = max((len(f"{row['parameters']:,}") for row in rows.values()), default=0)
     return [
         f"{stage:{stage_width}}   {row['state']:{state_width}}   {row['trainable']:>{digits},} of "
-        f"{row['parameters']:>{digits},} parameters trainable; {_fates_text(fates.get(stage))}"
+        f"{row['parameters']:>{digits},} parameters trainable; {_fates_text(row['weights'])}"
         for stage, row in rows.items()
     ]
 
 
-def _fates_text(counts: Counter[str] | None) -> str:
+def _fates_text(counts: Mapping[str, int]) -> str:
     if not counts:
         return "no weights"
     meaning = {"fresh": "fresh (newly initialised)"}
@@ -146,8 +138,17 @@ def _source_row(source: Source, plan: TransferPlan | None) -> dict[str, Any]:
     }
 
 
-def _stage_row(network: nn.Module, name: str, stage: nn.Module, frozen: Sequence[str]) -> dict[str, Any]:
-    parameters = sum(p.numel() for p in stage.parameters())
-    trainable = sum(p.numel() for p in stage.parameters() if p.requires_grad)
-    state = "trained" if name not in frozen else "frozen" if trainable == 0 else "frozen, new channels trained"
-    return {"state": state, "parameters": parameters, "trainable": trainable}
+def _stage_rows(network: nn.Module, frozen: Sequence[str], fates: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return the state of each stage, its numbers of parameters, and the fates of its weights."""
+    found, rows = stages(network), {}
+    for name, weights in stage_weights(network).items():
+        own = parts_of_stages(network.named_parameters(remove_duplicate=False), found, [name]).values()
+        trainable = sum(parameter.numel() for parameter in own if parameter.requires_grad)
+        state = "trained" if name not in frozen else "frozen" if trainable == 0 else "frozen, new channels trained"
+        rows[name] = {
+            "state": state,
+            "parameters": sum(parameter.numel() for parameter in own),
+            "trainable": trainable,
+            "weights": dict(sorted(Counter(fates[weight].split(":")[0] for weight in weights).items())),
+        }
+    return rows

@@ -25,7 +25,9 @@ def _tiny(channels: int = 1, classes: int = 2, seed: int = 0) -> nn.Sequential:
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return nn.Sequential(OrderedDict(first=stage(channels, 4), body=stage(4, 4), head=nn.Conv3d(4, classes, 1)))
+        network = nn.Sequential(OrderedDict(first=stage(channels, 4), body=stage(4, 4), head=nn.Conv3d(4, classes, 1)))
+    network.rebuild = lambda more_inputs, more_outputs: _tiny(channels + more_inputs, classes + more_outputs)
+    return network
 
 
 def _contract(**changed: object) -> Contract:

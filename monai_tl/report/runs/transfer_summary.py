@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from monai_tl.storage.files import naming_damage
-from monai_tl.transfer.network_pair import stage_of
 
 ELSEWHERE = "elsewhere"  # the kind of segmentations that were made elsewhere
 FATES = ("copied", "adapted", "fresh")
@@ -77,10 +76,16 @@ def read_transfer_summary(path: Path, report: dict[str, Any] | None) -> Transfer
         return _summarise(report)
 
 
+def _fates(report: dict[str, Any], stage: str) -> tuple[int, ...]:
+    """Return the numbers of a stage's weights by fate; older reports of HighRes3DNet list only the fate of each weight."""
+    older = Counter(fate.split(":")[0] for name, fate in report["weights"].items() if name.startswith(f"{stage}."))
+    counts = report["stages"][stage].get("weights", older)
+    return tuple(int(counts.get(fate, 0)) for fate in FATES)
+
+
 def _summarise(report: dict[str, Any]) -> TransferSummary:
-    fates = Counter((stage_of(name), str(fate).split(":")[0]) for name, fate in report["weights"].items())
     stages = tuple(
-        Stage(name, str(row["state"]), int(row["trainable"]), int(row["parameters"]), *(fates[name, fate] for fate in FATES))
+        Stage(name, str(row["state"]), int(row["trainable"]), int(row["parameters"]), *_fates(report, name))
         for name, row in report["stages"].items()
     )
     source = report["source"]
