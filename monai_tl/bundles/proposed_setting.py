@@ -9,7 +9,7 @@ from typing import Any
 from monai_tl.networks.input_sizes import InputSizes
 from monai_tl.workflow.network_entry import OWN_NETWORK
 
-MEASURED = ("batch_size", "iterations", "validate_every")  # by the memory and the time that a training takes
+BY_COST = ("batch_size", "iterations", "validate_every")  # by the memory and the time that a training takes
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,6 @@ class OtherNetwork:
         reason, check = proposal.reason, proposal.check
         for theirs, ours in named.items():
             reason, check = reason.replace(theirs, ours), check.replace(theirs, ours)
-        if proposal.name in MEASURED:
+        if proposal.name in BY_COST:
             check = f"{check} Measured with {OWN_NETWORK}: {self.name} may take another memory and time.".strip()
         return replace(proposal, reason=reason, check=check)

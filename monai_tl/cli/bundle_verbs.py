@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from monai_tl.cli.arguments import Arguments
-from monai_tl.cli.network_flags import NetworkName, Stages
+from monai_tl.cli.network_choice import NetworkName, Stages
 from monai_tl.datasets.datalist import read_datalist
 from monai_tl.errors import ConfigError, list_problems
 from monai_tl.settings.table import PATH, SPACING

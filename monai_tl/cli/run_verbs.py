@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from monai_tl.cli.arguments import Arguments, Count, Split, flags_of, names, read_label_map
-from monai_tl.cli.network_flags import NetworkName, Stages, with_network
+from monai_tl.cli.network_choice import NetworkName, Stages, with_network
 from monai_tl.datasets.datalist import read_datalist
 from monai_tl.errors import ConfigError
 from monai_tl.inference.model_files import READ_BY_PREDICTION, find_model_files

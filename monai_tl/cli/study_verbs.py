@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from monai_tl.cli.arguments import Arguments, flags_of, names
-from monai_tl.cli.network_flags import NetworkName, Stages, with_network
+from monai_tl.cli.network_choice import NetworkName, Stages, with_network
 from monai_tl.cli.run_verbs import SOURCE, TARGET
 from monai_tl.errors import ConfigError
 from monai_tl.settings.table import ENGINE, SETTINGS

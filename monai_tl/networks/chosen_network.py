@@ -10,7 +10,7 @@ from torch import nn
 
 from monai_tl.errors import ConfigError
 from monai_tl.networks.build import build_network
-from monai_tl.networks.input_sizes import EDGES, InputSizes, input_sizes, refuse_unfit_window, sizes_from
+from monai_tl.networks.input_sizes import TRIED_EDGES, InputSizes, input_sizes, refuse_unfit_window, sizes_from
 from monai_tl.networks.known import KNOWN_NETWORKS
 from monai_tl.networks.stages import stages
 
@@ -55,7 +55,7 @@ def sizes_of_network(entry: Mapping[str, Any], channels: tuple[int, int]) -> Inp
     """
     sized = _sized(entry)
     if not sized:
-        return input_sizes(_built(entry, channels), channels[0], [EDGES[0]] * 3)
+        return input_sizes(_built(entry, channels), channels[0], [TRIED_EDGES[0]] * 3)
 
     def takes(size: Sequence[int]) -> bool:
         try:
@@ -66,10 +66,12 @@ def sizes_of_network(entry: Mapping[str, Any], channels: tuple[int, int]) -> Inp
         return True
 
     with torch.device("meta"):
-        base = next(([edge] * 3 for edge in EDGES if takes([edge] * 3)), None)
+        base = next(([edge] * 3 for edge in TRIED_EDGES if takes([edge] * 3)), None)
         if base is None:
-            _built({**entry, **{name: [EDGES[0]] * 3 for name in sized}}, channels)
-            raise ConfigError(f"network '{entry['name']}' cannot be built for {EDGES[0]}³ voxels; set {sized[0]} yourself")
+            _built({**entry, **{name: [TRIED_EDGES[0]] * 3 for name in sized}}, channels)
+            raise ConfigError(
+                f"network '{entry['name']}' cannot be built for {TRIED_EDGES[0]}³ voxels; set {sized[0]} yourself"
+            )
         return sizes_from(takes, base)
 
 

@@ -14,7 +14,7 @@ from torch.func import functional_call
 from monai_tl.errors import ConfigError, first_line
 
 PRIMES = (2, 3, 5, 7)  # of which strides are made
-EDGES = (96, 128, 160, 192, 480)  # voxels, tried without values: multiples of most products of strides
+TRIED_EDGES = (96, 128, 160, 192, 480)  # voxels, tried without values: multiples of most products of strides
 SMALL_EDGES = (32, 64)  # voxels, tried with values, by networks that cannot do without
 MOST_STEPS = 8  # multiples that are tried to find the smallest size
 
@@ -116,9 +116,7 @@ def refuse_unfit_window(network: nn.Module, channels: int, window: Sequence[int]
         raise ConfigError(f"window {_flag(window)} does not fit {name}, nor do others that were tried: {why}") from None
     nearest = list(dict.fromkeys(map(_flag, (sizes.within(window), sizes.around(window)))))
     if _flag(window) in nearest:  # too few values for a norm
-        raise ConfigError(
-            f"window {_flag(window)} does not fit {name} with batch_size {batch_size} ({why}): raise one of both"
-        )
+        raise ConfigError(f"window {_flag(window)} does not fit {name} with batch_size {batch_size} ({why}): raise one of both")
     raise ConfigError(f"window {_flag(window)} does not fit {name}, which takes {sizes}: set --window {' or '.join(nearest)}")
 
 
@@ -152,7 +150,7 @@ class _Trial:
 
 
 def _find(network: nn.Module, channels: int, window: Sequence[int]) -> InputSizes:
-    for device, edges in (("meta", EDGES), ("", SMALL_EDGES)):
+    for device, edges in (("meta", TRIED_EDGES), ("", SMALL_EDGES)):
         trial = _Trial(network, channels, device)
         for base in (list(window), *([edge] * 3 for edge in edges)):
             if trial.takes(base):
