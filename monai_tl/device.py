@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from monai_tl.errors import ConfigError
 from monai_tl.settings.table import refuse_settings
@@ -65,11 +67,37 @@ class MixedPrecisionInferer(Inferer):
     def __call__(self, inputs: Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
         """Infer ``(batch, channel, i, j, k)`` to float32 logits ``(batch, class, i, j, k)``."""
 
-        def forward(images: Tensor, *more: Any, **named: Any) -> Tensor:
+        def forward(images: Tensor, *more: Any, **named: Any) -> Any:
             images = images.as_tensor() if isinstance(images, MetaTensor) else images
             images = images.contiguous(memory_format=torch.channels_last_3d)
-            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bfloat16):
-                logits: Tensor = network(images, *more, **named)
-            return logits.float()
+            small = _SmallConvolutions() if self.bfloat16 and self.device.type == "cpu" else nullcontext()
+            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bfloat16), small:
+                logits = network(images, *more, **named)
+            return _as_float32(logits)
 
+        forward.__wrapped__ = network  # type: ignore[attr-defined]  # for an inferer that asks which sizes it takes
         return self.inferer(inputs, forward, *args, **kwargs)
+
+
+class _SmallConvolutions(TorchFunctionMode):
+    """Compute convolutions whose image is smaller than their kernel along an axis in float32.
+
+    In bfloat16 on a CPU, PyTorch 2.13 returns parts of their weights' gradient uninitialised: any numbers, or NaN. The lowest
+    level of a U-Net has such images if the patch is small.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call a function of PyTorch."""
+        if func in (torch.conv3d,) and len(args) > 1:
+            kernel = args[1].shape[2:]
+            dilation = args[5] if len(args) > 5 else (kwargs or {}).get("dilation", 1)
+            each = [dilation] * 3 if isinstance(dilation, int) else dilation
+            if any(edge <= (k - 1) * d for edge, k, d in zip(args[0].shape[2:], kernel, each, strict=True)):
+                with torch.autocast("cpu", enabled=False):
+                    return func(*(one.float() if isinstance(one, Tensor) else one for one in args), **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _as_float32(logits: Any) -> Any:
+    """Convert logits, or a list of them for a network that returns several, as deep supervision does."""
+    return logits.float() if isinstance(logits, Tensor) else [_as_float32(part) for part in logits]

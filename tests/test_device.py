@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from monai.data import MetaTensor
@@ -47,3 +49,22 @@ def test_auto_takes_what_the_processor_has():
     assert MixedPrecisionInferer(SimpleInferer(), CPU).bfloat16 == has_bfloat16(CPU) == torch.cpu._is_avx512_bf16_supported()
     with pytest.raises(ConfigError, match="unknown precision 'half'.*bfloat16, float32"):
         MixedPrecisionInferer(SimpleInferer(), CPU, "half")
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "options"), [(2, 3, {"padding": 1}), (1, 3, {"padding": 1, "stride": 2}), (4, 5, {"padding": 2})]
+)
+def test_gradients_of_kernels_larger_than_their_image_are_right_in_bfloat16(size, kernel, options):
+    """PyTorch's own are uninitialised memory on a CPU with bfloat16; the lowest level of a U-Net has such images."""
+    torch.manual_seed(0)
+    convolution = torch.nn.Conv3d(64, 64, kernel, bias=False, **options)
+    image = torch.randn(1, 64, size, size, size)
+    for _ in range(3):
+        junk = [torch.full((64 * 64 * kernel**3,), math.nan) for _ in range(3)]  # what uninitialised memory may hold
+        del junk
+        convolution.zero_grad()
+        MixedPrecisionInferer(SimpleInferer(), CPU, "bfloat16")(image, convolution).square().sum().backward()
+        ours = convolution.weight.grad.clone()
+        convolution.zero_grad()
+        convolution(image).square().sum().backward()
+        assert torch.allclose(ours, convolution.weight.grad, rtol=1e-2, atol=1e-2 * convolution.weight.grad.abs().max())

@@ -13,6 +13,7 @@ from torch import nn
 
 from monai_tl.bundles.bundle_configs import BundleConfigs
 from monai_tl.datasets.regions import is_softmax
+from monai_tl.networks.input_sizes import input_sizes, refuse_unfit_window
 from monai_tl.training.losses import IgnoreVoxels
 from monai_tl.workflow.merged_config import has_id, normal_id, value_at
 
@@ -35,11 +36,18 @@ def check_properties(bundle: BundleConfigs) -> Iterator[str]:
 
 
 def check_network(bundle: BundleConfigs) -> Iterator[str]:
-    """Yield an output of the network that does not fit the classes; it is built and applied to one patch of zeros."""
-    classes, edges = bundle.train["classes"], [min(edge, EDGE) for edge in bundle.train["window"]]
+    """Yield an output of the network that does not fit the classes; it is built and applied to one patch of zeros.
+
+    Raises:
+        ConfigError: if the network cannot be built or does not take the training patch.
+    """
+    classes, window, channels = bundle.train["classes"], bundle.train["window"], len(bundle.train["modalities"])
     network = _part(bundle.train, "network_def")
+    refuse_unfit_window(network, channels, window, bundle.train["batch_size"])
+    sizes = input_sizes(network, channels, window)
+    edges = [min(edge, most) for edge, most in zip(window, sizes.around([EDGE] * 3), strict=True)]
     with torch.no_grad():
-        output = network.eval()(torch.zeros(1, len(bundle.train["modalities"]), *edges))
+        output = network.eval()(torch.zeros(1, channels, *edges))
     if output.shape[1] != len(classes):
         wanted = f"{len(classes)} classes ({', '.join(classes)})"
         yield f"train.yaml: the network has {output.shape[1]} output channels for {wanted}"

@@ -16,11 +16,13 @@ from monai_tl.datasets.regions import BACKGROUND, is_softmax, overlaps, regions_
 from monai_tl.errors import ConfigError, DataError, did_you_mean
 from monai_tl.settings.refusals import raise_refusals, refusal
 from monai_tl.storage.files import read_json, write_text
+from monai_tl.transfer.network_of_source import AskedNetwork
+from monai_tl.workflow.network_entry import OWN_NETWORK
 from monai_tl.workflow.recipe_settings import AUTO, RECIPE_SETTINGS, recipe_problems
 from monai_tl.workflow.task_file import BUNDLE_NAME, TASK_FILE, parse_task_file, read_task_file
 
 if TYPE_CHECKING:
-    from monai_tl.bundles.proposals import Proposal
+    from monai_tl.bundles.proposed_setting import Proposal
     from monai_tl.transfer.contract import Contract
 
 PROPOSED = ("spacing", "normalisation", "window", "batch_size", "inference_window", "iterations", "validate_every", "patience")
@@ -51,6 +53,7 @@ class NewBundle:
         source: what the task's transfers start from: a bundle, a run folder or a weights file.
         like_source: spacing, orientation and normalisation are the source's even where the cases or ``like`` suggest others.
         given: value by setting; ``auto``: the proposed one. ``modalities`` and ``classes`` select from the data.
+        network: what to train; nothing asked for: as ``like``, or else HighRes3DNet.
     """
 
     folder: Path
@@ -60,15 +63,17 @@ class NewBundle:
     source: str | None = None
     like_source: bool = False
     given: Mapping[str, Any] = field(default_factory=dict)
+    network: AskedNetwork = field(default_factory=AskedNetwork)
 
 
 class MadeBundle(NamedTuple):
-    """A bundle that was made: its regions, whether they exclude each other, and where its settings come from."""
+    """A bundle that was made: its regions, whether they exclude each other, where its settings come from, and its network."""
 
     regions: dict[str, tuple[int, ...]]
     exclusive: bool
     modalities: tuple[str, ...]
     choices: tuple[Choice, ...]
+    network: Mapping[str, Any] = {}
 
 
 def refuse_new_bundle(folder: Path, name: str, given: Iterable[str]) -> str:
@@ -106,9 +111,11 @@ def new_bundle(asked: NewBundle) -> MadeBundle:
     """
     name = refuse_new_bundle(asked.folder, asked.name, asked.given)
     modalities, classes, regions = _channels(asked)
-    proposals, choices = _choices(asked, replace(asked.data, modalities=modalities, regions=regions))
+    network, channels = _network(asked), (len(modalities), len(classes))
+    proposals, choices = _choices(asked, replace(asked.data, modalities=modalities, regions=regions), network, channels)
     chosen = {choice.name: choice.value for choice in choices}
     raise_refusals(recipe_problems({**chosen, "modalities": list(modalities)}, len(regions)))
+    network = _fitted(network, channels, {**RECIPE_SETTINGS, **chosen})
     data = Path(str(asked.data.path))
     text = render_task(
         name=name,
@@ -120,6 +127,7 @@ def new_bundle(asked: NewBundle) -> MadeBundle:
         datalist=data.name,
         source=_place(Path(asked.source), asked.folder) if asked.source else "",
         noted=bool(proposals),
+        network=network,
         settings=chosen,
     )
     files = {TASK_FILE: text, **render_bundle(parse_task_file(text, asked.folder / TASK_FILE))}
@@ -128,7 +136,7 @@ def new_bundle(asked: NewBundle) -> MadeBundle:
 
         files["docs/settings.md"] = proposals_page(proposals)
     _write_folder(asked.folder, files)
-    return MadeBundle(regions, is_softmax(classes), modalities, choices)
+    return MadeBundle(regions, is_softmax(classes), modalities, choices, network)
 
 
 def values_of(regions: Mapping[str, Iterable[int]]) -> str:
@@ -147,7 +155,29 @@ def _channels(asked: NewBundle) -> tuple[tuple[str, ...], tuple[str, ...], dict[
     return modalities, classes, regions_of(data.regions, classes)
 
 
-def _choices(asked: NewBundle, data: Datalist) -> tuple[tuple[Proposal, ...], tuple[Choice, ...]]:
+def _network(asked: NewBundle) -> dict[str, Any]:
+    """Return the network as an entry of ``task.yaml``; empty: HighRes3DNet."""
+    like = dict(read_task_file(asked.like).network) if asked.like else {}
+    if not asked.network:
+        return like
+    entry = asked.network.entry(like or {"name": OWN_NETWORK}, asked.source)
+    return {} if entry == {"name": OWN_NETWORK} else entry
+
+
+def _fitted(network: dict[str, Any], channels: tuple[int, int], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the network with all that its class requires, after it was built on trial."""
+    if not network:
+        return network
+    if settings["head_norm"]:
+        raise ConfigError(f"head_norm is a setting of {OWN_NETWORK}, not of {network['name']}: omit it")
+    from monai_tl.networks.chosen_network import checked_network
+
+    return checked_network(network, channels, settings["window"], settings["batch_size"])
+
+
+def _choices(
+    asked: NewBundle, data: Datalist, network: Mapping[str, Any], channels: tuple[int, int]
+) -> tuple[tuple[Proposal, ...], tuple[Choice, ...]]:
     """Return the proposals that are followed, and all settings that are not left to the recipe's defaults.
 
     ``data`` has only the regions and modalities that are learned.
@@ -159,7 +189,8 @@ def _choices(asked: NewBundle, data: Datalist) -> tuple[tuple[Proposal, ...], tu
     if given.get("window", AUTO) != AUTO and "inference_window" not in given:
         wanted = [name for name in wanted if name != "inference_window"]  # it follows the given window
     contract = _contract_of(asked.source) if asked.source else None
-    proposals = _proposals(data, contract, wanted, asked.like_source) if wanted else ()
+    knows = {"like_source": asked.like_source, **_of_network(network, channels)} if wanted else {}
+    proposals = _proposals(data, contract, wanted, knows) if wanted else ()
     found = {name: Choice(name, value, f"as in {asked.like}") for name, value in like.items()}
     if contract and contract.orientation and (asked.like_source or "orientation" not in like):
         found["orientation"] = Choice("orientation", contract.orientation, "as the source's weights expect")
@@ -170,14 +201,23 @@ def _choices(asked: NewBundle, data: Datalist) -> tuple[tuple[Proposal, ...], tu
     return proposals, tuple(found[name] for name in RECIPE_SETTINGS if name in found)
 
 
-def _proposals(data: Datalist, source: Contract | None, wanted: Iterable[str], like_source: bool) -> tuple[Proposal, ...]:
+def _of_network(network: Mapping[str, Any], channels: tuple[int, int]) -> dict[str, Any]:
+    """Return what proposals need to know of a network; nothing for HighRes3DNet, with which they were measured."""
+    if not network:
+        return {}
+    from monai_tl.bundles.proposed_setting import OtherNetwork
+    from monai_tl.networks.chosen_network import sizes_of_network
+
+    return {"network": OtherNetwork(str(network["name"]), sizes_of_network(network, channels))}
+
+
+def _proposals(
+    data: Datalist, source: Contract | None, wanted: Iterable[str], knows: Mapping[str, Any]
+) -> tuple[Proposal, ...]:
     from monai_tl.bundles.proposals import propose
 
-    return tuple(
-        proposal
-        for proposal in propose(data, source=source, like_source=like_source)
-        if proposal.name in wanted and proposal.value is not None
-    )
+    proposals = propose(data, source=source, **knows)
+    return tuple(proposal for proposal in proposals if proposal.name in wanted and proposal.value is not None)
 
 
 def _settings_of(bundle: Path) -> Mapping[str, Any]:

@@ -10,11 +10,18 @@ from typing import Any
 from monai_tl.bundles.new import CHANNELS, NewBundle, new_bundle, values_of
 from monai_tl.datasets.datalist import read_datalist
 from monai_tl.errors import ConfigError
+from monai_tl.transfer.network_of_source import AskedNetwork
 from monai_tl.workflow.merged_config import bundle_config, merge_configs, plain_text
 
 
 def bundle_of_datalist(
-    datalist: str, runs: Path, source: str | None, given: Mapping[str, Any], *, like_source: bool = False
+    datalist: str,
+    runs: Path,
+    source: str | None,
+    given: Mapping[str, Any],
+    *,
+    like_source: bool = False,
+    network: AskedNetwork | None = None,
 ) -> Path:
     """Return the bundle of a datalist in a folder of runs; it is made if it does not exist.
 
@@ -27,6 +34,7 @@ def bundle_of_datalist(
         source: what the first transfer starts from.
         given: flags of the run, of which a new bundle takes modalities and classes; all others are of this run alone.
         like_source: a new bundle has the source's spacing in any case.
+        network: of a new bundle; None: HighRes3DNet.
 
     Raises:
         ConfigError: if a folder of this name exists and is no bundle of this datalist.
@@ -41,7 +49,8 @@ def bundle_of_datalist(
         print(f"{folder}: the bundle of {datalist}, made before")
         return folder
     known = {key: value for key, value in given.items() if key in CHANNELS}
-    made = new_bundle(NewBundle(folder, data, source=source, like_source=like_source, given=known))
+    asked = NewBundle(folder, data, source=source, like_source=like_source, given=known, network=network or AskedNetwork())
+    made = new_bundle(asked)
     chosen = ", ".join(f"{choice.name} {choice.value}" for choice in made.choices)
     print(f"{folder}: a bundle for {datalist}: {values_of(made.regions)}; {chosen}; why: {folder / 'docs' / 'settings.md'}")
     return folder

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from monai_tl.bundles.proposed_normalisation import propose_normalisation
+from monai_tl.bundles.proposed_setting import OtherNetwork, Proposal
 from monai_tl.bundles.training_costs import Resources, resources_of
 from monai_tl.bundles.training_survey import Numbers, Survey, cell, survey_lines, survey_training
 from monai_tl.datasets.case_checks import FEW_VALIDATION_CASES
@@ -33,23 +32,6 @@ LARGE_CACHE = 8.0  # GiB
 UNEVEN = 1.5  # largest edge of the cases' voxels divided by the smallest, along one axis
 
 
-@dataclass(frozen=True)
-class Proposal:
-    """A proposed value of a setting.
-
-    Attributes:
-        name: of a setting in `monai_tl.settings.table`.
-        value: as it is written in a config.
-        reason: one sentence with the measured numbers.
-        check: what to look at before the value is used; empty if nothing.
-    """
-
-    name: str
-    value: Any
-    reason: str
-    check: str = ""
-
-
 def propose(
     data: Datalist,
     *,
@@ -57,6 +39,7 @@ def propose(
     like_source: bool = False,
     survey: Survey | None = None,
     resources: Resources | None = None,
+    network: OtherNetwork | None = None,
 ) -> tuple[Proposal, ...]:
     """Propose settings for training on the training cases of a datalist.
 
@@ -70,6 +53,7 @@ def propose(
         like_source: the source's spacing is proposed however coarse it is.
         survey: of these cases, if there is one already.
         resources: of the device; by default of the first GPU, or of two CPU cores.
+        network: to be trained; None: HighRes3DNet, with which context, memory and time were measured.
 
     Returns:
         spacing, normalisation, window, batch_size, inference_window, iterations, validate_every and patience, in this order.
@@ -87,10 +71,11 @@ def propose(
     resources = resources or resources_of(choose_device("auto"), 1 + len(survey.regions))
     spacing = _spacing(survey, source, like_source)
     window = _window(survey, np.array(spacing.value), resources, fixed=_spacing_of(source) == tuple(spacing.value))
+    window = network.window(window) if network else window
     voxels = math.prod(window.value)
     batch_size = max(1, min(MOST, resources.step_voxels // voxels))
     gib = batch_size * voxels * resources.voxel_bytes / 2**30
-    return (
+    proposals = (
         spacing,
         Proposal("normalisation", *propose_normalisation(survey, source)),
         window,
@@ -109,6 +94,7 @@ def propose(
         ),
         *_schedule(survey, spacing.value, voxels, batch_size, resources),
     )
+    return network.noted(proposals) if network else proposals
 
 
 def _spacing(survey: Survey, source: Contract | None, like_source: bool) -> Proposal:

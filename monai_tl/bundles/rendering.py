@@ -16,6 +16,7 @@ from monai_tl.datasets.regions import is_softmax
 from monai_tl.errors import ConfigError
 from monai_tl.settings.normalisation import read_normalisations, shortest
 from monai_tl.text import listed, plural
+from monai_tl.workflow.network_entry import OWN_NETWORK, network_def_of, network_name
 from monai_tl.workflow.recipe_settings import RECIPE_SETTINGS
 from monai_tl.workflow.task_file import TaskFile
 
@@ -37,6 +38,7 @@ TEXT_DEFAULTS = {
     "source": "../ixi_hippocampus",
     "notes": "",
 }
+PAPER = "W. Li et al., On the compactness, efficiency, and representation of 3D convolutional networks, IPMI 2017"
 CHANGELOG = {"0.1.0": "the task, as configs: no weights are shipped"}
 
 
@@ -78,13 +80,13 @@ def recipe_values(task: TaskFile) -> dict[str, Any]:
     needed = {"name": task.texts.get("name"), "modalities": task.modalities, "classes": task.classes}
     if lacking := [name for name, value in needed.items() if not value]:
         raise ConfigError(f"{task.path} lacks {', '.join(lacking)}; a bundle is rendered from name, modalities and classes")
-    exclusive = is_softmax(task.classes)
+    exclusive, network = is_softmax(task.classes), network_def_of(task.network)
     regions = task.classes[1:] if exclusive else task.classes
     name, of, on = str(task.texts["name"]), listed(regions), listed(task.modalities)
     defaults = {
         "title": name.replace("_", " ").capitalize(),
         "task": f"Segmentation of {of} on {on} images",
-        "description": f"HighRes3DNet that segments {of} on {on} images",
+        "description": f"{network_name(network)} that segments {of} on {on} images",
         "image_classes": f"{on} image{'s on one grid' if len(task.modalities) > 1 else ''}",
         "commands": _commands(name),
         **TEXT_DEFAULTS,
@@ -98,10 +100,13 @@ def recipe_values(task: TaskFile) -> dict[str, Any]:
         "classes": task.classes,
         "regions": regions,
         "exclusive": exclusive,
+        "network": network_name(network),
+        "own_network": network_name(network) == OWN_NETWORK,
+        "network_def": network,
         "settings": {**settings, "normalisation": shortest(read_normalisations(settings["normalisation"]))},
         "tolerance": [task.tolerance_mm.get(region, TOLERANCE_MM) for region in regions] if task.tolerance_mm else TOLERANCE_MM,
         "small": not {"window", "batch_size", "iterations"} & task.settings.keys(),
-        "references": task.references,
+        "references": (*task.references, *([PAPER] if network_name(network) == OWN_NETWORK else [])),
         "changelog": task.changelog or CHANGELOG,
         "channels": {"modalities": plural(len(task.modalities), "channel"), "classes": plural(len(task.classes), "channel")},
     }

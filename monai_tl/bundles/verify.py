@@ -13,14 +13,14 @@ from monai_tl.bundles.rewriting import plan_rewrite
 from monai_tl.datasets.datalist import read_datalist
 from monai_tl.datasets.regions import regions_of
 from monai_tl.errors import ConfigError, did_you_mean, in_words, user_error
-from monai_tl.inference.model_files import PARTS, READ_BY_PREDICTION, RUN_VALUES, WINDOWS
+from monai_tl.inference.model_files import OF_OWN_NETWORK, PARTS, READ_BY_PREDICTION, RUN_VALUES, WINDOWS
 from monai_tl.workflow.merged_config import has_id, references, value_at
 from monai_tl.workflow.overrides import RUN_BY, check_overrides
 from monai_tl.workflow.recipe_settings import recipe_problems
 from monai_tl.workflow.task_file import TASK_FILE
 
 CONTRACT = ("modalities", "classes", "spacing", "orientation", "normalisation")
-SAME_IN_INFERENCE = (*CONTRACT, *PARTS, "head_norm", "inference_overlap", "device", "precision", "datalist", "dataset_dir")
+SAME_IN_INFERENCE = (*CONTRACT, *PARTS, *OF_OWN_NETWORK, "inference_overlap", "device", "precision", "datalist", "dataset_dir")
 READ_BY_VERBS: dict[str, tuple[str, ...]] = {
     "train": (*RUN_VALUES, *WINDOWS, *PARTS, *RUN_BY, "datalist", "run_dir", "resume", "regions", "softmax", "contract", "seed",
               "iterations", "validate_every", "transfer_report", "loss", "validate#crop", "validate#inferer"),

@@ -6,7 +6,8 @@ import difflib
 from pathlib import Path
 from typing import Annotated, Any
 
-from monai_tl.cli.arguments import Split, flags_of, names, read_label_map
+from monai_tl.cli.arguments import Arguments, Split, flags_of, names, read_label_map
+from monai_tl.cli.network_choice import NetworkName, Stages, with_network
 from monai_tl.datasets.datalist import read_datalist
 from monai_tl.errors import ConfigError
 from monai_tl.inference.model_files import READ_BY_PREDICTION, find_model_files
@@ -14,6 +15,7 @@ from monai_tl.settings.table import PATH, SETTINGS
 from monai_tl.study.study_plan import STUDY_FILE, read_study
 from monai_tl.training.run_files import refuse_changed_datalist, refuse_existing
 from monai_tl.training.run_inputs import check_data, check_start
+from monai_tl.transfer.network_of_source import AskedNetwork
 from monai_tl.transfer.strategy import CONTROL, PREFIX, SCRATCH, UNTRAINED, Strategy, read_strategy
 from monai_tl.transfer.weight_files import weights_at
 from monai_tl.workflow.launch import run_configs
@@ -30,17 +32,28 @@ from monai_tl.workflow.overrides import RUN_BY, check_overrides, checked_config
 SOURCE, TARGET = "bundles/ixi_hippocampus", "bundles/brats_tumour_core"
 
 
-def train(*, bundle: str, output: str | None = None, overlay: str | None = None, **overrides: Any) -> None:
+def train(
+    *,
+    bundle: str,
+    output: str | None = None,
+    overlay: str | None = None,
+    network: NetworkName | None = None,
+    set: Arguments | None = None,
+    stages: Stages = None,
+    **overrides: Any,
+) -> None:
     """Train the network of a bundle: --bundle bundles/ixi_hippocampus [--dataset_dir DIR] [--output RUN].
 
     The run follows the bundle's train.yaml, any id of which is a flag: --iterations 4000 --window "[96,96,96]"
-    --modalities "['T1']" … The run folder is the bundle's models folder unless --output names another.
+    --modalities "['T1']" … The run folder is the bundle's models folder unless --output names another. Another network is set
+    by --network SegResNet --set init_filters=16.
     """
     if "run_dir" in overrides:
         raise ConfigError("the run folder is named by --output")
     run_dir = output or str(Path(bundle) / "models")
     configs = [bundle_config(bundle, name) for name in ("train", *([overlay] if overlay else []))]
     refuse_existing(Path(run_dir), resume=overrides.get("resume", False))
+    overrides = with_network(overrides, AskedNetwork(network, set, stages), configs)
     overrides = {"bundle_root": bundle, **overrides, "run_dir": run_dir}
     check_data(checked_config(configs, overrides, flags_of(train)), ("train", "validation"))
     run_configs(configs, overrides, also=flags_of(train))
@@ -58,6 +71,9 @@ def transfer(
     like_source: bool = False,
     overlay: str | None = None,
     output: str | None = None,
+    network: NetworkName | None = None,
+    set: Arguments | None = None,
+    stages: Stages = None,
     **overrides: Any,
 ) -> None:
     """Fine-tune a target from a source: --freeze 2 or --strategy lora8 [--source S] [--target BUNDLE] [--output RUN].
@@ -67,7 +83,8 @@ def transfer(
     llrd0.75, l2sp0.01, lora8, bitfit, ema, warmup … Any id of its train.yaml and transfer.yaml is a flag: --dataset_dir DIR
     --norm track --fresh conv_2 --iterations 400 … --rename MR=T1 says that the source's modality MR is the target's T1.
     --scratch trains the same network without a source; --random_prefix is the control whose first stages are frozen at random
-    weights. --like_source trains with the source's spacing, orientation and normalisation, except those that are set.
+    weights. --like_source trains with the source's spacing, orientation and normalisation, except those that are set;
+    --network like_source takes the source's network instead of the target's.
     """
     if "run_dir" in overrides:
         raise ConfigError("the run folder is named by --output")
@@ -80,20 +97,25 @@ def transfer(
     if (source or like_source) and not takes_source:
         without = f"--strategy {learned}" if learned else "--scratch and --random_prefix"
         raise ConfigError(f"{without} take no source: omit {'--source' if source else '--like_source'}")
+    asked = AskedNetwork(network, set, stages)
     if target is None and "datalist" in overrides:
-        target = _target_of_datalist(source, output, needs_source=takes_source, given=overrides, like=like_source)
+        if source is None and takes_source:
+            raise ConfigError("--datalist without --target makes a bundle for it, and needs what to transfer: set --source")
+        target = _target_of_datalist(source, output, overrides, asked, like=like_source)
     target = target or TARGET
     configs = [bundle_config(target, name) for name in ("train", "transfer", *([overlay] if overlay else []))]
     if learned is None:
         frozen = 0 if scratch else default_of(configs, "freeze") if freeze is None else freeze
         learned = Strategy(SCRATCH) if scratch else Strategy(CONTROL if random_prefix else PREFIX, frozen)
     run_dir = output or f"runs/{Path(target).resolve().name.removesuffix('_bundle')}_{_run_name(learned, freeze)}"
-    start = learned.settings(source or source_of_target(target) or SOURCE)
+    source = source or source_of_target(target) or SOURCE
+    start = learned.settings(source)
     start |= {"freeze": freeze} if strategy is not None and freeze is not None else {}
     settings = {**start, "bundle_root": target, **overrides, "run_dir": run_dir}
     if overrides.get("rename") and not learned.takes_source:
         raise ConfigError(f"--rename names the modalities of a source, and {learned} takes none: omit it")
     refuse_existing(Path(run_dir), resume=overrides.get("resume", False))
+    settings = with_network(settings, asked, configs, source)
     if like_source:
         settings |= _taken_over(settings, configs, overrides)
     config = checked_config(configs, settings, flags_of(transfer))
@@ -126,18 +148,15 @@ def _run_name(learned: Strategy, freeze: int | str | None) -> str:
 
 
 def _target_of_datalist(
-    source: str | None, output: str | None, *, needs_source: bool, given: dict[str, Any], like: bool
+    source: str | None, output: str | None, given: dict[str, Any], asked: AskedNetwork, *, like: bool
 ) -> str:
     """Return the bundle of a datalist, next to the run."""
-    if source is None and needs_source:
-        raise ConfigError("--datalist without --target makes a bundle for it, and needs what to transfer: set --source")
     if output:
         refuse_existing(Path(output), resume=given.get("resume", False))
     from monai_tl.bundles.of_datalist import bundle_of_datalist
 
-    return str(
-        bundle_of_datalist(given["datalist"], Path(output).parent if output else Path("runs"), source, given, like_source=like)
-    )
+    runs = Path(output).parent if output else Path("runs")
+    return str(bundle_of_datalist(given["datalist"], runs, source, given, like_source=like, network=asked))
 
 
 def _taken_over(settings: dict[str, Any], configs: list[Path], given: dict[str, Any]) -> dict[str, Any]:

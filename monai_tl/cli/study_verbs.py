@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from monai_tl.cli.arguments import flags_of, names
+from monai_tl.cli.arguments import Arguments, flags_of, names
+from monai_tl.cli.network_choice import NetworkName, Stages, with_network
 from monai_tl.cli.run_verbs import SOURCE, TARGET
 from monai_tl.errors import ConfigError
 from monai_tl.settings.table import ENGINE, SETTINGS
 from monai_tl.settings.values import Number, Whole
+from monai_tl.transfer.network_of_source import AskedNetwork
 from monai_tl.workflow.merged_config import source_of_target
 
 LAYERS = "scratch,0,1,2,3,4,5,random2"
@@ -38,6 +41,9 @@ def layers(
     parallel: Parallel = 1,
     engine: EngineName = "here",
     plan: bool = False,
+    network: NetworkName | None = None,
+    set: Arguments | None = None,
+    stages: Stages = None,
     **overrides: Any,
 ) -> None:
     """Study how many stages to freeze: --arms scratch,0,1,2,3,4,5,random2 --seeds 3 [--plan].
@@ -50,7 +56,7 @@ def layers(
     asked: dict[str, Any] = {"target": target, "source": source, "overlay": overlay, "training_dice": training_dice}
     asked |= {"arms": _arms(arms), "sizes": names(sizes), "seeds": seeds, "budget": budget, "lists": lists}
     asked |= {"metrics": metrics, "tolerance": tolerance}
-    _do(layers, asked, output, (parallel, engine, plan), overrides)
+    _do(layers, asked, output, (parallel, engine, plan), AskedNetwork(network, set, stages), overrides)
 
 
 def size(
@@ -70,6 +76,9 @@ def size(
     parallel: Parallel = 1,
     engine: EngineName = "here",
     plan: bool = False,
+    network: NetworkName | None = None,
+    set: Arguments | None = None,
+    stages: Stages = None,
     **overrides: Any,
 ) -> None:
     """Study how many labels transfer saves: --sizes 26,52,78,105 --arms scratch,1,2,3 --seeds 3 [--plan].
@@ -81,7 +90,7 @@ def size(
     asked: dict[str, Any] = {"target": target, "source": source, "overlay": overlay, "training_dice": training_dice}
     asked |= {"arms": _arms(arms), "sizes": names(sizes), "seeds": seeds, "budget": budget, "lists": lists}
     asked |= {"metrics": metrics, "tolerance": tolerance}
-    _do(size, asked, output, (parallel, engine, plan), overrides)
+    _do(size, asked, output, (parallel, engine, plan), AskedNetwork(network, set, stages), overrides)
 
 
 def depth(
@@ -98,6 +107,9 @@ def depth(
     parallel: Parallel = 1,
     engine: EngineName = "here",
     plan: bool = False,
+    network: NetworkName | None = None,
+    set: Arguments | None = None,
+    stages: Stages = None,
     **overrides: Any,
 ) -> None:
     """Study how deep to fine-tune, from the head inwards: [--search] [--gain 0.01] [--seeds 1] [--plan].
@@ -111,7 +123,14 @@ def depth(
     rule = {"gain": float(0.01 if gain is None else gain)} if search else {}
     asked: dict[str, Any] = {"target": target, "source": source, "overlay": overlay, "rule": rule}
     asked |= {"metrics": metrics, "tolerance": tolerance}
-    _do(depth, asked | {"arms": (), "sizes": ("all",), "seeds": seeds}, output, (parallel, engine, plan), overrides)
+    _do(
+        depth,
+        asked | {"arms": (), "sizes": ("all",), "seeds": seeds},
+        output,
+        (parallel, engine, plan),
+        AskedNetwork(network, set, stages),
+        overrides,
+    )
 
 
 def gather_tables(*, output: str) -> None:
@@ -136,15 +155,24 @@ def _arms(text: str) -> tuple[str, ...]:
     return arms
 
 
-def _do(verb: Any, asked: dict[str, Any], output: str, how: tuple[int, str, bool], overrides: dict[str, Any]) -> None:
+def _do(
+    verb: Any,
+    asked: dict[str, Any],
+    output: str,
+    how: tuple[int, str, bool],
+    network: AskedNetwork,
+    overrides: dict[str, Any],
+) -> None:
     """Run or plan a study; ``asked`` holds fields of `Request`, and its seeds are still text."""
-    from monai_tl.study.request import Request, check_request
+    from monai_tl.study.request import Request, check_request, study_configs
     from monai_tl.study.study_plan import read_seeds
 
     parallel, engine, plan = how
     asked["seeds"] = read_seeds(asked["seeds"])
     asked["source"] = asked["source"] or source_of_target(asked["target"]) or SOURCE
     request = Request(verb.__name__, **asked, parallel=parallel, settings=overrides, also=flags_of(verb))
+    if network:
+        request = replace(request, settings=with_network(overrides, network, study_configs(request), asked["source"]))
     folder = Path(output).absolute()
     check_request(request, folder)
     from monai_tl.study.runner import Conduct, conduct

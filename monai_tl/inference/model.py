@@ -11,7 +11,7 @@ from monai.bundle import ConfigParser
 
 from monai_tl.datasets.regions import painted_values
 from monai_tl.device import choose_device
-from monai_tl.inference.model_files import PARTS, READ_BY_PREDICTION, RUN_VALUES, WINDOWS, find_model_files
+from monai_tl.inference.model_files import OF_OWN_NETWORK, PARTS, READ_BY_PREDICTION, RUN_VALUES, WINDOWS, find_model_files
 from monai_tl.storage.files import sha256_of
 from monai_tl.transfer.source import find_weights
 from monai_tl.workflow.config_check import check_config
@@ -64,7 +64,7 @@ class Model:
 
     def settings(self) -> dict[str, Any]:
         """Return all settings that determine the voxels of a prediction, as plain data."""
-        values = {key: self.part(key) for key in RUN_VALUES + WINDOWS}
+        values = {key: self.part(key) for key in RUN_VALUES + OF_OWN_NETWORK + WINDOWS if key in self.parser}
         parts = {key: self.parser[key] for key in (*PARTS, "crop", "inferer")}
         shown = painted_values(self.part("regions"))  # the voxel values of a segmentation, by region
         return {"weights_sha256": sha256_of(self.weights), "segmentation_values": shown, **values, **parts}
@@ -97,4 +97,4 @@ def find_model(location: str | Path, bundle_root: str | None = None) -> Model:
 def _values_of(config: dict[str, Any]) -> dict[str, Any]:
     """Return the evaluated settings of a run, so that scans are processed as in its validation."""
     parser = ConfigParser(config)
-    return {key: parser.get_parsed_content(key) for key in RUN_VALUES + WINDOWS}
+    return {key: parser.get_parsed_content(key) for key in RUN_VALUES + OF_OWN_NETWORK + WINDOWS if key in config}

@@ -11,7 +11,8 @@ from monai_tl.transfer.weight_files import weights_at
 from monai_tl.workflow.merged_config import bundle_config, merge_configs, read_run_config
 
 # ids that a run's config and inference.yaml share: values, and parts that may refer to values
-RUN_VALUES = ("modalities", "classes", "spacing", "orientation", "normalisation", "head_norm")
+RUN_VALUES = ("modalities", "classes", "spacing", "orientation", "normalisation")
+OF_OWN_NETWORK = ("head_norm",)  # of a config whose network is HighRes3DNet
 WINDOWS = ("inference_window", "inference_overlap", "precision")
 PARTS = ("network_def", "image_transforms")
 READ_BY_PREDICTION = ("imports", "contract", "network", "preprocessing", "inferer", "postprocessing", "classes")
@@ -41,7 +42,7 @@ class ModelFiles:
     def config(self) -> dict[str, Any]:
         """Return ``inference.yaml`` with the run's values and parts; nothing is evaluated."""
         run = self.run_config or {}
-        values = {key: run[key] for key in RUN_VALUES + WINDOWS if key in run}
+        values = {key: run[key] for key in RUN_VALUES + OF_OWN_NETWORK + WINDOWS if key in run}
         return {**merge_configs([bundle_config(self.bundle, "inference")]), **values, **self.parts()}
 
 

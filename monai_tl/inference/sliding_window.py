@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from monai.inferers import Inferer, SlidingWindowInferer
-from torch import Tensor
+from torch import Tensor, nn
 
 from monai_tl.errors import is_out_of_memory
+from monai_tl.networks.input_sizes import InputSizes, input_sizes
 from monai_tl.settings.table import refuse_settings
 
 logger = logging.getLogger(__name__)
@@ -20,6 +22,10 @@ SMALLEST = 32  # voxels; in smaller windows, most voxels are near the border
 
 class FittedSlidingWindow(Inferer):
     """MONAI's ``SlidingWindowInferer`` with a window no larger than the image, since MONAI would pad the image to it.
+
+    Networks with strides take only some sizes, see `monai_tl.networks.input_sizes.input_sizes`. The window is the largest of
+    these within the given one; an image that is smaller is padded with zeros to the next of these sizes, and the result is
+    cropped.
 
     If memory runs out, the same windows are tried one at a time with the result kept on the CPU, then windows of half the
     edge, and so on. Each retry is logged, since smaller windows change the prediction.
@@ -31,7 +37,7 @@ class FittedSlidingWindow(Inferer):
         batch_size: windows per forward pass.
 
     Raises:
-        ConfigError: for a window or overlap out of range.
+        ConfigError: for a window or overlap out of range; when called, if the network takes no window that was tried.
 
     Example:
         >>> import torch
@@ -55,7 +61,7 @@ class FittedSlidingWindow(Inferer):
             RuntimeError: if memory runs out even with the smallest windows.
         """
         before = None
-        for window, inferer in self._plans(inputs):
+        for window, inferer in self._plans(inputs, self._sizes(inputs, network)):
             if before:
                 logger.warning("out of memory with sliding windows of %s voxels: trying %s", before, "×".join(map(str, window)))
             try:
@@ -69,12 +75,21 @@ class FittedSlidingWindow(Inferer):
             before = "×".join(map(str, window))
         raise failure
 
-    def _plans(self, inputs: Tensor) -> Iterator[tuple[list[int], SlidingWindowInferer]]:
+    def _sizes(self, inputs: Tensor, network: Any) -> InputSizes:
+        """Return the sizes of windows that the network takes; any, if it is a function of unknown content."""
+        module = inspect.unwrap(network)
+        return input_sizes(module, inputs.shape[1], self.window) if isinstance(module, nn.Module) else InputSizes()
+
+    def _plans(self, inputs: Tensor, sizes: InputSizes) -> Iterator[tuple[list[int], SlidingWindowInferer]]:
         """Yield windows and inferers to try, from the requested window to the smallest."""
-        window = [min(edge, size) for edge, size in zip(self.window, inputs.shape[2:], strict=True)]
+        image = sizes.around(inputs.shape[2:])
+        window = [min(edge, most) for edge, most in zip(sizes.within(self.window), image, strict=True)]
         yield window, SlidingWindowInferer(window, self.batch_size, self.overlap, self.mode)
         if inputs.device.type != "cpu":
             yield window, SlidingWindowInferer(window, 1, self.overlap, self.mode, device="cpu")
         while max(window) > SMALLEST:
-            window = [min(edge, max(edge // 2, SMALLEST)) for edge in window]
+            smaller = sizes.within([min(edge, max(edge // 2, SMALLEST)) for edge in window])
+            if smaller == window:
+                return
+            window = smaller
             yield window, SlidingWindowInferer(window, 1, self.overlap, self.mode, device="cpu")

@@ -38,7 +38,7 @@ from monai_tl.study.study_scans import refuse_changed_scans
 from monai_tl.study.subsets import STRATA, Size, drawing_order, read_sizes, training_set
 from monai_tl.text import name_some
 from monai_tl.training.run_cases import check_run_cases, take_prints
-from monai_tl.training.run_folder import PATHS, check_label_grid, learned_regions
+from monai_tl.training.run_folder import PATHS, check_label_grid, check_window, learned_regions
 from monai_tl.transfer.contract import refuse_other_classes
 from monai_tl.transfer.source import find_weights, read_source
 from monai_tl.transfer.strategy import UNTRAINED, Strategy
@@ -86,7 +86,9 @@ def design(request: Request, before: Study | None = None) -> Design:
         refuse_changed_scans(before.scans, prints, data)
     metrics, tolerance = asked_scoring(request)
     Scoring(list(parser.get_parsed_content("regions")), metrics, tolerance)  # a tolerance for each region
-    arms = asked_arms(request, stages(parser.get_parsed_content("network_def")))
+    found = stages(parser.get_parsed_content("network_def"))
+    check_window(parser, len(parser.get_parsed_content("modalities")))
+    arms = asked_arms(request, found)
     sizes = read_sizes(request.sizes, data.splits["train"], named_lists(request))
     budgets = read_budgets(request, arms, parser.get_parsed_content("iterations"), parser.get_parsed_content("validate_every"))
     weights = find_weights(Path(request.source)).absolute() if any(arm.takes_source for arm in arms) else None

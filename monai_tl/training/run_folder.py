@@ -28,6 +28,7 @@ from monai_tl.datasets.datalist import Datalist
 from monai_tl.datasets.regions import foreground_of, is_softmax, regions_of
 from monai_tl.errors import ConfigError, did_you_mean
 from monai_tl.identity.run_data import note_weights
+from monai_tl.networks.input_sizes import refuse_unfit_window
 from monai_tl.settings.table import is_true
 from monai_tl.storage.files import read_json, write_json
 from monai_tl.storage.records import refuse_differences, setting_differences
@@ -44,6 +45,7 @@ from monai_tl.transfer.strategy import refuse_no_source
 from monai_tl.transfer.transfer_report import transfer_summary
 from monai_tl.workflow.config_check import running_parser
 from monai_tl.workflow.merged_config import bundle_config, read_yaml, references
+from monai_tl.workflow.network_entry import OWN_NETWORK, network_name
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +82,7 @@ def check_run(
     resumed = Path(run_dir) if refuse_existing(Path(run_dir), resume=is_true(resume)) else None
     target = complete(contract)
     regions = learned_regions(data, target.classes, parser)
+    check_window(parser, len(target.modalities))
     if resumed:
         _refuse_other_run(resumed, _portable(parser), data, transfer_report)
     for split in ("train", "validation"):
@@ -107,6 +110,18 @@ def learned_regions(data: Datalist, classes: Sequence[str], parser: ConfigParser
     if "loss" in parser:
         refuse_unfit_loss(parser.get_parsed_content("loss"), is_softmax(classes), len(regions))
     return regions
+
+
+def check_window(parser: ConfigParser, channels: int) -> None:
+    """Refuse a training patch of a size that the network does not take; HighRes3DNet takes any.
+
+    Raises:
+        ConfigError: with the sizes that fit; also if the network cannot be built.
+    """
+    config = parser.get()
+    if "window" in config and "network_def" in config and network_name(config["network_def"]) != OWN_NETWORK:
+        network, window, batch_size = (parser.get_parsed_content(name) for name in ("network_def", "window", "batch_size"))
+        refuse_unfit_window(network, channels, window, batch_size)
 
 
 def open_run(

@@ -13,6 +13,7 @@ from monai_tl.errors import ConfigError, list_problems
 from monai_tl.settings.table import CLASSES, EXPRESSION, NAMES, PATH
 from monai_tl.settings.values import Kind, Listed, Number, Text
 from monai_tl.storage.text_tables import read_text
+from monai_tl.workflow.network_entry import OWN_NETWORK, refuse_bad_entry
 from monai_tl.workflow.published import Published, read_published
 from monai_tl.workflow.recipe_settings import RECIPE_SETTINGS, recipe_problems
 from monai_tl.workflow.yaml_entries import entry_mapping, entry_value, refuse_other_entries
@@ -35,7 +36,7 @@ TEXTS: dict[str, Kind] = {
 LISTED: dict[str, Kind] = {"modalities": NAMES, "classes": CLASSES, "references": Listed(LINE, "texts of one line each")}
 KEYS = ("subject", "image", "label", "pred")  # of a case on its way through the transforms
 ML, MM = Number(least=0, unit="ml"), Number(above=0, unit="mm")
-ENTRIES = (*TEXTS, *LISTED, "changelog", "settings", "dicom_codes", "plausible_ml", "tolerance_mm", "published")
+ENTRIES = (*TEXTS, *LISTED, "network", "changelog", "settings", "dicom_codes", "plausible_ml", "tolerance_mm", "published")
 
 
 class DicomCode(NamedTuple):
@@ -67,6 +68,7 @@ class TaskFile:
         references: publications.
         changelog: version of the bundle -> what changed, the last version last.
         settings: values of settings that differ from the recipe's defaults, `RECIPE_SETTINGS`.
+        network: its ``name``, its arguments, and its ``stages`` if they are not known; empty: HighRes3DNet.
         plausible_ml: region -> lowest and highest volume in ml that is not remarkable.
         tolerance_mm: region -> distance in mm within which two surfaces count as equal.
     """
@@ -80,6 +82,7 @@ class TaskFile:
     references: tuple[str, ...] = ()
     changelog: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    network: Mapping[str, Any] = field(default_factory=dict)
     plausible_ml: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     tolerance_mm: Mapping[str, float] = field(default_factory=dict)
 
@@ -113,6 +116,7 @@ def parse_task_file(text: str, path: Path) -> TaskFile:
         texts={name: entry_value(content[name], TEXTS[name], f"{path}: {name}") for name in TEXTS if name in content},
         changelog=_by_name(content, "changelog", path, lambda text, where: str(entry_value(text, LINE, where))),
         settings=_settings(content.get("settings", {}), path, lists),
+        network=_network(content.get("network"), content.get("settings"), path),
         plausible_ml=_by_name(content, "plausible_ml", path, _volumes),
         tolerance_mm=_by_name(content, "tolerance_mm", path, lambda number, where: float(entry_value(number, MM, where))),
         **lists,
@@ -134,6 +138,15 @@ def _settings(content: Any, path: Path, lists: Mapping[str, Sequence[str]]) -> d
     invalid = recipe_problems({**content, **of}, regions)
     if invalid:
         raise ConfigError(list_problems(f"{path}: settings: {invalid[0]}", invalid[1:]))
+    return dict(content)
+
+
+def _network(content: Any, settings: Any, path: Path) -> dict[str, Any]:
+    if content is None:
+        return {}
+    refuse_bad_entry(content, f"{path}: network")
+    if content["name"] != OWN_NETWORK and "head_norm" in (settings or {}):
+        raise ConfigError(f"{path}: settings: head_norm is a setting of {OWN_NETWORK}, not of {content['name']}: omit it")
     return dict(content)
 
 

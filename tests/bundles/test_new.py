@@ -14,7 +14,7 @@ import yaml
 from monai_tl import cli
 from monai_tl.bundles import new, proposals
 from monai_tl.bundles.new import NewBundle, new_bundle
-from monai_tl.bundles.proposals import Proposal
+from monai_tl.bundles.proposed_setting import Proposal
 from monai_tl.bundles.rendering import render_bundle
 from monai_tl.datasets.datalist import read_datalist
 from monai_tl.errors import ConfigError

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from monai_tl.bundles import proposals, training_costs, training_survey
-from monai_tl.bundles.proposals import CONTEXT, REACH, Proposal, proposals_page, propose
+from monai_tl.bundles.proposals import CONTEXT, REACH, proposals_page, propose
+from monai_tl.bundles.proposed_setting import Proposal
 from monai_tl.bundles.training_costs import Resources, resources_of
 from monai_tl.bundles.training_survey import RegionSizes, Survey, survey_training
 from monai_tl.datasets.datalist import Datalist, make_datalist
@@ -379,8 +380,9 @@ def test_images_on_disk_lead_to_a_normalisation(tmp_path):
 
 def test_context_and_reach_are_those_of_the_network():
     seen, at = 0, {}
-    for name, stage in stages(HighRes3DNet(1, 2)).items():
-        convolutions = [module for module in stage.modules() if isinstance(module, torch.nn.Conv3d)]
+    network = HighRes3DNet(1, 2)
+    for name in stages(network):
+        convolutions = [module for module in network.get_submodule(name).modules() if isinstance(module, torch.nn.Conv3d)]
         seen += sum((module.kernel_size[0] - 1) // 2 * module.dilation[0] for module in convolutions)
         at[name] = seen
     assert (at["res_2"], seen) == (CONTEXT, REACH)
