@@ -48,12 +48,14 @@ class Opened:
 
 
 def metadata_of(weights: Path) -> dict[str, Any] | None:
-    """Return the metadata.json of a weights file: the run's, in the same folder, or else the bundle's; None without one.
+    """Return the metadata.json of a weights file: in the same folder, or of the bundle; None without one.
 
     Raises:
         DataError: if it is damaged.
     """
     candidates = [weights.parent / "metadata.json"]
+    if weights.parent.name.startswith("fold_"):  # of nnU-Net
+        candidates.append(weights.parent.parent / "metadata.json")
     if weights.parent.name == "models":
         candidates.append(weights.parent.parent / "configs" / "metadata.json")
     found = next((path for path in candidates if path.is_file()), None)

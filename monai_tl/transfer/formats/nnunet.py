@@ -40,7 +40,7 @@ def _read_nnunet(opened: Opened) -> Reading:
     weights, transposed = along_ijk(weights, forward)
     network, of_network = nnunet_plans.network_of(config, forward)
     channels, of_channels = _channels(weights, dataset, opened)
-    normalisation, of_normalisation = nnunet_plans.normalisation_of(plans, config, nnunet_plans.channels_of(dataset))
+    normalisation, of_normalisation = nnunet_plans.normalisation_of(plans, config, nnunet_plans.named_channels(dataset))
     expected = Expected(
         modalities=channels,
         spacing=nnunet_plans.spacing_of(config, forward),
@@ -104,7 +104,7 @@ def _channels(
     weights: Mapping[str, Tensor], dataset: Mapping[str, Any] | None, opened: Opened
 ) -> tuple[tuple[str, ...] | None, list[str]]:
     """Return the names of the channels if there are as many as the first kernel takes."""
-    names = nnunet_plans.channels_of(dataset)
+    names = nnunet_plans.named_channels(dataset)
     kernel = next((weights[name] for name in FIRST_KERNELS if name in weights), None)
     if names is None or kernel is None or kernel.shape[1] == len(names):
         return names, []

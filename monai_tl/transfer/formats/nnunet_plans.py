@@ -104,7 +104,7 @@ def orientation_of(plans: Mapping[str, Any]) -> str | None:
     return "RAS" if plans.get("image_reader_writer") == REORIENTED else None
 
 
-def channels_of(dataset: Mapping[str, Any] | None) -> tuple[str, ...] | None:
+def named_channels(dataset: Mapping[str, Any] | None) -> tuple[str, ...] | None:
     """Return the names of the image channels, in order."""
     names = (dataset or {}).get("channel_names") or (dataset or {}).get("modality")
     return None if not names else tuple(str(names[index]) for index in sorted(names, key=int))

@@ -85,6 +85,12 @@ def test_what_it_expects_of_its_images(folder):
     mentions(told(source), UNKNOWN_ORIENTATION)
 
 
+def test_who_knows_the_orientation_states_it_next_to_the_folds(folder):
+    (folder / "metadata.json").write_text('{"preprocessing": {"orientation": "LAS"}}', encoding="utf-8")
+    contract = read_source(folder).contract
+    assert (contract.orientation, contract.unknown, contract.spacing) == ("LAS", (), (0.5, 1.0, 3.0))
+
+
 def test_spacing_is_turned_back_from_the_plans_axes(tmp_path):
     """Stored after transpose_forward: plans axis a is the image's axis (k, j, i)[transpose_forward[a]]."""
     plans = nnunet_plans(transpose=(1, 0, 2))  # j, k, i
