@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from monai_tl.bundles import proposals, training_costs, training_survey
+from monai_tl.bundles import proposals, proposed_normalisation, training_costs, training_survey
 from monai_tl.bundles.proposals import CONTEXT, REACH, Proposal, proposals_page, propose
 from monai_tl.bundles.training_costs import Resources, resources_of
 from monai_tl.bundles.training_survey import RegionSizes, Survey, survey_training
@@ -552,7 +552,7 @@ def test_a_page_of_some_proposals_without_a_survey():
 def test_the_examples_run(phantoms, tmp_path, monkeypatch):
     (tmp_path / "data").symlink_to(phantoms)
     monkeypatch.chdir(tmp_path)
-    for module in (proposals, training_costs, training_survey):
+    for module in (proposals, proposed_normalisation, training_costs, training_survey):
         found = doctest.testmod(module)
         assert found.attempted
         assert not found.failed
