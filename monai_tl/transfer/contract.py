@@ -209,7 +209,10 @@ def read_contract(metadata: Mapping[str, Any] | None, name: str) -> Contract | N
 
 def differences(source: Contract, target: Contract) -> list[Disagreement]:
     """Return every field in which two contracts differ, or which is unknown of the source, harmful ones first."""
-    found = [Disagreement(field, getattr(source, field), getattr(target, field), field in HARMFUL) for field in FIELDS]
+    blind = () if source.modalities else ("modalities",)  # channels of unknown names would be taken by position
+    found = [
+        Disagreement(field, getattr(source, field), getattr(target, field), field in (*HARMFUL, *blind)) for field in FIELDS
+    ]
     differing = [one for one in found if one.source is None or one.source != one.target]
     if source.normalisation is None or target.normalisation is None or target.modalities is None:
         return differing

@@ -106,6 +106,7 @@ class Sides:
 
 def _obstacle(one: Disagreement) -> Obstacle:
     if one.source is None:
-        known = f"state it under preprocessing in the source's metadata.json if you know it (e.g. {one.field}: {one.target})"
+        place = "network_data_format#inputs#image#channel_def" if one.field == "modalities" else f"preprocessing#{one.field}"
+        known = f"state it in the source's metadata.json ({place}) if you know it"
         return Obstacle(str(one), f"{known}, or continue with --accept_differences", flags="--accept_differences")
     return Obstacle(str(one), f"set {one.flag} as the source has it, or continue with --accept_differences", flags=one.flag)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from monai_tl.bundles import proposals, training_costs, training_survey
+from monai_tl.bundles import proposals, proposed_normalisation, training_costs, training_survey
 from monai_tl.bundles.proposals import CONTEXT, REACH, proposals_page, propose
 from monai_tl.bundles.proposed_setting import Proposal
 from monai_tl.bundles.training_costs import Resources, resources_of
@@ -554,7 +554,7 @@ def test_a_page_of_some_proposals_without_a_survey():
 def test_the_examples_run(phantoms, tmp_path, monkeypatch):
     (tmp_path / "data").symlink_to(phantoms)
     monkeypatch.chdir(tmp_path)
-    for module in (proposals, training_costs, training_survey):
+    for module in (proposals, proposed_normalisation, training_costs, training_survey):
         found = doctest.testmod(module)
         assert found.attempted
         assert not found.failed
