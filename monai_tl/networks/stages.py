@@ -38,7 +38,7 @@ def stages(network: nn.Module) -> StageMap:
     children of a ``Sequential`` whose children have names.
 
     Raises:
-        TransferError: if the network declares no stages, if a weight belongs to none, or if a stage has no weights.
+        TransferError: if the network declares no stages, if a weight belongs to none or to two, or if a stage has no weights.
 
     Example:
         >>> from monai.networks.nets import SegResNet
@@ -55,6 +55,13 @@ def stages(network: nn.Module) -> StageMap:
         raise TransferError(
             f"{type(network).__name__} has {len(lost)} weights outside its stages {', '.join(found)}: {', '.join(lost[:3])}"
         )
+    for names, stage in owners:
+        other = next((name for name in names if found.stage_of(name) not in (None, stage)), None)
+        if other:
+            raise TransferError(
+                f"{type(network).__name__} lists one weight as {_own_name(names, found)}, in stage {stage}, and as {other}, in "
+                f"stage {found.stage_of(other)}: give both prefixes to one stage"
+            )
     empty = [name for name in found if name not in {stage for _, stage in owners}]
     if empty:
         raise TransferError(

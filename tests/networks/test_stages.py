@@ -79,6 +79,16 @@ def test_a_weight_outside_all_stages_is_refused():
         stages(network)
 
 
+def test_a_weight_in_two_stages_under_two_names_is_refused():
+    network = nn.Sequential(OrderedDict(body=nn.Conv3d(1, 2, 1)))
+    network.again = network.body
+    network.stage_map = StageMap({"body": ["body"], "head": ["again"]})
+    with pytest.raises(TransferError, match=r"body\.weight, in stage body, and as again\.weight, in stage head"):
+        stages(network)
+    network.stage_map = StageMap({"body": ["body", "again"]})
+    assert stage_weights(network) == {"body": ("body.weight", "body.bias")}
+
+
 @pytest.mark.parametrize("count", range(6))
 def test_freeze_by_count_by_text_and_by_name_mean_the_same(count):
     assert resolve_freeze(MAP, count) == NAMES[:count]
