@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from monai_tl.bundles.rendering import PLAIN_PATH, render_bundle, render_task
 from monai_tl.datasets.datalist import Datalist
 from monai_tl.datasets.regions import BACKGROUND, is_softmax, overlaps, regions_of
-from monai_tl.errors import ConfigError, DataError, did_you_mean
+from monai_tl.errors import ConfigError, DataError, TransferError, did_you_mean
 from monai_tl.settings.refusals import raise_refusals, refusal
 from monai_tl.storage.files import read_json, write_text
 from monai_tl.transfer.network_of_source import AskedNetwork
+from monai_tl.transfer.weight_files import weights_at
 from monai_tl.workflow.network_entry import OWN_NETWORK
 from monai_tl.workflow.recipe_settings import AUTO, RECIPE_SETTINGS, recipe_problems
 from monai_tl.workflow.task_file import BUNDLE_NAME, TASK_FILE, parse_task_file, read_task_file
@@ -29,7 +30,7 @@ PROPOSED = ("spacing", "normalisation", "window", "batch_size", "inference_windo
 """The settings that are proposed for a datalist unless they are given."""
 UNKNOWN_OF_SOURCE = "It is unknown of the source: a transfer from that needs --accept_differences."
 CHANNELS = ("modalities", "classes")
-METADATA = ("metadata.json", "models/metadata.json", "configs/metadata.json")  # of a run, of a trained bundle, of a bundle
+METADATA = ("metadata.json", "configs/metadata.json")  # of a run, of a bundle
 
 
 class Choice(NamedTuple):
@@ -228,21 +229,28 @@ def _settings_of(bundle: Path) -> Mapping[str, Any]:
 
 
 def _contract_of(source: str) -> Contract | None:
-    """Return what a source's weights expect of images; None for a weights file without metadata.
+    """Return what a source's weights expect of images, or will once it is trained; None for a weights file without metadata.
 
     Raises:
         ConfigError: if the source does not exist, or is a folder of something else.
+        TransferError: if it has weights that cannot be read.
     """
     from monai_tl.transfer.contract import read_contract
+    from monai_tl.transfer.source import read_source
 
     path = Path(source)
     if not path.exists():
         raise ConfigError(f"source '{source}' does not exist; name a bundle, run folder, .pt or .safetensors file")
-    folder = path if path.is_dir() else path.parent
-    found = next((folder / name for name in METADATA if (folder / name).is_file()), None)
-    if found is None and path.is_dir():
-        raise ConfigError(f"source '{source}' is neither a bundle nor a run folder: it has no metadata.json")
-    return read_contract(read_json(found, remedy="correct it or remove it"), source) if found else None
+    try:
+        weights_at(path)
+    except TransferError:  # a bundle whose training is still to come
+        found = next((path / name for name in METADATA if (path / name).is_file()), None)
+        if found is None:
+            raise ConfigError(
+                f"source '{source}' is neither a bundle nor a run folder: it has no weights and no metadata.json"
+            ) from None
+        return read_contract(read_json(found, remedy="correct it or remove it"), source)
+    return read_source(source).contract
 
 
 def _place(path: Path, folder: Path) -> str:

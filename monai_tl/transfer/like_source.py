@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from monai_tl.datasets.modality_names import read_rename, renamed
 from monai_tl.errors import ConfigError
 from monai_tl.text import listed
-from monai_tl.transfer.contract import HARMFUL, Contract, read_contract
+from monai_tl.transfer.contract import HARMFUL, Contract
 from monai_tl.transfer.source import read_source
 from monai_tl.workflow.merged_config import is_expression
 
@@ -40,7 +40,7 @@ def like_source(source: str, target: Mapping[str, Any], given: Mapping[str, Any]
         orientation LPS: as given (the source's is RAS)
         normalisation zscore_volume: as the source's (the target's was minmax)
     """
-    contract = read_contract(read_source(source).metadata, source)
+    contract = read_source(source).contract
     if contract is None:
         raise ConfigError(f"--like_source: nothing states what source '{source}' expects of its images: omit --like_source")
     unknown = [name for name in HARMFUL if getattr(contract, name) is None]
