@@ -89,7 +89,7 @@ def transfer(
     takes_source = learned.takes_source if learned else not (scratch or random_prefix)
     if source and not takes_source:
         raise ConfigError(
-            f"{f'--strategy {learned}' if learned else '--scratch and --random_prefix'} take no source: omit --source"
+            f"{f'--strategy {learned} takes' if learned else '--scratch and --random_prefix take'} no source: omit --source"
         )
     if target is None and "datalist" in overrides:
         target = _target_of_datalist(source, output, needs_source=takes_source, given=overrides)

@@ -8,10 +8,10 @@ from monai_tl.errors import ConfigError, TransferError
 from monai_tl.networks.stage_map import StageMap
 from monai_tl.transfer.strategy import (
     CONTROL,
-    STRATEGIES,
     PREFIX,
     SCRATCH,
     STAGE_SET,
+    STRATEGIES,
     UNTRAINED,
     Strategy,
     names_of,

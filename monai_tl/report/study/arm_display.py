@@ -6,7 +6,7 @@ import re
 
 from monai_tl.report.kit.figures import COLOURS, GLYPHS, LINES, MARKERS, Look, look
 from monai_tl.transfer.arms import known_strategy
-from monai_tl.transfer.strategy import CONTROL, STRATEGIES, PREFIX, UNTRAINED
+from monai_tl.transfer.strategy import CONTROL, PREFIX, STRATEGIES, UNTRAINED
 
 RANDOM = Look("#6e6e6e", "-.", "<", "◀")  # controls are grey
 BARE = Look("#6e6e6e", ":", "*", "★")
