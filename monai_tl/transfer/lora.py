@@ -97,11 +97,12 @@ def add_lora(
     stages, such as a new head, are left as they are. Weights with some trained input channels (see `freeze`) get no adapter.
     Names of weights change while adapters are there; `merged_state` returns the ordinary ones.
 
-    Source: Hu et al., "LoRA", 2021; on 3D segmentation Silva-Rodríguez et al., "FSEFT", 2025, who use rank 4 and no scaling.
+    Source: Hu et al., "LoRA", 2021; in 3D segmentation Silva-Rodríguez et al., "FSEFT", 2025, whose code has rank 4
+    and no scaling.
 
     Args:
         network: a network with the stages that `monai_tl.networks.stages.stages` lists.
-        rank: of the changes. A layer with fewer inputs or outputs gets as many.
+        rank: of the changes. A layer that is smaller than that gets what it has.
         alpha: the changes are scaled by ``alpha / rank``. None: ``rank``, so not at all; Hu et al. do not tune it either.
         stages: names of stages and groups of stages (``["encoder"]``). None: all but the head.
         norm: as in `freeze`.
