@@ -14,7 +14,7 @@ from monai_tl.datasets.datalist import read_datalist
 from monai_tl.datasets.regions import regions_of
 from monai_tl.errors import ConfigError, did_you_mean, in_words, user_error
 from monai_tl.inference.model_files import OF_OWN_NETWORK, PARTS, READ_BY_PREDICTION, RUN_VALUES, WINDOWS
-from monai_tl.workflow.merged_config import has_id, references, value_at
+from monai_tl.workflow.merged_config import bundle_config, has_id, read_yaml, references, value_at
 from monai_tl.workflow.overrides import RUN_BY, check_overrides
 from monai_tl.workflow.recipe_settings import recipe_problems
 from monai_tl.workflow.task_file import TASK_FILE
@@ -82,7 +82,7 @@ def _references(bundle: BundleConfigs) -> Iterator[str]:
 
 def _ids(bundle: BundleConfigs) -> Iterator[str]:
     for name, ids in READ_BY_VERBS.items():
-        config = bundle.merged("train", name) if name == "evaluate" else bundle.merged(name)
+        config = bundle.merged("train", name) if name == "evaluate" else read_yaml(bundle_config(bundle.folder, name))
         yield from (f"{name}.yaml lacks the id '{key}', which monai_tl reads" for key in ids if not has_id(config, key))
 
 

@@ -47,8 +47,7 @@ EXAMPLES = {
     ),
     "transfer": (
         "--freeze 2 --dataset_dir data/brats",
-        "--strategy lora8 --dataset_dir data/brats",
-        "--scratch --dataset_dir data/brats --output runs/scratch --seed 1",
+        "--strategy lora8 --dataset_dir data/brats --output runs/lora8 --seed 1",
     ),
     "evaluate": (
         "--run runs/freeze_2 --split test --metrics dice,hd95,nsd",

@@ -95,8 +95,8 @@ def transfer(
     learned = None if strategy is None else _asked_strategy(strategy, freeze)
     takes_source = learned.takes_source if learned else not (scratch or random_prefix)
     if (source or like_source) and not takes_source:
-        without = f"--strategy {learned}" if learned else "--scratch and --random_prefix"
-        raise ConfigError(f"{without} take no source: omit {'--source' if source else '--like_source'}")
+        without = f"--strategy {learned} takes" if learned else "--scratch and --random_prefix take"
+        raise ConfigError(f"{without} no source: omit {'--source' if source else '--like_source'}")
     asked = AskedNetwork(network, set, stages)
     if target is None and "datalist" in overrides:
         if source is None and takes_source:

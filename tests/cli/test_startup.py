@@ -108,7 +108,7 @@ def test_stages_arms_sizes_and_sources_are_known_by_name(tmp_path, phantoms):
         (["transfer", *common, "--modalities", "T1,PD"], "no modality 'PD'"),
         (["transfer", *common], "source 'absent' does not exist"),
         (["evaluate", *common], "source 'absent' does not exist"),
-        (["study", "layers", *common, "--arms", "scratch,two"], "no arm is called 'two'"),
+        (["study", "layers", *common, "--arms", "scratch,two"], "no strategy is called 'two'"),
         (["study", "layers", *common, "--seeds", "0"], "seeds takes"),
         (["study", "layers", *common, "--budget", "9=4"], "budget names an arm '9'"),
         (["study", "size", *common, "--sizes", "26"], "size 26 is 26"),

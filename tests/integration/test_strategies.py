@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 
 import pytest
 import torch
 
-from tests.conftest import mentions
+from tests.conftest import BRATS, mentions
 
 STRATEGIES = ("head", "gradual", "llrd0.75", "l2sp0.01", "lora2", "bitfit", "ema", "warmup", "valley", "sawtooth")
 
@@ -96,3 +97,39 @@ def test_phases_are_proven_and_named(tiny_flags, tmp_path, verb):
     rows = list(csv.DictReader((run / "phases.csv").open()))
     assert [row["frozen"].count("+") for row in rows[:4]] == [4, 3, 2, 1]
     assert all(row["sha256_begin"] == row["sha256_end"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("flags", "facts"),
+    [
+        (["--strategy", "lor8"], "no strategy is called 'lor8' … did you mean 'lora8'"),
+        (["--strategy", "lora0"], "from 1 … '0'"),
+        (["--strategy", "head", "--freeze", "2"], "strategy head … set freeze to 0, not 2 … lora"),
+        (["--strategy", "lora8", "--freeze", "9"], "0–5 … 9"),
+        (["--strategy", "decoder"], "decoder … conv_0, res_1"),
+        (["--strategy", "lora8", "--scratch"], "omit --scratch"),
+        (["--strategy", "untrained"], "monai_tl evaluate"),
+        (["--strategy", "scratch"], "--strategy scratch takes no source … omit --source"),
+        (["--strategy", "freeze=conv_0+res_9"], "'res_9' … res_2"),
+        (["--strategy", "gradual"], "gradual needs 6 iterations … not 4"),
+        (["--strategy", "llrd0.5", "--stage_rate", "0.9"], "stage_rate to 1.0 … 0.9"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_written(flags, facts, tiny_flags, tmp_path, verb):
+    answer = verb("transfer", *tiny_flags, *flags, "--output", tmp_path / "run")
+    assert answer.code == 2
+    mentions(answer.err, *facts.split(" … "))
+    assert len(answer.err.strip().splitlines()) == 1, answer.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_arms_differ_only_in_what_their_names_say(tiny_flags, tmp_path, verb):
+    """A target whose own config sets a strategy would give it to every arm."""
+    bundle = tmp_path / "bundle"
+    shutil.copytree(BRATS, bundle, ignore=shutil.ignore_patterns("models"))
+    config = bundle / "configs" / "transfer.yaml"
+    config.write_text(config.read_text().replace("strategy: null", "strategy: lora8"))
+    words = [str(bundle) if word == str(BRATS) else word for word in tiny_flags]
+    answer = verb("study", "layers", *words, "--arms", "0,2", "--seeds", "1", "--output", tmp_path / "study")
+    assert answer.code == 2
+    mentions(answer.err, "strategy", "lora8", "null")
