@@ -66,10 +66,11 @@ def test_stages_run_one_after_the_other(name):
     """
     network = small(name)
     found, order = stages(network), list[str]()
+    idle = {key.rpartition(".")[0] for key in unused_weights(network)}
 
     def ended(names, module, output):
         stage = next(filter(None, map(found.stage_of, names)), None)
-        if stage and not list(module.children()):
+        if stage and not list(module.children()) and not idle & set(names):
             order.append(stage)
 
     trial_pass(network, lambda *_: None, ended)
@@ -78,7 +79,7 @@ def test_stages_run_one_after_the_other(name):
         assert {stage for stage in runs if runs.count(stage) > 1} == {"decoder_grid"}
     else:
         assert runs == [stage for stage in found if stage in runs], runs
-    assert {stage for stage in found if stage not in runs} <= {"points"}
+    assert {stage for stage in found if stage not in runs} <= {"points", "vae"}
     assert runs[-1] == found.head
 
 
