@@ -46,7 +46,7 @@ def stages(network: nn.Module) -> StageMap:
         >>> list(stages(HighRes3DNet(in_channels=1, out_channels=2)))
         ['conv_0', 'res_1', 'res_2', 'res_3', 'conv_1', 'conv_2']
         >>> stages(SegResNet(in_channels=1, out_channels=2)).prefixes["enc_0"]
-        ('convInit', 'down_layers.0')
+        ('convInit', 'dropout', 'down_layers.0')
     """
     found = _declared(network)
     owners = _owners(network, found)
