@@ -143,7 +143,6 @@ def _mednext(ratios: list[int], blocks: list[int], bottleneck: int) -> KnownNetw
 
 KNOWN_NETWORKS: dict[str, KnownNetwork] = {
     "HighRes3DNet": KnownNetwork("monai_tl.networks.highres3dnet.HighRes3DNet", None),
-    "MedicalNet": KnownNetwork("monai_tl.networks.dilated_resnet.MedicalNet", None),
     "AHNet": KnownNetwork(f"{MONAI}AHNet", unet.ah_net_stages, {"psp_block_num": 3, "upsample_mode": "trilinear"}),
     "AttentionUnet": KnownNetwork(f"{MONAI}AttentionUnet", unet.attention_unet_stages, FOUR_LEVELS),
     "BasicUNet": KnownNetwork(f"{MONAI}BasicUNet", unet.basic_unet_stages),
@@ -169,6 +168,7 @@ KNOWN_NETWORKS: dict[str, KnownNetwork] = {
         fixed={"pretrained": (False, "those weights are of 2D networks, and would be downloaded; omit it")},
     ),
     "HighResNet": KnownNetwork(f"{MONAI}HighResNet", residual.high_res_net_stages),
+    "MedicalNet": KnownNetwork("monai_tl.networks.dilated_resnet.MedicalNet", None),
     "MedNeXt": KnownNetwork(f"{MONAI}MedNeXt", unet.mednext_stages, fixed=DEEP),
     "MedNeXtS": _mednext([2, 2, 2, 2], [2, 2, 2, 2], 2),
     "MedNeXtB": _mednext([2, 3, 4, 4], [2, 2, 2, 2], 2),

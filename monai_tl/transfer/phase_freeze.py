@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from torch import nn
 
+from monai_tl.networks.moving_statistics import resume_moving_statistics
 from monai_tl.transfer.freeze import FROZEN, freeze
 
 LOCK = "train"  # the method that `freeze` replaces on a module to keep it in evaluation mode
@@ -53,6 +54,7 @@ def stages_frozen(network: nn.Module, frozen: Sequence[str], *, norm: str = "fre
         for module, lock in locks.items():
             if lock is None and module.__dict__.pop(LOCK, None) is not None:
                 module.training = network.training
+                resume_moving_statistics(module)
         if before is None:
             delattr(network, FROZEN)
         else:

@@ -24,6 +24,7 @@ SMALL: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
     "DynUNet": ({"filters": [4, 8, 8, 8]}, (16, 16, 16)),
     "FlexibleUNet": ({"backbone": "resnet10", "decoder_channels": [8, 8, 8, 8, 8]}, (32, 32, 32)),
     "HighResNet": ({}, (8, 8, 8)),
+    "MedicalNet": ({"depth": 10}, (16, 16, 16)),
     "MedNeXt": (MEDNEXT, (16, 16, 16)),
     "MedNeXtS": ({**MEDNEXT, "encoder_expansion_ratio": 2, "decoder_expansion_ratio": 2}, (16, 16, 16)),
     "MedNeXtB": ({"init_filters": 2}, (32, 32, 32)),

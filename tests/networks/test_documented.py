@@ -49,7 +49,7 @@ def test_each_row_holds(name, tmp_path, shared):
         if os.environ.get("MONAI_TL_WRITE_DOCS") and row not in lines:
             at = next((at for at, line in enumerate(lines) if line.startswith(f"| `{name}` |")), None)
             if at is None:
-                lines.insert(max(at for at, line in enumerate(lines) if line.startswith("| ")) + 1, row)
+                lines.insert(max(at for at, line in enumerate(lines) if line.startswith("|")) + 1, row)
             else:
                 lines[at] = row
             write_text(PAGE, "\n".join(lines) + "\n")

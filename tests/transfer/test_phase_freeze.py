@@ -104,3 +104,22 @@ def test_a_frozen_encoder_of_a_unet_has_no_graph_and_is_released():
     network(image).sum().backward()
     assert outputs == [False, True]
     assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+class ContinuousNorm(torch.nn.BatchNorm3d):
+    """Normalises by the batch, and follows it, in evaluation mode too."""
+
+    def forward(self, image):
+        return torch.nn.functional.batch_norm(
+            image, self.running_mean, self.running_var, self.weight, self.bias, True, self.momentum, self.eps
+        )
+
+
+def test_statistics_that_follow_every_batch_are_still_only_meanwhile(tiny):
+    network, image = tiny(), torch.randn(1, 1, 6, 6, 6)
+    network.first.norm = ContinuousNorm(4)
+    with stages_frozen(network, ["first"]):
+        network(image)
+        assert not network.first.norm.running_mean.any()
+    network(image)
+    assert network.first.norm.running_mean.all()
