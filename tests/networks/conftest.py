@@ -42,7 +42,7 @@ SMALL: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
     ),
     "SwinUNETR": ({"feature_size": 12, "depths": [1, 1, 1, 1], "window_size": 2}, (64, 32, 32)),
     "UNETR": ({"img_size": [32, 32, 32], "feature_size": 4, "hidden_size": 12, "mlp_dim": 12, "num_heads": 2}, (32, 32, 32)),
-    "UNet": (THREE, (8, 8, 8)),
+    "UNet": (THREE, (16, 8, 8)),
     "VISTA3D": ({"init_filters": 8, "blocks_down": [1, 1, 1]}, (8, 8, 8)),
     "VNet": ({}, (16, 16, 16)),
 }
@@ -53,6 +53,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # what a rule has to find i
     "SegResNet deconv": ("SegResNet", {"upsample_mode": "deconv", "dropout_prob": 0.2}),
     "SwinUNETR v2": ("SwinUNETR", {"use_v2": True}),
     "UNet plain": ("UNet", {"num_res_units": 0, "norm": "batch"}),
+    "UNet four levels": ("UNet", {"channels": [4, 8, 8, 8], "strides": [2, 2, 2]}),
     "UNet two levels": ("UNet", {"channels": [4, 8], "strides": [2]}),
 }
 ALL = [*SMALL, *VARIANTS]

@@ -34,6 +34,7 @@ STAGES = {
     "SwinUNETR": ("enc_0", "enc_1", "enc_2", "enc_3", "enc_4", "skips", "dec_4", *UP4, "head"),
     "UNETR": ("enc_0", "enc_1", "enc_2", "enc_3", "enc_4", "skips", *UP4, "head"),
     "UNet": ("enc_0", "enc_1", "bottleneck", "dec_1", "head"),
+    "UNet four levels": ("enc_0", "enc_1", "enc_2", "bottleneck", "dec_2", "dec_1", "head"),
     "UNet two levels": ("enc_0", "bottleneck", "head"),
     "VNet": ("enc_0", "enc_1", "enc_2", "enc_3", "bottleneck", *UP4, "head"),
 }
