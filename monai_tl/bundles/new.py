@@ -204,7 +204,7 @@ def _choices(
 
 def _of_network(network: Mapping[str, Any], channels: tuple[int, int]) -> dict[str, Any]:
     """Return what proposals need to know of a network; nothing for HighRes3DNet, with which they were measured."""
-    if not network:
+    if network.get("name", OWN_NETWORK) == OWN_NETWORK:
         return {}
     from monai_tl.bundles.proposed_setting import OtherNetwork
     from monai_tl.networks.chosen_network import sizes_of_network

@@ -11,6 +11,7 @@ from monai_tl.settings.values import Text
 
 OWN_NETWORK = "HighRes3DNet"
 OWN_TARGET = "monai_tl.networks.highres3dnet.HighRes3DNet"
+OWN_ARGUMENTS = ("head_norm", "negative_slope")
 BUILT_BY = "monai_tl.networks.build.build_network"
 FILLED = ("in_channels", "out_channels", "network")  # by the recipe
 NETWORK = Text(
@@ -72,6 +73,6 @@ def refuse_bad_entry(network: Any, where: str) -> None:
     for name in network:
         if not isinstance(name, str) or not name.isidentifier() or name in FILLED:
             raise ConfigError(f"{where}: '{name}' cannot be set: channels follow modalities and classes")
-    others = [name for name in network if name not in ("name", "stages", "head_norm")]
+    others = [name for name in network if name not in ("name", "stages", *OWN_ARGUMENTS)]
     if network["name"] == OWN_NETWORK and others:
-        raise ConfigError(f"network '{OWN_NETWORK}' takes no argument '{others[0]}': {did_you_mean(others[0], ['head_norm'])}")
+        raise ConfigError(f"network '{OWN_NETWORK}' takes no argument '{others[0]}': {did_you_mean(others[0], OWN_ARGUMENTS)}")
