@@ -23,6 +23,7 @@ from monai_tl.workflow.merged_config import source_of_target
 from monai_tl.workflow.network_entry import network_def_of
 from monai_tl.workflow.task_file import read_task_file
 from tests.conftest import BRATS, IXI, TINY, mentions
+from tests.networks.test_input_sizes import SMALL_UNETR
 
 SPLIT = "0.5,0.17,0.33"
 SIDES = {"left hippocampus": (17,), "right hippocampus": (53,)}
@@ -251,7 +252,7 @@ def test_a_new_bundle_trains_by_both_ways_right_away(verb, lists, tmp_path):
     ("network", "settings", "taken", "window"),
     [
         ("SegResNet", {"init_filters": 8}, {}, [24, 32, 40]),
-        ("UNETR", {"feature_size": 4, "hidden_size": 24, "mlp_dim": 32, "num_heads": 2}, {"img_size": [16, 32, 32]}, [16, 32, 32]),
+        ("UNETR", SMALL_UNETR, {"img_size": [16, 32, 32]}, [16, 32, 32]),
     ],
 )  # fmt: skip
 def test_another_network_and_a_window_that_it_takes(monkeypatch, lists, tmp_path, network, settings, taken, window):
