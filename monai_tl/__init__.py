@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from monai_tl.inference.model import find_model as find_model
     from monai_tl.inference.predict import predict_cases as predict_cases
     from monai_tl.inference.sliding_window import FittedSlidingWindow as FittedSlidingWindow
+    from monai_tl.networks.build import build_network as build_network
     from monai_tl.networks.highres3dnet import HighRes3DNet as HighRes3DNet
+    from monai_tl.networks.stage_map import StageMap as StageMap
     from monai_tl.networks.stages import stages as stages
     from monai_tl.phantoms.phantom_files import write_phantoms as write_phantoms
     from monai_tl.statistics.pairwise import compare_arms as compare_arms
@@ -57,7 +59,9 @@ _MODULES = {  # the same names as above, which only type checkers read; a test c
     "inference.model": ("Model", "find_model"),
     "inference.predict": ("predict_cases",),
     "inference.sliding_window": ("FittedSlidingWindow",),
+    "networks.build": ("build_network",),
     "networks.highres3dnet": ("HighRes3DNet",),
+    "networks.stage_map": ("StageMap",),
     "networks.stages": ("stages",),
     "phantoms.phantom_files": ("write_phantoms",),
     "statistics.pairwise": ("compare_arms",),

@@ -16,9 +16,10 @@ from monai_tl.cli.data_verbs import (
     datalist_ixi,
     phantom,
 )
+from monai_tl.cli.network_verbs import stages
 from monai_tl.cli.prepare_verbs import prepare_files, prepare_ixi
 from monai_tl.cli.result_verbs import compare, report
-from monai_tl.cli.run_verbs import evaluate, predict, stages, train, transfer
+from monai_tl.cli.run_verbs import evaluate, predict, train, transfer
 from monai_tl.cli.study_verbs import depth, gather_tables, layers, size
 
 VERBS: dict[str, Any] = {

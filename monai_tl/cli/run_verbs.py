@@ -1,4 +1,4 @@
-"""Verbs for networks: stages, training, transfer, evaluation, prediction."""
+"""Verbs for runs: training, transfer, evaluation, prediction."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 from pathlib import Path
 from typing import Annotated, Any
 
-from monai_tl.cli.arguments import Arguments, Count, Split, flags_of, names, read_label_map
+from monai_tl.cli.arguments import Arguments, Split, flags_of, names, read_label_map
 from monai_tl.cli.network_choice import NetworkName, Stages, with_network
 from monai_tl.datasets.datalist import read_datalist
 from monai_tl.errors import ConfigError
@@ -30,17 +30,6 @@ from monai_tl.workflow.merged_config import (
 from monai_tl.workflow.overrides import RUN_BY, check_overrides, checked_config
 
 SOURCE, TARGET = "bundles/ixi_hippocampus", "bundles/brats_tumour_core"
-
-
-def stages(*, in_channels: Count = 2, out_channels: Count = 2, head_norm: bool = False) -> None:
-    """Print the network's stages: [--in_channels 2] [--out_channels 2].
-
-    For each stage: its parameters, its multiply-adds per voxel, and the parameters trained if all stages before it are frozen.
-    """
-    from monai_tl.networks.highres3dnet import HighRes3DNet
-    from monai_tl.networks.stages import format_stage_table, stage_table
-
-    print(format_stage_table(stage_table(HighRes3DNet(in_channels, out_channels, head_norm=head_norm))))
 
 
 def train(

@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -19,7 +19,7 @@ from torch import nn
 
 from monai_tl.errors import ConfigError, TransferError, did_you_mean, first_line
 from monai_tl.networks.derived_stages import derive_stages
-from monai_tl.networks.known import KNOWN_NETWORKS, KnownNetwork
+from monai_tl.networks.known import KNOWN_NETWORKS, KnownNetwork, known_network
 from monai_tl.networks.network_flags import read_stages
 from monai_tl.networks.stage_map import StageMap
 
@@ -28,7 +28,7 @@ CLASS_NAME = re.compile(r"(?:torch\.nn|dynamic_network_architectures)\.[\w.]+") 
 
 
 def build_network(
-    network: str,
+    network: str | Callable[..., nn.Module],
     in_channels: int,
     out_channels: int,
     *,
@@ -40,8 +40,8 @@ def build_network(
     It returns one tensor of logits; of a network that returns a list, the one of full resolution. Deep supervision is off.
 
     Args:
-        network: name of a known network, e.g. ``"SegResNet"``, or the dotted path of a class, e.g. ``"my_package.MyNet"``,
-            which may be in the working directory.
+        network: name of a known network, e.g. ``"SegResNet"``; the dotted path of a class, e.g. ``"my_package.MyNet"``, which
+            may be in the working directory; or a function that is called as ``network(in_channels, out_channels, **settings)``.
         in_channels: number of image channels.
         out_channels: number of classes.
         stages: stage -> prefixes of weight names, the head last; ``"auto"``: in the order in which its layers run; None: as
@@ -62,15 +62,17 @@ def build_network(
         ('dec_2', 'dec_1', 'dec_0')
     """
     given = read_stages(stages)
-    known = KNOWN_NETWORKS.get(network) or KnownNetwork(network, None)
-    make = _found(known.factory or known.path, known, network)
-    arguments = {**known.settings, **settings}
-    _refuse_settings(make, known, network, settings)
-    build = partial(_instance, make, known, network, _with_classes(arguments))
+    if callable(network):
+        build = partial(_instance, network, None, settings)
+    else:
+        make, known = _found(network)
+        _refuse_settings(make, known, network, settings)
+        build = partial(_instance, make, known.channels, _with_classes({**known.settings, **settings}))
     built = build(in_channels, out_channels)
     built.rebuild = Rebuild(build, (in_channels, out_channels))  # type: ignore[assignment]
-    if known.output is not None:
-        built.register_forward_hook(partial(main_output, position=known.output))
+    entry = known_network(type(built))
+    if entry and entry.output is not None:
+        built.register_forward_hook(partial(main_output, position=entry.output))
     if isinstance(given, str):
         built.stage_map = derive_stages(built)  # type: ignore[assignment]
     elif given is not None:
@@ -83,19 +85,29 @@ def main_output(module: nn.Module, inputs: Any, output: Any, *, position: int) -
     return output if isinstance(output, torch.Tensor) else output[position]
 
 
-def _found(path: str, known: KnownNetwork, name: str) -> Callable[..., nn.Module]:
-    module, _, kind = path.rpartition(".")
-    if not module:
+def _found(name: str) -> tuple[Callable[..., nn.Module], KnownNetwork]:
+    """Return what builds a network, and its entry; a class that is named by its path has the settings of its library."""
+    known = KNOWN_NETWORKS.get(name)
+    if known:
+        return _imported(known.factory or known.path, name, known.extra), known
+    if "." not in name:
         raise ConfigError(
             f"no network is called '{name}': {did_you_mean(name, KNOWN_NETWORKS)}; a class of your own is named with its "
             "module, e.g. my_package.MyNet"
         )
-    if name not in KNOWN_NETWORKS and os.getcwd() not in sys.path:
+    if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
+    made = _imported(name, name, "")
+    entry = known_network(made) if isinstance(made, type) else None
+    return made, replace(entry or KnownNetwork(name, None), settings={})
+
+
+def _imported(path: str, name: str, extra: str) -> Callable[..., nn.Module]:
+    module, _, kind = path.rpartition(".")
     try:
         found = getattr(import_module(module), kind, None)
     except ImportError as error:
-        install = f"; install it by pip install 'monai_tl[{known.extra}]'" if known.extra else ""
+        install = f"; install it by pip install 'monai_tl[{extra}]'" if extra else ""
         raise ConfigError(f"network '{name}': {module} cannot be imported ({first_line(error)}){install}") from error
     if not callable(found):
         raise ConfigError(f"network '{name}': {module} has no class {kind}")
@@ -134,27 +146,29 @@ def _with_classes(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _instance(
     make: Callable[..., nn.Module],
-    known: KnownNetwork,
-    name: str,
+    channels: tuple[str, str] | None,
     settings: Mapping[str, Any],
     in_channels: int,
     out_channels: int,
 ) -> nn.Module:
+    name = getattr(make, "__name__", str(make))
     try:
         with redirect_stdout(io.StringIO()):  # DiNTS prints what its docstring says
-            built = make(**{known.channels[0]: in_channels, known.channels[1]: out_channels}, **settings)
+            if channels is None:
+                built = make(in_channels, out_channels, **settings)
+            else:
+                built = make(**{channels[0]: in_channels, channels[1]: out_channels}, **settings)
     except Exception as error:  # a user's class may raise anything
-        refusal = f"network '{name}' cannot be built with {in_channels} image channels, {out_channels} classes"
-        raise ConfigError(f"{refusal}{_listed(settings)}: {first_line(error)}") from error
+        given = "".join(f", {key}={value!r}" for key, value in settings.items())
+        raise ConfigError(
+            f"{name} cannot be built with {in_channels} image channels, {out_channels} classes{given}: {first_line(error)}"
+        ) from error
     if not isinstance(built, nn.Module):
-        raise ConfigError(f"network '{name}' is no torch.nn.Module: it built a {type(built).__name__}")
-    if known.extra == "nnunet":
+        raise ConfigError(f"{name} is no torch.nn.Module: it built a {type(built).__name__}")
+    entry = known_network(type(built))
+    if entry and entry.extra == "nnunet":
         built.apply(built.initialize)  # type: ignore[arg-type]  # nnU-Net draws its weights so, outside the class
     return built
-
-
-def _listed(settings: Mapping[str, Any]) -> str:
-    return f" and {', '.join(f'{name}={value!r}' for name, value in settings.items())}" if settings else ""
 
 
 @dataclass(frozen=True)

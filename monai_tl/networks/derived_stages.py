@@ -14,7 +14,7 @@ from monai_tl.networks.stage_map import StageMap
 from monai_tl.networks.trial_pass import spatial_size, trial_pass
 
 HEAD = "head"
-FEW = 4  # blocks: with fewer, the largest one is taken apart
+FEWEST = 4  # blocks: with fewer, the largest one is taken apart
 
 
 def derive_stages(network: nn.Module) -> StageMap:
@@ -71,7 +71,7 @@ class _Run:
         pass
 
     def end(self, names: list[str], module: nn.Module, output: Any) -> None:
-        if names[0] in self.first_names:
+        if names[0] and names[0] in self.first_names:
             self.layers.append((names[0], spatial_size(output)))
 
 
@@ -95,7 +95,7 @@ def _blocks(network: nn.Module, layers: Sequence[str], last: Sequence[str]) -> l
         """Return the parts of a block; none if it is a layer, or has weights of its own that its parts lack."""
         at = f"{name}." if name else ""
         children = [f"{at}{child}" for child in network.get_submodule(name)._modules]
-        return [] if name in layers else [child for child in children if any(_is_in(layer, child) for layer in layers)]
+        return [] if name and name in layers else [child for child in children if any(_is_in(layer, child) for layer in layers)]
 
     def is_container(name: str) -> bool:
         module = network.get_submodule(name)
@@ -108,8 +108,11 @@ def _blocks(network: nn.Module, layers: Sequence[str], last: Sequence[str]) -> l
     blocks = [""]
     while True:
         coarse = [name for name in blocks if parts(name) and is_container(name)]
-        if not coarse and sum(not any(_is_in(name, block) for name in last) for block in blocks) < FEW:
-            coarse = sorted((name for name in blocks if parts(name)), key=weights)[-1:]
+        whole = sum(not any(_is_in(name, block) for name in last) for block in blocks)  # blocks without a part of the head
+        if not coarse and whole < FEWEST:
+            # not into single layers, unless there is nothing else
+            deep = [name for name in blocks if parts(name) and (not whole or any(parts(child) for child in parts(name)))]
+            coarse = sorted(deep, key=weights)[-1:]
         if not coarse:
             return blocks
         blocks = [part for name in blocks for part in (parts(name) if name in coarse else [name])]
@@ -150,7 +153,7 @@ def _last_layers(network: nn.Module, layers: Sequence[str]) -> list[str]:
         return [layers[-1]]
     names = [name for name, _ in [*network.named_parameters(), *network.named_buffers()]]
     rebuild: Callable[[bool, bool], nn.Module] = network.rebuild  # type: ignore[assignment]
-    ports = axes_that_differ(network, rebuild(False, True), names)
+    ports = axes_that_differ(rebuild(False, False), rebuild(False, True), names)
     return list(dict.fromkeys(name.rpartition(".")[0] for name in ports)) or [layers[-1]]
 
 

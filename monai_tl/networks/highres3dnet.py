@@ -108,6 +108,13 @@ def own_names(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
+def names_as_in(network: Mapping[str, Tensor], state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights with the names of a network's: of MONAI's ``HighResNet`` if it is one, else with those of `own_names`."""
+    own = own_names(state_dict)
+    theirs = dict(zip(own_names(network), network, strict=True))
+    return {theirs.get(name, name): value for name, value in own.items()}
+
+
 def _convolution(in_channels: int, out_channels: int, kernel_size: int) -> Convolution:
     return Convolution(
         3,

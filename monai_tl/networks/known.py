@@ -106,8 +106,13 @@ def _always(pattern: str, why: str) -> UnusedRule:
 
 
 def _lower_heads(network: nn.Module) -> Mapping[str, str]:
-    heads = unet.children_of(network.get_submodule("decoder"), "seg_layers")
-    return {rf"decoder\.seg_layers\.{k}\..*": DEEP_HEADS for k in range(heads - 1)}
+    decoder = network.get_submodule("decoder")
+    heads = 0 if decoder.deep_supervision else unet.children_of(decoder, "seg_layers") - 1
+    return {rf"decoder\.seg_layers\.{k}\..*": DEEP_HEADS for k in range(heads)}
+
+
+def _unet_plus_plus_heads(network: nn.Module) -> Mapping[str, str]:
+    return {} if network.deep_supervision else {r"final_conv_0_[123]\..*": DEEP_HEADS}
 
 
 def _nnunet(name: str, **settings: Any) -> KnownNetwork:
@@ -145,7 +150,7 @@ KNOWN_NETWORKS: dict[str, KnownNetwork] = {
         f"{MONAI}BasicUNetPlusPlus",
         unet.unet_plus_plus_stages,
         output=0,
-        unused=_always(r"final_conv_0_[123]\..*", DEEP_HEADS),
+        unused=_unet_plus_plus_heads,
         fixed=DEEP,
     ),
     "DiNTS": KnownNetwork(f"{MONAI}DiNTS", residual.dints_stages, factory="monai_tl.networks.factories.build_dints"),

@@ -9,6 +9,14 @@ import yaml
 
 from monai_tl.errors import ConfigError
 
+RESERVED = {
+    "network": "the network is named by --network",
+    "stages": "stages are given by --stages",
+    "in_channels": "their number is that of the modalities",
+    "out_channels": "their number is that of the classes",
+    "input_channels": "their number is that of the modalities",
+    "num_classes": "their number is that of the classes",
+}
 STAGES_TAKE = 'stages takes auto, or stage -> prefixes of weight names, the head last, e.g. "{stem: [conv_0], head: [out]}"'
 
 
@@ -39,3 +47,14 @@ def read_stages(given: str | Mapping[str, Any] | None) -> str | dict[str, tuple[
     if not all(isinstance(own, list | tuple) and all(isinstance(prefix, str) for prefix in own) for own in stages.values()):
         raise ConfigError(f"{STAGES_TAKE}; got {given!r}")
     return {name: tuple(own) for name, own in stages.items()}
+
+
+def refuse_reserved_settings(settings: Mapping[str, Any]) -> None:
+    """Refuse settings of a network that are not set by ``--set``.
+
+    Raises:
+        ConfigError: with the flag or the id that they follow.
+    """
+    for name, why in RESERVED.items():
+        if name in settings:
+            raise ConfigError(f"--set {name}={settings[name]}: {why}; omit it")

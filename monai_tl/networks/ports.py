@@ -21,12 +21,14 @@ class Ports:
         inputs: weight -> axes whose length depends on the number of image channels, e.g. ``{"conv_0.conv.weight": (1,)}``.
         outputs: weight -> axes whose length depends on the number of classes: 0 in a convolution, 1 in a transposed one, both
             if the last convolution follows another one with as many channels.
+        images: weight -> axes of further layers that return as many channels as the image has, as those of an autoencoder.
         several: weight among these -> how often its axis counts each channel, if that is not once, as in the patch embedding of
             a perceptron (once for each voxel of a patch). Such a weight cannot be taken apart by channel.
     """
 
     inputs: Mapping[str, tuple[int, ...]]
     outputs: Mapping[str, tuple[int, ...]]
+    images: Mapping[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
     several: Mapping[str, int] = field(default_factory=dict, repr=False)
 
 
@@ -52,10 +54,13 @@ def find_ports(network: nn.Module) -> Ports:
             f"{type(network).__name__} cannot be built with other numbers of channels, so its input kernels are unknown: build "
             "it by monai_tl.build_network('CLASS', in_channels=…, out_channels=…)"
         )
+    same = rebuild(False, False)  # not the network itself, which may have been changed since it was built
     names = [name for own in stage_weights(network).values() for name in own]
-    inputs = axes_that_differ(network, rebuild(True, False), names)
-    outputs = axes_that_differ(network, rebuild(False, True), names)
-    return Ports(inputs, outputs, _counted_several_times(network, inputs, outputs))
+    both = axes_that_differ(same, rebuild(True, False), names)
+    inputs = {name: axes for name, axes in both.items() if axes != (0,)}
+    outputs = axes_that_differ(same, rebuild(False, True), names)
+    images = {name: axes for name, axes in both.items() if name not in inputs}
+    return Ports(inputs, outputs, images, _counted_several_times(same, channels_of(network), inputs, outputs))
 
 
 def axes_that_differ(network: nn.Module, other: nn.Module, names: Iterable[str]) -> dict[str, tuple[int, ...]]:
@@ -70,9 +75,12 @@ def axes_that_differ(network: nn.Module, other: nn.Module, names: Iterable[str])
 
 
 def _counted_several_times(
-    network: nn.Module, inputs: Mapping[str, tuple[int, ...]], outputs: Mapping[str, tuple[int, ...]]
+    network: nn.Module,
+    channels: tuple[int, int] | None,
+    inputs: Mapping[str, tuple[int, ...]],
+    outputs: Mapping[str, tuple[int, ...]],
 ) -> dict[str, int]:
-    channels, weights = channels_of(network), network.state_dict()
+    weights = network.state_dict()
     if channels is None:
         return {}
     lengths = [

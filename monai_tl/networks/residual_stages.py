@@ -9,13 +9,14 @@ from monai_tl.networks.unet_stages import Prefixes, children_of, numbered, u_sha
 
 
 def seg_res_net_stages(network: nn.Module) -> StageMap:
-    """Return the stages of ``SegResNet``, and of ``SegResNetVAE``, whose autoencoder is a stage between encoder and decoder."""
+    """Return the stages of ``SegResNet``, and of ``SegResNetVAE``, whose autoencoder runs through the decoder too."""
     encoder = numbered("enc", "down_layers", count=children_of(network, "down_layers"))
     encoder["enc_0"] = ("convInit", "dropout", *encoder["enc_0"])
     autoencoder = tuple(name for name, part in network._modules.items() if name.startswith("vae_") and part is not None)
-    decoder = {"vae": autoencoder} if autoencoder else Prefixes()
-    up = upwards("up_samples", "up_layers", count=children_of(network, "up_layers"))
-    return u_shape(encoder, {**decoder, **up}, ("conv_final",))
+    decoder = upwards("up_samples", "up_layers", count=children_of(network, "up_layers"))
+    if autoencoder:
+        decoder["vae"] = autoencoder
+    return u_shape(encoder, decoder, ("conv_final",))
 
 
 def seg_res_net_ds_stages(network: nn.Module) -> StageMap:
@@ -27,7 +28,8 @@ def seg_res_net_ds_stages(network: nn.Module) -> StageMap:
 def seg_res_net_ds2_stages(network: nn.Module) -> StageMap:
     """Return the stages of ``SegResNetDS2``: the decoder for points is one stage; the other one makes the segmentation."""
     decoder, heads = _seg_res_net_decoder(network, "", "up_layers_auto")
-    return u_shape(_seg_res_net_encoder(network, ""), {"points": ("up_layers",), **decoder}, heads)
+    _, others = _seg_res_net_decoder(network, "", "up_layers")
+    return u_shape(_seg_res_net_encoder(network, ""), {"points": ("up_layers",), **decoder}, (*heads, *others))
 
 
 def vista3d_stages(network: nn.Module) -> StageMap:

@@ -83,6 +83,7 @@ class StageMap:
 
     def stage_of(self, name: str) -> str | None:
         """Return the stage of a weight, a buffer or a module; None if it belongs to none, as a container of stages."""
+        name = name.replace(".parametrizations.", ".")  # of a layer with an adapter
         while name not in self._owner:
             name = name.rpartition(".")[0]
             if not name:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from monai_tl.errors import TransferError
 from monai_tl.networks.known import stage_rule
@@ -125,12 +125,11 @@ def _declared(network: nn.Module) -> StageMap:
 
 def _owners(network: nn.Module, found: StageMap) -> list[tuple[list[str], str | None]]:
     """Return for each tensor of the network all its names in ``state_dict()``, and its stage."""
-    stored = network.state_dict().keys()
+    tensors: dict[str, Tensor] = dict(network.named_parameters(remove_duplicate=False))
+    tensors |= dict(network.named_buffers(remove_duplicate=False))
     names: dict[int, list[str]] = {}
-    tensors = [*network.named_parameters(remove_duplicate=False), *network.named_buffers(remove_duplicate=False)]
-    for name, tensor in tensors:
-        if name in stored:
-            names.setdefault(id(tensor), []).append(name)
+    for name in network.state_dict():
+        names.setdefault(id(tensors[name]), []).append(name)
     return [(own, next(filter(None, map(found.stage_of, own)), None)) for own in names.values()]
 
 

@@ -11,17 +11,17 @@ from torch import nn
 from monai_tl.networks.stage_map import StageMap
 from monai_tl.networks.unet_stages import Prefixes, children_of, u_shape
 
-GROUPS = 4  # of UNETR's transformer blocks: one for each feature that its decoder takes
+QUARTERS = 4  # of UNETR's transformer blocks: one for each feature that its decoder takes
 
 
 def unetr_stages(network: nn.Module) -> StageMap:
     """Return the stages of MONAI's ``UNETR``."""
     blocks = children_of(network.get_submodule("vit"), "blocks")
-    ends = [round(blocks * group / GROUPS) for group in range(GROUPS + 1)]
+    ends = [round(blocks * group / QUARTERS) for group in range(QUARTERS + 1)]
     encoder: Prefixes = {"enc_0": ("vit.patch_embedding",)}
-    for group in range(GROUPS):
+    for group in range(QUARTERS):
         encoder[f"enc_{group + 1}"] = tuple(f"vit.blocks.{k}" for k in range(ends[group], ends[group + 1]))
-    encoder[f"enc_{GROUPS}"] += ("vit.norm",)
+    encoder[f"enc_{QUARTERS}"] += ("vit.norm",)
     return u_shape(encoder, _skips_and_decoder(network), ("out",))
 
 

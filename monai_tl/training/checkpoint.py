@@ -19,12 +19,14 @@ from torch.optim.lr_scheduler import LRScheduler
 from monai_tl.errors import ConfigError
 from monai_tl.settings.table import is_true
 from monai_tl.storage.files import atomic_write
+from monai_tl.training.averaged import AverageWeights
 from monai_tl.training.run_files import BEST, LAST
+from monai_tl.transfer.lora import merged_state
 from monai_tl.transfer.tensors import count_non_finite, name_first
 
 logger = logging.getLogger(__name__)
 
-LEARNED = ("network", "optimizer")  # a scheduler's state may contain an infinity on purpose
+LEARNED = ("network", "optimizer", "averaged")  # a scheduler's state may contain an infinity on purpose
 
 
 class KeepState:
@@ -32,7 +34,8 @@ class KeepState:
 
     It runs after the handler that validates.
 
-    One handler writes both files, since a resumed run needs the best value so far.
+    One handler writes both files, since a resumed run needs the best value so far. ``model.pt`` holds an ordinary network's
+    weights: low-rank adapters are merged, and averaged weights replace the trained ones. ``last.pt`` holds all of them apart.
 
     Args:
         run_dir: run folder.
@@ -42,6 +45,7 @@ class KeepState:
         patience: training stops after this many iterations without a better validation, counted from the first validation with
             a Dice above 0. 0: training never stops early.
         resume: continue from ``last.pt`` if it exists.
+        averaged: the averaged weights, if the evaluator validates them; ``model.pt`` holds them then.
     """
 
     def __init__(
@@ -54,10 +58,14 @@ class KeepState:
         key_metric: str = "val_dice",
         patience: int = 0,
         resume: bool | str = False,
+        averaged: AverageWeights | None = None,
     ) -> None:
         """Store the parts; nothing is read or written yet."""
         self.run_dir = Path(run_dir)
         self.parts: dict[str, Any] = {"network": network, "optimizer": optimizer, "scheduler": scheduler}
+        if averaged is not None:
+            self.parts["averaged"] = averaged
+        self.validated = network if averaged is None else averaged.network
         self.evaluator, self.key_metric = evaluator, key_metric
         self.patience, self.resume = patience, is_true(resume)
         self.best: dict[str, Any] = {"value": None, "iteration": 0}
@@ -108,7 +116,7 @@ class KeepState:
         self._refuse_non_finite(states, iteration)
         if not math.isnan(value) and (self.best["value"] is None or value > self.best["value"]):
             self.best = {"value": value, "iteration": iteration}
-            self._write(BEST, states["network"])
+            self._write(BEST, merged_state(self.validated))
         if self.stopping and (self.best["value"] or 0) > 0:
             self.stopping(self.evaluator)
             self.stopped = bool(trainer.should_terminate)
@@ -120,7 +128,7 @@ class KeepState:
         self._write(LAST, states | position | stopping)
 
     def _refuse_non_finite(self, states: dict[str, Any], iteration: int) -> None:
-        broken = non_finite({name: states[name] for name in LEARNED})
+        broken = non_finite({name: states[name] for name in LEARNED if name in states})
         if broken:
             kept = [name for name in (BEST, LAST) if (self.run_dir / name).is_file()]
             left = f"unchanged: {', '.join(kept)}" if kept else "no weights were written"

@@ -39,6 +39,7 @@ from monai_tl.training.run_cases import check_run_cases, record_run_cases
 from monai_tl.training.run_files import BEST, LAST, RUN_FORMAT, refuse_existing
 from monai_tl.transfer.contract import Contract, describe, lineage_of
 from monai_tl.transfer.freeze import frozen_sha256
+from monai_tl.transfer.lora import load_merged
 from monai_tl.transfer.transfer_report import transfer_summary
 from monai_tl.workflow.config_check import running_parser
 from monai_tl.workflow.merged_config import bundle_config, read_yaml, references
@@ -208,6 +209,8 @@ def check_label_grid(data: Datalist, contract: Contract, parser: ConfigParser) -
 def finish_run(run_dir: str, network: nn.Module, transfer_report: Mapping[str, Any] | None = None) -> None:
     """Check that frozen values are unchanged, in memory and in ``model.pt``, and log the result; called in ``finalize``.
 
+    Weights with a low-rank adapter may differ in ``model.pt`` by a change of the adapter's rank. Adapters are removed.
+
     Raises:
         ConfigError: if no validation had a defined Dice, so that there is no ``model.pt``.
         RuntimeError: if a frozen value changed, which invalidates the run.
@@ -220,8 +223,8 @@ def finish_run(run_dir: str, network: nn.Module, transfer_report: Mapping[str, A
             f"weights were chosen. The last ones are in {LAST}; train for more iterations, or validate on cases with more "
             "foreground"
         )
-    network.load_state_dict(torch.load(folder / BEST, map_location="cpu", weights_only=True))
-    if transfer_report is not None and {last_sha256, frozen_sha256(network)} != {transfer_report["held_sha256"]}:
+    changed = load_merged(network, torch.load(folder / BEST, map_location="cpu", weights_only=True))
+    if transfer_report is not None and (changed or last_sha256 != transfer_report["held_sha256"]):
         raise RuntimeError(f"frozen weights have changed in '{folder}': do not use this run, and report it as a bug")
     last = torch.load(folder / LAST, map_location="cpu", weights_only=True)
     metadata = read_json(folder / "metadata.json", remedy="restore it")

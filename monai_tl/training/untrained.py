@@ -20,6 +20,7 @@ from monai_tl.training.run_files import BEST, RUN_FORMAT, refuse_existing
 from monai_tl.training.run_folder import config_of_run, provenance_of, write_run_folder
 from monai_tl.transfer.arms import UNTRAINED
 from monai_tl.transfer.contract import Contract, describe, lineage_of, refuse_other_classes
+from monai_tl.transfer.lora import merged_state
 from monai_tl.transfer.tensors import name_first
 from monai_tl.transfer.transfer_report import transfer_summary
 
@@ -79,7 +80,7 @@ def keep_untrained(
             staging / "transfer_report.json", {"format": RUN_FORMAT, **transfer_report, "untrained": True, "overlap": overlap}
         )
         with atomic_write(staging / BEST) as path:
-            torch.save(network.state_dict(), path)
+            torch.save(merged_state(network), path)
         note_weights(staging, staging / BEST)
     logger.info("%s: the source's weights, without any training", folder)
 

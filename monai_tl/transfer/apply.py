@@ -47,7 +47,7 @@ class Transfer:
         >>> transfer.plan.fresh
         ('conv_2.conv.weight', 'conv_2.conv.bias')
         >>> transfer.report["stages"]["res_1"]
-        {'state': 'frozen', 'parameters': 41664, 'trainable': 0}
+        {'state': 'frozen', 'parameters': 41664, 'trainable': 0, 'weights': {'copied': 36}}
     """
 
     network: nn.Module

@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from monai_tl.networks.moving_statistics import stop_moving_statistics
 from monai_tl.networks.stage_names import resolve_freeze
 from monai_tl.networks.stages import parts_of_stages, stages
 from monai_tl.settings.table import refuse_settings
 
 FROZEN = "monai_tl_frozen"  # attribute of a network in which `freeze` lists the frozen weights and buffers
+ADAPTED = ".parametrizations.weight.original"  # end of a frozen weight's name if its layer has an adapter, see `add_lora`
 MASKED = "monai_tl_masked"  # attribute of a weight whose gradient is already masked
 
 
@@ -52,12 +54,14 @@ def freeze(
     found = stages(network)
     chosen = resolve_freeze(found, frozen) if isinstance(frozen, int | str) else found.expand(frozen)
     masks: dict[str, Tensor | None] = dict(getattr(network, FROZEN, {}))
+    modules = parts_of_stages(network.named_modules(remove_duplicate=False), found, chosen if norm == "freeze" else ())
+    stop_moving_statistics(modules)
     for name, parameter in parts_of_stages(network.named_parameters(remove_duplicate=False), found, chosen).items():
         parameter.requires_grad_(False)
         masks[name] = None
     if norm == "freeze":
         masks.update(dict.fromkeys(parts_of_stages(network.named_buffers(remove_duplicate=False), found, chosen)))
-        for module in parts_of_stages(network.named_modules(remove_duplicate=False), found, chosen).values():
+        for module in modules.values():
             _stay_in_evaluation_mode(module)
     for name, channels in (trained_inputs or {}).items():
         masks[name] = _train_only(network, name, channels)
@@ -83,6 +87,7 @@ def frozen_values(network: nn.Module) -> dict[str, Tensor]:
     """
     values: dict[str, Tensor] = dict(network.named_parameters(remove_duplicate=False))
     values |= dict(network.named_buffers(remove_duplicate=False))
+    values = {name.replace(ADAPTED, ".weight"): value for name, value in values.items()}
     masks: dict[str, Tensor | None] = getattr(network, FROZEN, {})
     copies = {name: values[name].detach().cpu().clone() for name in masks}
     return {name: copies[name] if mask is None else copies[name][~mask.expand_as(copies[name])] for name, mask in masks.items()}

@@ -29,6 +29,7 @@ def adapt_outputs(
 
     Returns:
         Shape, type and device of ``initial``: the source's values where it has the classes of all axes, else the initial ones.
+        Where classes are mixed, a new class starts without influence on those of the source.
 
     Example:
         >>> import torch
@@ -44,6 +45,9 @@ def adapt_outputs(
         places[axis] = torch.tensor(to)
         values = values.index_select(axis, torch.tensor(taken))
     adapted = initial.clone()
+    if tuple(axes) == (0, 1):
+        new = [index for index, name in enumerate(target) if name not in source]
+        adapted[torch.meshgrid(torch.tensor(to), torch.tensor(new, dtype=torch.long), indexing="ij")] = 0.0
     adapted[torch.meshgrid(*places, indexing="ij")] = values.to(initial)
     return adapted
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from monai_tl.errors import TransferError
-from monai_tl.networks.highres3dnet import own_names
+from monai_tl.networks.highres3dnet import names_as_in, own_names
 
 Weights = Mapping[str, Tensor]
 COUNTER = ".num_batches_tracked"  # of BatchNorm; has no effect on its output if momentum is fixed
@@ -73,7 +73,7 @@ def fitted(weights: Weights, network: Weights, path: Path) -> tuple[dict[str, Te
         TransferError: if two prefixes fit equally well, or a weight cannot be converted to the network's format.
     """
     prefix = _prefix(weights, network, path)
-    own = own_names({name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)})
+    own = names_as_in(network, {name.removeprefix(prefix): one for name, one in weights.items() if name.startswith(prefix)})
     own |= {name: value for name, value in weights.items() if not name.startswith(prefix)}
     notes = [f"the prefix '{prefix}' is removed from the names"] if prefix else []
     converted, conversions = _converted(own, network, path)
@@ -97,7 +97,7 @@ def _prefix(weights: Weights, network: Weights, path: Path) -> str:
     fits = {
         prefix: len(
             own_names({name[len(prefix) :]: value for name, value in weights.items() if name.startswith(prefix)}).keys()
-            & network
+            & own_names(network).keys()
         )
         for prefix in prefixes
     }

@@ -20,7 +20,14 @@ PAGES = [  # in the order in which their commands need each other's files; conta
     ROOT / name
     for name in (
         *("docs/datasets.md", "README.md", "docs/quality_control.md", "docs/monai_commands.md"),
-        *("docs/transfer.md", "docs/own_network.md", "docs/studies.md", "docs/prediction.md", "docs/metrics.md"),
+        *(
+            "docs/networks.md",
+            "docs/transfer.md",
+            "docs/own_network.md",
+            "docs/studies.md",
+            "docs/prediction.md",
+            "docs/metrics.md",
+        ),
     )
 ]
 ELSEWHERE = ("bash scripts/demo.sh", "bash scripts/test.sh", "bash scripts/environment.sh")  # run by CI

@@ -32,7 +32,7 @@ def transfer_report(source, frozen):
         "contract": {"source": None, "target": {}, "differences": ["modalities: source T1, target T1, T2"] if source else []},
         "channels": {"T2": "starts at zero"} if source else {},
         "norm": "freeze",
-        "input_weight": "conv_0.weight",
+        "input_weights": ["conv_0.weight"],
         "stages": stages,
         "weights": {f"{name}.weight": fate for name, fate in zip(STAGES, fates, strict=True)},
         "held_sha256": "ab" * 32,

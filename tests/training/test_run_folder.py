@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,8 @@ from monai_tl.errors import ConfigError, DataError
 from monai_tl.settings.table import is_true
 from monai_tl.training.run_files import refuse_changed_datalist, refuse_existing
 from monai_tl.training.run_folder import finish_run, refuse_unknown_ids
+from monai_tl.transfer.freeze import frozen_sha256
+from monai_tl.transfer.lora import add_lora, merged_state
 from monai_tl.workflow.merged_config import bundle_config, read_run_config
 from tests.conftest import IXI, mentions
 
@@ -121,3 +124,43 @@ def test_weights_that_no_validation_chose_are_reported(tmp_path, caplog, dice, w
         finish_run(str(tmp_path), network)
     mentions(caplog.text, f"validation Dice {dice:.3f} … 2 of 4")
     assert ("no validation had a Dice above 0" in caplog.text) == warned
+
+
+@pytest.fixture
+def adapted_run(tmp_path):
+    """Write a run of a small network with adapters; return its network, its transfer report and its weights."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(OrderedDict(body=torch.nn.Conv3d(4, 4, 3), head=torch.nn.Conv3d(4, 2, 1)))
+    add_lora(network, 2)
+    report = {"held_sha256": frozen_sha256(network), "stages": {"body": {"state": "frozen"}, "head": {"state": "trained"}}}
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            parameter.data.normal_()
+    torch.save(merged_state(network), tmp_path / "model.pt")
+    torch.save({"best": {"value": 0.5, "iteration": 2}, "iteration": 4}, tmp_path / "last.pt")
+    (tmp_path / "metadata.json").write_text("{}")
+    return network, report, merged_state(network)
+
+
+def test_a_run_with_adapters_ends_as_an_ordinary_network(tmp_path, adapted_run, caplog):
+    network, report, weights = adapted_run
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            parameter.data.normal_()  # the best weights are not the last ones
+    with caplog.at_level("INFO"):
+        finish_run(str(tmp_path), network, report)
+    mentions(caplog.text, "validation Dice 0.500 … body unchanged")
+    assert set(network.state_dict()) == set(weights)
+    assert all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("spoilt", ["the base in memory", "the bias in the file", "the kernel in the file"])
+def test_a_frozen_value_that_changed_invalidates_a_run(tmp_path, adapted_run, spoilt):
+    network, report, weights = adapted_run
+    if spoilt == "the base in memory":
+        network.body.parametrizations.weight.original.data[0, 0, 0, 0, 0] += 1e-3
+    else:
+        name = "body.bias" if "bias" in spoilt else "body.weight"
+        torch.save({**weights, name: weights[name] + 0.1 * torch.randn(weights[name].shape)}, tmp_path / "model.pt")
+    with pytest.raises(RuntimeError, match="frozen weights have changed"):
+        finish_run(str(tmp_path), network, report)

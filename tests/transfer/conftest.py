@@ -1,12 +1,14 @@
 import json
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from monai_tl.networks.stage_map import StageMap
 from monai_tl.transfer.contract import Contract, describe
 
 METADATA = {
@@ -26,8 +28,12 @@ def _tiny(channels: int = 1, classes: int = 2, seed: int = 0) -> nn.Sequential:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = nn.Sequential(OrderedDict(first=stage(channels, 4), body=stage(4, 4), head=nn.Conv3d(4, classes, 1)))
-    network.rebuild = lambda more_inputs, more_outputs: _tiny(channels + more_inputs, classes + more_outputs)
+    network.rebuild = partial(_other_tiny, channels, classes)
     return network
+
+
+def _other_tiny(channels: int, classes: int, more_inputs: bool, more_outputs: bool) -> nn.Sequential:
+    return _tiny(channels + more_inputs, classes + more_outputs)
 
 
 def _contract(**changed: object) -> Contract:
@@ -72,3 +78,37 @@ def run_folder(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return write
+
+
+class Shaped(nn.Module):
+    """A network without values: weights of the given shapes, whose stages are the first parts of their names.
+
+    ``first.conv.weight`` takes the image's channels, and the head's weights and biases return classes.
+    """
+
+    def __init__(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        super().__init__()
+        self.shapes = shapes
+        self.stage_map = StageMap({name.split(".")[0]: [name.split(".")[0]] for name in shapes})
+        for name, shape in shapes.items():
+            *path, key = name.split(".")
+            module: nn.Module = self
+            for part in path:
+                if part not in module._modules:
+                    module.add_module(part, nn.Module())
+                module = module._modules[part]
+            module.register_buffer(key, torch.empty(shape, device="meta"))
+
+    def rebuild(self, more_inputs: bool, more_outputs: bool) -> nn.Module:
+        def other(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+            if more_inputs and name.startswith("first") and len(shape) == 5:
+                return (shape[0], shape[1] + 1, *shape[2:])
+            return (shape[0] + 1, *shape[1:]) if more_outputs and name.startswith("head") and shape else shape
+
+        return Shaped({name: other(name, shape) for name, shape in self.shapes.items()})
+
+
+@pytest.fixture
+def shaped() -> Callable[..., nn.Module]:
+    """Build a network from the shapes of its weights."""
+    return Shaped

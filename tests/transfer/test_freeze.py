@@ -11,7 +11,6 @@ from torch.utils.data import DataLoader
 from monai_tl.errors import ConfigError, TransferError
 from monai_tl.networks.highres3dnet import HighRes3DNet
 from monai_tl.networks.stage_names import resolve_freeze
-from monai_tl.networks.stages import stages
 from monai_tl.transfer.freeze import freeze, frozen_sha256, frozen_values, partly_frozen
 from monai_tl.transfer.rates import parameter_groups
 
@@ -124,7 +123,7 @@ def test_no_gradient_is_computed_through_the_frozen_prefix(norm):
     network = highres()
     freeze(network, NAMES[:4], norm=norm)
     seen = {}
-    for name, stage in stages(network).items():
+    for name, stage in network.named_children():
         stage.register_forward_hook(lambda module, inputs, output, name=name: seen.update({name: output.requires_grad}))
     network.train()(torch.randn(2, 1, 8, 8, 8)).mean().backward()
     assert seen == {"conv_0": False, "res_1": False, "res_2": False, "res_3": False, "conv_1": True, "conv_2": True}
@@ -265,7 +264,7 @@ def test_a_second_call_holds_more(tiny):
 @pytest.mark.parametrize(
     ("frozen", "norm", "message"),
     [
-        (["first", "bodi"], "freeze", r"^no stage.*'bodi'.*'body'\?.*first, body, head$"),
+        (["first", "bodi"], "freeze", r"^no stage.*'bodi'.*'body'\?.*first, body, head, encoder$"),
         (["first"], "freez", r"^unknown norm 'freez'.*'freeze'\?.*freeze, track$"),
     ],
 )

@@ -2,11 +2,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from monai_tl.transfer.output_channels import adapt_outputs, by_position, describe_outputs, output_weights, why_no_output
+from monai_tl.transfer.output_channels import adapt_outputs, by_position, describe_outputs, why_no_output
 from tests.conftest import mentions
 
 SIDES = ("background", "left", "right")
-HEAD = {"norm.weight": (3,), "conv.weight": (3, 8, 1, 1, 1), "conv.bias": (3,), "bn.running_var": (3,), "bn.counter": ()}
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -65,12 +64,17 @@ def test_by_position_if_no_region_is_shared():
     assert not by_position(("background", "a"), ("b", "c"))
 
 
-def test_the_output_is_the_last_convolution_and_what_follows_it():
-    assert output_weights(HEAD, 3) == ("conv.weight", "conv.bias", "bn.running_var")
-    assert output_weights(HEAD, 2) == ()
-    assert output_weights({"linear.weight": (3, 8)}, 3) == ()
-    deep = {"one.weight": (3, 8, 1, 1, 1), "two.weight": (3, 3, 1, 1, 1)}
-    assert output_weights(deep, 3) == ("two.weight",)
+def test_classes_on_other_axes():
+    """Axis 1 of a transposed convolution; both axes of a convolution between as many channels as classes."""
+    target = ("background", "right", "core")
+    transposed, initial = drawn(8, 3, 2, 2, 2), drawn(8, 3, 2, 2, 2, seed=1)
+    adapted = adapt_outputs(transposed, initial, SIDES, target, (1,))
+    assert torch.equal(adapted, torch.stack([transposed[:, 0], transposed[:, 2], initial[:, 2]], dim=1))
+    both, initial = drawn(3, 3, 1, 1, 1), drawn(3, 3, 1, 1, 1, seed=1)
+    adapted = adapt_outputs(both, initial, SIDES, target, (0, 1))
+    assert torch.equal(adapted[:2, :2], both[[0, 2]][:, [0, 2]])
+    assert torch.equal(adapted[2], initial[2])
+    assert not adapted[:2, 2].any(), "a new class has no influence on those of the source"
 
 
 def test_outputs_are_described():

@@ -114,7 +114,7 @@ def test_without_any_scores_any_split_shows_the_curves(make_run):
         ("provenance.json", "[]", "is damaged .it holds a list.* object"),
         ("provenance.json", "\ud800", "is damaged .*UTF-8"),
         ("provenance.json", '{"format": 9}', "has format 9, this version reads 1: restore it"),
-        ("transfer_report.json", '{"stages": {}}', "is damaged .it lacks 'weights'."),
+        ("transfer_report.json", '{"stages": {}}', "is damaged .it lacks 'source'."),
         ("transfer_report.json", '{"stages": 1, "weights": {}, "source": null}', "is damaged .AttributeError"),
         ("config.yaml", "a: 1\nb: [1\n", "line 3 is.*YAML"),
         ("config.yaml", "", "holds no settings"),
