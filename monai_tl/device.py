@@ -14,6 +14,8 @@ from torch.overrides import TorchFunctionMode
 from monai_tl.errors import ConfigError
 from monai_tl.settings.table import refuse_settings
 
+CONV3D: Any = torch.conv3d
+
 
 def choose_device(name: str = "auto") -> torch.device:
     """Return the device of a name: ``auto`` is the first GPU if there is one, else the CPU.
@@ -88,13 +90,13 @@ class _SmallConvolutions(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call a function of PyTorch."""
-        if func in (torch.conv3d,) and len(args) > 1:
+        if func is CONV3D and len(args) > 1:
             kernel = args[1].shape[2:]
             dilation = args[5] if len(args) > 5 else (kwargs or {}).get("dilation", 1)
             each = [dilation] * 3 if isinstance(dilation, int) else dilation
             if any(edge <= (k - 1) * d for edge, k, d in zip(args[0].shape[2:], kernel, each, strict=True)):
                 with torch.autocast("cpu", enabled=False):
-                    return func(*(one.float() if isinstance(one, Tensor) else one for one in args), **(kwargs or {}))
+                    return func(*[one.float() if isinstance(one, Tensor) else one for one in args], **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
 

@@ -16,7 +16,7 @@ from monai_tl.datasets.regions import is_softmax
 from monai_tl.errors import ConfigError
 from monai_tl.settings.normalisation import read_normalisations, shortest
 from monai_tl.text import listed, plural
-from monai_tl.workflow.network_entry import OWN_NETWORK, network_def_of, network_name
+from monai_tl.workflow.network_entry import OWN_NETWORK, OWN_PAPER, network_def_of, network_name
 from monai_tl.workflow.recipe_settings import RECIPE_SETTINGS
 from monai_tl.workflow.task_file import TaskFile
 
@@ -38,7 +38,6 @@ TEXT_DEFAULTS = {
     "source": "../ixi_hippocampus",
     "notes": "",
 }
-PAPER = "W. Li et al., On the compactness, efficiency, and representation of 3D convolutional networks, IPMI 2017"
 CHANGELOG = {"0.1.0": "the task, as configs: no weights are shipped"}
 
 
@@ -106,7 +105,7 @@ def recipe_values(task: TaskFile) -> dict[str, Any]:
         "settings": {**settings, "normalisation": shortest(read_normalisations(settings["normalisation"]))},
         "tolerance": [task.tolerance_mm.get(region, TOLERANCE_MM) for region in regions] if task.tolerance_mm else TOLERANCE_MM,
         "small": not {"window", "batch_size", "iterations"} & task.settings.keys(),
-        "references": (*task.references, *([PAPER] if network_name(network) == OWN_NETWORK else [])),
+        "references": (*task.references, *([OWN_PAPER] if network_name(network) == OWN_NETWORK else [])),
         "changelog": task.changelog or CHANGELOG,
         "channels": {"modalities": plural(len(task.modalities), "channel"), "classes": plural(len(task.classes), "channel")},
     }

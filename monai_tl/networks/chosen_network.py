@@ -10,7 +10,14 @@ from torch import nn
 
 from monai_tl.errors import ConfigError
 from monai_tl.networks.build import build_network
-from monai_tl.networks.input_sizes import TRIED_EDGES, InputSizes, input_sizes, refuse_unfit_window, sizes_from
+from monai_tl.networks.input_sizes import (
+    TRIED_EDGES,
+    InputSizes,
+    input_sizes,
+    refuse_unfit_size,
+    refuse_unfit_window,
+    sizes_from,
+)
 from monai_tl.networks.known import KNOWN_NETWORKS
 from monai_tl.networks.stages import stages
 
@@ -39,6 +46,8 @@ def checked_network(
         monai_tl.errors.ConfigError: window [20,20,20] does not fit SegResNet, which takes multiples of 8 voxels: ...
     """
     sized = _sized(entry)
+    if sized and window is not None:
+        refuse_unfit_size(str(entry["name"]), sizes_of_network(entry, channels), window)
     given = {**entry, **({} if window is None else {name: list(window) for name in sized})}
     network = _built(given, channels)
     stages(network)

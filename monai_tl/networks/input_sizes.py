@@ -114,10 +114,22 @@ def refuse_unfit_window(network: nn.Module, channels: int, window: Sequence[int]
         sizes = input_sizes(network, channels, window)
     except ConfigError:
         raise ConfigError(f"window {_flag(window)} does not fit {name}, nor do others that were tried: {why}") from None
+    refuse_unfit_size(name, sizes, window)
+    raise ConfigError(  # too few values for a norm
+        f"window {_flag(window)} does not fit {name} with batch_size {batch_size} ({why}): raise one of both"
+    )
+
+
+def refuse_unfit_size(name: str, sizes: InputSizes, window: Sequence[int]) -> None:
+    """Refuse a training patch that is none of the sizes that the network ``name`` takes.
+
+    Raises:
+        ConfigError: with the nearest ones.
+    """
     nearest = list(dict.fromkeys(map(_flag, (sizes.within(window), sizes.around(window)))))
-    if _flag(window) in nearest:  # too few values for a norm
-        raise ConfigError(f"window {_flag(window)} does not fit {name} with batch_size {batch_size} ({why}): raise one of both")
-    raise ConfigError(f"window {_flag(window)} does not fit {name}, which takes {sizes}: set --window {' or '.join(nearest)}")
+    if _flag(window) not in nearest:
+        wanted = " or ".join(nearest)
+        raise ConfigError(f"window {_flag(window)} does not fit {name}, which takes {sizes}: set --window {wanted}")
 
 
 class _Trial:

@@ -45,7 +45,7 @@ from monai_tl.transfer.strategy import refuse_no_source
 from monai_tl.transfer.transfer_report import transfer_summary
 from monai_tl.workflow.config_check import running_parser
 from monai_tl.workflow.merged_config import bundle_config, read_yaml, references
-from monai_tl.workflow.network_entry import OWN_NETWORK, network_name
+from monai_tl.workflow.network_entry import OWN_NETWORK, metadata_for, network_name
 
 logger = logging.getLogger(__name__)
 
@@ -156,7 +156,7 @@ def open_run(
     if (folder / "config.yaml").is_file():
         return
     records: dict[str, Mapping[str, Any]] = {
-        "metadata.json": describe(metadata, contract, lineage_of(transfer_report), regions),
+        "metadata.json": describe(_with_network(metadata, config), contract, lineage_of(transfer_report), regions),
         "provenance.json": provenance_of(data, seed, device),
     }
     with write_run_folder(folder, config, records) as staging:
@@ -165,6 +165,12 @@ def open_run(
         )
         if transfer_report is not None:
             write_json(staging / "transfer_report.json", {"format": RUN_FORMAT, **transfer_report, "overlap": overlap})
+
+
+def _with_network(metadata: Mapping[str, Any], config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the bundle's metadata with the run's network, which a flag may have set."""
+    bundle = read_yaml(bundle_config(config["bundle_root"], "train"))
+    return metadata_for(metadata, bundle.get("network_def"), config.get("network_def"))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from monai_tl.settings.stage_lists import StageLists
 from monai_tl.settings.values import Text
 
 OWN_NETWORK = "HighRes3DNet"
+OWN_PAPER = "W. Li et al., On the compactness, efficiency, and representation of 3D convolutional networks, IPMI 2017"
 OWN_TARGET = "monai_tl.networks.highres3dnet.HighRes3DNet"
 OWN_ARGUMENTS = ("head_norm", "negative_slope")
 BUILT_BY = "monai_tl.networks.build.build_network"
@@ -57,6 +58,20 @@ def network_name(network_def: Any) -> str:
         target = network_def.get("_target_", "") if isinstance(network_def, Mapping) else str(network_def)
         return str(target).rpartition(".")[2]
     return str(entry["name"])
+
+
+def metadata_for(metadata: Mapping[str, Any], of_bundle: Any, of_run: Any) -> dict[str, Any]:
+    """Return a bundle's metadata for a run with another network, which its description names instead.
+
+    Args:
+        metadata: of the bundle.
+        of_bundle, of_run: their ids ``network_def``.
+    """
+    theirs, ours = network_name(of_bundle), network_name(of_run)
+    if ours == theirs:
+        return dict(metadata)
+    references = [one for one in metadata.get("references", []) if one != OWN_PAPER]
+    return {**metadata, "description": str(metadata.get("description", "")).replace(theirs, ours), "references": references}
 
 
 def refuse_bad_entry(network: Any, where: str) -> None:

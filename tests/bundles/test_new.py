@@ -18,9 +18,12 @@ from monai_tl.bundles.proposed_setting import Proposal
 from monai_tl.bundles.rendering import render_bundle
 from monai_tl.datasets.datalist import read_datalist
 from monai_tl.errors import ConfigError
+from monai_tl.transfer.network_of_source import AskedNetwork
 from monai_tl.workflow.merged_config import source_of_target
+from monai_tl.workflow.network_entry import network_def_of
 from monai_tl.workflow.task_file import read_task_file
 from tests.conftest import BRATS, IXI, TINY, mentions
+from tests.networks.test_input_sizes import SMALL_UNETR
 
 SPLIT = "0.5,0.17,0.33"
 SIDES = {"left hippocampus": (17,), "right hippocampus": (53,)}
@@ -293,3 +296,51 @@ def test_a_new_bundle_trains_by_both_ways_right_away(verb, lists, tmp_path):
     assert theirs, "monai.bundle"
     metadata = json.loads((tmp_path / "run" / "metadata.json").read_text())
     assert metadata["regions"] == {name: list(values) for name, values in SIDES.items()}
+
+
+@pytest.mark.parametrize(
+    ("network", "settings", "taken", "window"),
+    [
+        ("SegResNet", {"init_filters": 8}, {}, [24, 32, 40]),
+        ("UNETR", SMALL_UNETR, {"img_size": [16, 32, 32]}, [16, 32, 32]),
+    ],
+)  # fmt: skip
+def test_another_network_and_a_window_that_it_takes(monkeypatch, lists, tmp_path, network, settings, taken, window):
+    def proposed(data, *, source=None, network=None):
+        return network.noted([network.window(Proposal("window", [28, 36, 40], "the network sees", ""))])
+
+    monkeypatch.setattr(proposals, "propose", proposed)
+    asked = AskedNetwork(network, settings)
+    made = new_bundle(NewBundle(tmp_path / "b", read_datalist(lists / "sides.json"), network=asked))
+    task = read_task_file(tmp_path / "b")
+    assert task.network == made.network == {"name": network, **settings, **taken}
+    assert task.settings["window"] == window
+    mentions(made.choices[0].reason, f"HighRes3DNet sees … {network} takes multiples of")
+    for name in ("train", "inference"):
+        built = config(tmp_path / "b", name)
+        assert "head_norm" not in built
+        assert built["network_def"] == network_def_of(task.network)
+    metadata = json.loads((tmp_path / "b" / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    assert metadata["description"].startswith(f"{network} that segments")
+    assert not [text for text in metadata["references"] if "compactness" in text]
+    texts = [(tmp_path / "b" / name).read_text(encoding="utf-8") for name in render_bundle(task)]
+    assert not [text for text in texts if "HighRes3DNet" in text or "0–5" in text]
+
+    like = new_bundle(NewBundle(tmp_path / "c", read_datalist(lists / "sides.json"), like=tmp_path / "b"))
+    assert like.network == made.network, "its settings are for this network"
+
+
+def test_mistakes_in_a_network_leave_nothing(verb, lists, tmp_path):
+    new = ("bundle", "new", tmp_path / "b", "--datalist", lists / "sides.json")
+    for given, facts in (
+        (("--network", "SegRestNet"), "'SegRestNet' … 'SegResNet'"),
+        (("--network", "SegResNet", "--set", "a=1"), "no argument 'a'"),
+        (("--network", "SegResNet", "--window", "[20,20,20]"), "[20,20,20] … SegResNet"),
+        (("--network", "SegResNet", "--head_norm", "true"), "head_norm … HighRes3DNet"),
+        (("--network", "like_source"), "like_source … --source"),
+        (("--network", "UNet", "--stages", "[1]"), "stages takes auto"),
+    ):
+        answer = verb(*new, *given)
+        assert (answer.code, answer.err.count("\n")) == (2, 1), answer.err
+        mentions(answer.err, facts)
+    assert not list(tmp_path.iterdir())

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from monai_tl.device import MixedPrecisionInferer
 from monai_tl.imaging.normalise import NormaliseImaged
 from monai_tl.inference.postprocess import not_background, region_probabilities
 from monai_tl.inference.sliding_window import FittedSlidingWindow
@@ -116,3 +117,40 @@ def test_another_error_is_not_taken_for_it():
     with pytest.raises(RuntimeError, match="shapes do not match"):
         FittedSlidingWindow([64, 64, 64])(torch.rand(1, 1, 64, 64, 64), network)
     assert len(calls) == 1, "no smaller plan is tried"
+
+
+class Halved(torch.nn.Module):
+    """Takes even edges only, and notes the size of each window."""
+
+    def __init__(self):
+        super().__init__()
+        self.pool = torch.nn.AvgPool3d(2)
+        self.seen = []
+
+    def forward(self, x):
+        self.seen.append(tuple(x.shape[2:]))
+        return torch.nn.functional.interpolate(self.pool(x), scale_factor=2)
+
+
+@pytest.mark.parametrize(
+    ("size", "window", "seen"),
+    [((7, 9, 12), (16, 16, 16), (8, 10, 12)), ((20, 20, 20), (9, 11, 16), (8, 10, 16)), ((6, 6, 6), (6, 6, 6), (6, 6, 6))],
+)
+def test_windows_and_images_are_fitted_to_the_sizes_that_a_network_takes(size, window, seen):
+    """An image that is too small is padded, and the answer has its own size."""
+    network, image = Halved(), torch.rand(1, 1, *size)
+    inferer = MixedPrecisionInferer(FittedSlidingWindow(window, overlap=0), torch.device("cpu"), "float32")
+    answer = inferer(image, network)
+    assert answer.shape == image.shape
+    assert network.seen[-1] == seen
+
+
+def test_a_padded_image_s_answer_lies_on_its_own_voxels():
+    class Same(Halved):
+        def forward(self, x):
+            if any(edge % 4 for edge in x.shape[2:]):
+                raise ValueError("multiples of 4")
+            return 2 * x
+
+    image = torch.rand(1, 1, 5, 6, 9)
+    assert torch.allclose(FittedSlidingWindow((8, 8, 8))(image, Same()), 2 * image, atol=1e-6)

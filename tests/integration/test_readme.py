@@ -20,8 +20,8 @@ PAGES = [  # in the order in which their commands need each other's files; conta
     ROOT / name
     for name in (
         *("docs/datasets.md", "README.md", "docs/quality_control.md", "docs/monai_commands.md"),
-        *("docs/networks.md", "docs/transfer.md", "docs/strategies.md", "docs/studies.md", "docs/prediction.md"),
-        "docs/metrics.md",
+        *("docs/networks.md", "docs/transfer.md", "docs/strategies.md", "docs/own_network.md", "docs/studies.md"),
+        *("docs/prediction.md", "docs/metrics.md"),
     )
 ]
 ELSEWHERE = ("bash scripts/demo.sh", "bash scripts/test.sh", "bash scripts/environment.sh")  # run by CI
@@ -112,6 +112,8 @@ def test_every_command_of_the_pages_runs_once(tmp_path, phantoms, command):
     as_decathlon(tmp_path / "data" / "brats", tmp_path / "data" / "Task01_BrainTumour")
     places = (command.parent, Path(sys.executable).parent, os.environ["PATH"])
     environment = {**os.environ, "PATH": os.pathsep.join(map(str, places)), "PYTHONPATH": str(ROOT)}
+    (own,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "own_network.md").read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "my_networks.py").write_text(own, encoding="utf-8")
     documented = [*dict.fromkeys(line for page in PAGES for line in commands(page) if not line.startswith(ELSEWHERE))]
     assert len(documented) >= 25
     for side in ("ixi", "brats"):  # what the demo leaves behind

@@ -7,6 +7,7 @@ import yaml
 
 from monai_tl.errors import ConfigError
 from monai_tl.workflow.task_file import read_task_file
+from tests.conftest import mentions
 
 CODES = {"category": ["SCT", "91723000", "Anatomical Structure"], "type": ["99OWN", "HC", "Hippocampus"]}
 SIZE = {"n": 26, "set": "S1", "table": "6.3", "test": {"scratch": 0.4, 1: 0.5}, "iterations": {"scratch": 500, 1: 400}}
@@ -89,3 +90,17 @@ def test_each_mistake_is_named_by_its_place_in_one_line(tmp_path, content, facts
     assert message.startswith(f"{tmp_path / 'task.yaml'}")
     assert "\n" not in message
     assert not [fact for fact in facts if fact not in message], message
+
+
+def test_a_network_has_a_name_and_arguments(tmp_path):
+    network = {"name": "SegResNet", "init_filters": 16, "stages": {"a": ["convInit"], "b": ["conv_final"]}}
+    assert read_task_file(written(tmp_path, {"network": network})).network == network
+    assert read_task_file(written(tmp_path, {})).network == {}
+    for content, facts in (
+        ({"network": "SegResNet"}, "network takes a name"),
+        ({"network": {"name": "SegResNet", "stages": "car"}}, "network: stages takes auto"),
+        ({"network": {"name": "SegResNet"}, "settings": {"head_norm": True}}, "head_norm … HighRes3DNet, not of SegResNet"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            read_task_file(written(tmp_path, content))
+        mentions(str(caught.value), f"task.yaml: {facts}" if "settings" not in content else facts)
