@@ -306,7 +306,7 @@ def test_a_new_bundle_trains_by_both_ways_right_away(verb, lists, tmp_path):
     ],
 )  # fmt: skip
 def test_another_network_and_a_window_that_it_takes(monkeypatch, lists, tmp_path, network, settings, taken, window):
-    def proposed(data, *, source=None, network=None):
+    def proposed(data, *, network=None, **_):
         return network.noted([network.window(Proposal("window", [28, 36, 40], "the network sees", ""))])
 
     monkeypatch.setattr(proposals, "propose", proposed)
