@@ -71,11 +71,11 @@ def test_the_version_is_everywhere_the_same():
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"] == monai_tl.__version__
 
 
-def test_the_architecture_names_every_folder_and_ten_changes_of_two_files_at_most():
+def test_the_architecture_names_every_folder_and_changes_of_two_files_at_most():
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     tree = re.findall(r"^  (\w+)/", text, re.MULTILINE)
     assert set(tree) == {path.parent.name for path in (ROOT / "monai_tl").glob("*/__init__.py")}
     rows = text.split("| to change |")[1].split("\n\n")[0].splitlines()[2:]
-    assert len(rows) == 10
+    assert len(rows) >= 13
     for row in rows:
         assert 1 <= len(set(re.findall(r"`([\w/]+\.(?:py|yaml))`", row.split(" | ")[1]))) <= 2, row
