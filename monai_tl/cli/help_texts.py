@@ -67,7 +67,7 @@ EXAMPLES = {
 FLAGS = {
     "absent": "what to do with subjects in a list of --split that have no case",
     "anonymous": "write pseudonyms instead of subject ids",
-    "arms": "arms, separated by commas: scratch, untrained, 0 to 5 (number of frozen stages), random2",
+    "arms": "arms, separated by commas: scratch, untrained, 2 (number of frozen stages), random2, head, lora8, gradual …",
     "budget": "iterations by arm, e.g. scratch=5000,default=1500",
     "bundle": "bundle to train",
     "bundle new datalist": "datalist of the task, as written by monai_tl datalist",

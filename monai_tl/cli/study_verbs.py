@@ -46,12 +46,13 @@ def layers(
     stages: Stages = None,
     **overrides: Any,
 ) -> None:
-    """Study how many stages to freeze: --arms scratch,0,1,2,3,4,5,random2 --seeds 3 [--plan].
+    """Study what to freeze, or how to fine-tune: --arms scratch,0,1,2,3,4,5,random2 --seeds 3 [--plan].
 
-    Each arm is trained once per seed. scratch: no source; 0 to 5: transfer with so many frozen stages; random2: two stages
-    frozen at random weights. Any id of the target's configs is a flag, which applies to all runs: --dataset_dir DIR
-    --iterations 4000 --patience 1500 …; --budget sets the iterations of single arms. --plan prints the grid and its estimated
-    cost. The same command resumes a study that was interrupted.
+    Each arm is a strategy, trained once per seed. scratch: no source; 0 to 5: transfer with so many frozen stages; random2: two
+    stages frozen at random weights; also head, decoder, gradual, llrd0.75, l2sp0.01, lora8, bitfit, ema, warmup, valley …
+    Any id of the target's configs is a flag, which applies to all runs: --dataset_dir DIR --iterations 4000 --patience 1500 …;
+    --budget sets the iterations of single arms. --plan prints the grid and its estimated cost. The same command resumes a study
+    that was interrupted.
     """
     asked: dict[str, Any] = {"target": target, "source": source, "overlay": overlay, "training_dice": training_dice}
     asked |= {"arms": _arms(arms), "sizes": names(sizes), "seeds": seeds, "budget": budget, "lists": lists}
