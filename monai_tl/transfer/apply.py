@@ -135,7 +135,8 @@ def apply_transfer(
     sides, misnamed = _by_target_names(Sides(str(source), pair, own, own, target, called))
     why_fresh = sides.why_fresh() if fresh is None else ""
     asked = AskedStages(found, frozen, (sides.pair.head,) if why_fresh else tuple(fresh or ()), none_fresh=fresh == ())
-    unlike = [] if accept_differences else [*function_obstacles(loaded, network, target), *sides.unlike()]
+    called_so = sides.learned.modalities if sides.learned else None
+    unlike = [] if accept_differences else [*function_obstacles(loaded, network, target, called_so), *sides.unlike()]
     others = [
         one for one in sides.of_stages(asked) if not (misnamed and one.flags.startswith("--rename"))
     ]  # settled by misnamed
