@@ -35,9 +35,11 @@ def test_another_merging_is_refused_and_the_source_s_is_taken(encoder):
     assert len(plan.copied) == 126
 
 
-def test_an_accepted_difference_is_taken(encoder):
-    plan = apply_transfer(target("mergingv2"), encoder, CT, fresh="decoder,head", accept_differences=True).plan
-    assert len(plan.copied) == 126
+def test_an_accepted_difference_is_taken_and_reported(encoder):
+    transfer = apply_transfer(target("mergingv2"), encoder, CT, fresh="decoder,head", accept_differences=True)
+    assert len(transfer.plan.copied) == 126
+    mentions(str(transfer), "PatchMerging becomes PatchMergingV2")
+    assert any("PatchMergingV2" in line for line in transfer.report["contract"]["differences"])
 
 
 @pytest.mark.parametrize("modalities", [("T1", "T2"), ("T2",)])
