@@ -7,7 +7,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -205,8 +205,8 @@ class Rebuild:
         raise TransferError(f"{type(built).__name__} has other weights with other numbers of channels")
 
     @cached_property
-    def _names(self) -> Set[str]:
-        return self._built(*self.channels).state_dict().keys()
+    def _names(self) -> set[str]:
+        return set(self._built(*self.channels).state_dict())
 
     def _built(self, in_channels: int, out_channels: int) -> nn.Module:
         state = torch.get_rng_state()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from monai.networks.nets import BasicUNet
@@ -168,6 +170,13 @@ def test_a_residual_block_of_as_many_features_as_images_is_no_other_network(chan
     """Four features of 3 + 1 channels need no convolution beside the block: 3 + 2 do, as 3 do."""
     ports = find_ports(build_network("UNet", channels, 2, channels=[4, 8, 8], strides=[1, 2], num_res_units=1))
     assert set(ports.inputs) == {"model.0.conv.unit0.conv.weight", "model.0.residual.weight"}
+
+
+def test_a_network_can_be_copied_after_its_ports_were_found():
+    """As for averaged weights."""
+    network = build_network("BasicUNet", 1, 2, features=(4, 4, 8, 8, 8, 4))
+    ports = find_ports(network)
+    assert find_ports(copy.deepcopy(network)) == ports
 
 
 def test_an_image_that_is_added_to_features_enters_by_no_kernel():
