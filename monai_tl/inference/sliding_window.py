@@ -24,8 +24,8 @@ class FittedSlidingWindow(Inferer):
     """MONAI's ``SlidingWindowInferer`` with a window no larger than the image, since MONAI would pad the image to it.
 
     Networks with strides take only some sizes, see `monai_tl.networks.input_sizes.input_sizes`. The window is the largest of
-    these within the given one; an image that is smaller is padded with zeros to the next of these sizes, and the result is
-    cropped.
+    these within the given one; an image that is smaller is padded to the next of these sizes by repeating its border, as in
+    training (zeros are no background after a z-score), and the result is cropped.
 
     If memory runs out, the same windows are tried one at a time with the result kept on the CPU, then windows of half the
     edge, and so on. Each retry is logged, since smaller windows change the prediction.
@@ -84,12 +84,15 @@ class FittedSlidingWindow(Inferer):
         """Yield windows and inferers to try, from the requested window to the smallest."""
         image = sizes.around(inputs.shape[2:])
         window = [min(edge, most) for edge, most in zip(sizes.within(self.window), image, strict=True)]
-        yield window, SlidingWindowInferer(window, self.batch_size, self.overlap, self.mode)
+        yield window, self._inferer(window, self.batch_size)
         if inputs.device.type != "cpu":
-            yield window, SlidingWindowInferer(window, 1, self.overlap, self.mode, device="cpu")
+            yield window, self._inferer(window, 1, device="cpu")
         while max(window) > SMALLEST:
             smaller = sizes.within([min(edge, max(edge // 2, SMALLEST)) for edge in window])
             if smaller == window:
                 return
             window = smaller
-            yield window, SlidingWindowInferer(window, 1, self.overlap, self.mode, device="cpu")
+            yield window, self._inferer(window, 1, device="cpu")
+
+    def _inferer(self, window: Sequence[int], batch_size: int, device: str | None = None) -> SlidingWindowInferer:
+        return SlidingWindowInferer(window, batch_size, self.overlap, self.mode, padding_mode="replicate", device=device)

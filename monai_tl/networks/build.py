@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from importlib import import_module
 from typing import Any
 
@@ -184,17 +184,37 @@ class Rebuild:
     channels: tuple[int, int]
 
     def __call__(self, more_inputs: bool, more_outputs: bool) -> nn.Module:
-        """Return the network with more channels. Torch's random state is unchanged."""
-        state, refusal = torch.get_rng_state(), list[ConfigError]()
-        try:
-            for more in MORE:
-                for device in ("meta", "cpu"):
-                    try:
-                        with torch.device(device):
-                            return self.build(self.channels[0] + more * more_inputs, self.channels[1] + more * more_outputs)
-                    except ConfigError as error:
-                        refusal.append(error)
+        """Return the network with more channels, of the same weights by name. Torch's random state is unchanged.
+
+        Raises:
+            ConfigError: if the class refuses all numbers of channels that are tried.
+            TransferError: if it has other weights with each of them.
+        """
+        built, refusal = None, list[ConfigError]()
+        for more in MORE if more_inputs or more_outputs else (0,):
+            try:
+                built = self._built(self.channels[0] + more * more_inputs, self.channels[1] + more * more_outputs)
+            except ConfigError as error:
+                refusal.append(error)
+                continue
+            # a residual block has no convolution where it returns as many channels as it takes
+            if not more or built.state_dict().keys() == self._names:
+                return built
+        if built is None:
             raise refusal[0]
+        raise TransferError(f"{type(built).__name__} has other weights with other numbers of channels")
+
+    @cached_property
+    def _names(self) -> set[str]:
+        return set(self._built(*self.channels).state_dict())
+
+    def _built(self, in_channels: int, out_channels: int) -> nn.Module:
+        state = torch.get_rng_state()
+        try:
+            with torch.device("meta"):
+                return self.build(in_channels, out_channels)
+        except ConfigError:  # some classes compute with values while they are built
+            return self.build(in_channels, out_channels)
         finally:
             torch.set_rng_state(state)
 

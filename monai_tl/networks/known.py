@@ -31,6 +31,8 @@ class KnownNetwork:
         output: position of the segmentation in what the network returns, if that is a list in training; None if it is a tensor.
         unused: returns patterns of weights' names of an instance -> why these weights never get a gradient.
         fixed: setting -> the only value that can be used here, and why.
+        repeats_image: whether the image reaches its features past the input kernels too, so that the function depends on the
+            number and the order of its channels.
         note: what a user should know of it, in one sentence.
         extra: extra of this package that installs it; empty if it is always installed.
     """
@@ -43,6 +45,7 @@ class KnownNetwork:
     output: int | None = None
     unused: UnusedRule | None = None
     fixed: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
+    repeats_image: bool = False
     note: str = ""
     extra: str = ""
 
@@ -218,6 +221,7 @@ KNOWN_NETWORKS: dict[str, KnownNetwork] = {
     "VNet": KnownNetwork(
         f"{MONAI}VNet",
         unet.vnet_stages,
+        repeats_image=True,
         note="It adds the image's channels, repeated to 16, to its first features, so their number divides 16.",
     ),
 }

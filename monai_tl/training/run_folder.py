@@ -233,7 +233,7 @@ def finish_run(run_dir: str, network: nn.Module, transfer_report: Mapping[str, A
     if transfer_report is not None and (changed or last_sha256 != transfer_report["held_sha256"]):
         raise RuntimeError(f"frozen weights have changed in '{folder}': do not use this run, and report it as a bug")
     last = torch.load(folder / LAST, map_location="cpu", weights_only=True)
-    _log_phases(folder, transfer_report or {}, last["iteration"])
+    _log_phases(folder, transfer_report or {}, last["iteration"], last["best"]["iteration"])
     metadata = read_json(folder / "metadata.json", remedy="restore it")
     write_json(folder / "metadata.json", {**metadata, "validation_dice": last["best"]["value"]})
     note_weights(folder, folder / BEST)
@@ -253,8 +253,8 @@ def finish_run(run_dir: str, network: nn.Module, transfer_report: Mapping[str, A
         logger.warning(TRAIN_LONGER)
 
 
-def _log_phases(folder: Path, transfer_report: Mapping[str, Any], iteration: int) -> None:
-    """Log what was frozen in each phase of a schedule, with the proof.
+def _log_phases(folder: Path, transfer_report: Mapping[str, Any], iteration: int, best: int) -> None:
+    """Log what was frozen in each phase of a schedule, with the proof, and if the best weights are older than a phase.
 
     Raises:
         RuntimeError: if it is not proven.
@@ -263,6 +263,11 @@ def _log_phases(folder: Path, transfer_report: Mapping[str, Any], iteration: int
     if schedule and len(schedule["phases"]) > 1:
         for row in proven_phases(folder, schedule, iteration):
             logger.info("%s", row)
+        before = {name for phase in schedule["phases"] if phase["first"] <= best for name in phase["trained"]}
+        later = [name for phase in schedule["phases"] for name in phase["trained"] if name not in before]
+        if later:
+            names = ", ".join(dict.fromkeys(later))
+            logger.warning("the best weights are of iteration %d, in which %s had not been trained yet", best, names)
 
 
 def _refuse_other_run(

@@ -135,7 +135,9 @@ def apply_transfer(
     sides, misnamed = _by_target_names(Sides(str(source), pair, own, own, target, called))
     why_fresh = sides.why_fresh() if fresh is None else ""
     asked = AskedStages(found, frozen, (sides.pair.head,) if why_fresh else tuple(fresh or ()), none_fresh=fresh == ())
-    unlike = [] if accept_differences else [*function_obstacles(loaded, network, target), *sides.unlike()]
+    called_so = sides.learned.modalities if sides.learned else None
+    otherwise = function_obstacles(loaded, network, target, called_so)
+    unlike = [] if accept_differences else [*otherwise, *sides.unlike()]
     others = [
         one for one in sides.of_stages(asked) if not (misnamed and one.flags.startswith("--rename"))
     ]  # settled by misnamed
@@ -143,6 +145,7 @@ def apply_transfer(
     plan = sides.plan(asked.fresh)
     network.load_state_dict(_planned_weights(plan, loaded, network, sides, new_channels), strict=True)
     origins = sides.origins(plan, new_channels, why_fresh)
+    origins = replace(origins, differences=(*origins.differences, *(one.what for one in otherwise)))  # accepted ones
     report = report_transfer(network, contract, origins, norm=norm, plan=plan, source=loaded)
     partly = partly_trained(learned, network, frozen, asked.fresh)
     inputs = _trained_inputs(plan, (*frozen, *partly), sides, new_channels)

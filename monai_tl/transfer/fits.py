@@ -62,7 +62,8 @@ def find_fit(source: Source, network: NetworkSpec, contract: CompleteContract) -
 
 def _fit(source: Source, spec: NetworkSpec, contract: CompleteContract) -> TargetFit:
     network = outline(spec, len(contract.modalities), len(contract.classes))
-    names, differing = stages(network), function_obstacles(source, network, contract)
+    known = source.contract.modalities if source.contract else None
+    names, differing = stages(network), function_obstacles(source, network, contract, known)
     loaded = replace(source, weights=fitted(source.weights, network.state_dict(), source.path)[0])
     pair = NetworkPair.of({name: tuple(value.shape) for name, value in with_one_name(loaded, network).weights.items()}, network)
     sides = Sides(str(source.path), pair, source.contract, source.contract, contract, {})

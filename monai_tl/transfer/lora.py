@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +45,9 @@ class LowRankChange(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the changed weight, in the number format and memory layout of the frozen one, also under autocast."""
-        with torch.autocast(weight.device.type, enabled=False):
+        kind = weight.device.type
+        # a network without values ("meta", on which its sizes of images are found) has no autocast to disable
+        with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
             return weight + (self.scale * (self.up @ self.down)).view(weight.shape)
 
 

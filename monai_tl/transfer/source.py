@@ -12,9 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from monai_tl.errors import TransferError
+from monai_tl.errors import ConfigError, TransferError
 from monai_tl.networks.highres3dnet import own_names
 from monai_tl.networks.network_spec import NetworkSpec
+from monai_tl.networks.outline import outline
+from monai_tl.networks.same_function import function_differences
+from monai_tl.networks.trial_pass import channels_of
 from monai_tl.settings.refusals import refusal
 from monai_tl.storage.files import sha256_of
 from monai_tl.transfer.contract import KINDS, Contract, read_contract
@@ -125,7 +128,8 @@ def load_weights(network: nn.Module, location: str | Path) -> nn.Module:
     """Load all weights of a network from a source with exactly this network, in place; return the network.
 
     Raises:
-        TransferError: if there are no weights, or if they belong to another network.
+        TransferError: if there are no weights, or if they belong to another network, also one of the same names and shapes that
+            computes something else from them.
 
     Example:
         >>> from monai_tl import HighRes3DNet, load_weights
@@ -134,6 +138,7 @@ def load_weights(network: nn.Module, location: str | Path) -> nn.Module:
     source = read_source(location, network.state_dict())
     for note in source.notes:
         logger.warning("%s: %s", source.path, note)
+    _refuse_other_function(source, network)
     weights = under_all_names(source.weights, network, source.path)
     try:
         network.load_state_dict(weights, strict=True)
@@ -141,6 +146,21 @@ def load_weights(network: nn.Module, location: str | Path) -> nn.Module:
         reason = " ".join(str(error).split())[:300]
         raise TransferError(f"'{source.path}' does not hold the weights of this network: {reason}") from error
     return network
+
+
+def _refuse_other_function(source: Source, network: nn.Module) -> None:
+    """Refuse a network that differs from the source's in what names and shapes do not show: strides, slopes, dilations."""
+    if source.network is None or source.assumed:
+        return
+    try:
+        stated = outline(source.network, *(channels_of(network) or (1, 2)))
+    except ConfigError:  # of another version of its library
+        return
+    if others := function_differences(stated, network):
+        raise TransferError(
+            f"'{source.path}' holds the weights of {source.network}, from which this network computes something else: "
+            f"{'; '.join(others)}; use the network of the training"
+        )
 
 
 def find_weights(location: str | Path) -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from monai_tl.errors import TransferError
 from monai_tl.networks.ports import find_ports
 from monai_tl.transfer.contract import Contract
 from monai_tl.transfer.network_pair import shapes_of
@@ -70,9 +71,17 @@ def report_transfer(
         "regions": dict(origins.regions),
         "head": origins.head,
         "norm": norm,
-        "input_weights": list(find_ports(network).inputs) if hasattr(network, "rebuild") else [],
+        "input_weights": _input_weights(network),
         "weights": fates,
     }
+
+
+def _input_weights(network: nn.Module) -> list[str]:
+    """Return the input kernels; none if they are unknown, in which case only a fresh stage takes other image channels."""
+    try:
+        return list(find_ports(network).inputs)
+    except TransferError:
+        return []
 
 
 def transfer_summary(report: dict[str, Any]) -> str:

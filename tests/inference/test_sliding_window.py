@@ -154,3 +154,17 @@ def test_a_padded_image_s_answer_lies_on_its_own_voxels():
 
     image = torch.rand(1, 1, 5, 6, 9)
     assert torch.allclose(FittedSlidingWindow((8, 8, 8))(image, Same()), 2 * image, atol=1e-6)
+
+
+def test_a_padded_image_goes_on_as_it_ends():
+    """As the patches of the training do: zeros would be tissue to a network whose background is -0.8."""
+
+    class Sees(Halved):
+        def forward(self, x):
+            self.lowest, self.highest = float(x.min()), float(x.max())
+            return super().forward(x)
+
+    network = Sees()
+    FittedSlidingWindow((8, 8, 8))(torch.full((1, 1, 7, 5, 8), -0.8), network)
+    assert network.seen[-1] == (8, 6, 8)
+    assert network.lowest == network.highest == pytest.approx(-0.8)

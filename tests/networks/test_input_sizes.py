@@ -9,6 +9,7 @@ from torch import nn
 from monai_tl.errors import ConfigError
 from monai_tl.networks.build import build_network
 from monai_tl.networks.input_sizes import InputSizes, input_sizes, refuse_unfit_window
+from monai_tl.transfer.lora import add_lora
 from tests.conftest import mentions
 
 SMALL_UNETR = {"feature_size": 4, "hidden_size": 24, "mlp_dim": 32, "num_heads": 2}
@@ -120,3 +121,12 @@ def test_a_network_that_returns_several_tensors_is_refused_by_name():
     with pytest.raises(ConfigError) as caught:
         refuse_unfit_window(Two(1, 1, 1), 1, [8, 8, 8])
     mentions(str(caught.value), "Two returns 2 tensors in training … one")
+
+
+def test_adapters_are_tried_without_values_too():
+    """With values, the first validation of a network on a CPU would wait a minute or more."""
+    network, places = build_network("BasicUNet", 1, 2, features=(4, 4, 8, 8, 8, 4)), set()
+    add_lora(network, 2)
+    network.conv_0.register_forward_pre_hook(lambda module, inputs: places.add(inputs[0].device.type))
+    assert str(input_sizes(network, 1, (32, 32, 32))) == str(input_sizes(build_network("BasicUNet", 1, 2), 1, (32, 32, 32)))
+    assert places == {"meta"}

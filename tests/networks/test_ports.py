@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from monai.networks.nets import BasicUNet
@@ -161,3 +163,23 @@ def test_a_network_that_cannot_be_built_again_is_refused():
     with pytest.raises(TransferError) as caught:
         find_ports(BasicUNet(features=(4, 4, 4, 4, 4, 4)))
     mentions(str(caught.value), "BasicUNet … build_network")
+
+
+@pytest.mark.parametrize("channels", [3, 2])
+def test_a_residual_block_of_as_many_features_as_images_is_no_other_network(channels):
+    """Four features of 3 + 1 channels need no convolution beside the block: 3 + 2 do, as 3 do."""
+    ports = find_ports(build_network("UNet", channels, 2, channels=[4, 8, 8], strides=[1, 2], num_res_units=1))
+    assert set(ports.inputs) == {"model.0.conv.unit0.conv.weight", "model.0.residual.weight"}
+
+
+def test_a_network_can_be_copied_after_its_ports_were_found():
+    """As for averaged weights."""
+    network = build_network("BasicUNet", 1, 2, features=(4, 4, 8, 8, 8, 4))
+    ports = find_ports(network)
+    assert find_ports(copy.deepcopy(network)) == ports
+
+
+def test_an_image_that_is_added_to_features_enters_by_no_kernel():
+    """Its channels could not be exchanged by name, so the input kernels are not known."""
+    with pytest.raises(TransferError, match="UNet has other weights with other numbers of channels"):
+        find_ports(build_network("UNet", 4, 2, channels=[4, 8, 8], strides=[1, 2], num_res_units=1))

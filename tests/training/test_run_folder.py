@@ -189,3 +189,7 @@ def test_a_run_in_phases_is_finished_only_with_their_proof(tmp_path, caplog):
         finish_run(str(tmp_path), network, report)
     mentions(caplog.text, "iterations 1–2: body frozen, unchanged bit for bit … 3–6: nothing frozen … Dice 0.500")
     assert caplog.text.count("unchanged bit for bit") == 1
+    assert "had not been trained yet" not in caplog.text
+    torch.save({"best": {"value": 0.5, "iteration": 2}, "iteration": 6}, tmp_path / "last.pt")
+    finish_run(str(tmp_path), network, report)
+    mentions(caplog.text, "the best weights are of iteration 2, in which body had not been trained yet")

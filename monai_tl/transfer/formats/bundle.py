@@ -37,8 +37,8 @@ def _read_own(opened: Opened) -> Reading:
     configs = read_configs(folder, ["config"]) + (
         read_configs(folder.parent / "configs", ["train"]) if folder.name == "models" else []
     )
-    network, _, _ = _network(configs)
-    return Reading(weights, network, Expected(), notes=tuple(notes))
+    network, _, why = _network(configs)
+    return Reading(weights, network, Expected(), notes=tuple(notes), remarks=(why,) if why else ())
 
 
 def _read_bundle(opened: Opened) -> Reading:
@@ -77,6 +77,8 @@ def _spec(found: Mapping[str, Any]) -> tuple[NetworkSpec | None, str]:
         return None, f"network: a {kind} with spatial_dims {found['spatial_dims']}; networks here are 3D"
     if kind == BUILD:
         kind = str(settings.pop("network", ""))
+        if kind not in KNOWN_NETWORKS:  # to build it would import and run what a stranger's config names
+            return None, f"network: {kind} is a class of its own, and code that a source names is not run: --network {kind}"
         settings = {name: value for name, value in settings.items() if value is not None or name != "stages"}
     elif kind not in KNOWN_NETWORKS or path not in (kind, KNOWN_NETWORKS[kind].path, f"monai.networks.nets.{kind}"):
         return None, f"network: {path} is not one of {listed(sorted(KNOWN_NETWORKS))}, and code in a bundle is not run"

@@ -9,10 +9,12 @@ import torch
 from monai.networks.nets import SegResNet
 
 from monai_tl.errors import TransferError
+from monai_tl.networks.highres3dnet import HighRes3DNet
 from monai_tl.transfer.contract import Contract
 from monai_tl.transfer.formats.config_data import ConfigData
 from monai_tl.transfer.formats.stated_preprocessing import stated_preprocessing
 from monai_tl.transfer.source import load_weights, read_source
+from monai_tl.transfer.source_facts import source_facts
 from tests.conftest import mentions
 from tests.transfer.formats.sidecar_layouts import (
     CT_TRANSFORMS,
@@ -247,3 +249,29 @@ def test_a_run_folder_knows_its_network(tmp_path, tiny, contract, run_folder, de
     assert (source.family, str(source.network), source.contract) == ("monai_tl run or bundle", expected, contract())
     (folder / "config.yaml").write_text("a: [", encoding="utf-8")
     assert read_source(folder).network is None
+
+
+def test_a_class_that_a_run_names_is_neither_imported_nor_built(tmp_path, tiny, contract, run_folder, monkeypatch):
+    """A stranger's folder could name any function, and a working directory in it any module."""
+    folder = run_folder(tiny(), contract())
+    (folder / "their_network.py").write_text("raise SystemExit('their code ran')\n", encoding="utf-8")
+    network = "  _target_: monai_tl.networks.build.build_network\n  network: their_network.Net\n  stages: null\n"
+    (folder / "config.yaml").write_text(f"network_def:\n{network}", encoding="utf-8")
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
+    source = read_source(folder)
+    assert source_facts(source)["network"] == "unknown"
+    mentions(told(source), "their_network.Net is a class of its own … not run: --network their_network.Net")
+
+
+@pytest.mark.parametrize(("slope", "message"), [(0.02, ""), (0, "negative_slope=0 … ReLU becomes LeakyReLU in 20 modules")])
+def test_a_run_s_weights_are_loaded_only_where_they_compute_the_same(tmp_path, contract, run_folder, slope, message):
+    """As by a bundle's inference.yaml, whose network a flag of the training had changed."""
+    folder = run_folder(HighRes3DNet(1, 2, negative_slope=slope), contract())
+    network = f"  _target_: monai_tl.networks.highres3dnet.HighRes3DNet\n  negative_slope: {slope}\n"
+    (folder / "config.yaml").write_text(f"network_def:\n{network}", encoding="utf-8")
+    load_weights(HighRes3DNet(1, 2, negative_slope=slope), folder)
+    if message:
+        with pytest.raises(TransferError) as raised:
+            load_weights(HighRes3DNet(1, 2), folder)
+        mentions(str(raised.value), message)
