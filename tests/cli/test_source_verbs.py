@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shlex
 import time
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import torch
 from monai_tl.networks.build import build_network
 from monai_tl.storage.files import sha256_of
 from tests.conftest import BRATS, IXI, ROOT, mentions
-from tests.transfer.formats import layouts
+from tests.transfer.formats import layouts, sidecar_layouts
 
 
 def facts_of(printed: str) -> dict[str, str]:
@@ -51,6 +52,20 @@ def test_what_a_file_does_not_say_is_unknown(verb, tmp_path):
     mentions(facts["licence"], "not stated")
     mentions(facts["note"], "mergingv2", "4 weights are not used")
     mentions(facts["target"], "fits with --network like_source --accept_differences --fresh decoder,head")
+
+
+def test_flags_are_on_one_line_to_be_pasted(verb, tmp_path):
+    plans, dataset = sidecar_layouts.nnunet_plans(), sidecar_layouts.nnunet_dataset()
+    checkpoint = sidecar_layouts.nnunet_checkpoint(sidecar_layouts.nnunet_network(), plans, dataset)
+    folder = sidecar_layouts.write_nnunet(tmp_path / "nnunet", checkpoint, plans, dataset)
+    target = ROOT / "bundles/task04_hippocampus"
+    lines = verb("source", folder, "--targets", target).out.splitlines()
+    flags = next(line for line in lines if line.startswith("flags"))[15:]
+    assert len(flags) > 120
+    assert verb("stages", *shlex.split(flags)).code == 0
+    fit = next(line for line in lines if line.startswith("target")).partition("fits with ")[2]
+    taken = ["--network", "like_source", "--spacing", "0.5,1.0,3.0", "--accept_differences"]
+    assert shlex.split(fit) == [*taken, "--normalisation", "zscore_nonzero", "--rename", "T1=MRI"]
 
 
 def test_a_target_with_the_same_network_needs_no_other(verb, tmp_path):
