@@ -39,7 +39,7 @@ def source_facts(source: Source) -> dict[str, str]:
         **({} if source.network is None else {"flags": source.network.flags}),
         "weights": f"{plural(len(source.weights), 'tensor')}, {numbers:,} numbers",
         "stages": NOT_KNOWN if network is None else _stages_text(stages(network)),
-        "lacks": f"{', '.join(source.lacks)}: --fresh {','.join(source.lacks)}" if source.lacks else "nothing",
+        "lacks": _lacks_text(source),
         "modalities": _counted(inputs, contract.modalities if contract else None),
         "classes": _counted(outputs, contract.classes if contract else None),
         "spacing": f"{' × '.join(f'{edge:g}' for edge in known['spacing'])} mm" if known.get("spacing") else NOT_KNOWN,
@@ -74,6 +74,12 @@ def _counted(count: int | None, names: Sequence[str] | None) -> str:
 def _stages_text(found: StageMap) -> str:
     groups = {"encoder": found.encoder, "decoder": found.decoder, "head": (found.head,)}
     return "; ".join(f"{group} {', '.join(names)}" for group, names in groups.items() if names)
+
+
+def _lacks_text(source: Source) -> str:
+    if source.lacks:
+        return f"{', '.join(source.lacks)}: --fresh {','.join(source.lacks)}"
+    return NOT_KNOWN if source.network is None else "nothing"
 
 
 def _text(value: object) -> str:

@@ -66,6 +66,7 @@ def test_every_network_can_be_built_without_settings(name):
         ("SegResNet", {"init_filter": 8}, ["'SegResNet' … 'init_filter' … did you mean 'init_filters'"]),
         ("VNet", {}, ["VNet … 3 image channels, 2 classes … divisible"]),
         ("DynUNet", {"deep_supervision": True}, ["'DynUNet' … deep_supervision is False, not True … omit"]),
+        ("SegResNet", {"spatial_dims": 2}, ["'SegResNet' … spatial_dims is 3, not 2 … omit"]),
         ("PlainConvUNet", {"deep_supervision": True}, ["deep_supervision is False"]),
         ("SegResNetDS", {"dsdepth": 4}, ["dsdepth is 1, not 4"]),
         ("SegResNet", {"use_conv_final": False}, ["use_conv_final is True, not False … no output layer"]),
