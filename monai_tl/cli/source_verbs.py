@@ -43,8 +43,5 @@ def source(*weights: str, targets: str = "") -> None:
 
 def _show(name: str, text: str, *, flags: bool = False) -> None:
     """Print a fact below its label; flags on one line, however long, so that they can be pasted."""
-    label = f"{name:<{LABEL}}"
-    options = {"break_on_hyphens": False, "break_long_words": False}
-    print(
-        label + text if flags else textwrap.fill(text, COLUMNS, initial_indent=label, subsequent_indent=" " * LABEL, **options)
-    )
+    wrapper = textwrap.TextWrapper(COLUMNS, f"{name:<{LABEL}}", " " * LABEL, break_on_hyphens=False, break_long_words=False)
+    print(f"{name:<{LABEL}}{text}" if flags else wrapper.fill(text))

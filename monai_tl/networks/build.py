@@ -102,7 +102,9 @@ def _found(name: str) -> tuple[Callable[..., nn.Module], KnownNetwork]:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     made = _imported(name, name, "")
-    entry = known_network(made) if isinstance(made, type) else None
+    if not (isinstance(made, type) and issubclass(made, nn.Module)):  # a config of others could name any function
+        raise ConfigError(f"network '{name}' is no class of torch.nn.Module")
+    entry = known_network(made)
     return made, replace(entry or KnownNetwork(name, None), settings={})
 
 
@@ -110,7 +112,7 @@ def _imported(path: str, name: str, extra: str) -> Callable[..., nn.Module]:
     module, _, kind = path.rpartition(".")
     try:
         found = getattr(import_module(module), kind, None)
-    except ImportError as error:
+    except Exception as error:  # a user's module may raise anything
         install = f"; install it by pip install 'monai_tl[{extra}]'" if extra else ""
         raise ConfigError(f"network '{name}': {module} cannot be imported ({first_line(error)}){install}") from error
     if not callable(found):

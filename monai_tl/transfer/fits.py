@@ -55,6 +55,9 @@ def find_fit(source: Source, network: NetworkSpec, contract: CompleteContract) -
     own = _fit(source, network, contract)
     if own.fits or source.network is None:
         return own
+    if not source.network.is_known:
+        unrun = f"{source.network.network} is code of a user's own, which is not run here; {LIKE_SOURCE_FLAGS} builds it"
+        return replace(own, reasons=(*own.reasons, unrun))
     like = _fit(source, source.network, contract)
     flags = f"{LIKE_SOURCE_FLAGS} {like.flags}".strip()
     alone = [reason for reason in own.reasons if reason not in like.reasons] or own.reasons

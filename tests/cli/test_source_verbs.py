@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import shlex
+import shutil
 import time
 from pathlib import Path
 
@@ -137,3 +139,26 @@ def test_a_target_that_must_be_evaluated_is_no_reason_to_stop(verb, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     mentions(verb("source", "genesis.pt").out, "bundles/other: does not fit", "lacks the id 'modalities'")
     assert verb("source", "genesis.pt", "--targets", "bundles/other").code == 2
+
+
+def test_code_that_a_run_names_is_not_imported(verb, tmp_path, monkeypatch):
+    """Neither a module in the working directory, as after cd into a download, nor a function that would load code."""
+    monkeypatch.chdir(tmp_path)
+    state = {"body.weight": torch.zeros(2, 1, 1, 1, 1)}
+    torch.save(state, "model.pt")
+    shutil.copy(ROOT / "bundles/ixi_hippocampus/configs/metadata.json", tmp_path)
+    for module in ("trap_net.py", "hubconf.py"):
+        Path(module).write_text("open('created', 'w')\nfrom torch.nn import Identity as Net\n")
+    for entry in (
+        {"network": "trap_net.Net"},
+        {"network": "torch.hub.load", "repo_or_dir": ".", "model": "Net", "source": "local"},
+    ):
+        network = {"_target_": "monai_tl.networks.build.build_network", "in_channels": 1, "out_channels": 2, **entry}
+        Path("config.yaml").write_text(json.dumps({"network_def": network}), encoding="utf-8")
+        answer = verb("source", ".", "--targets", IXI)
+        assert (answer.code, Path("created").exists()) == (0, False)
+        facts = facts_of(answer.out)
+        assert facts["stages"] == f"unknown: the code of {entry['network']} is not run here"
+        mentions(facts["target"], "does not fit", "not run here; --network like_source builds it")
+        refused = verb("transfer", "--source", ".", "--target", IXI, "--freeze", "0", "--output", "run")
+        assert (refused.code, Path("created").exists()) == (2, False)
