@@ -31,17 +31,17 @@ def source(*weights: str, targets: str = "") -> None:
         read_target(bundle)
     found = read_source(weights[0])
     for name, text in source_facts(found).items():
-        _show(name, text)
+        _show(name, text, flags=name == "flags")
     for text in said_of(found):
         _show("note", text)
     for bundle, fit in fits_of(found, asked or find_targets(Path("bundles"))):
         way = f"fits{' with ' + fit.flags if fit.flags else ' as it is'}" if fit.fits else "does not fit"
-        _show("target", f"{bundle}: {way}")
+        _show("target", f"{bundle}: {way}", flags=fit.fits)
         for reason in fit.reasons:
             _show("", f"– {reason}")
 
 
-def _show(name: str, text: str) -> None:
-    print(
-        textwrap.fill(text, COLUMNS, initial_indent=f"{name:<{LABEL}}", subsequent_indent=" " * LABEL, break_on_hyphens=False)
-    )
+def _show(name: str, text: str, *, flags: bool = False) -> None:
+    """Print a fact below its label; flags on one line, however long, so that they can be pasted."""
+    wrapper = textwrap.TextWrapper(COLUMNS, f"{name:<{LABEL}}", " " * LABEL, break_on_hyphens=False, break_long_words=False)
+    print(f"{name:<{LABEL}}{text}" if flags else wrapper.fill(text))

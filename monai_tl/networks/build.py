@@ -20,7 +20,7 @@ from torch import nn
 from monai_tl.errors import ConfigError, TransferError, did_you_mean, first_line
 from monai_tl.networks.derived_stages import derive_stages
 from monai_tl.networks.known import KNOWN_NETWORKS, KnownNetwork, known_network
-from monai_tl.networks.network_flags import read_stages
+from monai_tl.networks.network_flags import LIKE_SOURCE, read_stages
 from monai_tl.networks.stage_map import StageMap
 
 MORE = (1, 2, 4, 8, 16)  # channels added to find the input kernels: some networks take only multiples of a number
@@ -90,6 +90,10 @@ def _found(name: str) -> tuple[Callable[..., nn.Module], KnownNetwork]:
     known = KNOWN_NETWORKS.get(name)
     if known:
         return _imported(known.factory or known.path, name, known.extra), known
+    if name == LIKE_SOURCE:
+        raise ConfigError(
+            "like_source is a source's network, and no source is named here: monai_tl source SOURCE prints its flags"
+        )
     if "." not in name:
         raise ConfigError(
             f"no network is called '{name}': {did_you_mean(name, KNOWN_NETWORKS)}; a class of your own is named with its "
@@ -98,7 +102,9 @@ def _found(name: str) -> tuple[Callable[..., nn.Module], KnownNetwork]:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     made = _imported(name, name, "")
-    entry = known_network(made) if isinstance(made, type) else None
+    if not (isinstance(made, type) and issubclass(made, nn.Module)):  # a config of others could name any function
+        raise ConfigError(f"network '{name}' is no class of torch.nn.Module")
+    entry = known_network(made)
     return made, replace(entry or KnownNetwork(name, None), settings={})
 
 
@@ -106,7 +112,7 @@ def _imported(path: str, name: str, extra: str) -> Callable[..., nn.Module]:
     module, _, kind = path.rpartition(".")
     try:
         found = getattr(import_module(module), kind, None)
-    except ImportError as error:
+    except Exception as error:  # a user's module may raise anything
         install = f"; install it by pip install 'monai_tl[{extra}]'" if extra else ""
         raise ConfigError(f"network '{name}': {module} cannot be imported ({first_line(error)}){install}") from error
     if not callable(found):
@@ -118,6 +124,8 @@ def _refuse_settings(make: Callable[..., nn.Module], known: KnownNetwork, name: 
     for key, (only, why) in known.fixed.items():
         if key in settings and settings[key] != only:
             raise ConfigError(f"network '{name}': {key} is {only!r}, not {settings[key]!r}: {why}")
+    if settings.get("spatial_dims", 3) != 3:
+        raise ConfigError(f"network '{name}': spatial_dims is 3, not {settings['spatial_dims']!r}: images here are 3D; omit it")
     taken = inspect.signature(make).parameters
     if any(one.kind is one.VAR_KEYWORD for one in taken.values()):
         return

@@ -9,6 +9,7 @@ import yaml
 
 from monai_tl.errors import ConfigError
 
+LIKE_SOURCE = "like_source"  # instead of a network's name: the network of the source
 RESERVED = {
     "network": "the network is named by --network",
     "stages": "stages are given by --stages",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from monai_tl.networks.build import build_network
+from monai_tl.networks.known import KNOWN_NETWORKS
 from monai_tl.settings.assignments import ASSIGNMENTS
 
 
@@ -51,5 +53,16 @@ class NetworkSpec:
     @property
     def flags(self) -> str:
         """The flags that build this network: ``--network SegResNet --set init_filters=16``."""
-        settings = ASSIGNMENTS.write(self.settings)
-        return f"--network {shlex.quote(self.network)}" + (f" --set {shlex.quote(settings)}" if settings else "")
+        stages = self.settings.get("stages")
+        settings = ASSIGNMENTS.write({name: value for name, value in self.settings.items() if name != "stages"})
+        given = {"network": self.network, "set": settings, "stages": stages if isinstance(stages, str) else _flow(stages)}
+        return " ".join(f"--{name} {shlex.quote(value)}" for name, value in given.items() if value)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is built from code that belongs to the toolkit and its libraries, so that a file may name it."""
+        return self.network in KNOWN_NETWORKS
+
+
+def _flow(stages: Any) -> str:
+    return json.dumps({name: list(own) for name, own in stages.items()}) if isinstance(stages, Mapping) else ""

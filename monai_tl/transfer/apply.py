@@ -142,12 +142,12 @@ def apply_transfer(
         one for one in sides.of_stages(asked) if not (misnamed and one.flags.startswith("--rename"))
     ]  # settled by misnamed
     refuse_obstacles([*unlike, *misnamed, *others], asked)
+    partly = partly_trained(learned, network, frozen, asked.fresh)
     plan = sides.plan(asked.fresh)
     network.load_state_dict(_planned_weights(plan, loaded, network, sides, new_channels), strict=True)
     origins = sides.origins(plan, new_channels, why_fresh)
     origins = replace(origins, differences=(*origins.differences, *(one.what for one in otherwise)))  # accepted ones
     report = report_transfer(network, contract, origins, norm=norm, plan=plan, source=loaded)
-    partly = partly_trained(learned, network, frozen, asked.fresh)
     inputs = _trained_inputs(plan, (*frozen, *partly), sides, new_channels)
     apply_strategy(network, learned, frozen, partly=partly, norm=norm, trained_inputs=inputs)
     return Transfer(network, report | report_strategy(network, learned, frozen, partly, report["weights"]), learned, plan)

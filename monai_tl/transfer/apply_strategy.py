@@ -8,12 +8,14 @@ from typing import Any
 
 from torch import nn
 
+from monai_tl.errors import ConfigError
 from monai_tl.networks.stages import parts_of_stages, stages
 from monai_tl.transfer.freeze import ADAPTED, freeze, freeze_weights, frozen_sha256, partly_frozen
 from monai_tl.transfer.lora import FACTORS, add_lora
 from monai_tl.transfer.rates import set_rates
 from monai_tl.transfer.strategy import Strategy
 
+PARTLY = ("bitfit", "lora")
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
@@ -25,11 +27,19 @@ def partly_trained(strategy: Strategy, network: nn.Module, frozen: Sequence[str]
         network: the target.
         frozen: its frozen stages.
         fresh: its newly initialised stages, which are trained in full.
+
+    Raises:
+        ConfigError: if there is none, so that the strategy would be another one by its name.
     """
     found = stages(network)
-    if strategy.kind not in ("bitfit", "lora"):
-        return ()
-    return tuple(name for name in found if name not in (*frozen, *fresh, found.head))
+    body = [name for name in found if name not in (*frozen, found.head)]
+    learned = [name for name in body if name not in fresh]
+    if (strategy.kind == "llrd" and not body) or (strategy.kind in PARTLY and not learned):
+        raise ConfigError(
+            f"strategy {strategy.name} has no stage to apply to: each one but the head is frozen or fresh; freeze fewer stages "
+            f"(--freeze 0 to {len(found) - 2}), or train the head alone by --strategy head"
+        )
+    return tuple(learned) if strategy.kind in PARTLY else ()
 
 
 def apply_strategy(

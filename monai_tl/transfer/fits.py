@@ -55,9 +55,16 @@ def find_fit(source: Source, network: NetworkSpec, contract: CompleteContract) -
     own = _fit(source, network, contract)
     if own.fits or source.network is None:
         return own
+    if not source.network.is_known:
+        unrun = f"{source.network.network} is code of a user's own, which is not run here; {LIKE_SOURCE_FLAGS} builds it"
+        return replace(own, reasons=(*own.reasons, unrun))
     like = _fit(source, source.network, contract)
     flags = f"{LIKE_SOURCE_FLAGS} {like.flags}".strip()
-    return replace(like, flags=flags, reasons=(_short(own.reasons), *like.reasons)) if like.fits else own
+    alone = [reason for reason in own.reasons if reason not in like.reasons] or own.reasons
+    if like.fits:
+        return replace(like, flags=flags, reasons=(_short(alone), *like.reasons))
+    like_alone = [f"with the source's network: {reason}" for reason in like.reasons if reason not in own.reasons]
+    return replace(own, reasons=(*own.reasons, *like_alone))
 
 
 def _fit(source: Source, spec: NetworkSpec, contract: CompleteContract) -> TargetFit:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from monai_tl.errors import ConfigError
+from monai_tl.networks.network_flags import LIKE_SOURCE
 from monai_tl.settings.table import EXPRESSION
 from monai_tl.workflow.network_entry import refuse_bad_entry
-
-LIKE_SOURCE = "like_source"
 
 
 @dataclass(frozen=True)

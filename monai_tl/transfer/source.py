@@ -21,6 +21,7 @@ from monai_tl.networks.trial_pass import channels_of
 from monai_tl.settings.refusals import refusal
 from monai_tl.storage.files import sha256_of
 from monai_tl.transfer.contract import KINDS, Contract, read_contract
+from monai_tl.transfer.formats.bundle import BUNDLE
 from monai_tl.transfer.formats.family import Expected, metadata_of
 from monai_tl.transfer.formats.plain import CHECKPOINT
 from monai_tl.transfer.formats.registry import read_file
@@ -30,7 +31,7 @@ from monai_tl.transfer.weight_files import weights_at
 
 logger = logging.getLogger(__name__)
 
-OWN = "preprocessing"  # the part of metadata.json that only this toolkit writes
+OWN = "preprocessing"  # the part of metadata.json that the Model Zoo's have not
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,8 @@ def read_source(location: str | Path, network: Weights | None = None) -> Source:
         weights, conversions = fitted(weights, network, path)
         notes += tuple(conversions)
     metadata = metadata_of(path)
-    contract, doubts = _contract(reading.expected, metadata, str(location))
+    read_by_family = family is BUNDLE and metadata is not None and OWN not in metadata
+    contract, doubts = _contract(reading.expected, None if read_by_family else metadata, str(location))
     return Source(
         path=path,
         sha256=sha256_of(path),
@@ -199,11 +201,11 @@ def _equal(one: Tensor, other: Tensor) -> bool:
 def _contract(
     expected: Expected | None, metadata: Mapping[str, Any] | None, location: str
 ) -> tuple[Contract | None, list[str]]:
-    """Return what is stated: by our own metadata, which a user may also write for a file of others, else by the file's family.
+    """Return what is stated: by metadata of ours, or that a user wrote for a file of others; else by the file's family.
 
     What the family reads, but the toolkit does not support, is unknown, and noted.
     """
-    stated = read_contract(metadata, location) if metadata is not None and (OWN in metadata or expected is None) else None
+    stated = read_contract(metadata, location)
     if stated is None and expected is None:
         return None, []
     read = {name: getattr(expected, name, None) for name in KINDS}

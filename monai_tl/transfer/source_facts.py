@@ -8,7 +8,6 @@ from torch import nn
 
 from monai_tl.networks.outline import outline
 from monai_tl.networks.ports import find_ports
-from monai_tl.networks.stage_map import StageMap
 from monai_tl.networks.stages import stages
 from monai_tl.text import plural
 from monai_tl.transfer.source import Source
@@ -38,8 +37,8 @@ def source_facts(source: Source) -> dict[str, str]:
         "network": NOT_KNOWN if source.network is None else str(source.network),
         **({} if source.network is None else {"flags": source.network.flags}),
         "weights": f"{plural(len(source.weights), 'tensor')}, {numbers:,} numbers",
-        "stages": NOT_KNOWN if network is None else _stages_text(stages(network)),
-        "lacks": f"{', '.join(source.lacks)}: --fresh {','.join(source.lacks)}" if source.lacks else "nothing",
+        "stages": _stages_text(source, network),
+        "lacks": _lacks_text(source),
         "modalities": _counted(inputs, contract.modalities if contract else None),
         "classes": _counted(outputs, contract.classes if contract else None),
         "spacing": f"{' × '.join(f'{edge:g}' for edge in known['spacing'])} mm" if known.get("spacing") else NOT_KNOWN,
@@ -50,7 +49,8 @@ def source_facts(source: Source) -> dict[str, str]:
 
 
 def _outline(source: Source) -> nn.Module | None:
-    return None if source.network is None else outline(source.network, 1, 2)
+    """Build the source's network without weights; None if it is code of a user's own, which a file may not have run."""
+    return outline(source.network, 1, 2) if source.network and source.network.is_known else None
 
 
 def _channels(source: Source, network: nn.Module | None) -> tuple[int | None, int | None]:
@@ -71,9 +71,18 @@ def _counted(count: int | None, names: Sequence[str] | None) -> str:
     return f"{len(names)}: {', '.join(names)}"
 
 
-def _stages_text(found: StageMap) -> str:
+def _stages_text(source: Source, network: nn.Module | None) -> str:
+    if network is None:
+        return f"{NOT_KNOWN}: the code of {source.network.network} is not run here" if source.network else NOT_KNOWN
+    found = stages(network)
     groups = {"encoder": found.encoder, "decoder": found.decoder, "head": (found.head,)}
     return "; ".join(f"{group} {', '.join(names)}" for group, names in groups.items() if names)
+
+
+def _lacks_text(source: Source) -> str:
+    if source.lacks:
+        return f"{', '.join(source.lacks)}: --fresh {','.join(source.lacks)}"
+    return NOT_KNOWN if source.network is None else "nothing"
 
 
 def _text(value: object) -> str:

@@ -33,10 +33,15 @@ def weights_at(location: str | Path) -> list[Path]:
         raise TransferError(
             f"source '{location}' holds no weights: needed is one of "
             f"{', '.join(str(c.relative_to(location)) for c in candidates)}; "
-            f"{unfinished.format(*lasts)}train it first (monai_tl train --bundle {location}) or name another source"
-            f"{_others(location)}"
+            f"{unfinished.format(*lasts)}{_remedy(location)}{_others(location)}"
         )
     return found
+
+
+def _remedy(location: Path) -> str:
+    if (location / "configs" / "train.yaml").is_file():
+        return f"train it first (monai_tl train --bundle {location}) or name another source"
+    return "name a bundle, a run folder, a folder of nnU-Net or a weights file"
 
 
 def folds_of(location: Path) -> list[str]:

@@ -68,3 +68,9 @@ def test_mistakes_are_answered_in_one_line(verb, arguments, facts):
     assert answer.code == 2
     mentions(answer.err, *facts)
     assert len(answer.err.splitlines()) == 1
+
+
+def test_the_network_of_a_source_needs_a_source(verb):
+    answer = verb("stages", "--network", "like_source")
+    assert answer.code == 2
+    mentions(answer.err, "no source is named here … monai_tl source SOURCE")

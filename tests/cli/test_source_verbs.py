@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
+import shlex
+import shutil
 import time
 from pathlib import Path
 
@@ -13,7 +16,7 @@ import torch
 from monai_tl.networks.build import build_network
 from monai_tl.storage.files import sha256_of
 from tests.conftest import BRATS, IXI, ROOT, mentions
-from tests.transfer.formats import layouts
+from tests.transfer.formats import layouts, sidecar_layouts
 
 
 def facts_of(printed: str) -> dict[str, str]:
@@ -51,6 +54,20 @@ def test_what_a_file_does_not_say_is_unknown(verb, tmp_path):
     mentions(facts["licence"], "not stated")
     mentions(facts["note"], "mergingv2", "4 weights are not used")
     mentions(facts["target"], "fits with --network like_source --accept_differences --fresh decoder,head")
+
+
+def test_flags_are_on_one_line_to_be_pasted(verb, tmp_path):
+    plans, dataset = sidecar_layouts.nnunet_plans(), sidecar_layouts.nnunet_dataset()
+    checkpoint = sidecar_layouts.nnunet_checkpoint(sidecar_layouts.nnunet_network(), plans, dataset)
+    folder = sidecar_layouts.write_nnunet(tmp_path / "nnunet", checkpoint, plans, dataset)
+    target = ROOT / "bundles/task04_hippocampus"
+    lines = verb("source", folder, "--targets", target).out.splitlines()
+    flags = next(line for line in lines if line.startswith("flags"))[15:]
+    assert len(flags) > 120
+    assert verb("stages", *shlex.split(flags)).code == 0
+    fit = next(line for line in lines if line.startswith("target")).partition("fits with ")[2]
+    taken = ["--network", "like_source", "--spacing", "0.5,1.0,3.0", "--accept_differences"]
+    assert shlex.split(fit) == [*taken, "--normalisation", "zscore_nonzero", "--rename", "T1=MRI"]
 
 
 def test_a_target_with_the_same_network_needs_no_other(verb, tmp_path):
@@ -122,3 +139,26 @@ def test_a_target_that_must_be_evaluated_is_no_reason_to_stop(verb, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     mentions(verb("source", "genesis.pt").out, "bundles/other: does not fit", "lacks the id 'modalities'")
     assert verb("source", "genesis.pt", "--targets", "bundles/other").code == 2
+
+
+def test_code_that_a_run_names_is_not_imported(verb, tmp_path, monkeypatch):
+    """Neither a module in the working directory, as after cd into a download, nor a function that would load code."""
+    monkeypatch.chdir(tmp_path)
+    state = {"body.weight": torch.zeros(2, 1, 1, 1, 1)}
+    torch.save(state, "model.pt")
+    shutil.copy(ROOT / "bundles/ixi_hippocampus/configs/metadata.json", tmp_path)
+    for module in ("trap_net.py", "hubconf.py"):
+        Path(module).write_text("open('created', 'w')\nfrom torch.nn import Identity as Net\n")
+    for entry in (
+        {"network": "trap_net.Net"},
+        {"network": "torch.hub.load", "repo_or_dir": ".", "model": "Net", "source": "local"},
+    ):
+        network = {"_target_": "monai_tl.networks.build.build_network", "in_channels": 1, "out_channels": 2, **entry}
+        Path("config.yaml").write_text(json.dumps({"network_def": network}), encoding="utf-8")
+        answer = verb("source", ".", "--targets", IXI)
+        assert (answer.code, Path("created").exists()) == (0, False)
+        facts = facts_of(answer.out)
+        assert facts["stages"] == f"unknown: the code of {entry['network']} is not run here"
+        mentions(facts["target"], "does not fit", "not run here; --network like_source builds it")
+        refused = verb("transfer", "--source", ".", "--target", IXI, "--freeze", "0", "--output", "run")
+        assert (refused.code, Path("created").exists()) == (2, False)

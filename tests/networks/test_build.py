@@ -66,6 +66,7 @@ def test_every_network_can_be_built_without_settings(name):
         ("SegResNet", {"init_filter": 8}, ["'SegResNet' … 'init_filter' … did you mean 'init_filters'"]),
         ("VNet", {}, ["VNet … 3 image channels, 2 classes … divisible"]),
         ("DynUNet", {"deep_supervision": True}, ["'DynUNet' … deep_supervision is False, not True … omit"]),
+        ("SegResNet", {"spatial_dims": 2}, ["'SegResNet' … spatial_dims is 3, not 2 … omit"]),
         ("PlainConvUNet", {"deep_supervision": True}, ["deep_supervision is False"]),
         ("SegResNetDS", {"dsdepth": 4}, ["dsdepth is 1, not 4"]),
         ("SegResNet", {"use_conv_final": False}, ["use_conv_final is True, not False … no output layer"]),
@@ -74,7 +75,8 @@ def test_every_network_can_be_built_without_settings(name):
         ("PlainConvUNet", {"conv_op": "torch.nn.Conv4d"}, ["conv_op … torch.nn.Conv4d"]),
         ("nowhere.Net", {}, ["'nowhere.Net' … nowhere cannot be imported"]),
         ("monai.networks.nets.NoNet", {}, ["monai.networks.nets has no class NoNet"]),
-        ("strangers_net.not_a_network", {}, ["not_a_network … built a dict"]),
+        ("strangers_net.not_a_network", {}, ["not_a_network' is no class of torch.nn.Module"]),
+        ("torch.hub.load", {"repo_or_dir": "hub", "model": "net", "source": "local"}, ["no class of torch.nn.Module"]),
         ("strangers_net.Broken", {}, ["Broken cannot be built … no such thing"]),
         ("strangers_net.MyNet", {"depth": 3}, ["'depth' … There are: width"]),
     ],
@@ -158,3 +160,11 @@ def test_copies_are_networks_of_their_own(name):
     for twin in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
         assert torch.equal(twin(image), network(image))
         assert twin.rebuild(True, False) is not None
+
+
+def test_a_module_that_cannot_be_imported_is_named(tmp_path, monkeypatch):
+    (tmp_path / "unfinished_net.py").write_text("def x(:\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError) as raised:
+        build_network("unfinished_net.Net", 1, 2)
+    mentions(str(raised.value), "'unfinished_net.Net' … cannot be imported (invalid syntax … line 1")

@@ -420,6 +420,10 @@ UNKNOWN_WORDS = [
 ]
 DOES_NOT_FIT = [
     ({"freeze": 2, "fresh": ["body"]}, "body … both fresh and frozen … --fresh … --random_prefix"),
+    ({"strategy": "lora2", "freeze": 2}, "lora2 has no stage to apply to … --freeze 0 to 1 … --strategy head"),
+    ({"strategy": "lora2", "fresh": "first,body", "freeze": 0, "accept_differences": True}, "lora2 has no stage to apply to"),
+    ({"strategy": "bitfit", "freeze": 2}, "bitfit has no stage to apply to"),
+    ({"strategy": "llrd0.5", "freeze": 2}, "llrd0.5 has no stage to apply to"),
     ({"fresh": "first,body,head"}, "nothing … every stage is fresh … --scratch"),
     ({"modalities": ["FLAIR"]}, "modalities: source [T1], target [FLAIR], none … --fresh first"),
     (

@@ -84,3 +84,17 @@ def test_the_flags_are_those_with_which_the_transfer_is_made(tmp_path):
     assert len(transfer.plan.copied) == len(state)
     with pytest.raises(TransferError, match="no counterpart"):
         apply_transfer(SPEC.build(1, 2), tmp_path / "encoder.pt", T1, accept_differences=True)
+
+
+def test_why_the_source_s_own_network_does_not_fit_either_is_said():
+    two = replace(T1, modalities=("T1", "T2"))  # stated of a network of one channel
+    found = find_fit(source_of(SPEC, two), NetworkSpec("HighRes3DNet"), TARGET)
+    assert not found.fits
+    mentions(" ".join(found.reasons), "another architecture … with the source's network: … convInit.conv.weight")
+
+
+def test_the_reason_against_the_target_s_network_is_about_networks():
+    other = complete(replace(T1, spacing=(2.0, 2.0, 2.0)))
+    found = find_fit(source_of(SPEC), NetworkSpec("HighRes3DNet"), other)
+    mentions(found.reasons[0], "with its own network: the source has another architecture")
+    assert "more)" not in found.reasons[0]

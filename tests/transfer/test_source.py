@@ -1,9 +1,11 @@
+import gzip
 import hashlib
 import json
 import os
 import pickle
 import random
 import re
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -115,8 +117,15 @@ def test_a_bundle_and_a_run_folder_know_where_their_weights_are(tmp_path, files,
 def test_a_source_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(TransferError, match=rf"'{tmp_path}/none' does not exist.*bundle.*run folder.*\.pt.*\.safetensors"):
         read_source(tmp_path / "none")
-    message = "holds no weights: .*models/model.pt, models/model.safetensors, model.pt, model.safetensors; train it first"
+    message = (
+        "holds no weights: .*models/model.pt, models/model.safetensors, model.pt, model.safetensors; name a bundle, a run "
+        "folder, a folder of nnU-Net or a weights file"
+    )
     with pytest.raises(TransferError, match=message):
+        read_source(tmp_path)
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "train.yaml").touch()
+    with pytest.raises(TransferError, match=r"holds no weights.*train it first \(monai_tl train --bundle"):
         read_source(tmp_path)
 
 
@@ -153,7 +162,7 @@ def test_a_truncated_file_is_refused(tmp_path, suffix, share):
     torch.save(WEIGHTS, path) if suffix == "pt" else safetensors.torch.save_file(WEIGHTS, path)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(TransferError, match=r"^source '.*' (cannot be read \(.+\).*\.pt|is no plain file)"):
+    with pytest.raises(TransferError, match=r"^source '.*' (cannot be read \(.+\).*\.pt|is no plain file|is empty)"):
         read_source(path)
 
 
@@ -176,9 +185,20 @@ def test_no_damage_whatever_ends_in_another_error(tmp_path):
     assert not any("\n" in line for line in refusals)
 
 
-def test_text_is_refused(tmp_path):
-    (tmp_path / "a.pt").write_text("not weights at all", encoding="utf-8")
-    with pytest.raises(TransferError, match="nothing was run"):
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [(b"", "is empty"), (b"not weights at all", "is a text file"), (gzip.compress(b"an image"), "is a compressed file")],
+)
+def test_what_is_no_weights_file_is_called_what_it_is(tmp_path, content, what):
+    (tmp_path / "a.pt").write_bytes(content)
+    with pytest.raises(TransferError, match=rf"a\.pt' {what}; needed is a \.pt or \.safetensors"):
+        read_source(tmp_path / "a.pt")
+
+
+def test_an_archive_of_other_files_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.pt", "w") as archive:
+        archive.writestr("a/scan.txt", "text")
+    with pytest.raises(TransferError, match=r"is an archive of other files; needed"):
         read_source(tmp_path / "a.pt")
 
 

@@ -24,20 +24,26 @@ REMOVED = {"SwinUNETR": ("img_size",)}  # arguments that MONAI no longer has; th
 
 def _is_own(opened: Opened) -> bool:
     metadata = metadata_of(opened.path)
-    return metadata is not None and "preprocessing" in metadata and "network_data_format" in metadata
+    known = metadata is not None and "preprocessing" in metadata and "network_data_format" in metadata
+    return known and bool(_own_configs(opened))
 
 
 def _is_bundle(opened: Opened) -> bool:
-    return (metadata := metadata_of(opened.path)) is not None and "network_data_format" in metadata
+    """Return whether the folders are a bundle's; a metadata.json alone is what a user states of weights of any family."""
+    metadata, folder = metadata_of(opened.path), opened.path.parent
+    in_bundle = folder.name == "models" and (folder.parent / "configs").is_dir()
+    return metadata is not None and "network_data_format" in metadata and in_bundle
+
+
+def _own_configs(opened: Opened) -> list[ConfigData]:
+    folder = opened.path.parent
+    of_bundle = read_configs(folder.parent / "configs", ["train"]) if folder.name == "models" else []
+    return read_configs(folder, ["config"]) + of_bundle
 
 
 def _read_own(opened: Opened) -> Reading:
     weights, notes = unwrapped(opened.content, opened.path)
-    folder = opened.path.parent
-    configs = read_configs(folder, ["config"]) + (
-        read_configs(folder.parent / "configs", ["train"]) if folder.name == "models" else []
-    )
-    network, _, why = _network(configs)
+    network, _, why = _network(_own_configs(opened))
     return Reading(weights, network, Expected(), notes=tuple(notes), remarks=(why,) if why else ())
 
 

@@ -22,6 +22,8 @@ NUMBERS: list[Any] = [
     np.dtype,
     *(getattr(np.dtypes, f"{name}DType") for name in DTYPES),
 ]
+PICKLES = (b"\x80", b"P")  # of torch before 1.6, and zip archives, which it writes since
+GZIP = b"\x1f\x8b"
 LARGEST_HEADER = 100_000_000  # bytes, of a safetensors file
 
 
@@ -36,6 +38,7 @@ def read_content(path: Path) -> Any:
             f"source '{path}' is a TorchScript archive, which holds code beside the weights; nothing was run. Where it was "
             "made, save the weights alone: torch.save(torch.jit.load('FILE').state_dict(), 'weights.pt')"
         )
+    _refuse_other_files(path)
     try:
         if _is_safetensors(path):
             return safetensors.torch.load_file(path)
@@ -54,6 +57,33 @@ def read_content(path: Path) -> Any:
         raise TransferError(
             f"source '{path}' cannot be read ({reason}); needed is a complete .pt or .safetensors weights file"
         ) from error
+
+
+def _refuse_other_files(path: Path) -> None:
+    """Refuse what is no weights file by its first bytes: an empty file, text, and archives that torch did not write."""
+    with open(path, "rb") as file:
+        start = file.read(64)
+    what = ""
+    if not start:
+        what = "is empty"
+    elif (
+        start[:1] not in PICKLES
+        and not _is_safetensors(path)
+        and ((start.isascii() and b"\0" not in start) or start[:2] == GZIP)
+    ):
+        what = "is a compressed file" if start[:2] == GZIP else "is a text file"
+    elif zipfile.is_zipfile(path) and not _is_torchs(path):
+        what = "is an archive of other files"
+    if what:
+        raise TransferError(f"source '{path}' {what}; needed is a .pt or .safetensors weights file, a bundle or a run folder")
+
+
+def _is_torchs(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.split("/")[1:] == ["data.pkl"] for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return True  # damaged: torch says how
 
 
 def _is_safetensors(path: Path) -> bool:

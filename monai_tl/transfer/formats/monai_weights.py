@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from monai_tl.networks.highres3dnet import own_names
@@ -9,6 +11,7 @@ from monai_tl.transfer.formats.accounted import dropped, without_prefixes
 from monai_tl.transfer.formats.family import Family, Opened, Reading
 from monai_tl.transfer.formats.monai_networks import guess_network, with_cross_attention
 from monai_tl.transfer.formats.unwrapping import PREFIXES, state_dict_of, unwrapped
+from monai_tl.transfer.tensors import Weights
 
 WRAPPED = (*PREFIXES, "backbone.")
 
@@ -20,14 +23,23 @@ def _is_monai(opened: Opened) -> bool:
 
 
 def _read_monai(opened: Opened) -> Reading:
-    """Read the weights; where they are not exactly those of a network, they are read as those of an unknown one."""
     weights, added = _own(opened)
-    guess, note = guess_network(weights)
     _, notes = unwrapped(opened.content, opened.path)
+    return as_monai_network(weights, (*notes, *added))
+
+
+def as_monai_network(weights: Weights, notes: Sequence[str]) -> Reading:
+    """Return the reading of weights; where they are not exactly those of a network, they are those of an unknown one.
+
+    Args:
+        weights: with the network's own names.
+        notes: on what was changed before.
+    """
+    guess, note = guess_network(weights)
     if guess is None:
-        return Reading(weights, notes=(*notes, *added), remarks=(note,))
+        return Reading(dict(weights), notes=tuple(notes), remarks=(note,))
     used, heads = dropped(weights, guess.unused, "further heads of deep supervision")
-    return Reading(used, guess.spec, notes=(*notes, *added, *heads), remarks=(note,), assumed=True)
+    return Reading(used, guess.spec, notes=(*notes, *heads), remarks=(note,), assumed=True)
 
 
 def _own(opened: Opened) -> tuple[dict[str, Tensor], tuple[str, ...]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from monai.networks.nets.resnet import ResNet, get_inplanes
@@ -137,3 +139,14 @@ def test_other_numbers_of_blocks_are_refused(tmp_path):
 def test_a_classifier_of_monai_is_not_taken_for_medicalnet(tmp_path):
     network = ResNet("basic", [1, 1, 1, 1], get_inplanes(), n_input_channels=1, num_classes=2)
     assert read_source(saved(network.state_dict(), tmp_path)).family == "checkpoint"
+
+
+@pytest.mark.parametrize("preprocessing", [{}, {"preprocessing": {"spacing": [1, 1, 1]}}])
+def test_who_states_its_modalities_next_to_it_keeps_its_network(tmp_path, preprocessing):
+    """A metadata.json alone makes no bundle; without it, the first stage is lost to a target with more channels."""
+    path = saved(layouts.medicalnet(), tmp_path)
+    stated = {"network_data_format": {"inputs": {"image": {"channel_def": {"0": "T1"}}}}, **preprocessing}
+    (tmp_path / "metadata.json").write_text(json.dumps(stated), encoding="utf-8")
+    source = read_source(path)
+    assert (source.family, source.network.network, source.contract.modalities) == ("MedicalNet", "MedicalNet", ("T1",))
+    assert source.contract.spacing == ((1, 1, 1) if preprocessing else None)

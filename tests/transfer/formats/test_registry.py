@@ -13,6 +13,7 @@ from monai.networks.nets import SegResNet
 from torch import nn
 
 from monai_tl.errors import TransferError
+from monai_tl.networks.build import build_network
 from monai_tl.transfer.formats.family import Opened
 from monai_tl.transfer.formats.registry import FAMILIES, recognised
 from monai_tl.transfer.source import load_weights, read_source
@@ -84,6 +85,16 @@ def test_the_attribute_of_a_lightning_module_is_removed(tmp_path, prefix):
     source = read_source(tmp_path / "a.ckpt")
     assert (source.family, list(source.weights)) == ("Lightning", list(WEIGHTS))
     mentions(source.notes[0], f"prefix '{prefix}'")
+
+
+def test_the_network_inside_a_lightning_module_is_recognised(tmp_path):
+    network = build_network("SegResNet", 1, 3, init_filters=8, blocks_down=[1, 1], blocks_up=[1])
+    state = {f"net.{name}": value for name, value in network.state_dict().items()}
+    torch.save({"pytorch-lightning_version": "2.1.0", "state_dict": state}, tmp_path / "a.ckpt")
+    source = read_source(tmp_path / "a.ckpt")
+    assert (source.family, source.assumed) == ("Lightning", True)
+    assert str(source.network) == "SegResNet (init_filters=8, blocks_down=[1,1], blocks_up=[1])"
+    assert source.weights.keys() == network.state_dict().keys()
 
 
 def test_only_one_level_of_a_lightning_module_is_removed(tmp_path):
