@@ -103,4 +103,4 @@ def _plain(image: Any) -> Tensor:
 def _place(at: int, image: Tensor) -> str:
     """Name a modality of an image: its file if known, and its number."""
     path = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else None
-    return f"modality {1 + at} of {path}" if path else f"modality {1 + at} of an image"
+    return f"modality {1 + at} of the case of {path}" if path else f"modality {1 + at} of an image"

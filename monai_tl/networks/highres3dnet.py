@@ -71,6 +71,8 @@ class HighRes3DNet(nn.Sequential):
         """
         if in_channels < 1 or out_channels < 1:
             raise ConfigError(f"a network needs 1 channel or more in and out, not {in_channels} in, {out_channels} out")
+        if not isinstance(head_norm, bool):
+            raise ConfigError(f"head_norm takes true or false; got {head_norm!r}")
         head: dict[str, Any] = {"bias": False, "norm": NORM} if head_norm else {"bias": True, "norm": None}
         super().__init__(
             OrderedDict(

@@ -5,6 +5,7 @@ After a change: MONAI_TL_WRITE_DOCS=1 pytest tests/networks/test_documented.py
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -20,10 +21,11 @@ from monai_tl.networks.ports import find_ports
 from monai_tl.networks.stages import stages
 from monai_tl.storage.files import write_text
 from monai_tl.transfer.apply import apply_transfer
-from monai_tl.transfer.contract import Contract
+from monai_tl.transfer.contract import Contract, describe
 from monai_tl.transfer.lora import add_lora, merged_state
 from tests.conftest import ROOT
 from tests.networks.conftest import depths, patch_of, small
+from tests.transfer.conftest import METADATA
 
 PAGE = ROOT / "docs" / "networks.md"
 NO_META = ("DiNTS", "SwinUNETR")  # whose classes compute while they are built
@@ -104,16 +106,15 @@ def lora(name: str) -> str:
 def transferred(name: str, folder: Path) -> str:
     """Return how a network of T1 and 2 classes starts as one of T1, T2 and 3 classes, and check it."""
     source, target = small(name), small(name, in_channels=2, out_channels=3)
-    torch.save(source.state_dict(), folder / "source.pt")
+    torch.save(source.state_dict(), folder / "model.pt")
     contracts = [
         Contract(modalities, (1.0, 1.0, 1.0), "RAS", "zscore_volume", classes)
         for modalities, classes in ((TWO, ("background", "left", "right")), (T1, ("background", "left")))
     ]
+    (folder / "metadata.json").write_text(json.dumps(describe(METADATA, contracts[1])), encoding="utf-8")
     fresh = ["vae"] if name == "SegResNetVAE" else "none"
     accept = name in REPEATS_ITS_INPUT
-    transfer = apply_transfer(
-        target, folder / "source.pt", contracts[0], source_contract=contracts[1], fresh=fresh, accept_differences=accept
-    )
+    transfer = apply_transfer(target, folder, contracts[0], fresh=fresh, accept_differences=accept)
     ports = find_ports(target)
     assert {*transfer.plan.adapted, *transfer.plan.copied, *transfer.plan.fresh} >= {*ports.inputs, *ports.outputs}
     assert not transfer.plan.fresh or all(key.startswith("vae_") for key in transfer.plan.fresh)

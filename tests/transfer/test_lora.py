@@ -83,7 +83,7 @@ def as_trained(network: nn.Module, image: Tensor) -> nn.Module:
     for norm in norms:
         norm.momentum = 1.0
     with torch.no_grad():
-        network.train()(image)
+        network.train()(torch.cat([image, image.flip(2)]))  # two, as the lowest level may have one voxel
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     return network

@@ -142,7 +142,7 @@ def test_yes_and_no_are_neither_true_nor_false(verb, tiny_flags, tmp_path, says)
     says(TOPIC, "`--accept_differences no`, which accepted them", "all verbs, each yes or no", answer, "got 'no'")
     refused(verb("transfer", *tiny_flags, "--scratch", "nope", "--output", run), run, "scratch takes true or false")
     refused(verb("check", tmp_path, "--output", run, "--anonymous=yes"), run, "anonymous takes true or false; got 'yes'")
-    refused(verb("stages", "--head_norm", "0"), run, "head_norm … 0")
+    refused(verb("stages", "--set", "head_norm=0"), run, "head_norm … 0")
     refused(
         verb("predict", "--bundle", "x", "--output", run, "--probabilities", "no"), run, "probabilities takes true or false"
     )

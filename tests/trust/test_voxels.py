@@ -147,22 +147,22 @@ def test_a_label_that_loses_or_gains_much_is_reported(verb, says, tmp_path):
     says(TOPIC, "a label that loses more than half on the network's grid", "train", line.strip(), *texts)
 
 
-def test_a_loss_that_is_no_number_names_its_patch_and_subject(verb, says, tmp_path, monkeypatch):
-    """As if the check had let a scan pass: what is not finite is found in the batch."""
+def test_a_scan_with_nan_that_no_check_saw_is_named_by_its_normalisation(verb, says, tmp_path, monkeypatch):
+    """As if the check had let a scan pass."""
     folder = heads(tmp_path / "data")
     change(folder / "bob" / "bob_t2.nii.gz", with_voxel(np.nan, count=2))
     monkeypatch.setattr("monai_tl.datasets.case_checks.voxel_faults", lambda stored: [])
     answer = train(verb, folder, tmp_path / "run", batch_size=2, class_ratios=[0, 1], spacing=[2.0, 2.0, 2.0])
     assert answer.code == 2, answer.err
-    texts = (
-        "nan … 1",
-        "of 2 in the batch",
-        "subject bob",
-        "NaN or infinite",
-        "monai_tl check",
+    says(
+        TOPIC,
+        "NaN in a scan that changed after it was checked",
+        "train",
+        answer,
+        "modality 2 … bob",
+        "2 voxels … NaN or infinite",
     )
-    assert "subject ann" not in answer.err
-    says(TOPIC, "a patch that makes the loss NaN", "train", answer, *texts)
+    assert "ann" not in answer.err
 
 
 def test_a_loss_that_diverged_names_all_its_patches(verb, says, tmp_path):
