@@ -110,7 +110,7 @@ def test_what_leaves_nothing_to_see_is_refused(normalisation, voxels, message):
 
 def test_a_refusal_names_the_file_and_the_modality():
     image = MetaTensor(torch.tensor([[0.0, 1], [500, 600]]).reshape(2, 2, 1, 1), meta={"filename_or_obj": "scans/a.nii"})
-    with pytest.raises(DataError, match=r"modality 2 of scans/a\.nii"):
+    with pytest.raises(DataError, match=r"modality 2 of the case of scans/a\.nii"):
         NormaliseImaged("image", ["minmax", "window(0,100)"])({"image": image})
 
 

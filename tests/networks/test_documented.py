@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from filelock import FileLock
 from torch import nn
 
@@ -23,8 +24,9 @@ from monai_tl.storage.files import write_text
 from monai_tl.transfer.apply import apply_transfer
 from monai_tl.transfer.contract import Contract, describe
 from monai_tl.transfer.lora import add_lora, merged_state
+from monai_tl.workflow.network_entry import network_def_of
 from tests.conftest import ROOT
-from tests.networks.conftest import depths, patch_of, small
+from tests.networks.conftest import SMALL, depths, patch_of, small
 from tests.transfer.conftest import METADATA
 
 PAGE = ROOT / "docs" / "networks.md"
@@ -112,6 +114,8 @@ def transferred(name: str, folder: Path) -> str:
         for modalities, classes in ((TWO, ("background", "left", "right")), (T1, ("background", "left")))
     ]
     (folder / "metadata.json").write_text(json.dumps(describe(METADATA, contracts[1])), encoding="utf-8")
+    network_def = network_def_of({"name": name, **SMALL[name][0]})  # as a run folder of ours states it
+    (folder / "config.yaml").write_text(yaml.safe_dump({"network_def": network_def}), encoding="utf-8")
     fresh = ["vae"] if name == "SegResNetVAE" else "none"
     accept = name in REPEATS_ITS_INPUT
     transfer = apply_transfer(target, folder, contracts[0], fresh=fresh, accept_differences=accept)
