@@ -14,7 +14,7 @@ from monai_tl.training.averaged import AverageWeights
 from monai_tl.training.phase_handler import FollowPhases
 from monai_tl.transfer.apply import Transfer
 from monai_tl.transfer.phase_rates import PhaseRates
-from monai_tl.transfer.schedules import SCHEDULES, build_schedule
+from monai_tl.transfer.schedules import SCHEDULES, WARM_UP, build_schedule
 from monai_tl.transfer.source_distance import LossWithSource
 
 
@@ -27,22 +27,25 @@ class Regime:
         transfer: the network after the transfer.
         iterations: of the training.
         run_dir: run folder; what is frozen when is proven there, in ``phases.csv``.
+        warm_up: fraction of the iterations in which rates rise, see `monai_tl.transfer.schedules`.
 
     Attributes:
         report: of the transfer; with a schedule, which stages are frozen until when.
         patience_after: iterations after which early stopping begins, as all stages are trained then.
 
     Raises:
-        ConfigError: if the iterations are too few for the strategy's phases.
+        ConfigError: if the iterations or the warm-up do not fit the strategy's phases.
     """
 
-    def __init__(self, transfer: Transfer, iterations: int, run_dir: str | Path) -> None:
+    def __init__(self, transfer: Transfer, iterations: int, run_dir: str | Path, warm_up: float = WARM_UP) -> None:
         """Build the schedule, if the strategy has one; the network is not changed."""
         self.transfer, self.run_dir = transfer, Path(run_dir)
         self.strategy = transfer.strategy
         self.phases = None
         if self.strategy.kind in SCHEDULES:
-            self.phases = build_schedule(self.strategy.kind, stages(transfer.network), iterations, always=self._new_stages())
+            self.phases = build_schedule(
+                self.strategy.kind, stages(transfer.network), iterations, warm_up, always=self._new_stages()
+            )
         self.report = transfer.report | self._about_phases()
         self.patience_after = self.phases.settled_after if self.phases else 0
         self._average: AverageWeights | None = None

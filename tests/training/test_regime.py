@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import yaml
 from ignite.engine import Events
 from monai.engines import SupervisedTrainer
 from monai.handlers import LrScheduleHandler
@@ -21,7 +22,7 @@ from monai_tl.transfer.apply_strategy import NORMS
 from monai_tl.transfer.contract import Contract
 from monai_tl.transfer.lora import merged_state
 from monai_tl.transfer.rates import parameter_groups
-from tests.conftest import mentions
+from tests.conftest import ROOT, mentions
 
 NETWORKS = {
     "chain": ("HighRes3DNet", {}),
@@ -179,6 +180,16 @@ def test_phases_unfreeze_from_the_head(strategy, name, transferred, tmp_path):
 def test_too_few_iterations_for_its_phases_are_refused(transferred, tmp_path):
     with pytest.raises(ConfigError, match="gradual needs"):
         Regime(transferred("gradual"), 2, tmp_path)
+
+
+def test_the_warm_up_of_the_config_is_the_schedules(transferred, tmp_path):
+    """In transfer.yaml too: a setting that is ignored would be a wrong result that looks right."""
+    transfer = transferred("warmup")
+    assert Regime(transfer, 100, tmp_path, 0.3).phases.factor(15, stages(transfer.network).head) == 15 / 30
+    config = yaml.safe_load((ROOT / "bundles" / "brats_tumour_core" / "configs" / "transfer.yaml").read_text(encoding="utf-8"))
+    assert config["regime"]["warm_up"] == "@warm_up"
+    with pytest.raises(ConfigError, match="warm_up must be above 0 and below 0.5"):
+        Regime(transferred("valley"), 100, tmp_path, 0.5)
 
 
 def test_rates_fall_from_the_head(name, transferred):
