@@ -36,7 +36,7 @@ def test_every_setting_of_training_is_read_by_training():
         (("train", "evaluate"), "iterations"),
         (("train", "evaluate"), "validate#evaluator#device"),
         (("train", "transfer", "thesis"), "class_ratios"),
-        (("train", "transfer", "thesis"), "warm_up"),
+        (("train", "thesis"), "warm_up"),
     ],
 )
 def test_what_nothing_reads_is_refused(names, key):
