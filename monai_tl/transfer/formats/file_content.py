@@ -79,11 +79,7 @@ def _refuse_other_files(path: Path) -> None:
 
 
 def _is_torchs(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.split("/")[1:] == ["data.pkl"] for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return True  # damaged: torch says how
+    return _zip_holds(path, "data.pkl", damaged=True)  # torch says how a damaged one is damaged
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -94,8 +90,13 @@ def _is_safetensors(path: Path) -> bool:
 
 
 def _is_torchscript(path: Path) -> bool:
+    return _zip_holds(path, "constants.pkl", damaged=False)
+
+
+def _zip_holds(path: Path, name: str, *, damaged: bool) -> bool:
+    """Return whether an archive has a file of this name in its folder; ``damaged`` if it is no archive that can be listed."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return any(name.split("/")[1:] == ["constants.pkl"] for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return False
+            return any(entry.split("/")[1:] == [name] for entry in archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError):  # RuntimeError: also of features that zipfile lacks
+        return damaged
